@@ -1,0 +1,102 @@
+"""The error tree. Foreign exceptions become one of these where they enter.
+
+CryptocastError                 code, exit_code, retry; message says what, hint says what to type next
+├── UsageError        exit 2    usage.*        an option or argument cannot be used
+├── ConfigError       exit 2    config.*       a setting is unknown, mistyped, unsafe or impossible
+├── StateError        exit 3    state.*        something that must exist does not
+├── SourceError       exit 4    source.*       a source of candles failed; nothing was stored
+├── StoreError        exit 4    store.*        the database is busy, corrupt or cannot be written
+├── RegistryError     exit 4    registry.*     the MLflow store cannot be reached or read
+├── ModelError        exit 5    model.*        a model diverged or its bundle is damaged
+└── GateRefused       exit 6    gate.*         a gate said no
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class CryptocastError(Exception):
+    """A failure that a person can do something about.
+
+    `code` is stable and dotted (`state.no_production`); `hint` is the command or
+    change that mends it; `retry` says whether the same call may succeed later.
+    """
+
+    code: str = "error"
+    exit_code: ClassVar[int] = 1
+    hint: str = ""
+    retry: bool = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        code: str | None = None,
+        retry: bool | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        if hint is not None:
+            self.hint = hint
+        if code is not None:
+            self.code = code
+        if retry is not None:
+            self.retry = retry
+
+
+class UsageError(CryptocastError):
+    """An option or an argument cannot be used."""
+
+    code = "usage"
+    exit_code = 2
+
+
+class ConfigError(CryptocastError):
+    """A setting is unknown, mistyped, unsafe or impossible."""
+
+    code = "config.invalid"
+    exit_code = 2
+
+
+class StateError(CryptocastError):
+    """Something that must exist does not: a workspace, candles, a production model."""
+
+    code = "state.missing"
+    exit_code = 3
+
+
+class SourceError(CryptocastError):
+    """A source failed: unreachable, quota, bad answer, bad file. Nothing was stored."""
+
+    code = "source.failed"
+    exit_code = 4
+
+
+class StoreError(CryptocastError):
+    """The database is busy, corrupt, from another version or cannot be written."""
+
+    code = "store.failed"
+    exit_code = 4
+
+
+class RegistryError(CryptocastError):
+    """The MLflow tracking store or registry cannot be reached or read."""
+
+    code = "registry.failed"
+    exit_code = 4
+
+
+class ModelError(CryptocastError):
+    """A model diverged, or its bundle is damaged beyond the fallbacks."""
+
+    code = "model.failed"
+    exit_code = 5
+
+
+class GateRefused(CryptocastError):
+    """A gate said no."""
+
+    code = "gate.refused"
+    exit_code = 6

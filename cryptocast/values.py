@@ -1,0 +1,256 @@
+"""The frozen values that flow between rooms.
+
+Moments on the candle grid (open_time, origin, target_time) are whole Unix seconds (int);
+instants (now, issued_at) are Unix seconds (float). Both are UTC. `iso` prints them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryptocast.errors import ConfigError, UsageError
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+INTERVAL_SECONDS = {
+    "1m": 60,
+    "5m": 300,
+    "15m": 900,
+    "30m": 1800,
+    "1h": 3600,
+    "2h": 7200,
+    "6h": 21600,
+    "12h": 43200,
+    "1d": 86400,
+}
+
+BUILTIN_RANDOM_WALK = "builtin:random_walk"
+"""The version name of the random walk that needs no training and no bundle."""
+
+MIN_CANDLES = 24
+"""Below this many candles nothing is forecast (exit 3)."""
+
+_SYMBOL = re.compile(r"^[A-Z0-9]{1,20}/[A-Z0-9]{1,20}$")
+
+
+def iso(moment: float) -> str:
+    """Print Unix seconds as ISO 8601 with `Z`, whole seconds unless there is a fraction."""
+    whole = float(moment).is_integer()
+    stamp = datetime.fromtimestamp(moment, UTC).replace(tzinfo=None)
+    return stamp.isoformat(timespec="seconds" if whole else "milliseconds") + "Z"
+
+
+def parse_time(text: str) -> int:
+    """Read an ISO 8601 date or time as Unix seconds; one without an offset is UTC.
+
+    Raises UsageError when the text is no such time.
+    """
+    try:
+        stamp = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"'{text}' is not a time", hint="write it as 2024-06-03T00:00:00Z"
+        ) from None
+    if stamp.tzinfo is None:
+        stamp = stamp.replace(tzinfo=UTC)
+    return math.floor(stamp.timestamp())
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Market:
+    """One traded pair at one source and interval; its id is `source:BASE/QUOTE:interval`."""
+
+    source: str
+    base: str
+    quote: str
+    interval: str
+
+    @classmethod
+    def of(cls, symbol: str, source: str, interval: str) -> Market:
+        """Make a market from a symbol (`BTC/EUR`) or a full id (`kraken:BTC/EUR:5m`).
+
+        Raises ConfigError for a malformed symbol or an unknown interval.
+        """
+        if symbol.count(":") >= 2:
+            source, symbol, interval = symbol.rsplit(":", 2)
+        if not _SYMBOL.match(symbol):
+            raise ConfigError(
+                f"'{symbol}' is not a symbol",
+                code="config.symbol",
+                hint="write BASE/QUOTE in capitals, for example BTC/EUR",
+            )
+        if interval not in INTERVAL_SECONDS:
+            raise ConfigError(
+                f"'{interval}' is not an interval",
+                code="config.interval",
+                hint="one of " + ", ".join(INTERVAL_SECONDS),
+            )
+        base, quote = symbol.split("/")
+        return cls(source, base, quote, interval)
+
+    @property
+    def symbol(self) -> str:
+        """`BASE/QUOTE`."""
+        return f"{self.base}/{self.quote}"
+
+    @property
+    def id(self) -> str:
+        """`source:BASE/QUOTE:interval`, the key of the market everywhere."""
+        return f"{self.source}:{self.symbol}:{self.interval}"
+
+    @property
+    def interval_seconds(self) -> int:
+        """Length of one bar in seconds."""
+        return INTERVAL_SECONDS[self.interval]
+
+    def floor(self, moment: float) -> int:
+        """The last grid moment at or before `moment`."""
+        return math.floor(moment) // self.interval_seconds * self.interval_seconds
+
+    def __str__(self) -> str:
+        return self.id
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candles:
+    """Candles of one market as numpy arrays of one length N.
+
+    As a source gives them they may be unaligned, unordered or repeated; after
+    `candles.normalise` they are aligned, rising in `open_time`, unique, closed and sane.
+    """
+
+    open_time: IntArray  # [N] Unix seconds
+    open: FloatArray  # [N] quote currency
+    high: FloatArray
+    low: FloatArray
+    close: FloatArray
+    volume: FloatArray  # [N] base currency; NaN where the source has none
+
+    def __len__(self) -> int:
+        return len(self.open_time)
+
+    def take(self, index: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Candles:
+        """The rows that a numpy index selects."""
+        return Candles(
+            self.open_time[index],
+            self.open[index],
+            self.high[index],
+            self.low[index],
+            self.close[index],
+            self.volume[index],
+        )
+
+    @classmethod
+    def empty(cls) -> Candles:
+        """No candle at all."""
+        return cls.of([], [], [], [], [], [])
+
+    @classmethod
+    def of(
+        cls,
+        open_time: Sequence[int] | IntArray,
+        open: Sequence[float] | FloatArray,
+        high: Sequence[float] | FloatArray,
+        low: Sequence[float] | FloatArray,
+        close: Sequence[float] | FloatArray,
+        volume: Sequence[float] | FloatArray | None = None,
+    ) -> Candles:
+        """Candles from plain sequences; no volume becomes NaN."""
+        times = np.asarray(open_time, dtype=np.int64)
+        missing = np.full(len(times), np.nan) if volume is None else volume
+        prices = (np.asarray(a, dtype=np.float64) for a in (open, high, low, close, missing))
+        return cls(times, *prices)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Candles]) -> Candles:
+        """All rows of all parts, in the order given."""
+        if not parts:
+            return cls.empty()
+        return cls(
+            np.concatenate([p.open_time for p in parts]),
+            np.concatenate([p.open for p in parts]),
+            np.concatenate([p.high for p in parts]),
+            np.concatenate([p.low for p in parts]),
+            np.concatenate([p.close for p in parts]),
+            np.concatenate([p.volume for p in parts]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One well-formed answer of a source: every candle it has with open time in `[start, end)`.
+
+    `candles` are as the source gave them; a bar in `[start, end)` that is not among
+    them does not exist at the source (yet).
+    """
+
+    start: int
+    end: int
+    candles: Candles
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A run of missing bars: open times `start <= t < end`, `bars` of them."""
+
+    start: int
+    end: int
+    bars: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """What made a forecast: a version, its kind, and why it stood in for another (or None)."""
+
+    version: str
+    kind: str
+    fallback: str | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ForecastSet:
+    """The forecasts of one market at one origin by one model: whole or absent.
+
+    `quantiles` [H, Q] are prices in quote currency, strictly rising in the level.
+    """
+
+    market: Market
+    origin: int
+    issued_at: float
+    last_close: float
+    stale_bars: int
+    mode: str  # live, late, backfill, replay
+    model: ServedModel
+    levels: tuple[float, ...]  # [Q]
+    quantiles: FloatArray  # [H, Q]
+
+    @property
+    def late(self) -> bool:
+        """Whether it was issued later after its origin than `[loop] late_seconds`."""
+        return self.mode == "late"
+
+    def target_time(self, step: int) -> int:
+        """The moment whose price step `step` (1..H) forecasts."""
+        return self.origin + step * self.market.interval_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One row of `deployments`; the one with the greatest id rules what serves."""
+
+    id: int
+    at: float
+    market: str
+    model_version: str
+    previous_version: str | None
+    action: str  # promote, force, rollback
+    reason: str
+    scores: str  # JSON
