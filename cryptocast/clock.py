@@ -1,4 +1,4 @@
-"""Time comes from a clock that is passed: the system's, or a virtual one for `--as-of` and replay."""
+"""Time comes from a clock that is passed: the system's, or a virtual one for `--as-of`."""
 
 from __future__ import annotations
 

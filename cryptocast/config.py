@@ -6,6 +6,7 @@ Each field's description is the comment that `init` writes above the key.
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 import math
 import re
@@ -13,7 +14,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -135,10 +136,7 @@ class ModelSettings(_Section):
         if len(value) < 3 or not all(0 < level < 1 for level in value):
             raise ValueError("must be at least 3 numbers between 0 and 1")
         spacing = (value[-1] - value[0]) / (len(value) - 1)
-        even = all(
-            math.isclose(b - a, spacing, abs_tol=1e-9)
-            for a, b in zip(value, value[1:], strict=False)
-        )
+        even = all(math.isclose(b - a, spacing, abs_tol=1e-9) for a, b in itertools.pairwise(value))
         if spacing <= 0 or not even:
             raise ValueError("must be evenly spaced and rising")
         if not any(math.isclose(level, 0.5, abs_tol=1e-9) for level in value):
@@ -202,11 +200,22 @@ class Settings(_Section):
     mlflow: MlflowSettings = MlflowSettings()
 
     def markets(self) -> tuple[Market, ...]:
-        """The configured markets, in order, each once."""
-        found = (
+        """The configured markets, in order, each once.
+
+        Raises ConfigError for a malformed symbol, or where their intervals differ: one
+        model serves them all.
+        """
+        found = [
             Market.of(symbol, self.source.name, self.market.interval)
             for symbol in self.market.symbols
-        )
+        ]
+        for market in found:
+            if market.interval != found[0].interval:
+                raise ConfigError(
+                    f"{market.id} and {found[0].id} differ in interval",
+                    code="config.interval",
+                    hint="one workspace holds one interval; make another with cryptocast init",
+                )
         return tuple(dict.fromkeys(found))
 
 
@@ -321,7 +330,9 @@ def _decode(section: str, key: str, text: str) -> Any:
         value = json.loads(text)
     except json.JSONDecodeError:
         return text
-    return text if known is not None and key in ("path", "tracking_uri") and isinstance(value, int | float) else value
+    # A folder may be called 2024: where text is allowed too, only a list is read as JSON.
+    texts = known is not None and str in get_args(known.annotation)
+    return text if texts and not isinstance(value, list) else value
 
 
 def _absolute(value: Any, folder: Path | None) -> Any:
@@ -358,7 +369,9 @@ def _translate(
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, PlainSecret):
         return ConfigError(
-            f"{key} in {where} {cause}", code="config.secret", hint="for example env:COINCAP_API_KEY"
+            f"{key} in {where} {cause}",
+            code="config.secret",
+            hint="for example env:COINCAP_API_KEY",
         )
     wish = str(cause) if cause is not None else "must" + first["msg"].removeprefix("Input should")
     return ConfigError(
@@ -372,7 +385,11 @@ def render(settings: Settings) -> str:
 
     A setting without a value is written commented out.
     """
-    lines = ["# cryptocast settings. `cryptocast --help` names the variables and options that", "# go before this file. Secrets never stand here: write env:NAME.", ""]
+    lines = [
+        "# cryptocast settings. A variable CRYPTOCAST_<SECTION>__<KEY> goes before this file, an",
+        "# option before both. Secrets never stand here: write env:NAME.",
+        "",
+    ]
     for section in Settings.model_fields:
         values = cast(_Section, getattr(settings, section))
         lines.append(f"[{section}]")
@@ -388,5 +405,6 @@ def _toml(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml(v) for v in value) + "]"
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()) + " }" if value else "{}"
+        pairs = ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items())
+        return f"{{ {pairs} }}" if pairs else "{}"
     return json.dumps(value, ensure_ascii=False)

@@ -1,6 +1,6 @@
 """The error tree. Foreign exceptions become one of these where they enter.
 
-CryptocastError                 code, exit_code, retry; message says what, hint says what to type next
+CryptocastError                 code, exit_code, retry; message: what, hint: what to type next
 ├── UsageError        exit 2    usage.*        an option or argument cannot be used
 ├── ConfigError       exit 2    config.*       a setting is unknown, mistyped, unsafe or impossible
 ├── StateError        exit 3    state.*        something that must exist does not

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import Event
 from typing import Protocol
 
-from cryptocast.values import Market, Page
+from cryptocast.values import Epoch, Fitted, Market, Page, Windows
 
 
 class Clock(Protocol):
@@ -45,8 +45,54 @@ class CandleSource(Protocol):
         """Give back connections."""
 
 
+Params = Mapping[str, float | int | str]
+
+
+class Trial(Protocol):
+    """Where a model kind takes the parameters of one trial from (Optuna's Trial has this shape)."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """A number in `[low, high]`."""
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1) -> int:
+        """A whole number in `[low, high]`."""
+
+
+class ModelKind(Protocol):
+    """A kind of model. One file in `cryptocast/models` holds one, as `Model`."""
+
+    @property
+    def kind(self) -> str:
+        """The name that settings and cards use."""
+
+    def least_bars(self, lookback: int, horizon: int) -> int:
+        """How many training bars it takes, at least."""
+
+    def defaults(self) -> Params:
+        """The parameters of a training that nobody tuned."""
+
+    def suggest(self, trial: Trial) -> Params:
+        """One point of the search space, which lives beside the model."""
+
+    def fit(
+        self,
+        train: Windows,
+        validation: Windows,
+        *,
+        levels: Sequence[float],
+        params: Params,
+        seed: int,
+        on_epoch: Callable[[Epoch, int], None] | None = None,
+    ) -> Fitted:
+        """Train on one part, stop early by the other; same data and seed, same graph.
+
+        `on_epoch` is told each epoch and the most there will be. Raises ModelError when
+        the training diverges and ConfigError for a parameter that cannot be.
+        """
+
+
 class Progress(Protocol):
-    """How long work tells that it is alive. Implementations never raise and never print to stdout."""
+    """How long work tells that it is alive; it never raises and never prints to stdout."""
 
     def stage(self, name: str) -> None:
         """A named step of the work begins; the one before is done."""

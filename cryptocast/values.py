@@ -6,9 +6,10 @@ instants (now, issued_at) are Unix seconds (float). Both are UTC. `iso` prints t
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -148,6 +149,14 @@ class Candles:
             self.volume[index],
         )
 
+    def fingerprint(self) -> str:
+        """A hash of all values: equal candles, equal text."""
+        digest = hashlib.sha256()
+        columns = (self.open_time, self.open, self.high, self.low, self.close, self.volume)
+        for column in columns:
+            digest.update(np.ascontiguousarray(column).tobytes())
+        return digest.hexdigest()[:16]
+
     @classmethod
     def empty(cls) -> Candles:
         """No candle at all."""
@@ -204,6 +213,70 @@ class Gap:
     start: int
     end: int
     bars: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Windows:
+    """N origins of one or several markets: what is known at each, and what came.
+
+    `inputs` is a strided view into the features: it costs no memory until it is batched.
+    """
+
+    inputs: FloatArray  # [N, L, F]
+    sigma: FloatArray  # [N] volatility of one bar at the origin
+    log_close: FloatArray  # [N] log of the last close
+    origin: IntArray  # [N] Unix seconds
+    targets: FloatArray  # [N, H] log-return from the last close to step h; NaN where unknown
+    market: NDArray[np.intp]  # [N] index of the market
+
+    def __len__(self) -> int:
+        return len(self.origin)
+
+    def unit(self, horizon: int) -> FloatArray:
+        """[N, H] what models measure a step in: volatility of a bar times sqrt(step)."""
+        return np.asarray(self.sigma[:, None] * np.sqrt(np.arange(1, horizon + 1)))
+
+    @property
+    def standardised(self) -> FloatArray:
+        """[N, H] the targets in that unit."""
+        return np.asarray(self.targets / self.unit(self.targets.shape[1]))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Windows]) -> Windows:
+        """All origins of all parts."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            np.concatenate([p.inputs for p in parts]),
+            np.concatenate([p.sigma for p in parts]),
+            np.concatenate([p.log_close for p in parts]),
+            np.concatenate([p.origin for p in parts]),
+            np.concatenate([p.targets for p in parts]),
+            np.concatenate([p.market for p in parts]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What one epoch of a training showed: mean pinball losses in units of sigma * sqrt(step)."""
+
+    number: int
+    train_loss: float
+    validation_loss: float
+    windows_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A trained model: an ONNX graph from `inputs` [N, L, F] to `quantiles` [N, H, Q].
+
+    The quantiles are in units of sigma * sqrt(step) and strictly rising in the level.
+    """
+
+    kind: str
+    params: Mapping[str, float | int | str]
+    onnx: bytes
+    history: tuple[Epoch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,162 @@
+"""Frozen serving models: `card.json` and `model.onnx` in one folder, tied by hashes.
+
+A bundle loads without MLflow and torch. It is written under another name and renamed, so
+that it is whole or absent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from cryptocast.errors import ModelError
+from cryptocast.values import FloatArray, Windows
+
+FORMAT = 1
+_CHUNK = 4096  # windows a call, so that a year of origins stays within memory
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What is known of a version: how it reads, what it answers, where it came from."""
+
+    version: str
+    kind: str
+    levels: tuple[float, ...]
+    horizon: int
+    lookback: int
+    context_bars: int
+    features: tuple[str, ...]
+    interval: str
+    markets: tuple[str, ...]
+    data_start: int  # open time of the first candle it learned from, Unix seconds
+    data_end: int  # end of the last candle that training or early stopping saw
+    fingerprint: str  # of the candles in between
+    seed: int
+    params: Mapping[str, float | int | str]
+    code_version: str
+    packages: Mapping[str, str]
+    format: int = FORMAT
+
+
+class Forecaster:
+    """An ONNX graph from windows to quantiles, in one thread."""
+
+    def __init__(self, onnx: bytes) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(
+                onnx, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime raises a dozen unrelated types
+            raise ModelError(
+                f"the model graph cannot be read: {type(error).__name__}",
+                code="model.bundle_damaged",
+                hint="train and promote again",
+            ) from error
+
+    def __call__(self, inputs: FloatArray) -> FloatArray:
+        """[N, L, F] to quantiles [N, H, Q] in units of sigma * sqrt(step)."""
+        answers = [
+            self._session.run(
+                ["quantiles"], {"inputs": np.ascontiguousarray(chunk, dtype=np.float32)}
+            )[0]
+            for chunk in np.split(inputs, range(_CHUNK, len(inputs), _CHUNK))
+        ]
+        return np.concatenate(answers).astype(np.float64)
+
+    def log_returns(self, windows: Windows) -> FloatArray:
+        """[N, H, Q] quantiles of the log-return from the last close."""
+        quantiles = self(windows.inputs)
+        return np.asarray(quantiles * windows.unit(quantiles.shape[1])[..., None])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bundle:
+    """A version that is ready to serve."""
+
+    card: Card
+    forecaster: Forecaster
+
+
+def freeze(folder: Path, card: Card, onnx: bytes) -> None:
+    """Write a version's bundle; one that is there already is replaced."""
+    document = dataclasses.asdict(card)
+    document["onnx_sha256"] = hashlib.sha256(onnx).hexdigest()
+    document["card_sha256"] = _card_hash(document)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    (temporary / "model.onnx").write_bytes(onnx)
+    (temporary / "card.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.rename(folder)
+
+
+def load(folder: Path) -> Bundle:
+    """Read a bundle and check its hashes.
+
+    Raises ModelError: `model.bundle_missing` or `model.bundle_damaged`.
+    """
+    try:
+        text = (folder / "card.json").read_text(encoding="utf-8")
+        onnx = (folder / "model.onnx").read_bytes()
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"the bundle {folder} is missing",
+            code="model.bundle_missing",
+            hint=f"cryptocast promote {folder.name}",
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise _damaged(folder) from error
+    try:
+        document: dict[str, Any] = json.loads(text)
+        right = (
+            document["card_sha256"] == _card_hash(document)
+            and document["onnx_sha256"] == hashlib.sha256(onnx).hexdigest()
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(folder) from error
+    if not right:
+        raise _damaged(folder)
+    if document["format"] != FORMAT:
+        raise ModelError(
+            f"the bundle {folder} has format {document['format']}, this cryptocast reads {FORMAT}",
+            code="model.bundle_format",
+            hint="upgrade cryptocast, or train and promote again",
+        )
+    return Bundle(from_document(document), Forecaster(onnx))
+
+
+def from_document(document: Mapping[str, Any]) -> Card:
+    """A card from its JSON document; keys that are not the card's are left out."""
+    known = {field.name: document[field.name] for field in dataclasses.fields(Card)}
+    for name in ("levels", "features", "markets"):
+        known[name] = tuple(known[name])
+    return Card(**known)
+
+
+def _card_hash(document: Mapping[str, Any]) -> str:
+    content = {key: value for key, value in document.items() if key != "card_sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _damaged(folder: Path) -> ModelError:
+    return ModelError(
+        f"the bundle {folder} is damaged",
+        code="model.bundle_damaged",
+        hint=f"cryptocast promote {folder.name}",
+    )

@@ -1,0 +1,111 @@
+"""Normalise: what a source gave becomes aligned, rising, unique, closed and sane candles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryptocast.values import Candles, IntArray, Market, iso
+
+_Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Normalised:
+    """The candles that are left, and what became of every other row.
+
+    Each row that came in is either in `candles` or in exactly one of the counts.
+    """
+
+    candles: Candles  # aligned, rising in open_time, unique, closed, sane
+    rejected: int  # rows whose values are impossible
+    example: str | None  # the oldest of those: its time, the reason and its values
+    duplicates: int  # rows that another row of the same open time stands in for
+    unclosed: int  # rows of a candle that is still open at `now`
+    out_of_range: int  # rows with an open time outside [start, end)
+
+
+def normalise(
+    raw: Candles,
+    market: Market,
+    *,
+    now: float,
+    start: int | None = None,
+    end: int | None = None,
+) -> Normalised:
+    """Align, sort, de-duplicate and check the candles of one market.
+
+    Times are floored to the interval. In this order, rows are dropped that lie outside
+    `[start, end)` (Unix seconds; None is no bound), that belong to a candle not closed at
+    `now`, and whose values are impossible: a price that is not finite or not above zero,
+    a high below the low, a volume that is negative or infinite. Of the rows left for one
+    open time the last in the input wins, so an impossible row never hides a sane one.
+
+    Nothing is mended: an open or close outside `[low, high]` (venues do publish them) is
+    kept as given, and a volume of NaN says that the source has none.
+    """
+    interval = market.interval_seconds
+    times = raw.open_time // interval * interval
+    inside = _within(times, start, end)
+    closed = times + interval <= now
+    complaints = _complaints(raw)
+    bad = np.logical_or.reduce([mask for mask, _ in complaints])
+
+    rejected = np.flatnonzero(inside & closed & bad)
+    kept = np.flatnonzero(inside & closed & ~bad)
+    # A stable sort leaves rows of one time in the order of the input; the last one wins.
+    kept = kept[np.argsort(times[kept], kind="stable")]
+    rising = times[kept]
+    wins = np.append(rising[1:] != rising[:-1], True)[: len(kept)]
+    index = kept[wins]
+    return Normalised(
+        candles=replace(raw.take(index), open_time=times[index]),
+        rejected=len(rejected),
+        example=_example(raw, times, rejected, complaints),
+        duplicates=len(kept) - len(index),
+        unclosed=int(np.count_nonzero(inside & ~closed)),
+        out_of_range=int(np.count_nonzero(~inside)),
+    )
+
+
+def _within(times: IntArray, start: int | None, end: int | None) -> _Mask:
+    inside = np.ones(len(times), dtype=np.bool_)
+    if start is not None:
+        inside &= times >= start
+    if end is not None:
+        inside &= times < end
+    return inside
+
+
+def _complaints(raw: Candles) -> list[tuple[_Mask, str]]:
+    """What can be wrong with a row, worst first: which rows it is wrong with, in words."""
+    prices = np.stack([raw.open, raw.high, raw.low, raw.close])
+    finite: _Mask = np.logical_and.reduce(np.isfinite(prices))
+    positive: _Mask = np.logical_and.reduce(prices > 0)
+    return [
+        (~finite, "a price is not a finite number"),
+        (~positive, "a price is not above zero"),
+        (raw.high < raw.low, "high is below low"),
+        (np.isinf(raw.volume), "volume is infinite"),
+        (raw.volume < 0, "volume is negative"),
+    ]
+
+
+def _example(
+    raw: Candles,
+    times: IntArray,
+    rejected: NDArray[np.intp],
+    complaints: list[tuple[_Mask, str]],
+) -> str | None:
+    """The oldest rejected row as one phrase; None where none was rejected."""
+    if len(rejected) == 0:
+        return None
+    row = rejected[np.argmin(times[rejected])]
+    reason = next(words for mask, words in complaints if mask[row])
+    values = ", ".join(
+        f"{name} {getattr(raw, name)[row]:.12g}"
+        for name in ("open", "high", "low", "close", "volume")
+    )
+    return f"{iso(int(times[row]))}: {reason} ({values})"

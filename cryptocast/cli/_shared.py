@@ -1,0 +1,130 @@
+"""Pieces of answers that several commands give: fetched markets, scores, decisions."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cryptocast.cli._output import number, percent, table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from cryptocast.values import Gap
+    from cryptocast.workflows.fetch import FetchReport
+    from cryptocast.workflows.promote import Decision
+    from cryptocast.workflows.retrain import RetrainReport
+
+_SHOWN_STEPS = (1, 6, 12, 24, "all")
+
+
+def gaps_data(gaps: Sequence[Gap]) -> list[dict[str, Any]]:
+    """Gaps with their first and end time and number of bars."""
+    from cryptocast.values import iso
+
+    return [{"start": iso(g.start), "end": iso(g.end), "bars": g.bars} for g in gaps]
+
+
+def candles_data(report: FetchReport) -> list[dict[str, Any]]:
+    """A market each: what is stored in the range and what is missing."""
+    from cryptocast.values import iso
+
+    return [
+        {
+            "market": m.market,
+            "rows": m.rows,
+            "first": None if m.first is None else iso(m.first),
+            "last": None if m.last is None else iso(m.last),
+            "new": m.new,
+            "revised": m.revised,
+            "repaired": m.repaired,
+            "rejected": m.rejected,
+            "missing": m.missing,
+            "gaps": gaps_data(m.gaps),
+        }
+        for m in report.markets
+    ]
+
+
+def candles_table(report: FetchReport) -> Table:
+    """The same for a person."""
+    columns = ("market", "candles", "new", "missing", "first", "last")
+    rows = (
+        [
+            row["market"],
+            *(f"{row[name]:,}" for name in ("rows", "new", "missing")),
+            row["first"] or "-",
+            row["last"] or "-",
+        ]
+        for row in candles_data(report)
+    )
+    return table("Candles", columns, rows)
+
+
+def fetch_warnings(report: FetchReport) -> list[str]:
+    """Rows that were refused, and gaps."""
+    warnings = []
+    for m in report.markets:
+        if m.rejected:
+            warnings.append(f"{m.market}: {m.rejected} rows refused, for example {m.example}")
+        if m.missing:
+            one = gaps_data(m.gaps)[0]
+            warnings.append(
+                f"{m.market}: {m.missing} bars are missing in {len(m.gaps)} gaps, "
+                f"the first from {one['start']} to {one['end']}; nothing is invented for them"
+            )
+    return warnings
+
+
+def scores_tables(rows: Sequence[Mapping[str, Any]], title: str) -> Iterator[Table]:
+    """The scores at a few steps, a table a market; the JSON holds every step and figure."""
+    columns = ("model", "step", "n", "CRPS bp", "in 80 %", "in 90 %", "vs walk", "p", "vs const.")
+    for market in dict.fromkeys(row["market"] for row in rows):
+        lines = (
+            [
+                row["model"] + (f" v{row['version']}" if row["version"] else ""),
+                str(row["step"]),
+                str(row["n"]),
+                number(row["crps_bp"], 3),
+                number(row["coverage80"]),
+                number(row["coverage90"]),
+                percent(row["skill_vs_random_walk"], 2),
+                number(row["p_value"]),
+                percent(row["skill_vs_constant"], 2),
+            ]
+            for row in rows
+            if row["market"] == market and row["step"] in _SHOWN_STEPS
+        )
+        yield table(f"{title}: {market}", columns, lines)
+
+
+def decision_data(decision: Decision) -> dict[str, Any]:
+    """The decision with the gate's comparisons."""
+    return {
+        "promoted": decision.promoted,
+        "version": decision.version,
+        "model": decision.model,
+        "reason": decision.reason,
+        "gate": [dataclasses.asdict(c) for c in decision.verdict.comparisons],
+    }
+
+
+def decision_line(decision: Decision) -> str:
+    """The decision in one sentence."""
+    verb = "is production" if decision.promoted else "stays production"
+    return f"Version {decision.version} ({decision.model}) {verb}: {decision.reason}"
+
+
+def pipeline_data(report: RetrainReport) -> dict[str, Any]:
+    """What `init` and `retrain` tell."""
+    tuned = report.tuning
+    return {
+        "candles": candles_data(report.candles),
+        "split": report.split,
+        "tuning": {"trials": tuned.trials, "best": dict(tuned.best), "value": tuned.value}
+        if tuned
+        else {"trials": 0, "best": None, "value": None},
+        "scores": report.scores,
+        "decision": decision_data(report.decision),
+    }

@@ -1,0 +1,89 @@
+"""cryptocast init."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cryptocast.cli._options import Run
+from cryptocast.cli._output import Answer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+NAME = "init"
+EXAMPLE = "cryptocast init -w btc --source bitvavo --symbol BTC/EUR"
+
+
+def command(
+    run: Run,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings to start from, as those in configs/.")
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="Where candles come from.")] = None,
+    path: Annotated[
+        Path | None, typer.Option(help="Source file: a file, folder or glob of candles.")
+    ] = None,
+    symbol: Annotated[
+        list[str] | None,
+        typer.Option(help="BASE/QUOTE, repeatable; adds a market to a finished workspace."),
+    ] = None,
+    days: Annotated[float | None, typer.Option(help="Days of candles to learn from.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Trials of the search.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of search and training.")] = None,
+) -> Answer:
+    """Make a workspace with a promoted model: fetch, split, tune, train, evaluate, promote.
+
+    Interrupted, the same command goes on where it was.
+    """
+    import os
+
+    from cryptocast.cli._shared import (
+        candles_table,
+        decision_line,
+        fetch_warnings,
+        pipeline_data,
+        scores_tables,
+    )
+    from cryptocast.workflows.init import init
+
+    options = {
+        "source.name": source,
+        "source.path": None if path is None else str(path),
+        "data.days": days,
+        "tune.trials": trials,
+    }
+    report = init(
+        run.folder,
+        environ=os.environ,
+        clock=run.clock,
+        progress=run.progress,
+        file=config,
+        options={key: value for key, value in options.items() if value is not None},
+        symbols=tuple(symbol or ()),
+        seed=seed,
+    )
+    data = {"workspace": str(report.folder), "source": report.source, "added": list(report.added)}
+    made = report.pipeline
+    if made is None:
+        told = (
+            f"{report.folder}: {', '.join(report.added)} added"
+            if report.added
+            else f"{report.folder} is a finished workspace: nothing to do"
+        )
+        return Answer(data, lambda console: console.print(told))
+    split = ", ".join(f"{name} {part['rows']:,}" for name, part in made.split.items())
+    why = [f"source {report.source}: {report.source_reason}"] if report.source_reason else []
+
+    def show(console: Console) -> None:
+        for line in why:
+            console.print(line)
+        console.print(candles_table(made.candles))
+        console.print(f"Split in candles: {split} (the gate's are the last of the validation's)\n")
+        console.print(*scores_tables(made.scores, "Scores on the test set"))
+        console.print(decision_line(made.decision))
+        console.print(f"Next: cryptocast forecast --once -w {report.folder}")
+
+    return Answer(data | pipeline_data(made), show, fetch_warnings(made.candles))

@@ -1,0 +1,86 @@
+"""Candles laid on the clock's grid: one place for every bar, the missing ones marked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryptocast.values import Candles, FloatArray, IntArray, Market
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bars:
+    """T consecutive bars from `first`; a bar without a candle repeats the close before it.
+
+    The bridging exists only here: nothing of it is ever stored.
+    """
+
+    market: Market
+    first: int  # open time of bar 0, Unix seconds
+    log_close: FloatArray  # [T] last known log price; before the first candle: its close
+    log_return: FloatArray  # [T] 0 where missing
+    log_range: FloatArray  # [T] log(high / low), 0 where missing
+    place: FloatArray  # [T] close's place in the range, -0.5 (low) .. 0.5 (high)
+    log_volume: FloatArray  # [T] log(1 + volume), NaN where there is none
+    missing: NDArray[np.bool_]  # [T]
+    age: IntArray  # [T] bars since the last candle; 0 where there is one
+
+    def __len__(self) -> int:
+        return len(self.log_close)
+
+    @property
+    def open_time(self) -> IntArray:
+        """[T] open times in Unix seconds."""
+        return self.first + self.market.interval_seconds * np.arange(len(self), dtype=np.int64)
+
+    def index(self, moment: int) -> int:
+        """The bar that opens at `moment`; also the number of bars that closed by then."""
+        return (moment - self.first) // self.market.interval_seconds
+
+
+def lay_out(candles: Candles, market: Market, start: int, end: int) -> Bars:
+    """Lay normalised candles on the grid of open times `[start, end)`.
+
+    Candles outside the range are left out. Raises ValueError when none lies inside.
+    """
+    step = market.interval_seconds
+    length = (end - start) // step
+    candles = candles.take((candles.open_time >= start) & (candles.open_time < end))
+    if not len(candles):
+        raise ValueError("no candle in the range")
+    at = (candles.open_time - start) // step
+
+    present = np.zeros(length, dtype=bool)
+    present[at] = True
+    # For each bar the row of the last candle at or before it; leading bars take the first.
+    row = np.maximum(np.cumsum(present) - 1, 0)
+    log_close = np.log(candles.close)[row]
+    last_seen = np.maximum.accumulate(np.where(present, np.arange(length), -1))
+    age = np.where(last_seen >= 0, np.arange(length) - last_seen, np.arange(length) + 1)
+
+    return Bars(
+        market=market,
+        first=start,
+        log_close=log_close,
+        log_return=np.diff(log_close, prepend=log_close[:1]),
+        log_range=_spread(at, length, np.log(candles.high / candles.low), 0.0),
+        place=_spread(at, length, _place(candles), 0.0),
+        log_volume=_spread(at, length, np.log1p(candles.volume), np.nan),
+        missing=~present,
+        age=age.astype(np.int64),
+    )
+
+
+def _place(candles: Candles) -> FloatArray:
+    width = candles.high - candles.low
+    safe = np.where(width > 0, width, 1.0)
+    place = np.where(width > 0, (candles.close - candles.low) / safe - 0.5, 0.0)
+    return np.asarray(np.clip(place, -0.5, 0.5))
+
+
+def _spread(at: IntArray, length: int, values: FloatArray, blank: float) -> FloatArray:
+    full = np.full(length, blank)
+    full[at] = values
+    return full

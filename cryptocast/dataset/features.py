@@ -1,0 +1,111 @@
+"""Features: what a model sees of each bar. The same routine serves training and the tick.
+
+Every feature of a bar is a function of exactly the `MEMORY_BARS` bars up to and including
+it, so one origin and many give the same bits, and nothing depends on what else is stored.
+Everything is measured against `sigma`, so no scaler is fit on data and none can leak.
+
+The time of day and of the week is not among them: over 7 days it is an index of the training
+set, and a network that saw it lost 0.2 % of CRPS skill at every step on 28 (coin, week) pairs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cryptocast.dataset.bars import Bars
+from cryptocast.values import FloatArray
+
+MEMORY_BARS = 1024
+"""How far a feature looks back: a power of two, five half-lives of the slowest average."""
+
+SIGMA_FLOOR = 1e-5
+"""Volatility of a bar is never taken below 0.1 bp, so that quantiles stay distinct."""
+
+NAMES = (
+    "return",
+    "range",
+    "fast_volatility",
+    "medium_volatility",
+    "slow_volatility",
+    "fast_range_volatility",
+    "range_volatility",
+    "volume",
+    "place",
+    "missing",
+)
+"""Feature names in the order of the last axis."""
+
+# Decay a bar of sigma: 0.94 as in RiskMetrics (1996), a better random walk at 5 minutes than
+# 0.97. Around it a faster, a medium and a slow one (half-lives of 3, 34 and 200 bars).
+DECAY = 0.94
+FAST_DECAY = 0.8
+MEDIUM_DECAY = 0.98
+SLOW_DECAY = 0.5 ** (1 / 200)
+
+_CLIP = 8.0
+_PARKINSON = 1.0 / (4.0 * np.log(2.0))  # Parkinson (1980): variance from the high-low range
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """Features of T bars and the volatility they are measured against."""
+
+    values: FloatArray  # [T, F] float64, clipped to +-8
+    sigma: FloatArray  # [T] EWMA volatility of a bar's log-return, known at the bar's close
+
+
+def context_bars(lookback: int) -> int:
+    """How many bars before an origin its window of `lookback` bars depends on."""
+    return MEMORY_BARS + lookback
+
+
+def compute(bars: Bars) -> Features:
+    """The features of every bar.
+
+    Those of the first `MEMORY_BARS` bars are seeded from what is there: the weights of
+    each average are normed over the candles seen so far.
+    """
+    present = (~bars.missing).astype(np.float64)
+    # A return over n bars counts as n bars' worth of variance.
+    spanned = np.concatenate(([1.0], 1.0 + bars.age[:-1]))
+    per_bar = bars.log_return / np.sqrt(spanned)
+    squares = np.stack([per_bar**2] * 4 + [_PARKINSON * bars.log_range**2] * 2)
+    decays = np.array([DECAY, FAST_DECAY, MEDIUM_DECAY, SLOW_DECAY, FAST_DECAY, DECAY])
+    variance = average(squares, np.broadcast_to(present, squares.shape), decays)
+    sigma, *others = np.sqrt(np.maximum(variance, SIGMA_FLOOR**2))
+
+    traded = (np.isfinite(bars.log_volume)).astype(np.float64)
+    log_volume = np.where(traded > 0, bars.log_volume, 0.0)
+    usual = average(log_volume[None], traded[None], np.array([SLOW_DECAY]))[0]
+
+    columns = (
+        per_bar / sigma,
+        bars.log_range / sigma,
+        *(np.log(other / sigma) for other in others),
+        (log_volume - usual) * traded,
+        bars.place,
+        1.0 - present,
+    )
+    values = np.clip(np.stack(columns, axis=1), -_CLIP, _CLIP)
+    return Features(values, sigma)
+
+
+def average(values: FloatArray, weights: FloatArray, decays: FloatArray) -> FloatArray:
+    """Exponentially weighted means [S, T] over exactly the last `MEMORY_BARS` bars.
+
+    `values`, `weights` [S, T], one decay a row. Where no weight was seen yet the mean is 0.
+    The sum over 2m bars is the sum over m plus `decay**m` times the sum over the m before
+    (ten doublings for 1,024): elementwise, so the bits don't depend on T.
+    """
+    sums = values * weights
+    norms = np.array(weights)
+    power = decays[:, None].copy()
+    span = 1
+    while span < MEMORY_BARS:
+        sums[:, span:] = sums[:, span:] + power * sums[:, :-span]
+        norms[:, span:] = norms[:, span:] + power * norms[:, :-span]
+        power = power * power
+        span *= 2
+    return np.asarray(sums / np.where(norms > 0, norms, 1.0))

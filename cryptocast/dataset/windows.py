@@ -1,0 +1,74 @@
+"""Windows: what is known at an origin, as strided views into the features."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from cryptocast.dataset import features
+from cryptocast.dataset.bars import Bars
+from cryptocast.dataset.folds import Part
+from cryptocast.dataset.target import log_returns
+from cryptocast.values import FloatArray, IntArray, Windows
+
+
+def usable(bars: Bars, at: IntArray, lookback: int, max_stale_bars: int) -> NDArray[np.bool_]:
+    """[N] whether the windows that end before bars `at` can be trusted.
+
+    At most a quarter of a lookback may be missing, and the newest candle may be at most
+    `max_stale_bars` bars old.
+    """
+    gone = np.concatenate(([0], np.cumsum(bars.missing)))
+    missing = gone[at] - gone[at - lookback]
+    return np.asarray((missing <= lookback // 4) & (bars.age[at - 1] <= max_stale_bars))
+
+
+def unfit(bars: Bars, lookback: int, max_stale_bars: int) -> str | None:
+    """Why the window at the end of the bars cannot be trusted; None where it can."""
+    if int(bars.age[-1]) > max_stale_bars:
+        return "stale_data"
+    end = np.array([len(bars)], dtype=np.int64)
+    return None if usable(bars, end, lookback, max_stale_bars)[0] else "missing_bars"
+
+
+def cut(
+    bars: Bars,
+    part: Part,
+    *,
+    lookback: int,
+    horizon: int,
+    max_stale_bars: int,
+    market: int = 0,
+) -> Windows:
+    """The usable windows of all origins of a part, their targets purged at its end."""
+    first = max(bars.index(part.start), lookback)
+    end = min(bars.index(part.end), len(bars))
+    at = np.arange(first, max(first, end), dtype=np.int64)
+    at = at[usable(bars, at, lookback, max_stale_bars)]
+    return _at(bars, at, lookback, log_returns(bars, at, horizon, end), market)
+
+
+def at_origin(bars: Bars, lookback: int) -> Windows:
+    """The one window [1, L, F] at the end of the bars, with no targets: what the tick needs."""
+    at = np.array([len(bars)], dtype=np.int64)
+    return _at(bars, at, lookback, np.empty((1, 0)), 0)
+
+
+def _at(bars: Bars, at: IntArray, lookback: int, targets: FloatArray, market: int) -> Windows:
+    computed = features.compute(bars)
+    # [T - L + 1, L, F]: view k covers bars k .. k + L - 1, so it ends before bar k + L.
+    views = sliding_window_view(computed.values, lookback, axis=0).transpose(0, 2, 1)
+    first, rows = (int(at[0]), len(at)) if len(at) else (lookback, 0)
+    contiguous = rows and int(at[-1]) == first + rows - 1
+    chosen = (
+        views[first - lookback : first - lookback + rows] if contiguous else views[at - lookback]
+    )
+    return Windows(
+        inputs=chosen,
+        sigma=computed.sigma[at - 1],
+        log_close=bars.log_close[at - 1],
+        origin=bars.open_time[0] + at * bars.market.interval_seconds,
+        targets=targets,
+        market=np.full(rows, market, dtype=np.intp),
+    )

@@ -1,0 +1,55 @@
+"""Proper scores of quantile forecasts, one figure an (origin, step); NaN where unscored.
+
+Quantiles are [N, H, Q] and targets [N, H], both log-returns from the last close.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cryptocast.values import FloatArray
+
+BP = 1e4
+
+
+def crps_bp(quantiles: FloatArray, targets: FloatArray, levels: Sequence[float]) -> FloatArray:
+    """[N, H] CRPS in basis points: the mean over levels of twice the pinball loss.
+
+    With evenly spaced levels that is the quantile approximation of the continuous ranked
+    probability score (Gneiting & Ranjan 2011, eq. 9, unweighted).
+    """
+    # Level by level: [N, H, Q] temporaries of a year of origins would not fit in memory.
+    total = np.zeros_like(targets)
+    for i, level in enumerate(levels):
+        error = targets - quantiles[..., i]
+        total += 2 * np.maximum(level * error, (level - 1) * error)
+    return np.asarray(BP * total / len(levels))
+
+
+def inside(
+    quantiles: FloatArray, targets: FloatArray, levels: Sequence[float], share: float
+) -> FloatArray:
+    """[N, H] 1 where the target lies in the central interval of that share, else 0.
+
+    All NaN where the levels don't hold the interval's ends.
+    """
+    ends = [_index(levels, (1 - share) / 2), _index(levels, (1 + share) / 2)]
+    if None in ends:
+        return np.full_like(targets, np.nan)
+    low, high = (quantiles[..., i] for i in ends)
+    hit = ((low <= targets) & (targets <= high)).astype(np.float64)
+    return np.where(np.isnan(targets), np.nan, hit)
+
+
+def median(quantiles: FloatArray, levels: Sequence[float]) -> FloatArray:
+    """[N, H] the quantile at level 0.5."""
+    index = _index(levels, 0.5)
+    assert index is not None  # settings refuse levels without it  # noqa: S101 - narrows a type
+    return np.asarray(quantiles[..., index])
+
+
+def _index(levels: Sequence[float], wanted: float) -> int | None:
+    close = np.flatnonzero(np.isclose(levels, wanted, atol=1e-9))
+    return int(close[0]) if len(close) else None

@@ -1,0 +1,39 @@
+"""Columns, types and units of the frames that cross rooms; `check` holds a frame to them."""
+
+from __future__ import annotations
+
+import polars as pl
+
+SCORES = pl.Schema(
+    {
+        "model": pl.String,  # kind: lstm, random_walk, constant
+        "version": pl.String,  # null for a baseline
+        "market": pl.String,
+        "step": pl.Int64,  # null for all steps together
+        "n": pl.Int64,  # scored (origin, step) pairs
+        "crps_bp": pl.Float64,
+        "mae_bp": pl.Float64,  # of the median
+        "relative_mae": pl.Float64,  # against the last price
+        "direction_accuracy": pl.Float64,  # zero moves left out
+        "coverage80": pl.Float64,
+        "coverage90": pl.Float64,
+        "skill_vs_random_walk": pl.Float64,
+        "skill_vs_constant": pl.Float64,
+        "p_value": pl.Float64,  # one-sided Diebold-Mariano, against the random walk
+    }
+)
+"""One row a (model, version, market, step). Where a figure does not exist it is null."""
+
+
+def check(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
+    """The frame itself, when its columns and types are exactly the schema's.
+
+    Raises ValueError that names the first difference: a bug in the room that made it.
+    """
+    for name, wanted in schema.items():
+        found = frame.schema.get(name)
+        if found != wanted:
+            raise ValueError(f"column {name} is {found}, not {wanted}")
+    if extra := set(frame.columns) - set(schema.names()):
+        raise ValueError(f"unexpected columns: {', '.join(sorted(extra))}")
+    return frame

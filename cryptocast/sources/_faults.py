@@ -1,0 +1,162 @@
+"""The errors of the HTTP sources, and how an answer is read for what went wrong.
+
+Every text made here may be shown and logged: no key, no query, no control character.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import ssl
+from dataclasses import dataclass
+
+import requests
+import urllib3
+
+from cryptocast.errors import SourceError
+
+_LONGEST_TEXT = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer that is no 2xx: `said` is its text, cleaned; `body` its JSON, or None."""
+
+    source: str
+    status: int
+    said: str
+    body: object
+    wait_seconds: float
+
+    def error(self, code: str, what: str, hint: str, *, retry: bool = False) -> SourceError:
+        """A SourceError that says `what`, the status and what the server said."""
+        said = f": {self.said}" if self.said else ""
+        return SourceError(
+            f"{self.source} {what} (HTTP {self.status}{said})", code=code, hint=hint, retry=retry
+        )
+
+
+def or_another(source: str) -> str:
+    """The end of a hint: a source to turn to that is not the one at fault."""
+    example = "NAME" if source == "bitvavo" else "bitvavo"
+    return f"or take another source: --source {example}"
+
+
+def read_refusal(
+    source: str, status: int, body: bytes, key: str | None, wait_seconds: float
+) -> Refusal:
+    """What a refusal says: the text under `error`, `message` or `detail`, or the plain body."""
+    try:
+        decoded = json.loads(body)
+    except (ValueError, RecursionError):
+        decoded = None
+    said = body.decode("utf-8", "replace")
+    if isinstance(decoded, dict):
+        texts = [decoded.get(name) for name in ("error", "message", "detail")]
+        said = next((text for text in texts if isinstance(text, str)), said)
+    elif said.lstrip().startswith("<"):
+        said = "an HTML page"
+    return Refusal(source, status, _clean(said, key), decoded, wait_seconds)
+
+
+def general(refusal: Refusal) -> SourceError:
+    """The error of a refusal that the API words in no way of its own."""
+    status = refusal.status
+    if status == 429:
+        waits = f" and asks to wait {refusal.wait_seconds:.0f} s" if refusal.wait_seconds else ""
+        hint = "wait a minute, then run the same command again"
+        return refusal.error(
+            "source.rate_limited", f"limits how often it is asked{waits}", hint, retry=True
+        )
+    if status == 401:
+        return refusal.error("source.bad_key", "does not accept the key", "check the key")
+    if status in (403, 451):
+        hint = "it may refuse this network or country; check [source] base_url, "
+        hint += or_another(refusal.source)
+        return refusal.error("source.forbidden", "refuses to answer", hint)
+    if status >= 500 or status == 408:
+        hint = f"run the same command again in some minutes, {or_another(refusal.source)}"
+        return refusal.error("source.http", "has a fault of its own", hint, retry=True)
+    return refusal.error("source.http", "refused the request", "check [source] base_url")
+
+
+def timed_out(source: str, path: str, seconds: float) -> SourceError:
+    """The error of an answer that did not come in time."""
+    return SourceError(
+        f"{source} did not answer within {seconds:g} s (GET {path})",
+        code="source.timeout",
+        hint=f"run the same command again, {or_another(source)}",
+        retry=True,
+    )
+
+
+def unreachable(source: str, host: str, fault: BaseException) -> SourceError:
+    """The error of a connection that failed; of `fault` only the bare reason is told."""
+    return SourceError(
+        f"{source} cannot be reached at {host}: {_reason(fault)}",
+        code="source.unreachable",
+        hint=f"check the network and [source] base_url, {or_another(source)}",
+        retry=not isinstance(fault, ValueError | requests.exceptions.SSLError),
+    )
+
+
+def bad_answer(source: str, path: str, found: str) -> SourceError:
+    """The error of an answer that is not what was asked for; `found` is what it was."""
+    return SourceError(
+        f"{source} answered {found} (GET {path})",
+        code="source.bad_answer",
+        hint="check [source] base_url; if it is right, the API has changed: take another source",
+    )
+
+
+def describe(body: bytes) -> str:
+    """What a body that is no JSON is instead."""
+    start = body.lstrip()[:1]
+    if not start:
+        return "with nothing"
+    if start == b"<":
+        return "with an HTML page instead of JSON"
+    return "with broken JSON" if start in b'{["' else "with plain text instead of JSON"
+
+
+def kind(value: object) -> str:
+    """What a decoded JSON value is, in a word that a person reads."""
+    names = {dict: "an object", list: "a list", str: "text", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _clean(text: str, key: str | None) -> str:
+    if key:
+        text = text.replace(key, "***")
+    text = " ".join(re.sub(r"[^\x20-\x7e]+", " ", text).split())
+    return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 3] + "..."
+
+
+def _reason(fault: BaseException) -> str:
+    """The innermost reason of a chain of exceptions."""
+    for link in _chain(fault):
+        if isinstance(link, socket.gaierror | urllib3.exceptions.NameResolutionError):
+            return "its name cannot be resolved"
+        if isinstance(link, ssl.SSLError):
+            return "its certificate or TLS is not accepted"
+        if isinstance(link, urllib3.exceptions.IncompleteRead):
+            return "the answer broke off"
+        if isinstance(link, ValueError):
+            return "that is no address"
+    system = [link for link in _chain(fault) if isinstance(link, OSError) and link.strerror]
+    if system:
+        return str(system[-1].strerror).lower()
+    return "the connection was lost"
+
+
+def _chain(fault: BaseException) -> list[BaseException]:
+    """An exception with all that it wraps, outermost first."""
+    found: list[BaseException] = []
+    queue: list[object] = [fault]
+    while queue:
+        link = queue.pop(0)
+        if isinstance(link, BaseException) and link not in found:
+            found.append(link)
+            queue += [link.__cause__, link.__context__, getattr(link, "reason", None), *link.args]
+    return found

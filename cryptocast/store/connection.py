@@ -1,0 +1,171 @@
+"""Take turns, wait for a busy database, attach it, and translate what DuckDB raises."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from cryptocast.errors import StoreError
+
+ALIAS = "store"
+"""The name that the file is attached under."""
+
+_FIRST_PAUSE_SECONDS = 0.002
+_LONGEST_PAUSE_SECONDS = 0.25
+_LOCKED = re.compile(r"Could not set lock on file")
+_HOLDER = re.compile(r"held in (?:(?P<command>.+?) )?\(?PID (?P<pid>\d+)")
+
+# What DuckDB says (its exception classes don't tell these apart) -> our code, words and hint.
+_TRANSLATIONS = (
+    (
+        r"No space left on device|File too large|[Qq]uota exceeded",
+        "store.full",
+        "cannot grow: the disk is full",
+        "free some space, for example with `cryptocast prune`; nothing was stored",
+    ),
+    (
+        r"newer version of DuckDB|older version of DuckDB|with version number",
+        "store.newer",
+        "was written by another version of DuckDB",
+        "upgrade cryptocast",
+    ),
+    (
+        r"not a valid DuckDB database|[Cc]orrupt|Could not read enough bytes|checksum|"
+        r"replaying WAL|[Dd]eserializ|Catalog Error",
+        "store.corrupt",
+        "is damaged, or is no database of cryptocast",
+        "restore a copy made by `cryptocast backup`, or move the file away and fetch anew",
+    ),
+    (
+        r"Permission denied|Read-only file system|not permitted|Cannot open file|Is a directory",
+        "store.unwritable",
+        "cannot be opened",
+        "check that the folder exists and that you may write in it",
+    ),
+)
+
+
+# Whatever the words, these are no bugs of ours.
+_OUTSIDE = (OSError, duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException)
+
+
+def translate(error: Exception, path: Path) -> StoreError | None:
+    """The StoreError for what DuckDB or the file system raised; None where it is a bug of ours."""
+    detail = str(error).partition("\n")[0]
+    for pattern, code, words, hint in _TRANSLATIONS:
+        if re.search(pattern, str(error)):
+            return StoreError(f"{path} {words}: {detail}", code=code, hint=hint)
+    if isinstance(error, _OUTSIDE):
+        return StoreError(
+            f"{path} failed: {detail}", hint="check the disk; `cryptocast doctor` looks deeper"
+        )
+    return None
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Raise what DuckDB raises in the block as StoreError, but let our own bugs through."""
+    try:
+        yield
+    except duckdb.Error as error:
+        translation = translate(error, path)
+        if translation is None:
+            raise
+        raise translation from error
+
+
+class Turn:
+    """Whose turn it is with one file in this process.
+
+    DuckDB refuses a second use of an attached file inside a process, so threads queue here.
+    """
+
+    def __init__(self) -> None:
+        """Nobody's turn."""
+        self._lock = threading.Lock()
+        self._owner: int | None = None
+
+    @contextmanager
+    def taken(self, path: Path, deadline: float) -> Iterator[None]:
+        """Have the turn until the end of the block; StoreError where it doesn't come in time."""
+        if self._owner == threading.get_ident():
+            raise RuntimeError(f"{path} is already open in this thread; close it first")
+        if not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise _busy(path, f"another thread of this process (PID {os.getpid()})")
+        self._owner = threading.get_ident()
+        try:
+            yield
+        finally:
+            self._owner = None
+            self._lock.release()
+
+
+_turns: dict[Path, Turn] = {}
+_turns_guard = threading.Lock()
+
+
+def turn_for(path: Path) -> Turn:
+    """The one Turn of this process for a file."""
+    with _turns_guard:
+        return _turns.setdefault(path, Turn())
+
+
+def new_engine(path: Path) -> duckdb.DuckDBPyConnection:
+    """The in-memory DuckDB that the file is attached to."""
+    engine = duckdb.connect(
+        ":memory:",
+        config={
+            "threads": 2,
+            # Spilling goes next to the database, not into whatever folder we are started in.
+            "temp_directory": f"{path}.tmp",
+            # Nothing is ever downloaded, and a mistyped table is no Python variable.
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "python_enable_replacements": False,
+        },
+    )
+    engine.execute("SET GLOBAL TimeZone = 'UTC'")
+    return engine
+
+
+def attach(
+    engine: duckdb.DuckDBPyConnection, path: Path, deadline: float, *, read_only: bool
+) -> None:
+    """Attach the file, again and again until the deadline while another process holds it."""
+    options = "TYPE duckdb, READ_ONLY" if read_only else "TYPE duckdb"
+    pause = _FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            engine.execute(f"ATTACH ? AS {ALIAS} ({options})", [str(path)])
+            return
+        except duckdb.IOException as error:
+            if not _LOCKED.search(str(error)):
+                raise
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise _busy(path, _holder(str(error))) from error
+        time.sleep(min(pause, left))
+        pause = min(pause * 1.6, _LONGEST_PAUSE_SECONDS)
+
+
+def _holder(text: str) -> str:
+    found = _HOLDER.search(text)
+    if found is None:
+        return "another process"
+    return f"{found['command'] or 'another process'} (PID {found['pid']})"
+
+
+def _busy(path: Path, holder: str) -> StoreError:
+    return StoreError(
+        f"{path} is in use by {holder}",
+        code="store.busy",
+        hint="try again when it is done; [store] wait_seconds says how long to wait for it",
+        retry=True,
+    )

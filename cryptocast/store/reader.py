@@ -1,0 +1,215 @@
+"""Everything that is read from the database.
+
+Times leave SQL as numbers: fetching a TIMESTAMPTZ as a Python object would need pytz.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import numpy as np
+
+from cryptocast.values import Candles, Deployment, ForecastSet, Gap, Market, ServedModel
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """How many candles of a market are stored, and the first and last open time."""
+
+    rows: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """One row of `ticks`: what one pass for one market and origin came to."""
+
+    market: str
+    origin: int
+    started_at: float
+    finished_at: float
+    status: str  # ok, late, missed, failed
+    error_code: str | None
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One row of `events`."""
+
+    at: float
+    kind: str
+    market: str | None
+    detail: Mapping[str, Any]
+
+
+class Reader:
+    """Reads through one open connection; valid only inside its `with store.read()`."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Read through `connection`, which the store opens and closes."""
+        self._connection = connection
+
+    def candles(self, market: Market, start: int, end: int) -> Candles:
+        """The stored candles with open time in `[start, end)`, rising; no volume is NaN."""
+        found = self._connection.execute(
+            """
+            SELECT epoch_us(open_time) // 1000000 AS open_time, open, high, low, close,
+                coalesce(volume, 'nan'::DOUBLE) AS volume
+            FROM candles
+            WHERE market = ? AND open_time >= to_timestamp(?) AND open_time < to_timestamp(?)
+            ORDER BY candles.open_time
+            """,
+            [market.id, start, end],
+        ).fetchnumpy()
+        return Candles(
+            found["open_time"].astype(np.int64, copy=False),
+            *(found[name] for name in ("open", "high", "low", "close", "volume")),
+        )
+
+    def span(self, market: Market) -> Span | None:
+        """How much of a market is stored; None where nothing is."""
+        rows, first, last = self._one(
+            """
+            SELECT count(*), epoch_us(min(open_time)) // 1000000,
+                epoch_us(max(open_time)) // 1000000
+            FROM candles WHERE market = ?
+            """,
+            market.id,
+        )
+        return Span(rows, first, last) if rows else None
+
+    def gaps(self, market: Market, start: int, end: int) -> list[Gap]:
+        """The maximal runs of bars in `[start, end)` that have no candle, oldest first.
+
+        Runs at the edges count: where nothing is stored the whole range is one gap.
+        """
+        interval = market.interval_seconds
+        first, stop = (-(-moment // interval) * interval for moment in (start, end))
+        found = self._all(
+            """
+            WITH present AS (
+                SELECT epoch_us(open_time) // 1000000 AS moment FROM candles
+                WHERE market = $market
+                    AND open_time >= to_timestamp($first) AND open_time < to_timestamp($stop)
+                UNION ALL SELECT $first - $interval
+                UNION ALL SELECT $stop
+            ), neighbours AS (
+                SELECT lag(moment) OVER (ORDER BY moment) + $interval AS expected, moment
+                FROM present
+            )
+            SELECT expected, moment, (moment - expected) // $interval
+            FROM neighbours WHERE moment > expected AND $stop > $first ORDER BY expected
+            """,
+            {"market": market.id, "first": first, "stop": stop, "interval": interval},
+        )
+        return [Gap(*row) for row in found]
+
+    def stored_markets(self) -> list[str]:
+        """The ids of the markets that have candles, in order."""
+        return [row[0] for row in self._all("SELECT DISTINCT market FROM candles ORDER BY 1")]
+
+    def deployment(self) -> Deployment | None:
+        """The deployment that rules: the one with the greatest id."""
+        found = self.deployments()
+        return found[-1] if found else None
+
+    def deployment_at(self, moment: float) -> Deployment | None:
+        """The deployment that ruled at a moment of the system's clock (by `written_at`)."""
+        found = self._deployments(before=moment)
+        return found[-1] if found else None
+
+    def deployments(self) -> list[Deployment]:
+        """All deployments, oldest first."""
+        return self._deployments(before=None)
+
+    def _deployments(self, before: float | None) -> list[Deployment]:
+        # A workspace has some hundreds at most: one query serves all three methods.
+        found = self._all(
+            """
+            SELECT id, epoch_us("at") / 1e6, market, model_version, previous_version, action,
+                reason, scores::VARCHAR
+            FROM deployments
+            WHERE $before IS NULL OR written_at <= to_timestamp($before::DOUBLE)
+            ORDER BY id
+            """,
+            {"before": before},
+        )
+        return [Deployment(*row) for row in found]
+
+    def served(self, market: Market, origin: int) -> ForecastSet | None:
+        """What was served for an origin; None where nothing was."""
+        return self._served(market, origin)
+
+    def newest(self, market: Market) -> ForecastSet | None:
+        """The served forecasts with the greatest origin; None where there are none."""
+        (origin,) = self._one(
+            """
+            SELECT epoch_us(max(origin)) // 1000000 FROM forecast_sets
+            WHERE market = ? AND served
+            """,
+            market.id,
+        )
+        return None if origin is None else self._served(market, origin)
+
+    def _served(self, market: Market, origin: int) -> ForecastSet | None:
+        found = self._all(
+            """
+            SELECT epoch_us(issued_at) / 1e6, last_close, stale_bars, mode, model_version,
+                model_kind, fallback, levels, quantiles
+            FROM forecast_sets JOIN level_sets ON level_sets.id = level_set
+            WHERE market = ? AND served AND origin = to_timestamp(?)
+            """,
+            [market.id, origin],
+        )
+        if not found:
+            return None
+        issued_at, last_close, stale_bars, mode, version, kind, fallback, levels, flat = found[0]
+        return ForecastSet(
+            market=market,
+            origin=origin,
+            issued_at=issued_at,
+            last_close=last_close,
+            stale_bars=stale_bars,
+            mode=mode,
+            model=ServedModel(version, kind, fallback),
+            levels=tuple(levels),
+            quantiles=np.array(flat, dtype=np.float64).reshape(-1, len(levels)),
+        )
+
+    def last_tick(self, market: Market) -> Tick | None:
+        """The tick that finished last; of two at the same moment the later written."""
+        found = self._all(
+            """
+            SELECT market, epoch_us(origin) // 1000000, epoch_us(started_at) / 1e6,
+                epoch_us(finished_at) / 1e6, status, error_code, detail
+            FROM ticks WHERE market = ? ORDER BY finished_at DESC, rowid DESC LIMIT 1
+            """,
+            [market.id],
+        )
+        return Tick(*found[0]) if found else None
+
+    def events(self, kind: str) -> list[Event]:
+        """All events of a kind, in the order they were written."""
+        found = self._all(
+            """
+            SELECT epoch_us("at") / 1e6, kind, market, detail::VARCHAR
+            FROM events WHERE kind = ? ORDER BY "at", rowid
+            """,
+            [kind],
+        )
+        return [Event(at, name, market, json.loads(detail)) for at, name, market, detail in found]
+
+    def _all(
+        self, sql: str, parameters: list[Any] | Mapping[str, Any] | None = None
+    ) -> list[tuple[Any, ...]]:
+        return self._connection.execute(sql, parameters).fetchall()
+
+    def _one(self, sql: str, *parameters: Any) -> tuple[Any, ...]:
+        """The row of a query that always has one."""
+        return self._all(sql, list(parameters))[0]

@@ -1,0 +1,153 @@
+"""The store: one file, open only for as long as something is read or written."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import duckdb
+
+from cryptocast.errors import StoreError
+from cryptocast.store import schema
+from cryptocast.store.connection import ALIAS, attach, new_engine, translate, translated, turn_for
+from cryptocast.store.reader import Reader
+from cryptocast.store.writer import Writer
+
+
+class Store:
+    """The database of a workspace: a file that is open only inside `read()` or `write()`.
+
+    `wait_seconds` is how long another process (or thread) that holds the file is waited
+    for, on the monotonic clock. Threads of one process take turns, readers too. Opening
+    inside an open `read()` or `write()` of the same thread is a RuntimeError. A Store is
+    not carried across a fork.
+
+    It keeps one empty in-memory DuckDB and attaches the file to it for each use: that costs
+    0.3 ms, where opening the file as a database of its own costs 9 ms each time.
+
+    Both methods raise StoreError: `store.busy` (retry), `store.corrupt`, `store.unwritable`,
+    `store.full`, `store.newer`, `store.failed`.
+    """
+
+    def __init__(self, path: Path, wait_seconds: float) -> None:
+        """Name the file; nothing is opened yet."""
+        self.path = path.resolve()
+        self.wait_seconds = wait_seconds
+        self._turn = turn_for(self.path)
+        self._engine: duckdb.DuckDBPyConnection | None = None
+
+    @contextmanager
+    def read(self) -> Iterator[Reader]:
+        """Open read-only; the database is made, and migrated, first where that is needed."""
+        with self._ready() as deadline:
+            with self._attached(self.path, deadline, read_only=True) as connection:
+                if self._is_current(connection):
+                    yield Reader(connection)
+                    return
+            with self._attached(self.path, deadline) as connection:
+                self._migrate(connection)
+            with self._attached(self.path, deadline, read_only=True) as connection:
+                yield Reader(connection)
+
+    @contextmanager
+    def write(self) -> Iterator[Writer]:
+        """Open for one transaction: committed at the end, rolled back on any exception."""
+        with self._ready() as deadline, self._attached(self.path, deadline) as connection:
+            if not self._is_current(connection):
+                self._migrate(connection)
+            connection.begin()
+            try:
+                yield Writer(connection)
+            except BaseException:
+                # A connection that has failed has no transaction any more to roll back.
+                with suppress(duckdb.Error):
+                    connection.rollback()
+                raise
+            connection.commit()
+
+    @contextmanager
+    def _ready(self) -> Iterator[float]:
+        """Our turn, an existing file, and the monotonic moment until which a lock is waited for."""
+        deadline = time.monotonic() + self.wait_seconds
+        with self._turn.taken(self.path, deadline), translated(self.path):
+            if not _exists(self.path):
+                self._make(deadline)
+            yield deadline
+
+    def _make(self, deadline: float) -> None:
+        """Make the database under another name first: what has its name is whole, and never young.
+
+        Of two processes that do this at once the first one's file stays.
+        """
+        draft = self.path.with_name(f".{self.path.name}.{os.getpid()}.new")
+        try:
+            draft.unlink(missing_ok=True)
+            with self._attached(draft, deadline) as connection:
+                self._migrate(connection)
+            with suppress(FileExistsError):
+                _rename_unless_taken(draft, self.path)
+            draft.unlink(missing_ok=True)
+        except OSError as error:
+            raise translate(error, self.path) or error from error
+
+    def _is_current(self, connection: duckdb.DuckDBPyConnection) -> bool:
+        """Whether the schema is this code's; StoreError where it is from a newer one."""
+        version = schema.version(connection)
+        if version > schema.CURRENT:
+            raise StoreError(
+                f"{self.path} has schema {version}, newer than this cryptocast's {schema.CURRENT}",
+                code="store.newer",
+                hint="upgrade cryptocast",
+            )
+        return version == schema.CURRENT
+
+    def _migrate(self, connection: duckdb.DuckDBPyConnection) -> None:
+        if schema.is_foreign(connection):
+            raise StoreError(
+                f"{self.path} is a DuckDB database, but not one of cryptocast",
+                code="store.corrupt",
+                hint="move it away, or name another workspace",
+            )
+        schema.migrate(connection)
+
+    @contextmanager
+    def _attached(
+        self, path: Path, deadline: float, *, read_only: bool = False
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection to the file, which is locked until the end of the block."""
+        if self._engine is None:
+            self._engine = new_engine(self.path)
+        attach(self._engine, path, deadline, read_only=read_only)
+        try:
+            with self._engine.cursor() as connection:
+                connection.execute(f"USE {ALIAS}")
+                yield connection
+        finally:
+            try:
+                self._engine.execute(f"DETACH {ALIAS}")
+            except duckdb.Error:
+                # After a fatal error nothing of this DuckDB works: drop it, and the lock with it.
+                self._engine.close()
+                self._engine = None
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise translate(error, path) or error from error
+
+
+def _rename_unless_taken(draft: Path, path: Path) -> None:
+    """Give the draft its name; FileExistsError where that is taken."""
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # A file system without hard links.
+        if not path.exists():
+            draft.rename(path)

@@ -1,0 +1,237 @@
+"""The only writes. What several calls write is committed together, when the store closes."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryptocast.store.merge import PRICES, label, merge
+from cryptocast.store.reader import Reader
+from cryptocast.values import Candles, Deployment, FloatArray, ForecastSet, Market, iso
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What `put_candles` changed; each row is in at most one of the counts."""
+
+    new: int  # rows of bars outside the stored range, or given as imported or derived
+    revised: int  # rows whose values differed from the stored ones
+    repaired: int  # rows that filled a hole inside the stored range
+
+
+class Writer(Reader):
+    """Reads and writes inside one transaction; valid only inside its `with store.write()`."""
+
+    def put_candles(
+        self,
+        market: Market,
+        candles: Candles,
+        *,
+        provenance: str,
+        fetched_at: float,
+        repaired_before: int | None = None,
+    ) -> Stored:
+        """Store normalised candles: the table then holds them, whatever it held before.
+
+        `provenance` says how they came: `live` (a tick), `backfill` (a fetch over a range),
+        `imported` (a file), `derived` (computed by the caller). The last two are kept as
+        given. Of the first two a new row becomes
+          - `repaired` where it fills a hole: it lies after the first stored candle and
+            before `repaired_before` (default: the last stored one). A caller that brings one
+            range in several calls passes the bound as it was before the first;
+          - `backfill` where it lies before the first stored candle, or nothing was stored;
+          - as given where it lies after the last.
+        A row that is stored with the same values stays untouched, its `fetched_at` too. One
+        with other values is replaced and becomes `revised`, and an event `candle.revised`
+        keeps the old and the new values. A missing volume (NaN) says nothing: it differs
+        from no stored volume, and replaces none.
+
+        Raises ValueError where the open times are not rising.
+        """
+        if not (np.diff(candles.open_time) > 0).all():
+            raise ValueError("candles must be normalised: their open times are not rising")
+        if len(candles) == 0:
+            return Stored(0, 0, 0)
+        first, last = int(candles.open_time[0]), int(candles.open_time[-1])
+        change = merge(self.candles(market, first, last + 1), candles)
+        details = [
+            json.dumps({"open_time": iso(moment), "old": old, "new": new})
+            for moment, old, new in change.revisions()
+        ]
+        labels = label(change.new.open_time, provenance, self.span(market), repaired_before)
+        self._put_events(fetched_at, "candle.revised", market.id, details)
+        self._upsert(market, change.after, np.full(len(change.after), "revised"), fetched_at)
+        self._upsert(market, change.new, labels, fetched_at)
+        repaired = int(np.count_nonzero(labels == "repaired"))
+        return Stored(len(labels) - repaired, len(details), repaired)
+
+    def _upsert(
+        self, market: Market, candles: Candles, labels: NDArray[np.str_], fetched_at: float
+    ) -> None:
+        if len(candles) == 0:
+            return
+        names, codes = np.unique(labels, return_inverse=True)
+        arrays = {name: getattr(candles, name) for name in ("open_time", *PRICES, "volume")}
+        # DuckDB scans a dict of numpy arrays in place; text would be copied cell by cell.
+        self._connection.register("incoming", arrays | {"code": codes.astype(np.int32)})
+        self._connection.execute(
+            """
+            INSERT INTO candles
+            SELECT $market, to_timestamp(open_time), open, high, low, close,
+                CASE WHEN isnan(volume) THEN NULL ELSE volume END,
+                $names[code + 1], to_timestamp($fetched_at)
+            FROM incoming
+            ON CONFLICT (market, open_time) DO UPDATE SET
+                open = excluded.open, high = excluded.high, low = excluded.low,
+                close = excluded.close, volume = excluded.volume,
+                provenance = excluded.provenance, fetched_at = excluded.fetched_at
+            """,
+            {"market": market.id, "names": names.tolist(), "fetched_at": float(fetched_at)},
+        )
+        self._connection.unregister("incoming")
+
+    def put_set(
+        self,
+        forecast: ForecastSet,
+        *,
+        served: bool,
+        written_at: float | None = None,
+        scale: FloatArray | None = None,
+    ) -> bool:
+        """Store the forecasts of one origin; False, and nothing changed, where they are there.
+
+        They are there when this model version has a set for (market, origin), or, for a
+        served set, when any served one has. Quantiles are stored as given (the caller has
+        rounded them). `scale` [H] is calibration's widening, None where there was none;
+        `written_at` is by default the system clock's present.
+        """
+        there = self._all(
+            """
+            SELECT 1 FROM forecast_sets WHERE market = ? AND origin = to_timestamp(?)
+                AND (model_version = ? OR (served AND ?)) LIMIT 1
+            """,
+            [forecast.market.id, forecast.origin, forecast.model.version, served],
+        )
+        if there:
+            return False
+        row = _row(forecast, self._level_set(forecast.levels))
+        row |= {"served": served, "written_at": _moment(written_at)}
+        row |= {"scale": None if scale is None else scale.tolist()}
+        self._connection.execute(
+            """
+            INSERT INTO forecast_sets BY NAME
+            SELECT $market AS market, to_timestamp($origin) AS origin,
+                $interval_seconds AS interval_seconds, $model_version AS model_version,
+                $model_kind AS model_kind, $level_set AS level_set, $quantiles AS quantiles,
+                $last_close AS last_close, $stale_bars AS stale_bars, $scale AS scale,
+                to_timestamp($issued_at) AS issued_at, to_timestamp($written_at) AS written_at,
+                $mode AS mode, $late AS late, $served AS served, $fallback AS fallback
+            """,
+            row,
+        )
+        return True
+
+    def _level_set(self, levels: Sequence[float]) -> int:
+        """The id under which these levels are kept; new ones are added."""
+        wanted = [round(float(level), 9) for level in levels]
+        found = self._all("SELECT id FROM level_sets WHERE levels = ?::DOUBLE[]", [wanted])
+        if found:
+            return int(found[0][0])
+        (number,) = self._one("SELECT coalesce(max(id), 0) + 1 FROM level_sets")
+        self._connection.execute("INSERT INTO level_sets VALUES (?, ?)", [number, wanted])
+        return int(number)
+
+    def put_tick(
+        self,
+        market_id: str,
+        origin: int,
+        started_at: float,
+        finished_at: float,
+        status: str,
+        error_code: str | None = None,
+        detail: str | None = None,
+    ) -> None:
+        """Append what a tick came to: status `ok`, `late`, `missed` or `failed`."""
+        self._connection.execute(
+            """
+            INSERT INTO ticks VALUES
+                (?, to_timestamp(?), to_timestamp(?), to_timestamp(?), ?, ?, ?)
+            """,
+            [market_id, origin, float(started_at), float(finished_at), status, error_code, detail],
+        )
+
+    def put_deployment(
+        self,
+        *,
+        at: float,
+        market: str,
+        model_version: str,
+        previous_version: str | None,
+        action: str,
+        reason: str,
+        scores: Mapping[str, Any] | None = None,
+        written_at: float | None = None,
+    ) -> Deployment:
+        """Append a deployment, which rules from now on; `action`: promote, force or rollback."""
+        (number,) = self._one("SELECT coalesce(max(id), 0) + 1 FROM deployments")
+        text = json.dumps(_plain(scores or {}))
+        row = (market, model_version, previous_version, action, reason, text)
+        self._connection.execute(
+            """
+            INSERT INTO deployments VALUES
+                (?, to_timestamp(?), to_timestamp(?), ?, ?, ?, ?, ?, ?)
+            """,
+            [number, float(at), _moment(written_at), *row],
+        )
+        return Deployment(number, float(at), *row)
+
+    def put_event(
+        self, at: float, kind: str, market: str | None, detail: Mapping[str, Any]
+    ) -> None:
+        """Append an event; NaN and infinity in `detail` become null."""
+        self._put_events(at, kind, market, [json.dumps(_plain(detail))])
+
+    def _put_events(self, at: float, kind: str, market: str | None, details: list[str]) -> None:
+        if details:
+            self._connection.execute(
+                "INSERT INTO events SELECT to_timestamp(?), ?, ?, unnest(?::VARCHAR[])",
+                [float(at), kind, market, details],
+            )
+
+
+def _row(forecast: ForecastSet, level_set: int) -> dict[str, Any]:
+    return {
+        "market": forecast.market.id,
+        "origin": forecast.origin,
+        "interval_seconds": forecast.market.interval_seconds,
+        "model_version": forecast.model.version,
+        "model_kind": forecast.model.kind,
+        "level_set": level_set,
+        "quantiles": forecast.quantiles.ravel().tolist(),
+        "last_close": float(forecast.last_close),
+        "stale_bars": forecast.stale_bars,
+        "issued_at": float(forecast.issued_at),
+        "mode": forecast.mode,
+        "late": forecast.late,
+        "fallback": forecast.model.fallback,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN: the value with every number that is not finite as None."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _moment(given: float | None) -> float:
+    return time.time() if given is None else float(given)

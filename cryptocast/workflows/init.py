@@ -1,0 +1,198 @@
+"""init: an empty folder becomes a workspace with a promoted model."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+
+from cryptocast import config, workspace
+from cryptocast.clock import VirtualClock
+from cryptocast.config import Secrets, Settings
+from cryptocast.errors import CryptocastError
+from cryptocast.seams import Clock, Progress
+from cryptocast.sources import resolve_auto
+from cryptocast.values import iso
+from cryptocast.workflows.fetch import fetch
+from cryptocast.workflows.retrain import RetrainReport, pipeline
+from cryptocast.workspace import Workspace
+
+STARTED = "init.started"
+FINISHED = "init.finished"
+
+
+@dataclass(frozen=True, slots=True)
+class InitReport:
+    """A finished workspace; `pipeline` is None where it was finished before."""
+
+    folder: Path
+    source: str
+    source_reason: str | None  # why `auto` chose it
+    added: tuple[str, ...]  # markets added to an existing workspace
+    pipeline: RetrainReport | None
+
+
+def init(
+    folder: Path,
+    *,
+    environ: Mapping[str, str],
+    clock: Clock,
+    progress: Progress,
+    file: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    symbols: tuple[str, ...] = (),
+    seed: int | None = None,
+) -> InitReport:
+    """Make the workspace, then bring candles, tune, train, evaluate, select and promote.
+
+    Its clock and range are fixed at the first start: interrupted, it goes on where it was.
+    On a finished workspace only `symbols` do something: they are added. Where not one
+    candle could be brought, what was made is removed again.
+    """
+    ours = folder / config.FILE_NAME
+    fresh = not ours.is_file()
+    if not fresh and _is_finished(folder, environ, clock, progress):
+        return _finished(folder, environ, clock, progress, symbols)
+    environ = workspace.with_dotenv(folder, environ)
+    given = dict(options or {}) | ({"market.symbols": list(symbols)} if symbols else {})
+    settings, _ = config.load(file or (None if fresh else ours), environ, given)
+    settings, why = _settle(settings, Secrets(environ))
+    before = _contents(folder)
+    ws = Workspace(folder, settings, Secrets(environ), clock, progress)
+    with ws:
+        for market in ws.markets():
+            ws.source(market.source)  # a source that cannot be opened leaves nothing behind
+        try:
+            _make(ws)
+            started = _start(ws, seed)
+            ws.clock = VirtualClock(started["as_of"])
+            report = pipeline(
+                ws,
+                started["name"],
+                trials=None,
+                seed=started["seed"],
+                range_=(started["start"], started["end"]),
+            )
+        except CryptocastError:
+            if not _has_candles(ws):
+                ws.close()
+                _restore(folder, before)
+            raise
+        with ws.store.write() as writer:
+            writer.put_event(clock.now(), FINISHED, None, {"name": started["name"]})
+    return InitReport(folder, settings.source.name, why, (), report)
+
+
+def _settle(settings: Settings, secrets: Secrets) -> tuple[Settings, str | None]:
+    """Resolve `auto`; check the markets, so that a bad one is told before anything is made."""
+    why = None
+    if settings.source.name == "auto":
+        chosen, why = resolve_auto(settings.source, settings.markets(), secrets)
+        source = settings.source.model_copy(update={"name": chosen})
+        settings = settings.model_copy(update={"source": source})
+    settings.markets()
+    return settings, why
+
+
+def _make(ws: Workspace) -> None:
+    for name in workspace.FOLDERS:
+        (ws.folder / name).mkdir(parents=True, exist_ok=True)
+    _write(ws.file, config.render(ws.settings))
+
+
+def _write(file: Path, text: str) -> None:
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(file)
+
+
+def _start(ws: Workspace, seed: int | None) -> dict[str, Any]:
+    """The clock, range and seed of the first start that stored a candle, or of this one."""
+    with ws.store.read() as reader:
+        events = reader.events(STARTED)
+        stored = reader.stored_markets()
+    if events and stored:
+        return dict(events[-1].detail)
+    now = ws.clock.now()
+    market = ws.markets()[0]
+    end = market.floor(now)
+    started = {
+        "name": f"init {iso(end)}",
+        "as_of": now,
+        "start": market.floor(end - ws.settings.data.days * 86_400),
+        "end": end,
+        "seed": seed or 0,
+    }
+    with ws.store.write() as writer:
+        writer.put_event(now, STARTED, None, started)
+    return started
+
+
+def _is_finished(
+    folder: Path, environ: Mapping[str, str], clock: Clock, progress: Progress
+) -> bool:
+    if not (folder / "cryptocast.duckdb").is_file():
+        return False
+    ws = Workspace.open(folder, environ=environ, clock=clock, progress=progress)
+    with ws, ws.store.read() as reader:
+        return bool(reader.events(FINISHED))
+
+
+def _finished(
+    folder: Path,
+    environ: Mapping[str, str],
+    clock: Clock,
+    progress: Progress,
+    symbols: tuple[str, ...],
+) -> InitReport:
+    """Add the markets that are new; bring their candles before the settings name them."""
+    with Workspace.open(folder, environ=environ, clock=clock, progress=progress) as ws:
+        known = {name for m in ws.markets() for name in (m.symbol, m.id)}
+        added = tuple(s for s in symbols if s not in known)
+        if not added:
+            return InitReport(folder, ws.settings.source.name, None, (), None)
+        every = [*ws.settings.market.symbols, *added]
+        options = {"market.symbols": every}
+    with Workspace.open(
+        folder, environ=environ, options=options, clock=clock, progress=progress
+    ) as ws:
+        progress.stage("fetch candles")
+        fetch(ws, days=ws.settings.data.days)
+        document = tomlkit.parse(config.read_text(ws.file))
+        document["market"]["symbols"] = every
+        _write(ws.file, tomlkit.dumps(document))
+        return InitReport(folder, ws.settings.source.name, None, added, None)
+
+
+def _has_candles(ws: Workspace) -> bool:
+    try:
+        with ws.store.read() as reader:
+            return bool(reader.stored_markets())
+    except CryptocastError:
+        return True  # unknown: rather leave a file than lose one
+
+
+def _contents(folder: Path) -> dict[Path, bytes | None] | None:
+    """What lies in the folder, with the text of the settings; None where there is no folder."""
+    if not folder.is_dir():
+        return None
+    return {p: p.read_bytes() if p.name == config.FILE_NAME else None for p in folder.iterdir()}
+
+
+def _restore(folder: Path, before: dict[Path, bytes | None] | None) -> None:
+    """Take away what this run made, and give back the settings as they were."""
+    for path in folder.iterdir():
+        if path in (before or {}):
+            if (text := (before or {})[path]) is not None:
+                path.write_bytes(text)
+        elif path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    if before is None:
+        folder.rmdir()

@@ -1,0 +1,135 @@
+"""What learning and judging start from: the newest candles of every market, laid out and split."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from cryptocast import dataset
+from cryptocast.dataset import Bars, Part, Split
+from cryptocast.errors import StateError
+from cryptocast.values import MIN_CANDLES, Candles, Market, Windows
+from cryptocast.workspace import Workspace
+
+_DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """Candles of every market in `[start, end)`, as bars, with their split."""
+
+    markets: tuple[Market, ...]
+    candles: tuple[Candles, ...]
+    bars: tuple[Bars, ...]
+    split: Split
+    start: int
+    end: int
+    lookback: int
+    horizon: int
+    max_stale_bars: int
+
+    @property
+    def interval_seconds(self) -> int:
+        """Length of a bar; all markets share it."""
+        return self.markets[0].interval_seconds
+
+    @property
+    def learned(self) -> Part:
+        """Training and validation together: what the gate's origins are unseen by."""
+        return Part(self.split.train.start, self.split.validation.end)
+
+    def windows(self, part: Part) -> Windows:
+        """The windows of all markets whose origins lie in a part."""
+        return Windows.concatenate([self.market_windows(i, part) for i in range(len(self.bars))])
+
+    def market_windows(self, index: int, part: Part) -> Windows:
+        """The windows of one market whose origins lie in a part."""
+        return dataset.cut(
+            self.bars[index],
+            part,
+            lookback=self.lookback,
+            horizon=self.horizon,
+            max_stale_bars=self.max_stale_bars,
+            market=index,
+        )
+
+    def fingerprint(self, part: Part) -> str:
+        """A hash of every candle of a part, in the order of the markets."""
+        digest = hashlib.sha256()
+        for candles in self.candles:
+            chosen = (candles.open_time >= part.start) & (candles.open_time < part.end)
+            digest.update(candles.take(chosen).fingerprint().encode())
+        return digest.hexdigest()[:16]
+
+    def rows(self, part: Part) -> tuple[int, int | None, int | None]:
+        """How many candles a part holds over all markets, the first and the last open time."""
+        times = [
+            int(t)
+            for candles in self.candles
+            for t in candles.open_time
+            if part.start <= t < part.end
+        ]
+        return len(times), min(times, default=None), max(times, default=None)
+
+
+def gather(
+    ws: Workspace,
+    *,
+    lookback: int | None = None,
+    horizon: int | None = None,
+    days: float | None = None,
+    test_bars: int | None = None,
+) -> Material:
+    """Read the last `days` (default `[data] days`) of every market up to now, and split them.
+
+    Raises StateError where a market has fewer than 24 candles there.
+    """
+    data, model = ws.settings.data, ws.settings.model
+    markets = ws.markets()
+    interval = markets[0].interval_seconds
+    end = markets[0].floor(ws.clock.now())
+    wanted = round((days or data.days) * _DAY) // interval
+    start = end - wanted * interval
+    with ws.store.read() as reader:
+        candles = tuple(reader.candles(market, start, end) for market in markets)
+    for market, found in zip(markets, candles, strict=True):
+        require(market, len(found), wanted)
+    start = max(start, min(int(c.open_time[0]) for c in candles))
+    split = dataset.plan(
+        start,
+        end,
+        interval,
+        test_bars=test_bars or data.test_bars,
+        gate_bars=data.gate_bars,
+        validation_bars=data.validation_bars,
+    )
+    return Material(
+        markets=markets,
+        candles=candles,
+        bars=tuple(
+            dataset.lay_out(c, m, start, end) for c, m in zip(candles, markets, strict=True)
+        ),
+        split=split,
+        start=start,
+        end=end,
+        lookback=lookback or model.lookback,
+        horizon=horizon or model.horizon,
+        max_stale_bars=ws.settings.loop.max_stale_bars,
+    )
+
+
+def require(market: Market, rows: int, wanted: int) -> None:
+    """StateError where a market has too few candles to forecast at all."""
+    if rows == 0:
+        raise StateError(
+            f"{market.id} has no candles up to now",
+            code="state.no_candles",
+            hint="cryptocast fetch",
+        )
+    if rows < MIN_CANDLES:
+        days = max(1, -(-wanted * market.interval_seconds // _DAY))
+        raise StateError(
+            f"{market.id} has {rows} candles, at least {MIN_CANDLES} are needed",
+            code="state.not_enough_candles",
+            hint=f"cryptocast fetch --days {days}",
+        )

@@ -1,0 +1,247 @@
+"""train: fit one model on the learned parts, log it to MLflow, register a version."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptocast import __version__, dataset, evaluation, models
+from cryptocast.bundles import Card, Forecaster
+from cryptocast.dataset import Part
+from cryptocast.errors import ConfigError, StateError
+from cryptocast.registry import SELECTION, packages
+from cryptocast.seams import ModelKind, Params, Progress
+from cryptocast.values import Epoch, Fitted, FloatArray, Windows, iso
+from cryptocast.workflows.material import Material, gather
+from cryptocast.workspace import Workspace
+
+TUNED = "tune.finished"
+"""The event that keeps the best parameters of a study."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainReport:
+    """A registered version and its validation scores."""
+
+    version: str
+    kind: str
+    params: Params
+    params_from: str  # best, default or the file
+    epochs: int
+    validation_crps_bp: float
+    validation_crps_relative: float  # to the random walk's: below 1 is better
+
+
+def train(
+    ws: Workspace, *, kind: str | None = None, params: str = "best", seed: int = 0
+) -> TrainReport:
+    """Train a model kind on the stored candles.
+
+    `params` is `best` (of the last study, else the defaults), `default`, or the path of a
+    TOML or JSON file. Raises StateError where there are too few candles for the kind.
+    """
+    model = models.get(kind or ws.settings.model.kind)
+    chosen, origin = _params(ws, model, params)
+    material = gather(ws)
+    require_bars(ws, model, material)
+    return train_on(ws, material, model, chosen, origin, seed=seed)
+
+
+def train_on(
+    ws: Workspace,
+    material: Material,
+    model: ModelKind,
+    params: Params,
+    params_from: str,
+    *,
+    seed: int,
+    tags: Mapping[str, str] | None = None,
+) -> TrainReport:
+    """Train on material that is gathered already; `tags` are put on the run and the version."""
+    registry = ws.registry()
+    ws.progress.stage(f"train {model.kind}")
+    with registry.run(f"train {model.kind}", tags={"stage": "train", **(tags or {})}) as run_id:
+        fitted = fit(ws, material, model, params, seed=seed, progress=ws.progress)
+        scores = validate(ws, material, fitted, material.split.validation)
+        card = make_card(ws, material, fitted, seed)
+        described = dataclasses.asdict(card)
+        registry.log(
+            run_id,
+            params={**run_params(card), **params},
+            metrics=scores,
+            history=fitted.history,
+        )
+        registry.log_card(run_id, described)
+        uri = registry.log_model(run_id, fitted)
+    description = (
+        f"{model.kind} on {', '.join(card.markets)}, "
+        f"candles {iso(card.data_start)} to {iso(card.data_end)}, "
+        f"validation CRPS {scores['validation_crps_bp']:.3f} bp"
+    )
+    version = registry.register(run_id, uri, model.kind, description, tags or {})
+    return TrainReport(
+        version,
+        model.kind,
+        params,
+        params_from,
+        len(fitted.history),
+        scores["validation_crps_bp"],
+        scores[SELECTION],
+    )
+
+
+def fit(
+    ws: Workspace,
+    material: Material,
+    model: ModelKind,
+    params: Params,
+    *,
+    seed: int,
+    progress: Progress,
+) -> Fitted:
+    """Fit on the training part, early stopping on the validation part."""
+
+    def on_epoch(epoch: Epoch, most: int) -> None:
+        progress.advance(
+            epoch.number,
+            most,
+            f"epoch {epoch.number}, loss {epoch.train_loss:.4f}, "
+            f"validation {epoch.validation_loss:.4f}, {epoch.windows_per_second:,.0f} windows/s",
+        )
+
+    return model.fit(
+        material.windows(material.split.train),
+        material.windows(material.split.validation),
+        levels=ws.settings.model.levels,
+        params=params,
+        seed=seed,
+        on_epoch=on_epoch,
+    )
+
+
+def validate(ws: Workspace, material: Material, fitted: Fitted, part: Part) -> dict[str, float]:
+    """CRPS of a fitted model on a part: in bp, and relative to the random walk's.
+
+    The walk learns from what the model learned from, so that the two differ in kind only.
+    """
+    levels = ws.settings.model.levels
+    learned = material.windows(Part(material.split.train.start, part.end))
+    held_out = material.windows(part)
+    loss = _loss(Forecaster(fitted.onnx).log_returns(held_out), held_out, levels)
+    quantiles = models.symmetric(learned.standardised, levels)
+    walk = _loss(quantiles * held_out.unit(len(quantiles))[..., None], held_out, levels)
+    known = loss == loss  # not NaN
+    return {
+        "validation_crps_bp": float(loss[known].mean()),
+        SELECTION: evaluation.relative_crps(loss, walk),
+    }
+
+
+def make_card(ws: Workspace, material: Material, fitted: Fitted, seed: int) -> Card:
+    """What a version tells of itself."""
+    learned = material.learned
+    return Card(
+        version="",
+        kind=fitted.kind,
+        levels=ws.settings.model.levels,
+        horizon=material.horizon,
+        lookback=material.lookback,
+        context_bars=dataset.context_bars(material.lookback),
+        features=dataset.FEATURE_NAMES,
+        interval=material.markets[0].interval,
+        markets=tuple(m.id for m in material.markets),
+        data_start=learned.start,
+        data_end=learned.end,
+        fingerprint=material.fingerprint(learned),
+        seed=seed,
+        params=fitted.params,
+        code_version=__version__,
+        packages=packages(),
+    )
+
+
+def run_params(card: Card) -> dict[str, str]:
+    """What every training and trial logs beside the model's own parameters."""
+    return {
+        "kind": card.kind,
+        "markets": " ".join(card.markets),
+        "interval": card.interval,
+        "data_start": iso(card.data_start),
+        "data_end": iso(card.data_end),
+        "data_fingerprint": card.fingerprint,
+        "lookback": str(card.lookback),
+        "horizon": str(card.horizon),
+        "levels": str(len(card.levels)),
+        "seed": str(card.seed),
+        "features": " ".join(card.features),
+    }
+
+
+def require_bars(ws: Workspace, model: ModelKind, material: Material) -> None:
+    """StateError where the training part is too short for the kind, with what would suffice."""
+    if (needed := lacking(ws, model, material)) is not None:
+        have = (material.end - material.start) // material.interval_seconds
+        days = -(-needed * material.interval_seconds // 86_400)
+        raise StateError(
+            f"a {model.kind} needs {needed} candles, there are {have}",
+            code="state.not_enough_candles",
+            hint=f"cryptocast fetch --days {days}, and [data] days = {days} in cryptocast.toml",
+        )
+
+
+def lacking(ws: Workspace, model: ModelKind, material: Material) -> int | None:
+    """How many bars would suffice for the kind, where the material does not; else None."""
+    least = model.least_bars(material.lookback, material.horizon)
+    if material.split.train.bars(material.interval_seconds) >= least:
+        return None
+    data = ws.settings.data
+    return next(
+        bars
+        for bars in itertools.count(least)
+        if dataset.plan(
+            0,
+            bars,
+            1,
+            test_bars=data.test_bars,
+            gate_bars=data.gate_bars,
+            validation_bars=data.validation_bars,
+        ).train.bars(1)
+        >= least
+    )
+
+
+def _loss(quantiles: FloatArray, windows: Windows, levels: tuple[float, ...]) -> FloatArray:
+    return evaluation.crps_bp(quantiles, windows.targets, levels)
+
+
+def _params(ws: Workspace, model: ModelKind, wanted: str) -> tuple[Params, str]:
+    if wanted == "default":
+        return model.defaults(), "default"
+    if wanted == "best":
+        with ws.store.read() as reader:
+            studies = [e for e in reader.events(TUNED) if e.detail["kind"] == model.kind]
+        if studies:
+            return studies[-1].detail["params"], "best"
+        return model.defaults(), "default"
+    file = Path(wanted)
+    try:
+        text = file.read_text(encoding="utf-8")
+        document = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the parameters {file}: {error.strerror}",
+            code="config.params",
+            hint="--params takes best, default, or a TOML or JSON file",
+        ) from None
+    except ValueError as error:
+        raise ConfigError(
+            f"{file} holds no parameters: {error}", code="config.params", hint="mend that line"
+        ) from None
+    if not isinstance(document, dict):
+        raise ConfigError(f"{file} holds no table of parameters", code="config.params")
+    return document, wanted

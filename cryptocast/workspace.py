@@ -1,0 +1,172 @@
+"""Wiring only: a folder with its settings, store, sources, registry, clock and progress."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cryptocast import config
+from cryptocast.clock import SystemClock
+from cryptocast.config import Secrets, Settings
+from cryptocast.errors import ConfigError, StateError
+from cryptocast.seams import CandleSource, Clock, Progress, Silence
+from cryptocast.sources import open_source
+from cryptocast.store import Store
+from cryptocast.values import Market
+
+if TYPE_CHECKING:
+    from cryptocast.registry import Registry
+
+ENVIRONMENT = "CRYPTOCAST_WORKSPACE"
+FOLDERS = ("bundles", "mlartifacts", "reports", "archive", "logs")
+
+
+def find(option: Path | None, environ: Mapping[str, str], cwd: Path) -> Path:
+    """The workspace's folder: the option, the variable, the nearest parent that is one, or here."""
+    if option is not None:
+        return option.expanduser().resolve()
+    if named := environ.get(ENVIRONMENT):
+        return Path(named).expanduser().resolve()
+    for folder in (cwd, *cwd.parents):
+        if (folder / config.FILE_NAME).is_file():
+            return folder
+    return cwd
+
+
+def with_dotenv(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment, with the workspace's `.env` file behind it."""
+    file = folder / ".env"
+    if not file.is_file():
+        return dict(environ)
+    from dotenv import dotenv_values  # late: most workspaces have no such file
+
+    return {k: v for k, v in dotenv_values(file).items() if v is not None} | dict(environ)
+
+
+@dataclass(slots=True)
+class Workspace:
+    """What a workflow works with. Passed explicitly; nothing of it is global."""
+
+    folder: Path
+    settings: Settings
+    secrets: Secrets
+    clock: Clock
+    progress: Progress = field(default_factory=Silence)
+    _sources: dict[str, CandleSource] = field(default_factory=dict)
+    _store: Store | None = None
+    _registry: Registry | None = None
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        *,
+        environ: Mapping[str, str] | None = None,
+        options: Mapping[str, Any] | None = None,
+        clock: Clock | None = None,
+        progress: Progress | None = None,
+    ) -> Workspace:
+        """Open an existing workspace. Raises StateError where the folder is none."""
+        file = folder / config.FILE_NAME
+        if not file.is_file():
+            raise StateError(
+                f"{folder} is not a workspace",
+                code="state.no_workspace",
+                hint=f"cryptocast init --workspace {folder}",
+            )
+        environ = with_dotenv(folder, os.environ if environ is None else environ)
+        settings, _ = config.load(file, environ, options)
+        return cls(
+            folder, settings, Secrets(environ), clock or SystemClock(), progress or Silence()
+        )
+
+    @property
+    def file(self) -> Path:
+        """Its settings file."""
+        return self.folder / config.FILE_NAME
+
+    @property
+    def store(self) -> Store:
+        """Its database."""
+        if self._store is None:
+            file = self.folder / "cryptocast.duckdb"
+            self._store = Store(file, self.settings.store.wait_seconds)
+        return self._store
+
+    @property
+    def optuna(self) -> Path:
+        """Its file of studies."""
+        return self.folder / "optuna.db"
+
+    def bundle_folder(self, version: str) -> Path:
+        """Where a version is frozen."""
+        return self.folder / "bundles" / version
+
+    def markets(self, symbols: tuple[str, ...] = ()) -> tuple[Market, ...]:
+        """The configured markets, or those of them that were asked for by symbol or id.
+
+        Raises ConfigError for a symbol that is not configured.
+        """
+        configured = self.settings.markets()
+        if not symbols:
+            return configured
+        chosen = []
+        for symbol in symbols:
+            named = [m for m in configured if symbol in (m.symbol, m.id)]
+            if not named:
+                raise ConfigError(
+                    f"'{symbol}' is not a market of this workspace",
+                    code="config.symbol",
+                    hint="configured: " + ", ".join(m.symbol for m in configured),
+                )
+            chosen += named
+        return tuple(dict.fromkeys(chosen))
+
+    def source(self, name: str) -> CandleSource:
+        """The source of that name, opened once."""
+        if name not in self._sources:
+            mine = [m for m in self.settings.markets() if m.source == name]
+            self._sources[name] = open_source(
+                name, self.settings.source, mine, self.secrets, clock=self.clock
+            )
+        return self._sources[name]
+
+    def registry(self) -> Registry:
+        """The MLflow store: `MLFLOW_TRACKING_URI`, the setting, or the workspace's own."""
+        if self._registry is None:
+            from cryptocast.registry import Registry  # late: the tick loads no MLflow
+
+            named = self.secrets.environ.get("MLFLOW_TRACKING_URI") or self._tracking_setting()
+            own = f"sqlite:///{(self.folder / 'mlflow.db').resolve()}"
+            experiment = "cryptocast " + " ".join(m.id for m in self.settings.markets()[:8])
+            artifacts = None if named else self.folder / "mlartifacts"
+            self._registry = Registry(named or own, experiment, artifacts)
+        return self._registry
+
+    def _tracking_setting(self) -> str | None:
+        uri = self.settings.mlflow.tracking_uri
+        if uri is None or not uri.startswith("env:"):
+            return uri
+        value = self.secrets.resolve(uri)
+        if value is None:
+            raise ConfigError(
+                f"mlflow.tracking_uri names {uri}, which is not set",
+                code="config.secret",
+                hint=f"export {uri.removeprefix('env:')}=... or put it into .env",
+            )
+        return value
+
+    def close(self) -> None:
+        """Give back what is open."""
+        for source in self._sources.values():
+            source.close()
+        self._sources.clear()
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,133 @@
+"""Bitvavo against a loopback server that speaks it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from cryptocast.clock import SystemClock
+from cryptocast.config import Secrets, SourceSettings
+from cryptocast.errors import CryptocastError
+from cryptocast.sources._http import Patience
+from cryptocast.sources.bitvavo import Source
+from cryptocast.values import Candles, Market, parse_time
+from loopback import Loopback, Reply, as_json, html, truncated_json
+
+START = parse_time("2024-06-01")
+BTC = Market.of("BTC/EUR", "bitvavo", "5m")
+QUICK = Patience(first_pause_seconds=0.001, longest_pause_seconds=0.002, total_seconds=2)
+
+
+@pytest.fixture
+def server() -> Iterator[Loopback]:
+    times = START + 300 * np.arange(3000)
+    price = 100.5 + np.arange(3000)
+    with Loopback({"BTC/EUR": Candles.of(times, price, price, price, price, price)}) as loopback:
+        yield loopback
+
+
+@pytest.fixture
+def source(server: Loopback) -> Iterator[Source]:
+    settings = SourceSettings(name="bitvavo", base_url=server.base_url("bitvavo"))
+    source = Source(settings, [BTC], Secrets({}), clock=SystemClock(), patience=QUICK)
+    yield source
+    source.close()
+
+
+def fails(source: Source, market: Market = BTC) -> CryptocastError:
+    with pytest.raises(CryptocastError) as caught:
+        list(source.pages(market, START, START + 600))
+    assert caught.value.hint
+    return caught.value
+
+
+@pytest.mark.parametrize("inclusive", [True, False])
+def test_pages_come_oldest_first_and_hold_every_candle_once(
+    server: Loopback, source: Source, inclusive: bool
+) -> None:
+    server.end_inclusive = inclusive
+    pages = list(source.pages(BTC, START, START + 3000 * 300))
+    candles = Candles.concatenate([page.candles for page in pages])
+    assert candles.open_time.tolist() == (START + 300 * np.arange(3000)).tolist()
+    assert candles.close[[0, -1]].tolist() == [100.5, 3099.5]
+    assert candles.volume[0] == 100.5
+    assert [page.start for page in pages] == [START + 1439 * 300 * i for i in range(3)]
+    assert server.requests[0].path == "/BTC-EUR/candles"
+    assert server.requests[0].query == {
+        "interval": "5m",
+        "limit": "1440",
+        "start": str(START * 1000),
+        "end": str((START + 1439 * 300) * 1000),
+    }
+    assert "authorization" not in server.requests[0].headers
+
+
+def test_no_trades_are_an_empty_page(source: Source) -> None:
+    (page,) = source.pages(BTC, START - 6000, START - 3000)
+    assert (page.start, page.end, len(page.candles)) == (START - 6000, START - 3000, 0)
+
+
+def test_an_unknown_market_is_a_setting_to_mend(source: Source) -> None:
+    error = fails(source, Market.of("NOPE/EUR", "bitvavo", "5m"))
+    assert (error.code, error.exit_code) == ("config.symbol", 2)
+    assert error.message == (
+        "bitvavo does not know this market (HTTP 400: market parameter is invalid.)"
+    )
+
+
+def test_a_ban_is_not_made_longer_by_asking_again(server: Loopback, source: Source) -> None:
+    body = {"errorCode": 105, "error": "Your IP has been banned. The ban expires at 1717200000."}
+    server.faults.append(as_json(body, 429))
+    error = fails(source)
+    assert (error.code, error.retry) == ("source.rate_limited", False)
+    assert len(server.requests) == 1
+
+
+ROW = [START * 1000, "1", "2", "0.5", "1.5", "10"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "found"),
+    [
+        (html(), "with an HTML page instead of JSON"),
+        (truncated_json(), "with broken JSON"),
+        (as_json({"error": "nothing here"}), "with an object instead of a list of candles"),
+        (as_json([ROW, ROW[:5]]), "with a candle 1 that is no list of 6"),
+        (as_json([[*ROW, "7"]]), "with a candle 0 that is no list of 6"),
+        (as_json([{"open": 1}]), "with a candle 0 that is no list of 6"),
+        (as_json([["soon", *ROW[1:]]]), "with text for the time of candle 0"),
+        (as_json([[*ROW[:4], "n/a", "1"]]), "with text for a price of candle 0"),
+        (as_json([[*ROW[:4], None, "1"]]), "with null for a price of candle 0"),
+        (as_json([[START, *ROW[1:]]]), "with the time 1717200000, no milliseconds"),
+    ],
+)
+def test_another_answer_than_candles_is_named(
+    server: Loopback, source: Source, reply: Reply, found: str
+) -> None:
+    server.faults.append(reply)
+    error = fails(source)
+    assert error.code == "source.bad_answer"
+    assert error.message == f"bitvavo answered {found} (GET /BTC-EUR/candles)"
+
+
+def test_the_running_candle_is_given_as_it_is(server: Loopback, source: Source) -> None:
+    server.now = START + 450
+    (page,) = source.pages(BTC, START, START + 3000)
+    assert page.candles.open_time.tolist() == [START, START + 300]
+
+
+def test_the_skew_of_the_clocks_is_known_after_an_answer(server: Loopback, source: Source) -> None:
+    server.skew_seconds = -3600
+    assert source.skew_seconds is None
+    list(source.pages(BTC, START, START + 600))
+    assert source.skew_seconds == pytest.approx(-3600, abs=5)
+
+
+def test_the_source_at_fault_is_not_the_one_advised(server: Loopback, source: Source) -> None:
+    server.faults.append(as_json({"error": "no"}, 403))
+    assert fails(source).hint == (
+        "it may refuse this network or country; check [source] base_url, "
+        "or take another source: --source NAME"
+    )

@@ -1,0 +1,271 @@
+"""The session that every HTTP source uses: what it asks again, what it never says."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from cryptocast import __version__
+from cryptocast.clock import SystemClock, VirtualClock
+from cryptocast.errors import CryptocastError, SourceError, UsageError
+from cryptocast.sources._http import Http, Patience, refuse_future, usable_key
+from loopback import Loopback, Reply, as_json, cut_off, drip, hang, html, redirect, reset
+
+QUICK = Patience(
+    connect_seconds=0.3,
+    read_seconds=0.15,
+    first_pause_seconds=0.001,
+    longest_pause_seconds=0.005,
+    total_seconds=2.0,
+)
+SECRET = "s3cret-0123456789"
+
+
+@pytest.fixture
+def server() -> Iterator[Loopback]:
+    with Loopback({}) as loopback:
+        yield loopback
+
+
+def client(
+    server: Loopback,
+    *,
+    key: str | None = SECRET,
+    patience: Patience = QUICK,
+    host: str = "127.0.0.1",
+) -> Http:
+    base_url = server.base_url("echo", host)
+    return Http("echo", base_url, explain=lambda _: None, key=key, patience=patience)
+
+
+def ask(server: Loopback, *faults: Reply, patience: Patience = QUICK) -> CryptocastError:
+    """The error of one request that meets these faults; it holds neither key nor query."""
+    server.faults.extend(faults)
+    http = client(server, patience=patience)
+    with pytest.raises(CryptocastError) as caught:
+        http.get("/path", {"secret_query": "hush"})
+    http.close()
+    shown = f"{caught.value.message} {caught.value.hint}"
+    assert SECRET not in shown
+    assert "hush" not in shown
+    return caught.value
+
+
+def test_an_answer_is_decoded_and_the_request_says_who_asks(server: Loopback) -> None:
+    server.faults.append(as_json([1, 2]))
+    http = client(server)
+    assert http.get("/path", {"a": 1}) == [1, 2]
+    http.close()
+    (request,) = server.requests
+    assert request.headers["user-agent"] == f"cryptocast/{__version__}"
+    assert request.headers["authorization"] == f"Bearer {SECRET}"
+    assert (request.path, request.query) == ("/path", {"a": "1"})
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Reply(500, b"oops"),
+        Reply(503, b""),
+        as_json({"error": "too many requests per minute"}, 429),
+        reset(),
+        cut_off(),
+        hang(),
+    ],
+    ids=["500", "503", "429", "reset", "cut off", "time-out"],
+)
+def test_a_passing_fault_is_asked_again(server: Loopback, fault: Reply) -> None:
+    server.faults.extend([fault, as_json("fine")])
+    http = client(server)
+    assert http.get("/path", {}) == "fine"
+    http.close()
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "retry"),
+    [
+        (Reply(400, b"bad"), "source.http", False),
+        (Reply(401, b""), "source.bad_key", False),
+        (Reply(403, b""), "source.forbidden", False),
+        (Reply(451, b""), "source.forbidden", False),
+        (html(), "source.bad_answer", False),
+        (Reply(200, b'{"a": '), "source.bad_answer", False),
+        (Reply(200, b""), "source.bad_answer", False),
+    ],
+)
+def test_a_lasting_fault_is_asked_once(
+    server: Loopback, fault: Reply, code: str, retry: bool
+) -> None:
+    error = ask(server, fault)
+    assert (error.code, error.retry, error.exit_code) == (code, retry, 4)
+    assert error.hint
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (Reply(502, b""), "source.http"),
+        (Reply(429, b""), "source.rate_limited"),
+        (reset(), "source.unreachable"),
+        (hang(), "source.timeout"),
+    ],
+)
+def test_four_tries_are_the_most(server: Loopback, fault: Reply, code: str) -> None:
+    error = ask(server, *[fault] * 9)
+    assert (error.code, error.retry) == (code, True)
+    assert len(server.requests) == 4
+
+
+def test_messages_say_what_happened_and_what_to_do(server: Loopback) -> None:
+    error = ask(server, *[as_json({"message": "down\nfor \x1b[31m maintenance"}, 503)] * 4)
+    assert error.message == ("echo has a fault of its own (HTTP 503: down for [31m maintenance)")
+    assert error.hint == (
+        "run the same command again in some minutes, or take another source: --source bitvavo"
+    )
+    assert ask(server, html()).message == (
+        "echo answered with an HTML page instead of JSON (GET /path)"
+    )
+    assert ask(server, Reply(200, b"[1, 2")).message == (
+        "echo answered with broken JSON (GET /path)"
+    )
+    assert ask(server, *[hang()] * 4).message == ("echo did not answer within 0.15 s (GET /path)")
+
+
+def test_a_key_that_the_server_repeats_is_blotted_out(server: Loopback) -> None:
+    error = ask(server, as_json({"error": f"key {SECRET} is unknown"}, 401))
+    assert error.message == "echo does not accept the key (HTTP 401: key *** is unknown)"
+
+
+def test_retry_after_is_honoured_where_it_fits(server: Loopback) -> None:
+    server.faults.extend([as_json({}, 429, Retry_After="0.3"), as_json("fine")])
+    http = client(server)
+    before = time.monotonic()
+    assert http.get("/path", {}) == "fine"
+    http.close()
+    assert time.monotonic() - before >= 0.3
+
+
+def test_a_wait_beyond_the_deadline_is_not_begun(server: Loopback) -> None:
+    before = time.monotonic()
+    error = ask(server, as_json({"error": "slow down"}, 429, Retry_After="120"))
+    assert time.monotonic() - before < 1
+    assert len(server.requests) == 1
+    assert error.message == (
+        "echo limits how often it is asked and asks to wait 120 s (HTTP 429: slow down)"
+    )
+
+
+def test_an_unreadable_retry_after_is_overlooked(server: Loopback) -> None:
+    server.faults.extend([as_json({}, 503, Retry_After="soon"), as_json("fine")])
+    http = client(server)
+    assert http.get("/path", {}) == "fine"
+    http.close()
+
+
+def test_a_dripping_server_does_not_outlive_the_deadline(server: Loopback) -> None:
+    before = time.monotonic()
+    error = ask(server, drip(0.02), patience=Patience(read_seconds=0.2, total_seconds=0.4))
+    assert error.code == "source.timeout"
+    assert time.monotonic() - before < 1.5
+
+
+def test_a_closed_port_is_unreachable_by_name() -> None:
+    with Loopback({}) as gone:
+        http = client(gone)
+        host = gone.base_url("echo").split("/")[2]
+    with pytest.raises(SourceError) as caught:
+        http.get("/path", {"secret_query": "hush"})
+    http.close()
+    assert caught.value.message == f"echo cannot be reached at {host}: connection refused"
+    assert caught.value.code == "source.unreachable"
+    assert caught.value.hint.startswith("check the network and [source] base_url")
+
+
+def test_the_key_does_not_follow_a_redirect_to_another_host(server: Loopback) -> None:
+    with Loopback({}) as other:
+        other.faults.append(as_json("elsewhere"))
+        server.faults.append(redirect(other.base_url("echo", "localhost")))
+        http = client(server)
+        assert http.get("/path", {}) == "elsewhere"
+        http.close()
+        assert "authorization" in server.requests[0].headers
+        assert "authorization" not in other.requests[0].headers
+
+
+def test_redirects_without_end_are_a_bad_answer(server: Loopback) -> None:
+    error = ask(server, *[redirect("/echo/again")] * 9)
+    assert error.code == "source.bad_answer"
+    assert error.message == "echo answered with one redirect after another (GET /path)"
+
+
+def test_a_netrc_does_not_replace_the_key(
+    server: Loopback, tmp_path: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pathlib import Path
+
+    netrc = Path(str(tmp_path)) / "netrc"
+    netrc.write_text("machine 127.0.0.1 login a password b\n", encoding="utf-8")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    server.faults.append(as_json(1))
+    http = client(server)
+    http.get("/path", {})
+    http.close()
+    assert server.requests[0].headers["authorization"] == f"Bearer {SECRET}"
+
+
+def test_a_proxy_from_the_environment_does_not_serve_loopback(
+    server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    server.faults.append(as_json(1))
+    http = client(server)
+    assert http.get("/path", {}) == 1
+    http.close()
+
+
+def test_the_servers_date_is_compared_with_this_machine(server: Loopback) -> None:
+    server.skew_seconds = 900
+    server.faults.append(as_json(1))
+    http = client(server)
+    assert http.skew_seconds is None
+    http.get("/path", {})
+    http.close()
+    assert http.skew_seconds == pytest.approx(900, abs=5)
+
+
+def test_nothing_is_logged_that_holds_the_key(
+    server: Loopback, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    ask(server, Reply(401, b""))
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize("key", ["two words", "line\nbreak", "ключ", ""])
+def test_a_key_that_can_be_none_is_refused_without_repeating_it(key: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        usable_key(key, "COINCAP_API_KEY", "coincap")
+    assert caught.value.code == "source.bad_key"
+    assert caught.value.message == (
+        "the key in COINCAP_API_KEY holds characters that no coincap key has"
+    )
+
+
+def test_blanks_around_a_key_are_cut() -> None:
+    assert usable_key(" abc\n", "COINCAP_API_KEY", "coincap") == "abc"
+
+
+def test_an_as_of_in_the_future_is_refused() -> None:
+    refuse_future("bitvavo", SystemClock())
+    refuse_future("bitvavo", VirtualClock(1_600_000_000))
+    with pytest.raises(UsageError) as caught:
+        refuse_future("bitvavo", VirtualClock(4_102_444_800))
+    assert caught.value.message == (
+        "--as-of 2100-01-01T00:00:00Z is in the future, which bitvavo does not know"
+    )

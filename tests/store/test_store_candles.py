@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cryptocast.store import Reader, Span, Store, Stored
+from cryptocast.values import Candles, Gap, Market
+
+START = 1_717_372_800
+BAR = 300
+NAN = float("nan")
+
+Make = Callable[..., Candles]
+Query = Callable[[str], list[tuple[Any, ...]]]
+
+
+def put(
+    store: Store,
+    market: Market,
+    candles: Candles,
+    provenance: str = "backfill",
+    fetched_at: float = START,
+    repaired_before: int | None = None,
+) -> Stored:
+    with store.write() as writer:
+        return writer.put_candles(
+            market,
+            candles,
+            provenance=provenance,
+            fetched_at=fetched_at,
+            repaired_before=repaired_before,
+        )
+
+
+def provenances(query: Query) -> dict[int, str]:
+    """Bar after START -> provenance."""
+    return dict(
+        query(
+            f"SELECT (epoch_us(open_time) // 1000000 - {START}) // 300, provenance"
+            " FROM candles ORDER BY open_time"
+        )
+    )
+
+
+def test_what_is_put_is_what_is_read(store: Store, market: Market, make_candles: Make) -> None:
+    given_candles = make_candles(range(10), volume=NAN)
+    assert put(store, market, given_candles) == Stored(new=10, revised=0, repaired=0)
+    with store.read() as reader:
+        found = reader.candles(market, START, START + 10 * BAR)
+        part = reader.candles(market, START + 2 * BAR, START + 4 * BAR)
+        assert reader.span(market) == Span(10, START, START + 9 * BAR)
+        assert reader.stored_markets() == ["bitvavo:BTC/EUR:5m"]
+    for name in ("open_time", "open", "high", "low", "close", "volume"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(given_candles, name))
+        assert type(getattr(found, name)) is np.ndarray
+        assert getattr(found, name).dtype == getattr(given_candles, name).dtype
+    assert part.open_time.tolist() == [START + 2 * BAR, START + 3 * BAR]
+
+
+def test_an_empty_store_holds_nothing(store: Store, market: Market) -> None:
+    with store.read() as reader:
+        assert len(reader.candles(market, 0, START)) == 0
+        assert reader.span(market) is None
+        assert reader.stored_markets() == []
+
+
+def test_a_missing_volume_is_null_for_others(
+    store: Store, market: Market, make_candles: Make, query: Query
+) -> None:
+    put(store, market, make_candles([0], volume=NAN))
+    assert query("SELECT volume FROM candles") == [(None,)]
+
+
+@st.composite
+def put_in_pieces(draw: st.DrawFn) -> tuple[list[int], list[list[int]]]:
+    """Some bars; and calls that bring all of them in any split, any order, some repeatedly."""
+    bars = draw(st.lists(st.integers(0, 60), min_size=1, max_size=30, unique=True))
+    shuffled = draw(st.permutations(bars + draw(st.lists(st.sampled_from(bars), max_size=20))))
+    cuts = sorted(draw(st.lists(st.integers(0, len(shuffled)), max_size=5)))
+    edges = [0, *cuts, len(shuffled)]
+    pieces = [shuffled[a:b] for a, b in itertools.pairwise(edges)]
+    return bars, [sorted(set(piece)) for piece in pieces]
+
+
+@settings(max_examples=25, deadline=None)
+@given(put_in_pieces())
+def test_any_split_in_any_order_and_twice_gives_the_same_table(
+    market: Market, make_candles: Make, pieces: tuple[list[int], list[list[int]]]
+) -> None:
+    bars, calls = pieces
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder) / "x.duckdb", 5)
+        counts = [put(store, market, make_candles(call), "imported") for call in calls]
+        with store.read() as reader:
+            found = reader.candles(market, 0, START + 100 * BAR)
+            assert reader.events("candle.revised") == []
+    whole = make_candles(sorted(bars))
+    for name in ("open_time", "open", "high", "low", "close", "volume"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
+    assert sum(count.new for count in counts) == len(bars)
+
+
+def test_a_row_with_the_same_values_stays_untouched(
+    store: Store, market: Market, make_candles: Make, query: Query
+) -> None:
+    put(store, market, make_candles(range(3)), fetched_at=START)
+    assert put(store, market, make_candles(range(3)), fetched_at=START + 99) == Stored(0, 0, 0)
+    assert query("SELECT DISTINCT epoch(fetched_at), provenance FROM candles") == [
+        (START, "backfill")
+    ]
+
+
+def test_a_row_with_other_values_is_replaced_and_its_past_kept_as_an_event(
+    store: Store, market: Market, make_candles: Make, query: Query
+) -> None:
+    put(store, market, make_candles(range(3), volume=NAN))
+    revised = make_candles([1], shift=0.25)
+    assert put(store, market, revised, "live", START + 9.5) == Stored(0, 1, 0)
+    assert provenances(query) == {0: "backfill", 1: "revised", 2: "backfill"}
+    with store.read() as reader:
+        (event,) = reader.events("candle.revised")
+        assert reader.candles(market, START + BAR, START + 2 * BAR).close == revised.close
+    old = make_candles([1])
+    assert (event.at, event.market) == (START + 9.5, market.id)
+    assert event.detail["open_time"] == "2024-06-03T00:05:00Z"
+    assert event.detail["old"]["volume"] is None
+    assert event.detail["old"]["close"] == old.close[0]
+    assert event.detail["new"] == {
+        name: getattr(revised, name)[0] for name in ("open", "high", "low", "close", "volume")
+    }
+    (detail,) = query("SELECT detail FROM events")[0]
+    assert json.loads(detail) == event.detail
+
+
+def test_a_missing_volume_takes_no_stored_one_away(
+    store: Store, market: Market, make_candles: Make
+) -> None:
+    put(store, market, make_candles(range(2), volume=7.0))
+    assert put(store, market, make_candles(range(2), volume=NAN)) == Stored(0, 0, 0)
+    assert put(store, market, make_candles([0], shift=1, volume=NAN)) == Stored(0, 1, 0)
+    with store.read() as reader:
+        assert reader.candles(market, START, START + 9 * BAR).volume.tolist() == [7.0, 7.0]
+
+
+def test_the_first_tick_backfills_and_later_ones_are_live(
+    store: Store, market: Market, make_candles: Make, query: Query
+) -> None:
+    put(store, market, make_candles([0, 1]), "live")
+    assert put(store, market, make_candles([2, 3]), "live") == Stored(2, 0, 0)
+    assert provenances(query) == {0: "backfill", 1: "backfill", 2: "live", 3: "live"}
+
+
+@pytest.mark.parametrize("provenance", ["live", "backfill"])
+def test_a_row_that_fills_a_hole_is_repaired_and_one_before_the_first_is_backfill(
+    store: Store, market: Market, make_candles: Make, query: Query, provenance: str
+) -> None:
+    put(store, market, make_candles([5, 8]))
+    assert put(store, market, make_candles([3, 6, 7, 9]), provenance) == Stored(2, 0, 2)
+    assert provenances(query) == {
+        3: "backfill",
+        5: "backfill",
+        6: "repaired",
+        7: "repaired",
+        8: "backfill",
+        9: provenance,
+    }
+
+
+def test_a_range_that_comes_in_several_calls_repairs_only_what_lay_before_it(
+    store: Store, market: Market, make_candles: Make, query: Query
+) -> None:
+    put(store, market, make_candles([0, 2]))
+    before = START + 2 * BAR
+    put(store, market, make_candles([6, 7]), repaired_before=before)
+    put(store, market, make_candles([1, 4, 5]), repaired_before=before)
+    assert provenances(query) == {
+        0: "backfill",
+        1: "repaired",
+        2: "backfill",
+        4: "backfill",
+        5: "backfill",
+        6: "backfill",
+        7: "backfill",
+    }
+
+
+@pytest.mark.parametrize("provenance", ["imported", "derived"])
+def test_what_the_caller_imports_or_derives_keeps_that_name_everywhere(
+    store: Store, market: Market, make_candles: Make, query: Query, provenance: str
+) -> None:
+    put(store, market, make_candles([5, 8]))
+    assert put(store, market, make_candles([3, 6, 9]), provenance) == Stored(3, 0, 0)
+    assert {bar: p for bar, p in provenances(query).items() if bar in (3, 6, 9)} == dict.fromkeys(
+        (3, 6, 9), provenance
+    )
+
+
+def test_markets_do_not_touch_each_other(store: Store, market: Market, make_candles: Make) -> None:
+    other = Market("kraken", "BTC", "EUR", "5m")
+    put(store, market, make_candles(range(3)))
+    assert put(store, other, make_candles(range(5), shift=3)) == Stored(5, 0, 0)
+    with store.read() as reader:
+        assert reader.span(market) == Span(3, START, START + 2 * BAR)
+        assert reader.gaps(other, START, START + 5 * BAR) == []
+        assert reader.stored_markets() == ["bitvavo:BTC/EUR:5m", "kraken:BTC/EUR:5m"]
+
+
+def test_candles_that_are_not_normalised_are_refused(
+    store: Store, market: Market, make_candles: Make
+) -> None:
+    with pytest.raises(ValueError, match="their open times are not rising"):
+        put(store, market, make_candles([1, 1]))
+
+
+def test_an_exception_inside_leaves_nothing_behind(
+    store: Store, market: Market, make_candles: Make
+) -> None:
+    with pytest.raises(KeyboardInterrupt), store.write() as writer:  # noqa: PT012
+        writer.put_candles(
+            market, make_candles(range(9)), provenance="live", fetched_at=1, repaired_before=None
+        )
+        raise KeyboardInterrupt
+    with store.read() as reader:
+        assert reader.span(market) is None
+
+
+def gaps_by_a_slow_loop(there: set[int], start: int, end: int) -> list[Gap]:
+    found: list[Gap] = []
+    for moment in range(-(-start // BAR) * BAR, end, BAR):
+        if moment in there:
+            continue
+        if found and found[-1].end == moment:
+            found[-1] = Gap(found[-1].start, moment + BAR, found[-1].bars + 1)
+        else:
+            found.append(Gap(moment, moment + BAR, 1))
+    return found
+
+
+def test_gaps_are_those_of_a_slow_loop(store: Store, market: Market, make_candles: Make) -> None:
+    draw = random.Random(7)
+    bars = sorted(draw.sample(range(200), 120))
+    put(store, market, make_candles(bars))
+    there = {START + BAR * bar for bar in bars}
+    with store.read() as reader:
+        for _ in range(60):
+            start = START + draw.randrange(-5 * BAR, 210 * BAR)
+            end = start + draw.randrange(-BAR, 60 * BAR)
+            assert reader.gaps(market, start, end) == gaps_by_a_slow_loop(there, start, end)
+
+
+def test_where_nothing_is_stored_the_whole_range_is_one_gap(store: Store, market: Market) -> None:
+    with store.read() as reader:
+        assert reader.gaps(market, START, START + 3 * BAR) == [Gap(START, START + 3 * BAR, 3)]
+        assert reader.gaps(market, START, START) == []
+
+
+def test_a_reader_cannot_write(store: Store) -> None:
+    with store.read() as reader:
+        assert type(reader) is Reader
+        assert not hasattr(reader, "put_candles")

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cryptocast.candles import Normalised, normalise
+from cryptocast.values import Candles, Market
+
+MARKET = Market("bitvavo", "BTC", "EUR", "5m")
+BAR = MARKET.interval_seconds
+START = 1_717_372_800  # 2024-06-03T00:00:00Z
+FAR = START + 1_000 * BAR
+
+Row = tuple[int, float, float, float, float, float]
+
+
+def candles(rows: list[Row]) -> Candles:
+    return (
+        Candles.of(*(list(column) for column in zip(*rows, strict=True)))
+        if rows
+        else (Candles.empty())
+    )
+
+
+def rows_of(found: Candles) -> list[Row]:
+    columns = (found.open_time, found.open, found.high, found.low, found.close, found.volume)
+    # NaN differs from itself; None doesn't.
+    return [
+        tuple(None if value != value else value for value in row)  # type: ignore[misc]
+        for row in zip(*(column.tolist() for column in columns), strict=True)
+    ]
+
+
+def sane(moment: int, price: float = 100.0, volume: float = 1.0) -> Row:
+    return (moment, price, price + 1, price - 1, price, volume)
+
+
+prices = st.floats(min_value=10, max_value=1e6)
+offsets = st.integers(min_value=-5 * BAR, max_value=40 * BAR)
+sane_rows = st.builds(
+    sane, offsets.map(lambda o: START + o), prices, st.floats(0, 1e9) | st.just(float("nan"))
+)
+any_number = st.floats() | st.sampled_from([0.0, -1.0, float("nan"), float("inf")])
+any_rows = st.tuples(
+    offsets.map(lambda o: START + o), any_number, any_number, any_number, any_number, any_number
+)
+
+
+@given(st.lists(sane_rows | any_rows, max_size=40))
+def test_normalising_twice_changes_nothing(rows: list[Row]) -> None:
+    once = normalise(candles(rows), MARKET, now=FAR)
+    twice = normalise(once.candles, MARKET, now=FAR)
+    assert rows_of(twice.candles) == rows_of(once.candles)
+    assert (twice.rejected, twice.duplicates, twice.unclosed, twice.out_of_range) == (0, 0, 0, 0)
+    assert twice.example is None
+
+
+@given(
+    st.lists(sane_rows, max_size=40, unique_by=lambda row: row[0] // BAR).flatmap(
+        lambda rows: st.tuples(st.just(rows), st.permutations(rows))
+    )
+)
+def test_the_order_of_the_input_does_not_matter(pair: tuple[list[Row], list[Row]]) -> None:
+    given_so, given_else = pair
+    one = normalise(candles(given_so), MARKET, now=FAR)
+    other = normalise(candles(given_else), MARKET, now=FAR)
+    assert rows_of(one.candles) == rows_of(other.candles)
+
+
+@given(st.lists(sane_rows | any_rows, max_size=40), st.integers(0, 40 * BAR))
+def test_no_candle_is_kept_that_is_not_closed(rows: list[Row], after: int) -> None:
+    now = START + after + 0.5
+    found = normalise(candles(rows), MARKET, now=now)
+    assert (found.candles.open_time + BAR <= now).all()
+    assert found.unclosed == sum(row[0] // BAR * BAR + BAR > now for row in rows)
+
+
+@given(st.lists(sane_rows | any_rows, max_size=40), st.integers(0, 40 * BAR))
+def test_every_row_is_kept_or_counted_once(rows: list[Row], after: int) -> None:
+    found = normalise(candles(rows), MARKET, now=START + after, start=START, end=START + 20 * BAR)
+    counted = found.rejected + found.duplicates + found.unclosed + found.out_of_range
+    assert len(found.candles) + counted == len(rows)
+    assert (np.diff(found.candles.open_time) >= BAR).all()
+    assert (found.candles.open_time % BAR == 0).all()
+    assert (found.example is None) == (found.rejected == 0)
+
+
+@given(st.lists(sane_rows, max_size=40))
+def test_of_two_rows_for_one_open_time_the_later_wins(rows: list[Row]) -> None:
+    expected = {row[0] // BAR * BAR: row[1:] for row in rows}
+    found = normalise(candles(rows), MARKET, now=FAR)
+    floored = [(moment, *values) for moment, values in sorted(expected.items())]
+    assert rows_of(found.candles) == rows_of(candles(floored))
+    assert found.duplicates == len(rows) - len(expected)
+
+
+def test_a_candle_that_closes_right_now_is_closed() -> None:
+    found = normalise(candles([sane(START)]), MARKET, now=START + BAR)
+    assert len(found.candles) == 1
+
+
+def test_the_range_holds_its_start_and_not_its_end() -> None:
+    rows = [sane(START + bar * BAR) for bar in range(4)]
+    found = normalise(candles(rows), MARKET, now=FAR, start=START + BAR, end=START + 3 * BAR)
+    assert found.candles.open_time.tolist() == [START + BAR, START + 2 * BAR]
+    assert found.out_of_range == 2
+
+
+@pytest.mark.parametrize(
+    ("row", "example"),
+    [
+        (
+            (START, 100.0, 98.0, 99.0, 98.5, 1.0),
+            "2024-06-03T00:00:00Z: high is below low "
+            "(open 100, high 98, low 99, close 98.5, volume 1)",
+        ),
+        (
+            (START, 0.0, 1.0, 0.0, 0.5, float("nan")),
+            "2024-06-03T00:00:00Z: a price is not above zero "
+            "(open 0, high 1, low 0, close 0.5, volume nan)",
+        ),
+        (
+            (START + 7, float("nan"), 1.0, 1.0, 1.0, 2.0),
+            "2024-06-03T00:00:00Z: a price is not a finite number "
+            "(open nan, high 1, low 1, close 1, volume 2)",
+        ),
+        (
+            (START, 1.0, 1.0, 1.0, 1.0, float("inf")),
+            "2024-06-03T00:00:00Z: volume is infinite (open 1, high 1, low 1, close 1, volume inf)",
+        ),
+        (
+            (START, 1.0, 1.0, 1.0, 1.0, -2.0),
+            "2024-06-03T00:00:00Z: volume is negative (open 1, high 1, low 1, close 1, volume -2)",
+        ),
+    ],
+)
+def test_an_impossible_row_is_counted_with_an_example(row: Row, example: str) -> None:
+    found = normalise(candles([sane(START + BAR), row]), MARKET, now=FAR)
+    assert (found.rejected, found.example) == (1, example)
+    assert found.candles.open_time.tolist() == [START + BAR]
+
+
+def test_the_example_is_the_oldest_of_the_impossible_rows() -> None:
+    rows = [(START + bar * BAR, 1.0, 1.0, 2.0, 1.0, 0.0) for bar in (5, 2, 9)]
+    found = normalise(candles(rows), MARKET, now=FAR)
+    assert found.rejected == 3
+    assert found.example is not None
+    assert found.example.startswith("2024-06-03T00:10:00Z: ")
+
+
+def test_an_impossible_row_does_not_hide_a_sane_one_of_the_same_time() -> None:
+    broken = (START, 100.0, 90.0, 110.0, 100.0, 1.0)
+    found = normalise(candles([sane(START), broken]), MARKET, now=FAR)
+    assert rows_of(found.candles) == [sane(START)]
+    assert (found.rejected, found.duplicates) == (1, 0)
+
+
+def test_an_open_outside_high_and_low_is_kept_as_given() -> None:
+    row = (START, 105.0, 101.0, 99.0, 100.0, 1.0)
+    assert rows_of(normalise(candles([row]), MARKET, now=FAR).candles) == [row]
+
+
+def test_no_candle_at_all_normalises_to_none() -> None:
+    found = normalise(Candles.empty(), MARKET, now=FAR)
+    assert isinstance(found, Normalised)
+    assert len(found.candles) == 0
+
+
+def test_a_day_of_minutes_takes_far_less_than_ten_milliseconds() -> None:
+    minute = Market("coincap", "BTC", "USD", "1m")
+    raw = candles([sane(START + bar * 60) for bar in range(1_440)])
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        normalise(raw, minute, now=FAR)
+        times.append(time.perf_counter() - began)
+    assert min(times) < 0.01
