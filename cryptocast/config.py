@@ -9,6 +9,7 @@ import difflib
 import itertools
 import json
 import math
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -337,7 +338,8 @@ def _decode(section: str, key: str, text: str) -> Any:
 
 def _absolute(value: Any, folder: Path | None) -> Any:
     if isinstance(value, str):
-        return str((folder or Path.cwd()) / Path(value).expanduser())
+        # abspath, not resolve: a glob's stars and a link's name stay as they were written.
+        return os.path.abspath((folder or Path.cwd()) / Path(value).expanduser())  # noqa: PTH100
     if isinstance(value, list | tuple):
         return [_absolute(v, folder) for v in value]
     return value

@@ -75,7 +75,8 @@ def show_set(console: Console, forecast: ForecastSet) -> None:
     by = f"version {forecast.model.version} ({forecast.model.kind})"
     if forecast.model.fallback:
         by += f", standing in: {forecast.model.fallback}"
-    stale = f", {forecast.stale_bars} bars old" if forecast.stale_bars else ""
+    bars = "bar" if forecast.stale_bars == 1 else "bars"
+    stale = f", {forecast.stale_bars} {bars} old" if forecast.stale_bars else ""
     title = (
         f"{market.symbol}  {price(forecast.last_close)} {market.quote}{stale}  "
         f"at {iso(forecast.origin)}  by {by}"
