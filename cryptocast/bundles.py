@@ -100,10 +100,15 @@ def freeze(folder: Path, card: Card, onnx: bytes) -> None:
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    (temporary / "model.onnx").write_bytes(onnx)
-    (temporary / "card.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.rename(folder)
+    try:
+        (temporary / "model.onnx").write_bytes(onnx)
+        text = json.dumps(document, indent=2) + "\n"
+        (temporary / "card.json").write_text(text, encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
 
 
 def load(folder: Path) -> Bundle:

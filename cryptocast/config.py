@@ -25,7 +25,10 @@ from cryptocast.values import INTERVAL_SECONDS, Market
 FILE_NAME = "cryptocast.toml"
 ENVIRONMENT_PREFIX = "CRYPTOCAST_"
 NOT_SETTINGS = frozenset({"CRYPTOCAST_WORKSPACE"})
-_CREDENTIALS_IN_URL = re.compile(r"://[^/@\s]+@")
+_CREDENTIALS_IN_URL = re.compile(
+    r"://[^/\s][^@\s]*@|[?&](password|passwd|token|secret|key)=", re.IGNORECASE
+)
+_MAY_HOLD_SECRETS = frozenset({"source.api_key", "source.base_url", "mlflow.tracking_uri"})
 
 # TOML arrays arrive as lists; the settings are frozen, so they are kept as tuples.
 _Strings = Annotated[tuple[str, ...], Field(strict=False)]
@@ -33,7 +36,7 @@ _Floats = Annotated[tuple[float, ...], Field(strict=False)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class MarketSettings(_Section):
@@ -92,14 +95,15 @@ class SourceSettings(_Section):
     @field_validator("base_url")
     @classmethod
     def _alive(cls, value: str | None) -> str | None:
+        # First, because the refusals below repeat the value.
+        if value is not None and ("@" in value or "?" in value):
+            raise PlainSecret("must hold neither a user, a password nor a query")
         if value is not None and "api.coincap.io" in value:
             raise ValueError(
                 "CoinCap v2 (api.coincap.io) was shut on 2025-03-31; leave base_url out for v3"
             )
         if value is not None and not value.startswith(("http://", "https://")):
             raise ValueError("must start with http:// or https://")
-        if value is not None and (_CREDENTIALS_IN_URL.search(value) or "?" in value):
-            raise PlainSecret("must hold neither a user, a password nor a query")
         return value
 
     def paths(self) -> tuple[Path, ...]:
@@ -301,7 +305,7 @@ def _from_file(file: Path | None) -> dict[str, Any]:
             raise _unknown(section, list(Settings.model_fields), str(file))
         if not isinstance(content, dict):
             raise ConfigError(
-                f"{section} = {content!r} in {file} is a value where a table belongs",
+                f"{section} in {file} is a value where a table belongs",
                 hint=f"write it as [{section}]",
             )
         flat.update({f"{section}.{key}": value for key, value in content.items()})
@@ -331,9 +335,9 @@ def _decode(section: str, key: str, text: str) -> Any:
         value = json.loads(text)
     except json.JSONDecodeError:
         return text
-    # A folder may be called 2024: where text is allowed too, only a list is read as JSON.
+    # A folder may be called 2024: where text is allowed too, only a list or table is read as JSON.
     texts = known is not None and str in get_args(known.annotation)
-    return text if texts and not isinstance(value, list) else value
+    return text if texts and not isinstance(value, list | dict) else value
 
 
 def _absolute(value: Any, folder: Path | None) -> Any:
@@ -375,10 +379,13 @@ def _translate(
             code="config.secret",
             hint="for example env:COINCAP_API_KEY",
         )
-    wish = str(cause) if cause is not None else "must" + first["msg"].removeprefix("Input should")
+    wish = str(cause) if cause is not None else re.sub(r"^\w+ should", "must", first["msg"])
+    # What stands in the wrong place for a secret may be one: it is not repeated.
+    secret = key in _MAY_HOLD_SECRETS and cause is None
+    shown = key if secret else f"{key} = {json.dumps(first['input'], default=str)}"
     return ConfigError(
-        f"{key} = {json.dumps(first['input'], default=str)} in {where} is not allowed",
-        hint=wish.replace("tuple", "array"),
+        f"{shown} in {where} is not allowed",
+        hint=wish.replace("tuple", "array").replace("dictionary", "table"),
     )
 
 
@@ -409,4 +416,5 @@ def _toml(value: Any) -> str:
     if isinstance(value, dict):
         pairs = ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items())
         return f"{{ {pairs} }}" if pairs else "{}"
-    return json.dumps(value, ensure_ascii=False)
+    # TOML's basic strings are JSON's, but for DEL.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -36,6 +37,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
+from sqlalchemy.exc import SQLAlchemyError
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -254,14 +256,22 @@ class Registry:
         """Foreign exceptions as RegistryError; the URI is named without any credentials."""
         try:
             yield
-        except MlflowException as error:
-            where = self._uri.rsplit("@", 1)[-1]
-            first = str(error).splitlines()[0][:200]
+        except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+            where = _without_credentials(self._uri)
+            first = _without_credentials(str(error).strip().splitlines()[0])[:200]
+            # A cause is shown by --verbose: one that may repeat a password is left out.
+            cause = error if where == self._uri else None
             raise RegistryError(
                 f"the MLflow store {where} failed: {first}",
                 hint="check MLFLOW_TRACKING_URI or [mlflow] tracking_uri",
                 retry=True,
-            ) from error
+            ) from cause
+
+
+def _without_credentials(text: str) -> str:
+    """The text without the user and password of any URI in it."""
+    text = re.sub(r"://[^/\s][^@\s]*@", "://", text)
+    return re.sub(r"(?i)([?&](password|passwd|token|secret|key)=)[^&\s]*", r"\1...", text)
 
 
 def packages() -> dict[str, str]:

@@ -48,7 +48,8 @@ def search(
         done = len(found.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
         # A study that goes on draws other points than the ones it has seen.
         found.sampler = optuna.samplers.TPESampler(seed=seed + done, n_startup_trials=5)
-        if start is not None and not found.trials:
+        tried = (TrialState.COMPLETE, TrialState.WAITING)
+        if start is not None and not found.get_trials(deepcopy=False, states=tried):
             found.enqueue_trial(dict(start))
 
         def run(trial: optuna.Trial) -> float:

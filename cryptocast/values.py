@@ -39,7 +39,7 @@ BUILTIN_RANDOM_WALK = "builtin:random_walk"
 MIN_CANDLES = 24
 """Below this many candles nothing is forecast (exit 3)."""
 
-_SYMBOL = re.compile(r"^[A-Z0-9]{1,20}/[A-Z0-9]{1,20}$")
+_SYMBOL = re.compile(r"[A-Z0-9]{1,20}/[A-Z0-9]{1,20}")
 
 
 def iso(moment: float) -> str:
@@ -82,7 +82,7 @@ class Market:
         """
         if symbol.count(":") >= 2:
             source, symbol, interval = symbol.rsplit(":", 2)
-        if not _SYMBOL.match(symbol):
+        if not _SYMBOL.fullmatch(symbol):
             raise ConfigError(
                 f"'{symbol}' is not a symbol",
                 code="config.symbol",

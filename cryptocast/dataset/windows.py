@@ -57,18 +57,21 @@ def at_origin(bars: Bars, lookback: int) -> Windows:
 
 def _at(bars: Bars, at: IntArray, lookback: int, targets: FloatArray, market: int) -> Windows:
     computed = features.compute(bars)
-    # [T - L + 1, L, F]: view k covers bars k .. k + L - 1, so it ends before bar k + L.
-    views = sliding_window_view(computed.values, lookback, axis=0).transpose(0, 2, 1)
-    first, rows = (int(at[0]), len(at)) if len(at) else (lookback, 0)
-    contiguous = rows and int(at[-1]) == first + rows - 1
-    chosen = (
-        views[first - lookback : first - lookback + rows] if contiguous else views[at - lookback]
-    )
+    if len(at):
+        # [T - L + 1, L, F]: view k covers bars k .. k + L - 1, so it ends before bar k + L.
+        views = sliding_window_view(computed.values, lookback, axis=0).transpose(0, 2, 1)
+        first, last = int(at[0]), int(at[-1])
+        contiguous = last == first + len(at) - 1
+        chosen = views[
+            slice(first - lookback, last - lookback + 1) if contiguous else at - lookback
+        ]
+    else:  # of fewer bars than a lookback there is no view
+        chosen = np.empty((0, lookback, computed.values.shape[1]))
     return Windows(
         inputs=chosen,
         sigma=computed.sigma[at - 1],
         log_close=bars.log_close[at - 1],
         origin=bars.open_time[0] + at * bars.market.interval_seconds,
         targets=targets,
-        market=np.full(rows, market, dtype=np.intp),
+        market=np.full(len(at), market, dtype=np.intp),
     )

@@ -37,13 +37,19 @@ class Verdict:
 def compare(
     opponent: str, challenger: Sequence[FloatArray], loss: Sequence[FloatArray]
 ) -> Comparison:
-    """Compare CRPS [N, H] of the challenger and an opponent, one pair a market."""
-    skills = [1 - relative_crps(a, b) for a, b in zip(challenger, loss, strict=True)]
+    """Compare CRPS [N, H] of the challenger and an opponent, one pair a market.
+
+    A market without a scored origin says nothing; where none has one, `n` is 0.
+    """
+    pairs = [(_scored(a), _scored(b)) for a, b in zip(challenger, loss, strict=True)]
+    pairs = [(a, b) for a, b in pairs if b.size]
+    if not pairs:
+        return Comparison(opponent, float("nan"), 0, None)
+    skills = [1 - relative_crps(a, b) for a, b in pairs]
     # Each step of each market in units of the opponent's mean, so that all weigh alike.
     with np.errstate(invalid="ignore"):
         differences = [
-            np.nanmean((b - a) / np.nanmean(b, axis=0, keepdims=True), axis=1)
-            for a, b in ((_scored(a), _scored(b)) for a, b in zip(challenger, loss, strict=True))
+            np.nanmean((b - a) / np.nanmean(b, axis=0, keepdims=True), axis=1) for a, b in pairs
         ]
     horizon = challenger[0].shape[1]
     joined = np.concatenate(differences)

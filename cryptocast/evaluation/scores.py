@@ -49,9 +49,11 @@ def score(
 def relative_crps(loss: FloatArray, baseline: FloatArray) -> float:
     """Mean over steps of CRPS relative to the baseline's: below 1 is better.
 
-    Both [N, H] on the same origins. Each step counts alike, however wide it is.
+    Both [N, H] on the same origins. Each step counts alike, however wide it is. NaN where
+    nothing is scored.
     """
-    return float(np.mean(_mean(loss) / _mean(baseline)))
+    ratios = _mean(loss) / _mean(baseline)
+    return float(np.mean(ratios)) if len(ratios) else float("nan")
 
 
 def _rows(

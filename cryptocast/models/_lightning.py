@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
+import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -41,7 +43,7 @@ def train(
     keeper = _Keeper(module, held_out, len(learned[0]), shape, on_epoch)
     # Lightning advises about loaders, loggers and workers that are not there on purpose.
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _one_thread():
         warnings.simplefilter("ignore")
         trainer = Trainer(
             max_epochs=shape.epochs,
@@ -54,10 +56,31 @@ def train(
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.fit(module, train_dataloaders=batches)
+        handler = signal.getsignal(signal.SIGINT)
+        try:
+            trainer.fit(module, train_dataloaders=batches)
+        except SystemExit as end:
+            # Lightning turns Ctrl-C into exit 1 and ignores the next one.
+            if not isinstance(end.__context__, KeyboardInterrupt):
+                raise
+            signal.signal(signal.SIGINT, handler)
+            raise KeyboardInterrupt from None
     network.load_state_dict(keeper.best)
     network.cpu().eval()
     return tuple(keeper.history)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Matrices this small gain nothing from a second thread, and two trainings on two cores
+    whose threads wait for each other take minutes instead of a second.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class _Batches:

@@ -226,7 +226,9 @@ def _shape(params: Params) -> Shape:
     for name in Shape.__dataclass_fields__:
         value = getattr(shape, name)
         right = type(value) is int if name in whole else type(value) in (int, float)
-        if not right or value < (1 if name in whole else 0) or (name == "dropout" and value >= 1):
+        least = 1 if name in whole else 0
+        beyond = (name == "dropout" and value >= 1) or (name == "bound" and value == 0)
+        if not right or not math.isfinite(value) or value < least or beyond:
             raise ConfigError(
                 f"the lstm cannot have {name} = {value!r}",
                 code="config.params",

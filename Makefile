@@ -1,0 +1,54 @@
+# `make help` lists the targets. Each makes the virtual environment when it is missing.
+
+PYTHON ?= python3
+WORKSPACE ?= demo
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+BENCH_INSTALLED := $(VENV)/.installed-bench
+CRYPTOCAST := $(abspath $(BIN)/cryptocast)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check retrain cron bench clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@echo "WORKSPACE=FOLDER names the workspace of retrain and cron (now: $(WORKSPACE))"
+
+demo: $(INSTALLED) ## an offline workspace in demo/: init, one forecast, the status screen
+	$(BIN)/cryptocast init -w demo --config configs/demo.toml
+	$(BIN)/cryptocast forecast --once -w demo
+	$(BIN)/cryptocast status -w demo
+
+test: $(INSTALLED) ## all tests
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED) ## lint, formatting, types, layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+retrain: $(INSTALLED) ## renew the model of WORKSPACE from the newest candles
+	$(BIN)/cryptocast retrain -w $(WORKSPACE)
+
+cron: $(INSTALLED) ## print the crontab line that forecasts every 5 minutes
+	@echo "*/5 * * * * $(CRYPTOCAST) forecast --once --quiet -w $(abspath $(WORKSPACE)) >> $(abspath $(WORKSPACE))/logs/cron.log 2>&1"
+
+bench: $(BENCH_INSTALLED) ## the budgets, as ratios measured in one run (minutes)
+	$(BIN)/python tests/benchmarks/bench.py
+
+clean: ## remove the virtual environment, caches and the demo
+	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable . --group test --group lint
+	touch $@
+
+$(BENCH_INSTALLED): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --group bench
+	touch $@
