@@ -70,6 +70,8 @@ class Forecaster:
 
     def __call__(self, inputs: FloatArray) -> FloatArray:
         """[N, L, F] to quantiles [N, H, Q] in units of sigma * sqrt(step)."""
+        if not len(inputs):  # onnxruntime's LSTM ends the process on an empty batch
+            return np.empty((0, *self._session.get_outputs()[0].shape[1:]))
         answers = [
             self._session.run(
                 ["quantiles"], {"inputs": np.ascontiguousarray(chunk, dtype=np.float32)}

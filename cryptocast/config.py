@@ -414,7 +414,7 @@ def _toml(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml(v) for v in value) + "]"
     if isinstance(value, dict):
-        pairs = ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items())
+        pairs = ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items())
         return f"{{ {pairs} }}" if pairs else "{}"
     # TOML's basic strings are JSON's, but for DEL.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

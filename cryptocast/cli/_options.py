@@ -38,7 +38,7 @@ _COMMON: dict[str, tuple[Any, Any]] = {
     ),
     "quiet": (Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no talk.")], False),
     "verbose": (
-        Annotated[bool, typer.Option("--verbose", "-v", help="Tracebacks, and more talk.")],
+        Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.")],
         False,
     ),
 }

@@ -65,7 +65,13 @@ def command(
         symbols=tuple(symbol or ()),
         seed=seed,
     )
-    data = {"workspace": str(report.folder), "source": report.source, "added": list(report.added)}
+    data = {
+        "workspace": str(report.folder),
+        "source": report.source,
+        "source_reason": report.source_reason,
+        "added": list(report.added),
+        "finished_before": report.pipeline is None,
+    }
     made = report.pipeline
     if made is None:
         told = (

@@ -65,7 +65,7 @@ def command(run: Run) -> Answer:
             console.print("No production model yet: cryptocast init")
         else:
             console.print(
-                f"Production: version {production.model_version}, since {iso(production.at)} "
+                f"Production: version {production.model_version}, since {iso(int(production.at))} "
                 f"({production.action}: {production.reason})"
             )
         rows = [
@@ -80,7 +80,7 @@ def command(run: Run) -> Answer:
             for m in data["markets"]
         ]
         columns = ("market", "candles", "newest", "bars behind", "bars missing", "last tick")
-        console.print(table(f"At {iso(report.now)}", columns, rows))
+        console.print(table(f"At {iso(int(report.now))}", columns, rows))
         for market in report.markets:
             if market.forecast is not None:
                 show_set(console, market.forecast)

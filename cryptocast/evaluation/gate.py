@@ -64,8 +64,11 @@ def compare(
 def decide(comparisons: Mapping[str, Comparison]) -> Verdict:
     """Promote when the challenger is not worse than the random walk, and better than production.
 
-    The comparison with production is left out where there is none yet.
+    The comparison with production is left out where there is none yet, that with the random
+    walk where the challenger is one.
     """
+    if not comparisons:
+        return Verdict(True, "a random walk needs no better baseline, and nothing serves yet")
     all_of_them = tuple(comparisons.values())
     for role, comparison in comparisons.items():
         name = comparison.opponent

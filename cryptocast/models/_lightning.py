@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import logging
 import signal
@@ -43,7 +42,7 @@ def train(
     keeper = _Keeper(module, held_out, len(learned[0]), shape, on_epoch)
     # Lightning advises about loaders, loggers and workers that are not there on purpose.
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), _one_thread():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer = Trainer(
             max_epochs=shape.epochs,
@@ -68,19 +67,6 @@ def train(
     network.load_state_dict(keeper.best)
     network.cpu().eval()
     return tuple(keeper.history)
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Matrices this small gain nothing from a second thread, and two trainings on two cores
-    whose threads wait for each other take minutes instead of a second.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 class _Batches:

@@ -13,15 +13,16 @@ Each of these was chosen by CRPS on 28 (coin, week) pairs of Binance 2020-21 and
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cryptocast.errors import ConfigError
+from cryptocast.errors import ConfigError, ModelError
 from cryptocast.models import _onnx, _quantiles
 from cryptocast.seams import Params, Trial
 from cryptocast.values import Epoch, Fitted, FloatArray, Windows
@@ -95,6 +96,19 @@ class Network(nn.Module):
         return self.base * torch.exp(self.log_scale(inputs))[..., None]
 
 
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Matrices this small gain nothing from a second thread, and two trainings on two cores
+    whose threads wait for each other take minutes instead of a second.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 class Model:
     """The LSTM as a model kind."""
 
@@ -119,6 +133,7 @@ class Model:
             "weight_decay": trial.suggest_float("weight_decay", 0.03, 1.0, log=True),
         }
 
+    @_one_thread()
     def fit(
         self,
         train: Windows,
@@ -134,6 +149,12 @@ class Model:
         from cryptocast.models._lightning import train as run
 
         shape = _shape({**self.defaults(), **params})
+        if not len(train):
+            raise ModelError(
+                "there is no whole window to learn from",
+                code="model.no_windows",
+                hint="cryptocast fetch --repair, or more [data] days",
+            )
         base = _quantiles.symmetric(train.standardised, levels)
         learned, held_out = _Part.of(train), _Part.of(validation)
         level = torch.tensor(levels, dtype=torch.float32)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from cryptocast.errors import ConfigError
 from cryptocast.models import _quantiles
 from cryptocast.seams import Trial
 from cryptocast.values import Epoch, Fitted, Windows
@@ -44,6 +45,12 @@ class Model:
         """Take the quantiles of both parts; nothing is selected, so nothing is held out."""
         from cryptocast.models import _onnx  # late: onnx is slow to import and the tick needs none
 
+        if params:
+            raise ConfigError(
+                f"the random_walk has no parameter '{min(params)}'",
+                code="config.params",
+                hint="it takes none",
+            )
         both = Windows.concatenate([train, validation])
         _, lookback, features = both.inputs.shape
         quantiles = _quantiles.symmetric(both.standardised, levels)

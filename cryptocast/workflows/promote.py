@@ -71,11 +71,11 @@ def judge(ws: Workspace, material: Material, challenger: Bundle) -> Verdict:
             answers["production"] = quantiles(production, windows, levels)
         for role, answer in answers.items():
             losses[role].append(evaluation.crps_bp(answer, windows.targets, levels))
-    comparisons = {
-        "random_walk": evaluation.compare(
+    comparisons = {}
+    if challenger.card.kind != "random_walk":  # it is no opponent of itself
+        comparisons["random_walk"] = evaluation.compare(
             "the random walk", losses["challenger"], losses["random_walk"]
         )
-    }
     if production is not None:
         name = f"production version {production.card.version}"
         comparisons["production"] = evaluation.compare(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cryptocast import models
-from cryptocast.registry import Version
+from cryptocast.registry import SELECTION, Version
 from cryptocast.values import iso
 from cryptocast.workflows.evaluate import score, score_rows, summary, version_bundle
 from cryptocast.workflows.fetch import FetchReport, fetch
@@ -124,6 +124,13 @@ def _trained(
     return train_on(ws, material, model, params, origin, seed=seed, tags=tags).version
 
 
+def _beaten(registered: list[Version], versions: list[str]) -> str:
+    """Why the random walk was selected: what the others scored against it in validation."""
+    others = [v for v in registered if v.version in versions and v.kind != BASELINE]
+    told = ", ".join(f"{v.kind} {1 - v.metrics[SELECTION]:+.2%}" for v in others)
+    return f"nothing beat it in validation (skill of the {told})"
+
+
 def _decide(
     ws: Workspace, material: Material, best: Version, versions: list[str], needed: int | None
 ) -> Decision:
@@ -141,7 +148,7 @@ def _decide(
         if needed is not None:
             reason = f"too few candles for a {ws.settings.model.kind}: {needed} would suffice"
         elif best.kind == BASELINE:
-            reason = f"no {ws.settings.model.kind} beat it in validation"
+            reason = _beaten(ws.registry().versions(), versions)
         deploy(ws, chosen, "promote", reason, verdict)
         return Decision(True, best.version, best.kind, reason, verdict)
     if current is not None:

@@ -130,8 +130,8 @@ def validate(ws: Workspace, material: Material, fitted: Fitted, part: Part) -> d
     The walk learns from what the model learned from, so that the two differ in kind only.
     """
     levels = ws.settings.model.levels
-    learned = material.windows(Part(material.split.train.start, part.end))
     held_out = material.windows(part)
+    learned = Windows.concatenate([material.windows(material.split.train), held_out])
     loss = _loss(Forecaster(fitted.onnx).log_returns(held_out), held_out, levels)
     quantiles = models.symmetric(learned.standardised, levels)
     walk = _loss(quantiles * held_out.unit(len(quantiles))[..., None], held_out, levels)
@@ -226,7 +226,7 @@ def _params(ws: Workspace, model: ModelKind, wanted: str) -> tuple[Params, str]:
         with ws.store.read() as reader:
             studies = [e for e in reader.events(TUNED) if e.detail["kind"] == model.kind]
         if studies:
-            return studies[-1].detail["params"], "best"
+            return studies[-1].detail["best"], "best"
         return model.defaults(), "default"
     file = Path(wanted)
     try:
