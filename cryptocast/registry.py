@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -73,8 +74,6 @@ class Registry:
         self._uri = uri
         self._artifacts = artifacts
         with self._translated():
-            mlflow.set_tracking_uri(uri)
-            mlflow.set_registry_uri(uri)
             self._client = MlflowClient(uri, uri)
             found = self._client.get_experiment_by_name(experiment)
             if found is not None:
@@ -82,7 +81,6 @@ class Registry:
             else:
                 location = artifacts.resolve().as_uri() if artifacts else None
                 self._experiment = self._client.create_experiment(experiment, location)
-            mlflow.set_experiment(experiment_id=self._experiment)
 
     @contextlib.contextmanager
     def run(
@@ -144,7 +142,7 @@ class Registry:
         """The ONNX graph with its signature; returns the model's URI."""
         model = onnx.load_from_string(fitted.onnx)
         signature = ModelSignature(_tensors(model.graph.input), _tensors(model.graph.output))
-        with self._translated(), mlflow.start_run(run_id=run_id, nested=True):
+        with self._translated(), self._chosen(), mlflow.start_run(run_id=run_id, nested=True):
             info = mlflow.onnx.log_model(
                 model,
                 name="model",
@@ -217,7 +215,7 @@ class Registry:
 
     def onnx(self, version: str) -> bytes:
         """The graph of a version."""
-        with self._translated():
+        with self._translated(), self._chosen():
             self._model_version(version)
             model = mlflow.onnx.load_model(f"models:/{MODEL}/{version}")
         return bytes(model.SerializeToString())
@@ -252,10 +250,31 @@ class Registry:
         )
 
     @contextlib.contextmanager
+    def _chosen(self) -> Iterator[None]:
+        """Let MLflow's functions without a client work on this store.
+
+        They look at global settings and keep them in the environment too, where another
+        workspace in this process would take them for the user's.
+        """
+        before = {k: v for k, v in os.environ.items() if k.startswith("MLFLOW_")}
+        try:
+            mlflow.set_tracking_uri(self._uri)
+            mlflow.set_registry_uri(self._uri)
+            mlflow.set_experiment(experiment_id=self._experiment)
+            yield
+        finally:
+            for name in [k for k in os.environ if k.startswith("MLFLOW_")]:
+                del os.environ[name]
+            os.environ.update(before)
+
+    @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
         """Foreign exceptions as RegistryError; the URI is named without any credentials."""
         try:
-            yield
+            with warnings.catch_warnings():
+                # MLflow and SQLAlchemy warn of each other and of MLflow's own types.
+                warnings.simplefilter("ignore")
+                yield
         except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
             where = _without_credentials(self._uri)
             first = _without_credentials(str(error).strip().splitlines()[0])[:200]

@@ -10,7 +10,7 @@ from cryptocast.cli._options import Run
 from cryptocast.cli._output import Answer
 
 NAME = "evaluate"
-EXAMPLE = "cryptocast evaluate --days 2"
+EXAMPLE = "cryptocast evaluate --days 1"
 
 
 def command(

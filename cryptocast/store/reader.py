@@ -15,6 +15,8 @@ import numpy as np
 
 from cryptocast.values import Candles, Deployment, ForecastSet, Gap, Market, ServedModel
 
+_FOR_EVER = 32_503_680_000.0  # the year 3000: later than any candle
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -72,15 +74,16 @@ class Reader:
             *(found[name] for name in ("open", "high", "low", "close", "volume")),
         )
 
-    def span(self, market: Market) -> Span | None:
-        """How much of a market is stored; None where nothing is."""
+    def span(self, market: Market, end: float = _FOR_EVER) -> Span | None:
+        """How much of a market is stored with open time below `end`; None where nothing is."""
         rows, first, last = self._one(
             """
             SELECT count(*), epoch_us(min(open_time)) // 1000000,
                 epoch_us(max(open_time)) // 1000000
-            FROM candles WHERE market = ?
+            FROM candles WHERE market = ? AND open_time < to_timestamp(?)
             """,
             market.id,
+            float(end),
         )
         return Span(rows, first, last) if rows else None
 
@@ -146,14 +149,15 @@ class Reader:
         """What was served for an origin; None where nothing was."""
         return self._served(market, origin)
 
-    def newest(self, market: Market) -> ForecastSet | None:
-        """The served forecasts with the greatest origin; None where there are none."""
+    def newest(self, market: Market, by: float = _FOR_EVER) -> ForecastSet | None:
+        """The served forecasts with the greatest origin up to `by`; None where there are none."""
         (origin,) = self._one(
             """
             SELECT epoch_us(max(origin)) // 1000000 FROM forecast_sets
-            WHERE market = ? AND served
+            WHERE market = ? AND served AND origin <= to_timestamp(?)
             """,
             market.id,
+            float(by),
         )
         return None if origin is None else self._served(market, origin)
 
@@ -199,7 +203,7 @@ class Reader:
         found = self._all(
             """
             SELECT epoch_us("at") / 1e6, kind, market, detail::VARCHAR
-            FROM events WHERE kind = ? ORDER BY "at", rowid
+            FROM events WHERE kind = ? ORDER BY rowid
             """,
             [kind],
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,7 +62,7 @@ def evaluate(
         raise StateError(
             f"there are {have} candles, too few to learn baselines before the last {bars}",
             code="state.not_enough_candles",
-            hint="cryptocast fetch --days N, or a smaller --days or --test-bars",
+            hint=f"cryptocast fetch --days {math.ceil(total)}, or a smaller --days or --test-bars",
         )
     scores = score(ws, material, learned, part, chosen)
     in_sample = tuple(b.card.version for b in chosen if b.card.data_end > part.start)

@@ -9,25 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
-from cryptocast import bundles, dataset
-from cryptocast.bundles import Bundle
+from cryptocast import dataset
 from cryptocast.candles import normalise
-from cryptocast.dataset import Bars
-from cryptocast.errors import CryptocastError, ModelError, StateError
-from cryptocast.models import reference_shape
+from cryptocast.errors import CryptocastError, StateError
 from cryptocast.values import (
-    BUILTIN_RANDOM_WALK,
     MIN_CANDLES,
     Candles,
-    Deployment,
     FloatArray,
     ForecastSet,
     Market,
     ServedModel,
     iso,
 )
+from cryptocast.workflows.ladder import Ladder
 from cryptocast.workspace import Workspace
 
 _ASK_AGAIN_SECONDS = 2.0
@@ -35,9 +29,9 @@ _ASK_AGAIN_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A market that got no forecast, or a source that failed while one was made."""
+    """A market that got no forecast, and why."""
 
-    market: str
+    market: Market
     error: CryptocastError
 
 
@@ -53,8 +47,8 @@ class TickReport:
 def newest(ws: Workspace, *, symbols: tuple[str, ...] = ()) -> TickReport:
     """The newest served set of every market. Raises StateError where there is none."""
     with ws.store.read() as reader:
-        found = [reader.newest(market) for market in ws.markets(symbols)]
-    sets = tuple(f for f in found if f is not None and f.origin <= ws.clock.now())
+        found = [reader.newest(market, ws.clock.now()) for market in ws.markets(symbols)]
+    sets = tuple(f for f in found if f is not None)
     if not sets:
         raise StateError(
             "nothing was forecast yet", code="state.no_forecast", hint="cryptocast forecast --once"
@@ -89,17 +83,17 @@ def tick(ws: Workspace, *, fetch: bool = True, symbols: tuple[str, ...] = ()) ->
                 if error.code.startswith("store."):
                     raise
                 warnings.append(f"{market.id}: {error.message} ({error.hint})")
-    ladder = _Ladder(ws, deployment)
+    ladder = Ladder(ws, deployment)
     made, failures = [], []
     for market in missing:
         try:
             made.append(_forecast(ws, market, market.floor(started), ladder))
         except StateError as error:
-            failures.append(Failure(market.id, error))
-    _keep(ws, made, failures, started)
+            failures.append(Failure(market, error))
+    written = _keep(ws, made, failures, started)
     if failures and not made:
         raise failures[0].error
-    warnings += [f"{f.market}: {f.error.message} ({f.error.hint})" for f in failures]
+    warnings += [f"{f.market.id}: {f.error.message} ({f.error.hint})" for f in failures]
     warnings += [
         f"{s.market.id}: served by {s.model.version} instead of production ({s.model.fallback})"
         for s in made
@@ -107,7 +101,7 @@ def tick(ws: Workspace, *, fetch: bool = True, symbols: tuple[str, ...] = ()) ->
     ]
     with ws.store.read() as reader:
         served = [reader.served(m, m.floor(started)) for m in markets]
-    return TickReport(True, tuple(s for s in served if s is not None), tuple(warnings))
+    return TickReport(written > 0, tuple(s for s in served if s is not None), tuple(warnings))
 
 
 def _catch_up(ws: Workspace, market: Market, origin: int) -> None:
@@ -119,7 +113,7 @@ def _catch_up(ws: Workspace, market: Market, origin: int) -> None:
     source = ws.source(market.source)
     interval = market.interval_seconds
     with ws.store.read() as reader:
-        span = reader.span(market)
+        span = reader.span(market, origin)
     context = dataset.context_bars(ws.settings.model.lookback) * interval
     start = origin - context if span is None else span.last + interval
     deadline = origin + ws.settings.loop.wait_seconds
@@ -140,7 +134,7 @@ def _catch_up(ws: Workspace, market: Market, origin: int) -> None:
         ws.clock.sleep_until(ws.clock.now() + _ASK_AGAIN_SECONDS)
 
 
-def _forecast(ws: Workspace, market: Market, origin: int, ladder: _Ladder) -> ForecastSet:
+def _forecast(ws: Workspace, market: Market, origin: int, ladder: Ladder) -> ForecastSet:
     interval = market.interval_seconds
     start = origin - ladder.context_bars * interval
     with ws.store.read() as reader:
@@ -181,65 +175,17 @@ def _set(
     )
 
 
-class _Ladder:
-    """Production, then the version before it, then the random walk that is built in."""
+def _keep(ws: Workspace, made: list[ForecastSet], failures: list[Failure], started: float) -> int:
+    """Write every set with its tick in one transaction; a set that is there already stays.
 
-    def __init__(self, ws: Workspace, deployment: Deployment) -> None:
-        self._settings = ws.settings
-        self._reason: str | None = None
-        self._bundle: Bundle | None = None
-        for version in (deployment.model_version, deployment.previous_version):
-            if version is None or self._bundle is not None:
-                continue
-            try:
-                bundle = bundles.load(ws.bundle_folder(version))
-            except ModelError as error:
-                self._reason = self._reason or error.code.removeprefix("model.")
-                continue
-            if misfit := self._misfit(bundle):
-                self._reason = self._reason or misfit
-                continue
-            self._bundle = bundle
-        lookback = self._bundle.card.lookback if self._bundle else self._settings.model.lookback
-        self.context_bars = dataset.context_bars(lookback)
-        self._lookback = lookback
-
-    def answer(self, bars: Bars) -> tuple[ServedModel, FloatArray]:
-        """Who answers at the end of the bars, and [H, Q] log-return quantiles."""
-        windows = dataset.at_origin(bars, self._lookback)
-        reason = self._reason
-        if self._bundle is not None:
-            unfit = dataset.unfit(bars, self._lookback, self._settings.loop.max_stale_bars)
-            if unfit is None:
-                quantiles = self._bundle.forecaster.log_returns(windows)[0]
-                if np.isfinite(quantiles).all() and (np.diff(quantiles) > 0).all():
-                    card = self._bundle.card
-                    return ServedModel(card.version, card.kind, reason), quantiles
-                unfit = "output_not_sane"
-            reason = reason or unfit
-        shape = reference_shape(self._settings.model.levels, self._settings.model.horizon)
-        unit = windows.unit(len(shape))[0][:, None]
-        return ServedModel(BUILTIN_RANDOM_WALK, "random_walk", reason), shape * unit
-
-    def _misfit(self, bundle: Bundle) -> str | None:
-        card, model = bundle.card, self._settings.model
-        if card.levels != model.levels or card.horizon != model.horizon:
-            return "settings_mismatch"
-        if card.features != dataset.FEATURE_NAMES:
-            return "features_mismatch"
-        if card.context_bars != dataset.context_bars(card.lookback):
-            return "features_mismatch"
-        if card.interval != self._settings.markets()[0].interval:
-            return "interval_mismatch"
-        return None
-
-
-def _keep(ws: Workspace, made: list[ForecastSet], failures: list[Failure], started: float) -> None:
-    """Write every set with its tick in one transaction; a set that is there already stays."""
+    Returns how many were written.
+    """
+    written = 0
     finished = ws.clock.now()
     with ws.store.write() as writer:
         for forecast in made:
             if writer.put_set(forecast, served=True):
+                written += 1
                 status = "late" if forecast.late else "ok"
                 writer.put_tick(
                     forecast.market.id,
@@ -249,20 +195,17 @@ def _keep(ws: Workspace, made: list[ForecastSet], failures: list[Failure], start
                     status,
                     detail=forecast.model.fallback,
                 )
-        for market, failure in ((_market(ws, f.market), f) for f in failures):
+        for failure in failures:
             writer.put_tick(
-                market.id,
-                market.floor(started),
+                failure.market.id,
+                failure.market.floor(started),
                 started,
                 finished,
                 "failed",
                 error_code=failure.error.code,
                 detail=failure.error.message,
             )
-
-
-def _market(ws: Workspace, market_id: str) -> Market:
-    return next(m for m in ws.markets() if m.id == market_id)
+    return written
 
 
 def documents(report: TickReport) -> Iterator[dict[str, object]]:

@@ -38,7 +38,7 @@ def promote(
     Raises GateRefused where the gate says no, StateError where the version is unknown,
     UsageError for a force without a reason.
     """
-    if force and not reason:
+    if force and not (reason or "").strip():
         raise UsageError("--force needs --reason", hint='--reason "why the gate is overruled"')
     challenger = version_bundle(ws, version)
     verdict = judge(ws, gather(ws, lookback=challenger.card.lookback), challenger)

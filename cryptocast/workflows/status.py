@@ -43,7 +43,7 @@ def status(ws: Workspace) -> StatusReport:
         production = reader.deployment()
         for market in ws.markets():
             interval, closed = market.interval_seconds, market.floor(now)
-            span = reader.span(market)
+            span = reader.span(market, closed)
             gaps: list[Gap] = []
             if span is not None:
                 start = max(span.first, closed - round(ws.settings.data.days * _DAY))
@@ -56,7 +56,7 @@ def status(ws: Workspace) -> StatusReport:
                     last=span.last if span else None,
                     behind_bars=max(0, (closed - span.last) // interval - 1) if span else None,
                     gaps=tuple(gaps),
-                    forecast=reader.newest(market),
+                    forecast=reader.newest(market, now),
                     tick=reader.last_tick(market),
                 )
             )

@@ -1,0 +1,213 @@
+"""`make bench`: what cryptocast promises to take, measured in one run. Exits 1 over a budget.
+
+Nothing here imports more than the standard library: what is measured runs in processes of
+its own, and the memory of a child is told apart from ours only while ours is the smaller.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from processes import Summary, Usage, Worker, interleaved, run
+from rows import TARGETS, Row, compare, table, tell
+
+HERE = Path(__file__).resolve().parent
+PYTHON = sys.executable
+START = "2024-06-08T00:00:00Z"  # the end of the newest week that weeks.py makes
+ROUNDS = 9
+WEEKS = 6
+FLOOR, PIPELINE, MEMORY_MIB = 2.0, 10.0, 170.0
+HELP, INIT_SECONDS, TRIALS = 3.0, 60.0, 10
+
+
+class Bench:
+    """The parts of the benchmark, in one temporary folder."""
+
+    def __init__(self, folder: Path, peer_python: str, threads: int) -> None:
+        self.folder = folder
+        self.peer_python = peer_python
+        self.threads = threads
+        self.raw: dict[str, Any] = {}
+        self.init_seconds = 0.0
+
+    def init(self) -> Iterator[Row]:
+        """`init` on a week of candles, as a whole process."""
+        self._workspace()
+        yield Row(
+            f"init, 2,016 bars, {TRIALS} trials",
+            f"{self.init_seconds:.1f} s",
+            f"at most {INIT_SECONDS:g} s",
+            self.init_seconds / INIT_SECONDS,
+            1.0,
+        )
+
+    def forecast(self) -> Iterator[Row]:
+        """`forecast --once` against the floor, and against the import of a training pipeline."""
+        workspace = self._workspace()
+        card_file = self._lstm_in_production(workspace)
+        card = json.loads(card_file.read_text())
+        database = self.folder / "floor.duckdb"
+        shutil.copy(workspace / "cryptocast.duckdb", database)
+        shape = str(card["lookback"]), str(len(card["features"]))
+        model = card_file.with_name("model.onnx")
+        floor = PYTHON, str(HERE / "floor.py"), str(database), str(model), *shape
+        heavy = PYTHON, "-c", "import mlflow, lightning, torch"
+        found = self._measure(
+            "forecast",
+            {
+                "floor": lambda _: run(floor, self.folder),
+                "table": lambda i: self._tick(workspace, 2 * i + 1),
+                "json": lambda i: self._tick(workspace, 2 * i + 2, "--json"),
+                "pipeline": lambda _: run(heavy, self.folder),
+            },
+        )
+        for name in ("table", "json"):
+            mine, what = found[name], f"forecast --once ({name})"
+            times = mine.median / found["floor"].median
+            faster = found["pipeline"].median / mine.median
+            yield Row(what, str(mine), f"at most {FLOOR:g} x floor {found['floor']}", times, FLOOR)
+            yield Row(
+                f"{what}: speed",
+                f"{faster:.1f} x faster",
+                f"at least {PIPELINE:g} x than importing mlflow, lightning, torch: "
+                f"{found['pipeline']}",
+                faster,
+                PIPELINE,
+                at_least=True,
+            )
+            yield Row(
+                f"{what}: peak memory",
+                f"{mine.mebibytes:.0f} MiB",
+                f"at most {MEMORY_MIB:g} MiB (floor {found['floor'].mebibytes:.0f})",
+                mine.mebibytes / MEMORY_MIB,
+                1.0,
+            )
+
+    def help(self) -> Iterator[Row]:
+        """`--help` against the import of what it is written with."""
+        words = PYTHON, "-m", "cryptocast", "--help"
+        least = PYTHON, "-c", "import typer, rich"
+        found = self._measure(
+            "help",
+            {
+                "least": lambda _: run(least, self.folder),
+                "help": lambda _: run(words, self.folder),
+            },
+        )
+        mine, floor = found["help"], found["least"]
+        times = mine.median / floor.median
+        yield Row("--help", str(mine), f"at most {HELP:g} x import {floor}", times, HELP)
+
+    def lstm(self) -> Iterator[Row]:
+        """Our LSTM against neuralforecast's, one fit each by turns, week by week."""
+        ours: list[dict[str, float]] = []
+        peers: dict[str, list[dict[str, float]]] = {target: [] for target in TARGETS}
+        folder, python = str(self.folder), self.peer_python
+        mine_command = PYTHON, str(HERE / "ours.py"), folder, str(WEEKS)
+        with Worker(mine_command, self.folder, self.threads) as mine:
+            peer_command = python, str(HERE / "peer.py"), folder
+            with Worker(peer_command, self.folder, self.threads) as peer:
+                tell(f"  threads: ours {mine.ready['threads']}, peer {peer.ready['threads']}")
+                for week in range(WEEKS):
+                    ours.append(mine.ask(fit=week))
+                    for target in TARGETS:
+                        fitted = peer.ask(fit=week, target=target)
+                        scores = mine.ask(score=str(self.folder / "peer.npy"), week=week)
+                        peers[target].append(fitted | scores)
+                    ours.append(mine.ask(fit=week))
+        self.raw["lstm"] = {"ours": ours, "peer": peers}
+        yield from compare(ours, peers)
+
+    def _measure(self, part: str, actions: dict[str, Callable[[int], Usage]]) -> dict[str, Summary]:
+        found = interleaved(actions, ROUNDS)
+        self.raw[part] = {name: dataclasses.asdict(summary) for name, summary in found.items()}
+        # What a process of no size shows is the peak that it got from us.
+        own = run((PYTHON, "-S", "-c", "pass"), self.folder).mebibytes
+        lightest = min(summary.mebibytes for summary in found.values())
+        assert own < lightest, "our own memory hides the children's"
+        return found
+
+    def _tick(self, workspace: Path, bar: int, *options: str) -> Usage:
+        """`forecast --once` at the `bar`-th origin after init; it has to make a new forecast."""
+        hours, minutes = divmod(5 * bar, 60)
+        moment = f"{START[:11]}{hours:02d}:{minutes:02d}:00Z"
+        command = PYTHON, "-m", "cryptocast", "forecast", "--once"
+        usage = run((*command, "-w", str(workspace), "--as-of", moment, *options), self.folder)
+        made = '"new": true' if "--json" in options else f"at {moment}"
+        if made not in usage.stdout:
+            raise SystemExit(f"no forecast was made at {moment}:\n{usage.stdout}")
+        return usage
+
+    def _workspace(self) -> Path:
+        """A workspace by `cryptocast init`, made once."""
+        workspace = self.folder / "workspace"
+        if not workspace.exists():
+            candles = self.folder / "BTC-EUR.parquet"
+            run((PYTHON, str(HERE / "weeks.py"), str(candles)), self.folder)
+            options = "--source", "file", "--path", str(candles), "--trials", str(TRIALS)
+            command = PYTHON, "-m", "cryptocast", "init", "-w", str(workspace), *options
+            self.init_seconds = run((*command, "--as-of", START), self.folder).seconds
+            self.raw["init"] = self.init_seconds
+        return workspace
+
+    def _lstm_in_production(self, workspace: Path) -> Path:
+        """The card of the LSTM in production; one the gate refused is put there by force."""
+        command = PYTHON, "-m", "cryptocast"
+        where = "-w", str(workspace), "--as-of", START
+        listed = run((*command, "models", *where, "--json"), self.folder).stdout
+        found = json.loads(listed)["data"]
+        version = next(v["version"] for v in found["versions"] if v["kind"] == "lstm")
+        if found["production"] != version:
+            options = "--force", "--reason", "benchmark"
+            run((*command, "promote", version, *where, *options), self.folder)
+        return workspace / "bundles" / str(version) / "card.json"
+
+
+def main() -> int:
+    """Measure, print, compare."""
+    parts = ("init", "forecast", "help", "lstm")
+    parser = argparse.ArgumentParser(description="Measure what cryptocast promises to take.")
+    parser.add_argument("--only", action="append", choices=parts, help="this part, repeatable")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
+    parser.add_argument("--peer-python", default=PYTHON, help="one that has neuralforecast")
+    parser.add_argument("--threads", type=int, default=1, help="of torch, for both LSTMs")
+    given = parser.parse_args()
+    chosen = [part for part in parts if part in (given.only or parts)]
+    there = "import importlib.util as i, sys; sys.exit(i.find_spec('neuralforecast') is None)"
+    if "lstm" in chosen and subprocess.run((given.peer_python, "-c", there)).returncode:
+        tell("neuralforecast is not installed: `make bench` installs it (dependency group bench)")
+        return 2
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="cryptocast-bench-") as folder:
+        bench = Bench(Path(folder), given.peer_python, given.threads)
+        for part in chosen:
+            started = time.perf_counter()
+            tell(f"{part} ...")
+            rows += getattr(bench, part)()
+            tell(f"  {time.perf_counter() - started:.0f} s")
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    print(f"{machine}; LSTM fits in {given.threads} thread(s) each, {WEEKS} weeks\n{table(rows)}")
+    if given.json:
+        document = {
+            "machine": machine,
+            "rows": [dataclasses.asdict(row) | {"ok": row.ok} for row in rows],
+            "raw": bench.raw,
+        }
+        given.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    return 0 if all(row.ok for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

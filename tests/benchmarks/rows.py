@@ -1,0 +1,82 @@
+"""What was measured against what was promised, as rows of a table."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import fmean, median
+
+FIT_SECONDS = 4.0
+TARGETS = ("returns", "level")
+"""The series that the peer is given, see peer.py."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One promise: `ratio` may be at most `limit`, or has to be at least that."""
+
+    what: str
+    measured: str
+    budget: str
+    ratio: float
+    limit: float
+    at_least: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether it holds."""
+        return self.ratio >= self.limit if self.at_least else self.ratio <= self.limit
+
+
+def compare(
+    ours: list[dict[str, float]], peers: dict[str, list[dict[str, float]]]
+) -> Iterator[Row]:
+    """Rows of two models over the same weeks; the peer shows the better of its two targets."""
+
+    def mean(fits: list[dict[str, float]], name: str) -> float:
+        return fmean(fit[name] for fit in fits)
+
+    target = min(TARGETS, key=lambda name: mean(peers[name], "validation_bp"))
+    peer = peers[target]
+    scored = {name: f"{mean(fits, 'validation_bp'):.2f}" for name, fits in peers.items()}
+    tell(f"  the peer's validation CRPS in bp by target: {scored}; it is given '{target}'")
+    seconds = median(fit["seconds"] for fit in ours)
+    peer_seconds = median(fit["seconds"] for fit in peer)
+    speed = median(fit["windows_per_second"] for fit in ours)
+    peer_speed = median(fit["windows_per_second"] for fit in peer)
+    shown = f"{seconds:.2f} s (min {min(fit['seconds'] for fit in ours):.2f})"
+    limit = f"at most {FIT_SECONDS:g} s"
+    yield Row("lstm fit, 2,016 bars", shown, limit, seconds / FIT_SECONDS, 1.0)
+    budget = f"at most 1/2 of neuralforecast's {peer_seconds:.2f} s"
+    yield Row("lstm fit: whole", shown, budget, seconds / peer_seconds, 0.5)
+    yield Row(
+        "lstm fit: speed",
+        f"{speed:,.0f} windows/s",
+        f"at least neuralforecast's {peer_speed:,.0f}",
+        speed / peer_speed,
+        1.0,
+        at_least=True,
+    )
+    for name, what in (("validation_bp", "validation"), ("unseen_bp", "gate and test")):
+        own, other = mean(ours, name), mean(peer, name)
+        budget = f"at most neuralforecast's {other:.2f}"
+        yield Row(f"lstm CRPS: {what}", f"{own:.2f} bp", budget, own / other, 1.0)
+
+
+def tell(text: str) -> None:
+    """A line on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def table(rows: list[Row]) -> str:
+    """The rows in columns."""
+    lines = [("what", "measured", "budget", "ratio", "")]
+    for row in rows:
+        verdict = "ok" if row.ok else "OVER"
+        lines.append((row.what, row.measured, row.budget, f"{row.ratio:.2f}", verdict))
+    widths = [max(len(line[i]) for line in lines) for i in range(5)]
+    return "\n".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cryptocast.dataset import FEATURE_NAMES, compute, context_bars, lay_out
+from cryptocast.dataset.features import MEMORY_BARS, SIGMA_FLOOR, average
+from cryptocast.values import Candles
+from synthetic import BAR, MARKET, START, bars, candles
+
+N = 300
+ORIGIN = 200
+GAPS = [50, 120, 121, 122, 180]
+
+
+def perturbed(given_candles: Candles, origin: int, seed: int = 9) -> Candles:
+    """Everything at and after the bar `origin` otherwise: other values, other gaps."""
+    random = np.random.default_rng(seed)
+    later = given_candles.open_time >= START + origin * BAR
+    factor = np.where(later, np.exp(random.normal(0, 0.3, len(given_candles))), 1.0)
+    changed = dataclasses.replace(
+        given_candles,
+        open=given_candles.open * factor,
+        high=given_candles.high * factor * np.where(later, 1.5, 1.0),
+        low=given_candles.low * factor * np.where(later, 0.5, 1.0),
+        close=given_candles.close * factor,
+        volume=given_candles.volume * factor,
+    )
+    return changed.take(~later | (random.random(len(changed)) < 0.7))
+
+
+@pytest.mark.parametrize("name", FEATURE_NAMES)
+@pytest.mark.parametrize("volume", [True, False], ids=["with volume", "without volume"])
+def test_no_feature_knows_what_came_after(name: str, volume: bool) -> None:
+    whole = candles(N, 1, GAPS)
+    if not volume:
+        whole = dataclasses.replace(whole, volume=np.full(len(whole), np.nan))
+    column = FEATURE_NAMES.index(name)
+    end = START + N * BAR
+    one = compute(lay_out(whole, MARKET, START, end))
+    other = compute(lay_out(perturbed(whole, ORIGIN), MARKET, START, end))
+    np.testing.assert_array_equal(one.values[:ORIGIN, column], other.values[:ORIGIN, column])
+    np.testing.assert_array_equal(one.sigma[:ORIGIN], other.sigma[:ORIGIN])
+    if volume or name != "volume":  # and the change is one that the feature sees
+        assert (one.values[ORIGIN:, column] != other.values[ORIGIN:, column]).any()
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(st.integers(N, N + MEMORY_BARS - 1), max_size=40, unique=True),
+    st.integers(MEMORY_BARS, N + MEMORY_BARS - 1),
+)
+def test_a_feature_is_a_function_of_the_bars_within_its_memory(gaps: list[int], bar: int) -> None:
+    total = MEMORY_BARS + N
+    whole = candles(total, 3, gaps)
+    far = compute(lay_out(whole, MARKET, START, START + total * BAR))
+    start = START + (bar - MEMORY_BARS) * BAR
+    near = compute(lay_out(whole, MARKET, start, START + total * BAR))
+    np.testing.assert_array_equal(near.values[MEMORY_BARS], far.values[bar])
+    assert near.sigma[MEMORY_BARS] == far.sigma[bar]
+
+
+def test_what_is_older_than_the_memory_changes_no_bit() -> None:
+    total = MEMORY_BARS + N
+    one = candles(total, 3)
+    other = dataclasses.replace(
+        one, **{k: np.where(np.arange(total) < N, getattr(one, k) * 2, getattr(one, k))
+                for k in ("open", "high", "low", "close", "volume")}
+    )  # fmt: skip
+    end = START + total * BAR
+    first, second = (compute(lay_out(c, MARKET, START, end)) for c in (one, other))
+    np.testing.assert_array_equal(first.values[N + MEMORY_BARS :], second.values[N + MEMORY_BARS :])
+    assert (first.values[N + 1 : N + 100] != second.values[N + 1 : N + 100]).any()
+
+
+def test_a_gap_is_bridged() -> None:
+    found = compute(bars(N, 1, GAPS))
+    named = dict(zip(FEATURE_NAMES, found.values.T, strict=True))
+    for name, value in {"return": 0, "range": 0, "place": 0, "volume": 0, "missing": 1}.items():
+        assert named[name][GAPS].tolist() == [value] * len(GAPS)
+    others = np.setdiff1d(np.arange(N), GAPS)
+    assert (named["missing"][others] == 0).all()
+
+
+def test_a_gap_neither_calms_nor_stirs_the_volatility() -> None:
+    found = compute(bars(N, 1, GAPS))
+    assert found.sigma[120:123] == pytest.approx(found.sigma[119], rel=1e-12)
+
+
+def test_a_move_over_a_gap_counts_as_that_many_bars() -> None:
+    laid = bars(N, 1, GAPS)
+    found = compute(laid)
+    expected = laid.log_return[123] / np.sqrt(4) / found.sigma[123]
+    assert found.values[123, 0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 0.01, 1e6])
+def test_the_level_of_the_price_is_no_feature(scale: float) -> None:
+    one = candles(N, 1, GAPS)
+    other = dataclasses.replace(
+        one, open=one.open * scale, high=one.high * scale, low=one.low * scale,
+        close=one.close * scale,
+    )  # fmt: skip
+    end = START + N * BAR
+    first, second = (compute(lay_out(c, MARKET, START, end)) for c in (one, other))
+    np.testing.assert_allclose(first.values, second.values, atol=1e-7)
+    np.testing.assert_allclose(first.sigma, second.sigma, rtol=1e-7)
+
+
+def test_a_price_that_stands_still_has_the_least_volatility_and_no_nan() -> None:
+    flat = np.full(N, 5.0)
+    still = Candles.of(START + BAR * np.arange(N), flat, flat, flat, flat)
+    found = compute(lay_out(still, MARKET, START, START + N * BAR))
+    assert (found.sigma == SIGMA_FLOOR).all()
+    assert (found.values == 0).all()
+
+
+def test_features_are_finite_and_bounded_whatever_the_market_does() -> None:
+    close = np.tile([1.0, 1e6], N // 2)
+    wild = Candles.of(START + BAR * np.arange(N), close, close * 9, close / 9, close, close**2)
+    found = compute(lay_out(wild, MARKET, START, START + N * BAR))
+    assert np.isfinite(found.values).all()
+    assert np.abs(found.values).max() <= 8
+
+
+def test_a_market_without_volume_has_a_blank_in_its_place() -> None:
+    whole = candles(N, 1)
+    silent = dataclasses.replace(whole, volume=np.full(N, np.nan))
+    one, other = (compute(lay_out(c, MARKET, START, START + N * BAR)) for c in (whole, silent))
+    at = FEATURE_NAMES.index("volume")
+    assert (other.values[:, at] == 0).all()
+    np.testing.assert_array_equal(np.delete(one.values, at, 1), np.delete(other.values, at, 1))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(1, 60),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([0.5, 0.8, 0.94, 0.5 ** (1 / 200)]),
+)
+def test_the_average_is_that_of_a_slow_loop(n: int, seed: int, decay: float) -> None:
+    random = np.random.default_rng(seed)
+    values, seen = random.normal(size=n), (random.random(n) < 0.7).astype(float)
+    fast = average(values[None], seen[None], np.array([decay]))[0]
+    for t in range(n):
+        weights = [decay ** (t - s) * seen[s] for s in range(t + 1)]
+        slow = np.dot(weights, values[: t + 1]) / sum(weights) if sum(weights) else 0.0
+        assert fast[t] == pytest.approx(slow, abs=1e-12)
+
+
+def test_the_average_forgets_all_at_once_at_the_end_of_its_memory() -> None:
+    values = np.zeros((1, MEMORY_BARS + 2))
+    values[0, 0] = 1.0
+    found = average(values, np.ones_like(values), np.array([1.0]))[0]
+    assert found[MEMORY_BARS - 1] == 1 / MEMORY_BARS
+    assert found[MEMORY_BARS] == 0
+
+
+def test_the_context_is_the_memory_and_the_lookback() -> None:
+    assert context_bars(64) == 1024 + 64

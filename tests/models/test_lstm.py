@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cryptocast import models
+from cryptocast.bundles import Forecaster
+from cryptocast.errors import ConfigError, ModelError
+from cryptocast.evaluation import crps_bp
+from cryptocast.models import symmetric
+from cryptocast.models.lstm import pinball
+from cryptocast.seams import Params
+from cryptocast.values import Epoch, Fitted, Windows
+from synthetic import LEVELS, bars, windows
+
+LAID = bars(420, 2)
+TRAIN, VALIDATION, UNSEEN = (windows(LAID, a, b) for a, b in ((16, 260), (260, 340), (340, 420)))
+
+
+def fit(
+    params: Params,
+    train: Windows = TRAIN,
+    validation: Windows = VALIDATION,
+    on_epoch: Callable[[Epoch, int], None] | None = None,
+) -> Fitted:
+    return models.get("lstm").fit(
+        train, validation, levels=LEVELS, params=params, seed=1, on_epoch=on_epoch
+    )
+
+
+@pytest.mark.parametrize("params", [{"learning_rate": 0.0}, {"learning_rate": 1e-12}])
+def test_it_starts_at_the_random_walk(params: Params) -> None:
+    both = Windows.concatenate([TRAIN, VALIDATION])
+    found = Forecaster(fit({"epochs": 1, **params}).onnx)(UNSEEN.inputs)
+    expected = np.tile(symmetric(both.standardised, LEVELS), (len(UNSEEN), 1, 1))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_the_median_stays_at_the_last_price() -> None:
+    found = Forecaster(fit({"epochs": 2}).onnx)(UNSEEN.inputs)
+    assert (found[..., 9] == 0).all()
+
+
+def test_pure_noise_gives_back_the_random_walk() -> None:
+    noise = bars(1_800, 4, clustering=False)
+    train, validation, unseen = (
+        windows(noise, a, b) for a, b in ((16, 700), (700, 900), (900, 1_800))
+    )
+    losses = [
+        crps_bp(
+            Forecaster(
+                models.get(kind).fit(train, validation, levels=LEVELS, params=params, seed=1).onnx
+            ).log_returns(unseen),
+            unseen.targets,
+            LEVELS,
+        )
+        for kind, params in (("lstm", {"epochs": 15}), ("random_walk", {}))
+    ]
+    lstm, walk = (np.nanmean(loss) for loss in losses)
+    assert lstm == pytest.approx(walk, rel=0.01)
+
+
+def test_it_learns_what_can_be_learnt() -> None:
+    """Volatility that the inputs tell and sigma does not: half the origins are twice as wide."""
+    random = np.random.default_rng(1)
+    told = random.integers(0, 2, 900)
+    inputs = random.normal(size=(900, 16, 10)) * 0.3
+    inputs[:, -1, 0] = 2.0 * told - 1
+    world = Windows(
+        inputs=inputs,
+        sigma=np.ones(900),
+        log_close=np.zeros(900),
+        origin=np.arange(900) * 300,
+        targets=random.normal(size=(900, 6)) * np.where(told, 1.4, 0.7)[:, None],
+        market=np.zeros(900, dtype=np.intp),
+    )
+    parts = [
+        Windows(*(getattr(world, name)[at] for name in Windows.__dataclass_fields__))
+        for at in (slice(0, 500), slice(500, 700), slice(700, 900))
+    ]
+    made = Forecaster(fit({"epochs": 15}, parts[0], parts[1]).onnx)(parts[2].inputs)
+    wide = made[:, 0, -1] - made[:, 0, 0]
+    loud = told[700:] == 1
+    assert wide[loud].min() > 1.3 * wide[~loud].max()
+
+
+def test_early_stopping_ends_a_training_without_progress() -> None:
+    found = fit({"epochs": 9, "patience": 2, "learning_rate": 0.0})
+    assert len(found.history) == 2
+
+
+@pytest.mark.parametrize("params", [{"learning_rate": 1e38}, {"weight_decay": 1e38}])
+def test_a_training_that_diverges_is_an_error_that_says_where(params: Params) -> None:
+    with pytest.raises(ModelError) as caught:
+        fit({"epochs": 4, **params})
+    assert (caught.value.code, caught.value.exit_code) == ("model.diverged", 5)
+    assert caught.value.message.startswith("the training diverged in epoch ")
+    assert caught.value.hint == "lower learning_rate, or `cryptocast train --params default`"
+
+
+def test_without_a_window_there_is_nothing_to_learn() -> None:
+    with pytest.raises(ModelError) as caught:
+        fit({}, train=windows(LAID, 0, 0))
+    assert (caught.value.code, caught.value.exit_code) == ("model.no_windows", 5)
+    assert caught.value.message == "there is no whole window to learn from"
+
+
+def test_without_a_validation_part_it_stays_the_random_walk() -> None:
+    found = Forecaster(fit({"epochs": 2}, validation=windows(LAID, 0, 0)).onnx)(UNSEEN.inputs)
+    expected = np.tile(symmetric(TRAIN.standardised, LEVELS), (len(UNSEEN), 1, 1))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_an_unknown_parameter_is_refused() -> None:
+    with pytest.raises(ConfigError) as caught:
+        fit({"hiden": 32})
+    assert caught.value.code == "config.params"
+    assert caught.value.message == "the lstm has no parameter 'hiden'"
+    assert caught.value.hint == (
+        "known: hidden, layers, dropout, bound, learning_rate, weight_decay, batch_size, epochs, "
+        "patience"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown", "default"),
+    [
+        ("hidden", 0, "0", "32"),
+        ("hidden", 8.0, "8.0", "32"),
+        ("layers", True, "True", "1"),
+        ("layers", "2", "'2'", "1"),
+        ("dropout", 1.0, "1.0", "0.2"),
+        ("dropout", -0.1, "-0.1", "0.2"),
+        ("bound", 0, "0", "0.4"),
+        ("learning_rate", float("nan"), "nan", "0.01"),
+        ("learning_rate", float("inf"), "inf", "0.01"),
+        ("weight_decay", "much", "'much'", "0.3"),
+        ("epochs", -1, "-1", "40"),
+        ("patience", 0, "0", "8"),
+        ("batch_size", 2.5, "2.5", "128"),
+    ],
+)
+def test_an_impossible_parameter_is_refused(
+    name: str, value: float | int | str, shown: str, default: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        fit({name: value})
+    assert caught.value.code == "config.params"
+    assert caught.value.message == f"the lstm cannot have {name} = {shown}"
+    assert caught.value.hint == f"its default is {default}"
+
+
+def test_parameters_that_are_not_given_are_the_defaults() -> None:
+    assert dict(fit({"epochs": 1}).params) == {"epochs": 1}
+
+
+def test_an_interruption_is_passed_on_and_the_next_one_is_heard_too() -> None:
+    def interrupt(epoch: Epoch, most: int) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        fit({"epochs": 2}, on_epoch=interrupt)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_it_says_how_many_bars_it_takes() -> None:
+    assert models.get("lstm").least_bars(64, 24) == 64 + 24 + 128
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_the_loss_is_that_of_a_slow_loop(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    quantiles = random.normal(size=(4, 3, 5))
+    targets = random.normal(size=(4, 3))
+    targets[random.random((4, 3)) < 0.3] = np.nan
+    levels = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
+    losses = []
+    for n in range(4):
+        for h in range(3):
+            if not np.isnan(targets[n, h]):
+                error = targets[n, h] - quantiles[n, h]
+                losses.append(
+                    np.mean(
+                        [2 * max(q * e, (q - 1) * e) for q, e in zip(levels, error, strict=True)]
+                    )
+                )
+    found = float(pinball(*(torch.tensor(a) for a in (quantiles, targets, levels))))
+    assert found == pytest.approx(np.mean(losses) if losses else 0.0)

@@ -1,0 +1,120 @@
+"""The gate's word, force, and the way back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from commands import AS_OF, NEXT, good, query, run
+from cryptocast.errors import StoreError
+from cryptocast.store.writer import Writer
+
+ROWS = (
+    "SELECT model_version, previous_version, action, reason, scores FROM deployments ORDER BY id"
+)
+
+
+def aliases(folder: Path) -> dict[str, list[str]]:
+    versions = good("models", "-w", folder, "--as-of", AS_OF)["versions"]
+    return {v["version"]: v["aliases"] for v in versions if v["aliases"]}
+
+
+def test_a_version_no_better_than_production_is_refused_with_the_reason(workspace: Path) -> None:
+    at = ("-w", workspace, "--as-of", AS_OF)
+    good("promote", "1", *at, "--force", "--reason", "x")
+    assert good("train", "--model", "random_walk", *at)["version"] == "3"
+    before = query(workspace, ROWS)
+    done = run("promote", "3", *at, "--json")
+    assert done.code == 6
+    assert done.error["code"] == "gate.refused"
+    assert done.error["message"].startswith(
+        "version 3 is not promoted: no better than production version 1 (skill +0.00%, n = 312"
+    )
+    assert done.error["hint"] == (
+        'cryptocast promote 3 --force --reason "..." overrules the gate'
+    )
+    assert query(workspace, ROWS) == before
+    assert not (workspace / "bundles" / "3").exists()
+    assert run("promote", "3", *at).err.startswith("error: version 3 is not promoted: no better")
+
+
+def test_force_needs_a_reason(workspace: Path) -> None:
+    for options in ((), ("--reason", ""), ("--reason", "  ")):
+        done = run("promote", "1", "--force", *options, "-w", workspace, "--json")
+        assert (done.code, done.error["code"]) == (2, "usage")
+        assert done.error["message"] == "--force needs --reason"
+
+
+def test_force_is_recorded_with_its_reason_and_what_the_gate_said(workspace: Path) -> None:
+    at = ("-w", workspace, "--as-of", AS_OF)
+    decision = good("promote", "1", "--force", "--reason", "I like it", *at)["decision"]
+    assert decision["promoted"] is True
+    version, previous, action, reason, scores = query(workspace, ROWS)[-1]
+    assert (version, previous, action) == ("1", "2", "force")
+    assert reason == decision["reason"]
+    assert reason.startswith("I like it (the gate said: ")
+    assert json.loads(scores)["gate"] == decision["gate"]
+    assert aliases(workspace) == {"1": ["production"], "2": ["previous"]}
+
+
+def test_rolling_back_twice_gives_back_the_first(workspace: Path) -> None:
+    at = ("-w", workspace, "--as-of", AS_OF)
+    assert good("rollback", *at)["decision"]["version"] == "1"
+    assert aliases(workspace) == {"1": ["production"], "2": ["previous"]}
+    once = good("forecast", "--once", "-w", workspace, "--as-of", NEXT)
+    assert once["forecasts"][0]["model"] == {
+        "version": "1",
+        "kind": "random_walk",
+        "fallback": None,
+    }
+    assert good("rollback", "--reason", "it was better", *at)["decision"]["version"] == "2"
+    assert aliases(workspace) == {"2": ["production"], "1": ["previous"]}
+    assert [row[:4] for row in query(workspace, ROWS)[-2:]] == [
+        ("1", "2", "rollback", "rolled back from version 2"),
+        ("2", "1", "rollback", "it was better"),
+    ]
+
+
+def test_there_is_nothing_to_roll_back_to_after_init(fresh: Path) -> None:
+    done = run("rollback", "-w", fresh, "--as-of", AS_OF, "--json")
+    assert (done.code, done.error["code"]) == (3, "state.no_previous")
+
+
+@pytest.mark.parametrize("version", ["99", "newest", "production"])
+def test_an_unknown_version_is_told(workspace: Path, version: str) -> None:
+    for command in (("promote", version), ("evaluate", "--version", version)):
+        done = run(*command, "-w", workspace, "--as-of", AS_OF, "--json")
+        assert done.code == 3, done.err
+        assert done.error == {
+            "code": "state.no_version",
+            "message": f"there is no version '{version}'",
+            "hint": "cryptocast models lists them",
+        }
+
+
+def test_a_crash_before_the_row_leaves_the_old_production_serving(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object, **__: object) -> None:
+        raise StoreError("the lights went out")
+
+    options = ("promote", "1", "--force", "--reason", "x", "-w", workspace, "--as-of", AS_OF)
+    before = query(workspace, ROWS)
+    with monkeypatch.context() as patch:
+        patch.setattr(Writer, "put_deployment", crash)
+        assert run(*options).code == 4
+    assert query(workspace, ROWS) == before
+    once = good("forecast", "--once", "-w", workspace, "--as-of", NEXT)
+    assert once["forecasts"][0]["model"]["version"] == "2"
+    assert good("models", "-w", workspace)["production"] == "2"
+    good(*options)
+    assert aliases(workspace) == {"1": ["production"], "2": ["previous"]}
+
+
+def test_the_version_that_serves_may_be_promoted_again(workspace: Path) -> None:
+    at = ("-w", workspace, "--as-of", AS_OF)
+    good("promote", "2", "--force", "--reason", "again", *at)
+    assert query(workspace, ROWS)[-1][:2] == ("2", "1")
+    assert good("rollback", *at)["decision"]["version"] == "1"
