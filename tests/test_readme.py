@@ -50,7 +50,9 @@ def test_the_readme_lists_every_setting_with_its_default_and_meaning() -> None:
 
 def test_the_readme_shows_every_command() -> None:
     for command in app.registered_commands:
-        assert re.search(rf"cryptocast {command.name}\b|make {command.name}\b", README), command.name
+        assert re.search(rf"cryptocast {command.name}\b|make {command.name}\b", README), (
+            command.name
+        )
 
 
 def test_the_changelog_names_the_version_of_the_package() -> None:

@@ -20,6 +20,9 @@ from cryptocast.values import FloatArray
 MEMORY_BARS = 1024
 """How far a feature looks back: a power of two, five half-lives of the slowest average."""
 
+LONGEST_SPAN_BARS = 12
+"""A move over a longer gap tells nothing of the volatility of a bar, so it is left out."""
+
 SIGMA_FLOOR = 1e-5
 """Volatility of a bar is never taken below 0.1 bp, so that quantiles stay distinct."""
 
@@ -58,7 +61,7 @@ class Features:
 
 def context_bars(lookback: int) -> int:
     """How many bars before an origin its window of `lookback` bars depends on."""
-    return MEMORY_BARS + lookback
+    return LONGEST_SPAN_BARS + MEMORY_BARS + lookback - 1
 
 
 def compute(bars: Bars) -> Features:
@@ -68,12 +71,13 @@ def compute(bars: Bars) -> Features:
     each average are normed over the candles seen so far.
     """
     present = (~bars.missing).astype(np.float64)
-    # A return over n bars counts as n bars' worth of variance.
-    spanned = np.concatenate(([1.0], 1.0 + bars.age[:-1]))
-    per_bar = bars.log_return / np.sqrt(spanned)
+    # A return over n bars counts as n bars' worth of variance, one over too many for none.
+    spanned = np.concatenate(([np.inf], 1.0 + bars.age[:-1]))
+    moved = present * (spanned <= LONGEST_SPAN_BARS)
+    per_bar = moved * bars.log_return / np.sqrt(spanned)
     squares = np.stack([per_bar**2] * 4 + [_PARKINSON * bars.log_range**2] * 2)
     decays = np.array([DECAY, FAST_DECAY, MEDIUM_DECAY, SLOW_DECAY, FAST_DECAY, DECAY])
-    variance = average(squares, np.broadcast_to(present, squares.shape), decays)
+    variance = average(squares, np.stack([moved] * 4 + [present] * 2), decays)
     sigma, *others = np.sqrt(np.maximum(variance, SIGMA_FLOOR**2))
 
     traded = (np.isfinite(bars.log_volume)).astype(np.float64)

@@ -54,7 +54,11 @@ def fetch(
     source fails; what came before stays stored.
     """
     if days is not None and (start is not None or end is not None):
-        raise UsageError("--days goes with neither --start nor --end")
+        raise UsageError(
+            "--days goes with neither --start nor --end", hint="give either --days, or a range"
+        )
+    if days is not None and not days > 0:
+        raise UsageError(f"--days {days:g} is no range", hint="--days 7 brings the last 7 days")
     markets = ws.markets()
     reports = []
     for market in markets:

@@ -23,6 +23,8 @@ PIPELINE = "pipeline"
 
 BASELINE = "random_walk"
 
+_SHORT_LOOKBACK = 4
+
 
 @dataclass(frozen=True, slots=True)
 class RetrainReport:
@@ -61,6 +63,9 @@ def pipeline(
     material = gather(ws)
     kind = models.get(ws.settings.model.kind)
     needed = lacking(ws, kind, material)
+    if needed is not None:
+        # The random walk needs no long window: with a short one even 24 candles give some.
+        material = gather(ws, lookback=_SHORT_LOOKBACK)
     tuned: TuneReport | None = None
     versions = [_trained(ws, material, BASELINE, name, {}, "default", seed)]
     if needed is None and kind.kind != BASELINE:
@@ -146,7 +151,7 @@ def _decide(
     if verdict.promoted:
         reason = verdict.reason
         if needed is not None:
-            reason = f"too few candles for a {ws.settings.model.kind}: {needed} would suffice"
+            reason = f"too few candles for the {ws.settings.model.kind}: {needed} would suffice"
         elif best.kind == BASELINE:
             reason = _beaten(ws.registry().versions(), versions)
         deploy(ws, chosen, "promote", reason, verdict)

@@ -188,7 +188,7 @@ def require_bars(ws: Workspace, model: ModelKind, material: Material) -> None:
         have = (material.end - material.start) // material.interval_seconds
         days = -(-needed * material.interval_seconds // 86_400)
         raise StateError(
-            f"a {model.kind} needs {needed} candles, there are {have}",
+            f"the {model.kind} needs {needed} candles, there are {have}",
             code="state.not_enough_candles",
             hint=f"cryptocast fetch --days {days}, and [data] days = {days} in cryptocast.toml",
         )

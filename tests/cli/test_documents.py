@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
@@ -166,7 +167,7 @@ def test_forecast_tells_every_step_with_rising_prices(told: dict[str, Done]) -> 
     for step in forecast["steps"]:
         quantiles = step["quantiles"]
         assert len(quantiles) == 19
-        assert all(low < high for low, high in zip(quantiles, quantiles[1:], strict=False))
+        assert all(low < high for low, high in itertools.pairwise(quantiles))
         assert quantiles == [float(f"{q:.9g}") for q in quantiles]
 
 

@@ -160,5 +160,5 @@ def test_the_average_forgets_all_at_once_at_the_end_of_its_memory() -> None:
     assert found[MEMORY_BARS] == 0
 
 
-def test_the_context_is_the_memory_and_the_lookback() -> None:
-    assert context_bars(64) == 1024 + 64
+def test_the_context_is_the_memory_the_lookback_and_the_longest_gap_before() -> None:
+    assert context_bars(64) == 1024 + 63 + 12

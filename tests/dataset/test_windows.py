@@ -101,12 +101,11 @@ def test_the_window_of_one_origin_has_the_bits_of_the_windows_of_many(
     assert one.origin.tolist() == [now]
 
 
-@pytest.mark.xfail(
-    reason="the move over a gap that begins before the context is unknown within it", strict=True
-)
-def test_a_gap_at_the_far_end_of_the_context_changes_no_bit() -> None:
+@pytest.mark.parametrize("length", [1, 3, 11, 12, 13, 20])
+def test_a_gap_at_the_far_end_of_the_context_changes_no_bit(length: int) -> None:
     origin = CONTEXT + 50
-    whole = candles(origin, 2, [49, 50, 51])  # bar 50 is the context's first
+    # Bar 50 is the context's first: the gap begins before it and ends within.
+    whole = candles(origin, 2, list(range(50 - length // 2, 50 - length // 2 + length)))
     now = START + origin * BAR
     one = at_origin(lay_out(whole, MARKET, now - CONTEXT * BAR, now), LOOKBACK)
     other = at_origin(lay_out(whole, MARKET, START, now), LOOKBACK)

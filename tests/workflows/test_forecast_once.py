@@ -133,7 +133,9 @@ def test_too_old_a_candle_makes_the_random_walk_serve(
     assert (
         "warning: file:BTC/EUR:5m: served by builtin:random_walk instead of production (stale_data)"
     ) in old.err
-    assert query(workspace, "SELECT DISTINCT model_version, fallback FROM forecasts ORDER BY 1") == [
+    assert query(
+        workspace, "SELECT DISTINCT model_version, fallback FROM forecasts ORDER BY 1"
+    ) == [
         ("2", None),
         ("builtin:random_walk", "stale_data"),
     ]

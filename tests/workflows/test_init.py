@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import signal
 import sqlite3
@@ -96,7 +97,7 @@ def test_what_is_trained_already_is_not_trained_again(
     assert data["decision"]["version"] == made.data["decision"]["version"]
     assert data["tuning"] == made.data["tuning"]
     assert len(good("models", "-w", folder)["versions"]) == 2
-    assert len(query(folder, "SELECT * EXCLUDE (\"at\", written_at) FROM deployments")) == 1
+    assert len(query(folder, 'SELECT * EXCLUDE ("at", written_at) FROM deployments')) == 1
 
 
 def test_ctrl_c_inside_a_training_is_one_line_and_exit_130(made: Made, tmp_path: Path) -> None:
@@ -108,9 +109,7 @@ def test_ctrl_c_inside_a_training_is_one_line_and_exit_130(made: Made, tmp_path:
     out, err = child.communicate(timeout=20)
     assert (child.returncode, out) == (130, "")
     assert "Traceback" not in err
-    assert err.splitlines()[-1] == (
-        "error: interrupted (the same command goes on where it was)"
-    )
+    assert err.splitlines()[-1] == ("error: interrupted (the same command goes on where it was)")
     assert err.count("error") == 1
 
 
@@ -199,7 +198,7 @@ def test_the_number_that_would_suffice_does_suffice(tmp_path: Path) -> None:
 def test_the_settings_hold_a_comment_above_each_key_and_load_again(fresh: Path, made: Made) -> None:
     file = fresh / "cryptocast.toml"
     lines = file.read_text(encoding="utf-8").splitlines()
-    for above, line in zip(lines, lines[1:], strict=False):
+    for above, line in itertools.pairwise(lines):
         if re.match(r"(# )?\w+ =", line):
             assert re.match(r"# \w.{8,}", above), line
     document = tomllib.loads(file.read_text(encoding="utf-8"))

@@ -11,9 +11,7 @@ from commands import AS_OF, NEXT, good, query, run
 from cryptocast.errors import StoreError
 from cryptocast.store.writer import Writer
 
-ROWS = (
-    "SELECT model_version, previous_version, action, reason, scores FROM deployments ORDER BY id"
-)
+ROWS = "SELECT model_version, previous_version, action, reason, scores FROM deployments ORDER BY id"
 
 
 def aliases(folder: Path) -> dict[str, list[str]]:
@@ -32,9 +30,7 @@ def test_a_version_no_better_than_production_is_refused_with_the_reason(workspac
     assert done.error["message"].startswith(
         "version 3 is not promoted: no better than production version 1 (skill +0.00%, n = 312"
     )
-    assert done.error["hint"] == (
-        'cryptocast promote 3 --force --reason "..." overrules the gate'
-    )
+    assert done.error["hint"] == ('cryptocast promote 3 --force --reason "..." overrules the gate')
     assert query(workspace, ROWS) == before
     assert not (workspace / "bundles" / "3").exists()
     assert run("promote", "3", *at).err.startswith("error: version 3 is not promoted: no better")

@@ -1,0 +1,118 @@
+"""What only a process of its own can show: imports, locks, signals, exit codes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from commands import HELD, NEXT, counts, good, listing, process, start
+from cryptocast import __version__
+
+HEAVY = (
+    "torch", "lightning", "mlflow", "optuna", "pandas", "sklearn", "matplotlib", "polars",
+)  # fmt: skip
+LOOK = f"""
+import sys
+from cryptocast import cli
+code = cli.run(sys.argv[1:])
+print("loaded:", [name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def test_the_version_is_told_by_the_module_too() -> None:
+    done = process("--version")
+    assert (done.code, done.out, done.err) == (0, f"cryptocast {__version__}\n", "")
+
+
+def test_a_tick_loads_nothing_heavy(workspace: Path) -> None:
+    options = ("forecast", "--once", "-w", workspace, "--as-of", NEXT, "--json")
+    done = process(*options, script=LOOK)
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["data"]["new"] is True
+    assert done.err == "loaded: []\n"
+
+
+@pytest.mark.parametrize("options", [("--help",), ("forecast", "--help"), ("init", "--help")])
+def test_help_loads_nothing_heavy(options: tuple[str, ...]) -> None:
+    done = process(*options, script=LOOK)
+    assert (done.code, done.err) == (0, "loaded: []\n")
+
+
+@pytest.mark.parametrize("options", [("status",), ("forecast",)])
+def test_looking_loads_nothing_heavy(workspace: Path, options: tuple[str, ...]) -> None:
+    good("forecast", "--once", "-w", workspace, "--as-of", NEXT)
+    done = process(*options, "-w", workspace, "--as-of", NEXT, script=LOOK)
+    assert (done.code, done.err) == (0, "loaded: []\n")
+
+
+def test_a_database_in_use_is_told_with_its_holder_and_nothing_is_written(
+    workspace: Path,
+) -> None:
+    before = counts(workspace), listing(workspace)
+    holder = start(workspace / "cryptocast.duckdb", script=HELD)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        wait = {"CRYPTOCAST_STORE__WAIT_SECONDS": "0.5"}
+        options = ("forecast", "--once", "-w", workspace, "--as-of", NEXT)
+        done = process(*options, "--json", environ=wait)
+        plain = process(*options, environ=wait)
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert (done.code, done.error["code"]) == (4, "store.busy")
+    assert f"(PID {holder.pid})" in done.error["message"]
+    assert plain.code == 4
+    assert plain.err == f"error: {done.error['message']} ({done.error['hint']})\n"
+    assert (counts(workspace), listing(workspace)) == before
+
+
+def test_an_error_is_the_exit_code_of_the_process(tmp_path: Path) -> None:
+    done = process("forecast", "--once", "-w", tmp_path)
+    assert (done.code, done.out) == (3, "")
+    assert done.err == (
+        f"error: {tmp_path} is not a workspace (cryptocast init --workspace {tmp_path})\n"
+    )
+    assert process("frobnicate").code == 2
+
+
+def test_a_reader_that_leaves_is_no_error(workspace: Path) -> None:
+    import shlex
+    import subprocess
+    import sys
+
+    command = f"{shlex.quote(sys.executable)} -m cryptocast status -w {workspace} --as-of {NEXT}"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command} | true"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
+def test_a_serve_loop_ends_at_once_when_it_is_told_to(
+    workspace: Path, name: signal.Signals
+) -> None:
+    environ = {"CRYPTOCAST_SOURCE__NAME": "sim", "CRYPTOCAST_SOURCE__PATH": ""}
+    child = start("serve-loop", "-w", workspace, "--json", environ=environ)
+    try:
+        assert child.stdout is not None
+        first = child.stdout.readline()
+        assert first, child.communicate()[1]
+        assert json.loads(first)["data"]["new"] is True
+        began = time.monotonic()
+        child.send_signal(name)
+        out, err = child.communicate(timeout=10)
+        assert time.monotonic() - began < 2
+    finally:
+        child.kill()
+        child.communicate()
+    assert (child.returncode, err) == (0, "")
+    assert json.loads(out)["data"] == {"summary": {"ticks": 1, "failed": 0}}
