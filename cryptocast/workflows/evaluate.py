@@ -92,7 +92,8 @@ def baselines(
     shape = models.symmetric(before.standardised, levels)
     walk = shape * windows.unit(len(shape))[..., None]
     # The shape is found in the unit of a typical origin, so that its least spacing holds.
-    typical = np.median(before.sigma) * np.sqrt(np.arange(1, len(shape) + 1))
+    sigma = before.sigma if len(before) else windows.sigma[:1]
+    typical = (np.median(sigma) if len(sigma) else 1.0) * np.sqrt(np.arange(1, len(shape) + 1))
     flat = models.symmetric(before.targets / typical, levels) * typical[:, None]
     constant = flat[None].repeat(len(windows), axis=0)
     return Candidate("random_walk", None, walk), Candidate("constant", None, constant)

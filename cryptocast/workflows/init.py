@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,8 @@ def init(
     """Make the workspace, then bring candles, tune, train, evaluate, select and promote.
 
     Its clock and range are fixed at the first start: interrupted, it goes on where it was.
-    On a finished workspace only `symbols` do something: they are added. Where not one
-    candle could be brought, what was made is removed again.
+    On a finished workspace only `symbols` do something: they are added. Where no candle, or
+    too few for any forecast, could be brought, what was made is removed again.
     """
     ours = folder / config.FILE_NAME
     fresh = not ours.is_file()
@@ -78,10 +79,13 @@ def init(
                 seed=started["seed"],
                 range_=(started["start"], started["end"]),
             )
-        except CryptocastError:
-            if not _has_candles(ws):
+        except CryptocastError as error:
+            too_few = fresh and error.code == "state.not_enough_candles"
+            if too_few or not _has_candles(ws):
                 ws.close()
                 _restore(folder, before)
+            if too_few:
+                error.hint = f"give init more: --days {max(7, ceil(settings.data.days))}, or files"
             raise
         with ws.store.write() as writer:
             writer.put_event(clock.now(), FINISHED, None, {"name": started["name"]})

@@ -125,7 +125,8 @@ def fit(
 
 
 def validate(ws: Workspace, material: Material, fitted: Fitted, part: Part) -> dict[str, float]:
-    """CRPS of a fitted model on a part: in bp, and relative to the random walk's.
+    """CRPS of a fitted model on a part: in bp, and relative to the random walk's; NaN where
+    the part is too short to score an origin.
 
     The walk learns from what the model learned from, so that the two differ in kind only.
     """
@@ -137,7 +138,7 @@ def validate(ws: Workspace, material: Material, fitted: Fitted, part: Part) -> d
     walk = _loss(quantiles * held_out.unit(len(quantiles))[..., None], held_out, levels)
     known = loss == loss  # not NaN
     return {
-        "validation_crps_bp": float(loss[known].mean()),
+        "validation_crps_bp": float(loss[known].mean()) if known.any() else float("nan"),
         SELECTION: evaluation.relative_crps(loss, walk),
     }
 

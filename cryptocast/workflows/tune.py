@@ -10,7 +10,7 @@ import numpy as np
 
 from cryptocast import models, tuning
 from cryptocast.dataset import Split, rolling
-from cryptocast.errors import ModelError
+from cryptocast.errors import ModelError, StateError, UsageError
 from cryptocast.registry import SELECTION
 from cryptocast.seams import ModelKind, Params, Silence
 from cryptocast.values import iso
@@ -68,6 +68,8 @@ def tune_on(
 ) -> TuneReport:
     """Search on material that is gathered already, in the study of that name."""
     settings = ws.settings.tune
+    if timeout_seconds is not None and not timeout_seconds > 0:
+        raise UsageError(f"--timeout {timeout_seconds:g} is no time", hint="--timeout 600")
     wanted = settings.trials if trials is None else trials
     if wanted == 0:
         return TuneReport(study, model.kind, 0, model.defaults(), float("nan"))
@@ -85,17 +87,22 @@ def tune_on(
                 number + 1, wanted, f"trial {number + 1}: {1 - value:+.2%}, best {1 - best:+.2%}"
             )
 
-        found = tuning.search(
-            lambda number, params: _trial(ws, material, model, number, params, parent, seed),
-            model.suggest,
-            storage=ws.optuna,
-            study=study,
-            trials=wanted,
-            seed=seed,
-            timeout_seconds=timeout_seconds or settings.timeout_seconds,
-            start=model.defaults(),
-            on_trial=on_trial,
-        )
+        try:
+            found = tuning.search(
+                lambda number, params: _trial(ws, material, model, number, params, parent, seed),
+                model.suggest,
+                storage=ws.optuna,
+                study=study,
+                trials=wanted,
+                seed=seed,
+                timeout_seconds=timeout_seconds or settings.timeout_seconds,
+                start=model.defaults(),
+                on_trial=on_trial,
+            )
+        except ValueError as error:
+            raise StateError(
+                str(error), code="state.no_trial", hint="a longer --timeout or [tune] timeout_seconds"
+            ) from error
         registry.log(
             parent,
             params={f"best_{name}": value for name, value in found.best.items()},

@@ -180,7 +180,7 @@ def test_too_few_candles_for_an_lstm_promote_the_random_walk(tmp_path: Path, bar
     data = short(tmp_path, bars)
     decision = data["decision"]
     assert (decision["promoted"], decision["model"]) == (True, "random_walk")
-    assert "too few candles for a lstm: 406 would suffice" in decision["reason"]
+    assert "too few candles for the lstm: 406 would suffice" in decision["reason"]
     assert data["tuning"] == {"trials": 0, "best": None, "value": None}
     once = good("forecast", "--once", "-w", tmp_path / f"w{bars}", "--as-of", AS_OF)
     assert once["forecasts"][0]["model"]["kind"] == "random_walk"
