@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptocast.errors import StateError
 from cryptocast.seams import Params, Trial
 
 
@@ -34,20 +36,18 @@ def search(
     """Minimise `objective(number, params)` until the study holds `trials` finished trials.
 
     The study lives in the SQLite file `storage`; one of that name goes on. `start` is tried
-    first. Raises ValueError where no trial finished within `timeout_seconds`.
+    first. Raises StateError where no trial finished within `timeout_seconds`.
     """
     import optuna  # late: the tick loads no Optuna
     from optuna.trial import TrialState
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # an interrupt is no traceback
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna announces what is experimental
         found = optuna.create_study(
             storage=f"sqlite:///{storage.resolve()}", study_name=study, load_if_exists=True
         )
         done = len(found.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
-        # A study that goes on draws other points than the ones it has seen.
-        found.sampler = optuna.samplers.TPESampler(seed=seed + done, n_startup_trials=5)
         tried = (TrialState.COMPLETE, TrialState.WAITING)
         if start is not None and not found.get_trials(deepcopy=False, states=tried):
             found.enqueue_trial(dict(start))
@@ -60,10 +60,18 @@ def search(
                 on_trial(trial.number, value)
             return value
 
-        if done < trials:
-            found.optimize(run, n_trials=trials - done, timeout=timeout_seconds)
+        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        while done < trials and (deadline is None or time.monotonic() < deadline):
+            # Seeded anew each trial: a search that was interrupted goes on as if it had not been.
+            found.sampler = optuna.samplers.TPESampler(seed=seed + done, n_startup_trials=5)
+            found.optimize(run, n_trials=1)
+            done += 1
     finished = found.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not finished:
-        raise ValueError("no trial finished in time")
+        raise StateError(
+            "no trial finished in time",
+            code="state.no_trial",
+            hint="a longer --timeout or [tune] timeout_seconds",
+        )
     best = found.best_trial
     return Found(len(finished), best.user_attrs["params"], float(found.best_value))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from cryptocast.errors import StateError
 from cryptocast.seams import Params, Trial
 from cryptocast.tuning import Found, search
 
@@ -151,7 +152,7 @@ def test_a_search_stops_when_its_time_is_up(storage: Path) -> None:
 
 
 def test_without_a_finished_trial_there_is_nothing_found(storage: Path) -> None:
-    with pytest.raises(ValueError, match=r"^no trial finished in time$"):
+    with pytest.raises(StateError, match=r"^no trial finished in time$"):
         run(storage, trials=0)
 
 

@@ -154,7 +154,7 @@ class Model:
             raise ModelError(
                 "there is no whole window to learn from",
                 code="model.no_windows",
-                hint="cryptocast fetch --repair, or more [data] days",
+                hint="more [data] days in cryptocast.toml, then cryptocast fetch",
             )
         base = _quantiles.symmetric(train.standardised, levels)
         learned, held_out = _Part.of(train), _Part.of(validation)

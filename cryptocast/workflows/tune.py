@@ -10,7 +10,7 @@ import numpy as np
 
 from cryptocast import models, tuning
 from cryptocast.dataset import Split, rolling
-from cryptocast.errors import ModelError, StateError, UsageError
+from cryptocast.errors import ModelError, UsageError
 from cryptocast.registry import SELECTION
 from cryptocast.seams import ModelKind, Params, Silence
 from cryptocast.values import iso
@@ -87,22 +87,17 @@ def tune_on(
                 number + 1, wanted, f"trial {number + 1}: {1 - value:+.2%}, best {1 - best:+.2%}"
             )
 
-        try:
-            found = tuning.search(
-                lambda number, params: _trial(ws, material, model, number, params, parent, seed),
-                model.suggest,
-                storage=ws.optuna,
-                study=study,
-                trials=wanted,
-                seed=seed,
-                timeout_seconds=timeout_seconds or settings.timeout_seconds,
-                start=model.defaults(),
-                on_trial=on_trial,
-            )
-        except ValueError as error:
-            raise StateError(
-                str(error), code="state.no_trial", hint="a longer --timeout or [tune] timeout_seconds"
-            ) from error
+        found = tuning.search(
+            lambda number, params: _trial(ws, material, model, number, params, parent, seed),
+            model.suggest,
+            storage=ws.optuna,
+            study=study,
+            trials=wanted,
+            seed=seed,
+            timeout_seconds=timeout_seconds or settings.timeout_seconds,
+            start=model.defaults(),
+            on_trial=on_trial,
+        )
         registry.log(
             parent,
             params={f"best_{name}": value for name, value in found.best.items()},

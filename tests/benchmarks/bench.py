@@ -78,8 +78,8 @@ class Bench:
         assert own < found["floor"].mebibytes, "our own memory hides the children's"
         for name in ("table", "json"):
             mine, what = found[name], f"forecast --once ({name})"
-            times = mine.median / found["floor"].median
-            faster = found["pipeline"].median / mine.median
+            times = mine.times(found["floor"])
+            faster = found["pipeline"].times(mine)
             yield Row(what, str(mine), f"at most {FLOOR:g} x floor {found['floor']}", times, FLOOR)
             yield Row(
                 f"{what}: speed",
@@ -110,7 +110,7 @@ class Bench:
             },
         )
         mine, floor = found["help"], found["least"]
-        times = mine.median / floor.median
+        times = mine.times(floor)
         yield Row("--help", str(mine), f"at most {HELP:g} x import {floor}", times, HELP)
 
     def lstm(self) -> Iterator[Row]:

@@ -37,6 +37,13 @@ class Summary:
         """Seconds of the middle run."""
         return median(self.seconds)
 
+    def times(self, other: Summary) -> float:
+        """How many times as long as the other: the median of the ratios of each round.
+
+        Another job that starts half-way slows both of a round, and leaves their ratio.
+        """
+        return median(a / b for a, b in zip(self.seconds, other.seconds, strict=True))
+
     def __str__(self) -> str:
         return f"{self.median:.3f} s (min {min(self.seconds):.3f})"
 

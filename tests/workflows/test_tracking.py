@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from commands import BTC, INTERVAL, NEXT, NOW, good, query
+from commands import AS_OF, BTC, INTERVAL, NEXT, NOW, good, query, run
 from cryptocast import bundles, dataset
 from cryptocast.values import Candles
 
@@ -87,6 +87,12 @@ def test_the_model_of_mlflow_forecasts_what_the_bundle_and_the_tick_do(
     prices = dataset.to_prices(log_returns, candles.close[-1])
     served = np.array([step["quantiles"] for step in told["steps"]])
     np.testing.assert_allclose(prices, served, rtol=1e-8)
+
+
+def test_a_search_without_time_for_one_trial_says_so(workspace: Path) -> None:
+    done = run("tune", "--timeout", "1e-9", "-w", workspace, "--as-of", AS_OF, "--json")
+    assert (done.code, done.error["code"]) == (3, "state.no_trial")
+    assert done.error["message"] == "no trial finished in time"
 
 
 def test_a_model_has_a_signature_of_its_windows_and_quantiles(

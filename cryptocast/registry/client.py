@@ -1,4 +1,4 @@
-"""MLflow behind a few verbs: runs, models, versions, aliases. The only room with MLflow."""
+"""One MLflow store: its runs, models, versions and aliases."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import json
 import logging
 import os
 import re
-import shutil
-import subprocess
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +18,8 @@ from typing import Any
 import numpy as np
 
 from cryptocast.errors import RegistryError, StateError
+from cryptocast.registry.moving import follow
+from cryptocast.registry.provenance import git_commit, packages
 from cryptocast.values import Epoch, Fitted
 
 # Before the import: no telemetry leaves the machine, nothing is printed on stdout, and a
@@ -50,7 +50,6 @@ SELECTION = "validation_crps_relative"
 """The metric that versions are selected by: lower is better."""
 
 _CARD = "card.json"
-_PACKAGES = ("torch", "lightning", "mlflow", "onnx", "onnxruntime", "numpy", "optuna", "duckdb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +72,8 @@ class Registry:
         """Open the store; `artifacts` is where a local one keeps files (None: the server's)."""
         self._uri = uri
         self._artifacts = artifacts
+        if artifacts is not None:
+            follow(Path(uri.removeprefix("sqlite:///")), artifacts.resolve().as_uri())
         with self._translated():
             self._client = MlflowClient(uri, uri)
             found = self._client.get_experiment_by_name(experiment)
@@ -88,7 +89,7 @@ class Registry:
     ) -> Iterator[str]:
         """A run, ended as finished, or as failed when the body raises. Yields its id."""
         every = {"cryptocast.version": metadata.version("cryptocast"), **(tags or {})}
-        if commit := _git_commit():
+        if commit := git_commit():
             every["mlflow.source.git.commit"] = commit
         if parent is not None:
             every["mlflow.parentRunId"] = parent
@@ -293,26 +294,9 @@ def _without_credentials(text: str) -> str:
     return re.sub(r"(?i)([?&](password|passwd|token|secret|key)=)[^&\s]*", r"\1...", text)
 
 
-def packages() -> dict[str, str]:
-    """The installed versions of what a training depends on."""
-    return {name: metadata.version(name) for name in _PACKAGES}
-
-
 def _tensors(values: Any) -> Schema:
     specs: list[ColSpec | TensorSpec] = []
     for value in values:
         dims = [d.dim_value or -1 for d in value.type.tensor_type.shape.dim]
         specs.append(TensorSpec(np.dtype(np.float32), tuple(dims), value.name))
     return Schema(specs)
-
-
-def _git_commit() -> str | None:
-    """The commit of the code that runs, where it runs from a checkout."""
-    git = shutil.which("git")
-    folder = Path(__file__).parent
-    if git is None or not (folder.parent / ".git").exists():
-        return None
-    done = subprocess.run(  # noqa: S603 - a fixed command
-        [git, "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or None
