@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from collections.abc import Sequence
@@ -72,6 +73,9 @@ def _root(
 
 def main() -> None:
     """The entry point `cryptocast`."""
+    # Imports make many objects and no garbage: with the usual threshold the collector walks
+    # them all several times, a tenth of a tick's time.
+    gc.set_threshold(100_000)
     sys.exit(run(sys.argv[1:]))
 
 

@@ -62,7 +62,8 @@ class Tables:
             f"WHERE ({table.time.inside}) OR {table.time.seconds} IS NULL"
         )
         found = self._run(file, query, [start, end], "fetchnumpy")
-        if np.ma.is_masked(found["t"]):
+        # DuckDB masks a column only where it holds a NULL; numpy.ma itself is slow to import.
+        if np.any(getattr(found["t"], "mask", False)):
             missing = f"{table.time.seconds} IS NULL"
             raise self._bad_value(file, table, table.time.column, missing, "a time")
         if np.any(found["bad"]):
@@ -162,4 +163,5 @@ def bad_file(message: str, *, hint: str) -> SourceError:
 
 def _filled(column: Any) -> FloatArray:
     """A column that DuckDB gave, its NULLs as NaN: whether to drop them is not judged here."""
-    return np.asarray(np.ma.filled(np.ma.asarray(column, dtype=np.float64), np.nan))
+    numbers = column.astype(np.float64)
+    return np.asarray(numbers.filled(np.nan) if hasattr(numbers, "filled") else numbers)

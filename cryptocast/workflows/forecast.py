@@ -90,7 +90,7 @@ def tick(ws: Workspace, *, fetch: bool = True, symbols: tuple[str, ...] = ()) ->
             made.append(_forecast(ws, market, market.floor(started), ladder))
         except StateError as error:
             failures.append(Failure(market, error))
-    written = _keep(ws, made, failures, started)
+    new, kept = _keep(ws, made, failures, started)
     if failures and not made:
         raise failures[0].error
     warnings += [f"{f.market.id}: {f.error.message} ({f.error.hint})" for f in failures]
@@ -99,9 +99,8 @@ def tick(ws: Workspace, *, fetch: bool = True, symbols: tuple[str, ...] = ()) ->
         for s in made
         if s.model.fallback
     ]
-    with ws.store.read() as reader:
-        served = [reader.served(m, m.floor(started)) for m in markets]
-    return TickReport(written > 0, tuple(s for s in served if s is not None), tuple(warnings))
+    served = {s.market: s for s in (*there, *kept) if s is not None}
+    return TickReport(new, tuple(served[m] for m in markets if m in served), tuple(warnings))
 
 
 def _catch_up(ws: Workspace, market: Market, origin: int) -> None:
@@ -175,17 +174,23 @@ def _set(
     )
 
 
-def _keep(ws: Workspace, made: list[ForecastSet], failures: list[Failure], started: float) -> int:
+def _keep(
+    ws: Workspace, made: list[ForecastSet], failures: list[Failure], started: float
+) -> tuple[bool, list[ForecastSet | None]]:
     """Write every set with its tick in one transaction; a set that is there already stays.
 
-    Returns how many were written.
+    Returns whether any was written, and what is served now.
     """
-    written = 0
+    new = False
+    kept: list[ForecastSet | None] = []
     finished = ws.clock.now()
     with ws.store.write() as writer:
         for forecast in made:
-            if writer.put_set(forecast, served=True):
-                written += 1
+            if not writer.put_set(forecast, served=True):
+                kept.append(writer.served(forecast.market, forecast.origin))
+            else:
+                new = True
+                kept.append(forecast)
                 status = "late" if forecast.late else "ok"
                 writer.put_tick(
                     forecast.market.id,
@@ -205,7 +210,7 @@ def _keep(ws: Workspace, made: list[ForecastSet], failures: list[Failure], start
                 error_code=failure.error.code,
                 detail=failure.error.message,
             )
-    return written
+    return new, kept
 
 
 def documents(report: TickReport) -> Iterator[dict[str, object]]:

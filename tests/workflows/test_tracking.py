@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import mlflow
 import mlflow.onnx
@@ -19,11 +21,11 @@ from cryptocast.values import Candles
 @pytest.fixture
 def client(workspace: Path) -> Iterator[mlflow.MlflowClient]:
     uri = f"sqlite:///{workspace / 'mlflow.db'}"
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
-    yield mlflow.MlflowClient(uri, uri)
-    mlflow.set_tracking_uri(before)
+    # MLflow keeps these in the environment, where the commands of other tests would obey them.
+    with patch.dict(os.environ):
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_registry_uri(uri)
+        yield mlflow.MlflowClient(uri, uri)
 
 
 def test_each_trial_is_a_run_under_its_search_and_each_training_a_run(
