@@ -9,7 +9,7 @@ import numpy as np
 
 from cryptocast.evaluation.comparison import diebold_mariano
 from cryptocast.evaluation.scores import relative_crps
-from cryptocast.values import FloatArray
+from cryptocast.values import FloatArray, IntArray
 
 LEAST_ORIGINS = 24
 """Fewer judged origins than this decide nothing."""
@@ -35,30 +35,34 @@ class Verdict:
 
 
 def compare(
-    opponent: str, challenger: Sequence[FloatArray], loss: Sequence[FloatArray]
+    opponent: str,
+    challenger: Sequence[FloatArray],
+    loss: Sequence[FloatArray],
+    origins: Sequence[IntArray],
 ) -> Comparison:
-    """Compare CRPS [N, H] of the challenger and an opponent, one pair a market.
+    """Compare CRPS [N, H] of the challenger and an opponent at the origins [N], a market each.
 
-    A market without a scored origin says nothing; where none has one, `n` is 0.
+    Markets move together, so at one origin they are one observation: their mean. A market
+    without a scored origin says nothing; where none has one, `n` is 0.
     """
-    pairs = [(_scored(a), _scored(b)) for a, b in zip(challenger, loss, strict=True)]
-    pairs = [(a, b) for a, b in pairs if b.size]
-    if not pairs:
+    skills, differences, moments = [], [], []
+    for mine, theirs, moment in zip(challenger, loss, origins, strict=True):
+        known = np.isfinite(theirs)
+        if not known.any():
+            continue
+        rows, steps = known.any(axis=1), known.any(axis=0)
+        mine, theirs = mine[np.ix_(rows, steps)], theirs[np.ix_(rows, steps)]
+        skills.append(1 - relative_crps(mine, theirs))
+        # In units of the opponent's mean, so that all steps and markets weigh alike.
+        relative = (theirs - mine) / np.nanmean(theirs, axis=0)
+        differences.append(np.nanmean(relative, axis=1))
+        moments.append(moment[rows])
+    if not skills:
         return Comparison(opponent, float("nan"), 0, None)
-    skills = [1 - relative_crps(a, b) for a, b in pairs]
-    # Each step of each market in units of the opponent's mean, so that all weigh alike.
-    with np.errstate(invalid="ignore"):
-        differences = [
-            np.nanmean((b - a) / np.nanmean(b, axis=0, keepdims=True), axis=1) for a, b in pairs
-        ]
-    horizon = challenger[0].shape[1]
-    joined = np.concatenate(differences)
-    return Comparison(
-        opponent,
-        float(np.mean(skills)),
-        len(joined),
-        diebold_mariano(joined, horizon),
-    )
+    _, at = np.unique(np.concatenate(moments), return_inverse=True)
+    means = np.bincount(at, weights=np.concatenate(differences)) / np.bincount(at)
+    p_value = diebold_mariano(means, challenger[0].shape[1])
+    return Comparison(opponent, float(np.mean(skills)), len(means), p_value)
 
 
 def decide(comparisons: Mapping[str, Comparison]) -> Verdict:
@@ -87,11 +91,6 @@ def decide(comparisons: Mapping[str, Comparison]) -> Verdict:
 
 
 def _words(comparison: Comparison) -> str:
-    chance = "" if comparison.p_value is None else f", p = {comparison.p_value:.2f}"
+    p = comparison.p_value
+    chance = "" if p is None else ", p < 0.01" if p < 0.01 else f", p = {p:.2f}"
     return f"skill {comparison.skill:+.2%}, n = {comparison.n} origins{chance}"
-
-
-def _scored(loss: FloatArray) -> FloatArray:
-    """The origins and steps that have any score."""
-    known = np.isfinite(loss)
-    return loss[np.ix_(known.any(axis=1), known.any(axis=0))]

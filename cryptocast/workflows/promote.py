@@ -62,8 +62,10 @@ def judge(ws: Workspace, material: Material, challenger: Bundle) -> Verdict:
     levels = ws.settings.model.levels
     production = _production(ws, challenger.card.version)
     losses: dict[str, list[FloatArray]] = {"challenger": [], "random_walk": [], "production": []}
+    origins = []
     for i in range(len(material.markets)):
         windows = material.market_windows(i, part)
+        origins.append(windows.origin)
         walk, _ = baselines(material.market_windows(i, learned), windows, levels)
         answers = {"challenger": quantiles(challenger, windows, levels)}
         answers["random_walk"] = walk.quantiles
@@ -74,12 +76,12 @@ def judge(ws: Workspace, material: Material, challenger: Bundle) -> Verdict:
     comparisons = {}
     if challenger.card.kind != "random_walk":  # it is no opponent of itself
         comparisons["random_walk"] = evaluation.compare(
-            "the random walk", losses["challenger"], losses["random_walk"]
+            "the random walk", losses["challenger"], losses["random_walk"], origins
         )
     if production is not None:
         name = f"production version {production.card.version}"
         comparisons["production"] = evaluation.compare(
-            name, losses["challenger"], losses["production"]
+            name, losses["challenger"], losses["production"], origins
         )
     return evaluation.decide(comparisons)
 

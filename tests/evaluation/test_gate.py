@@ -5,10 +5,18 @@ import math
 import numpy as np
 import pytest
 
-from cryptocast.evaluation import Comparison, compare, decide
+from cryptocast import evaluation
+from cryptocast.evaluation import Comparison, decide
 from cryptocast.evaluation.comparison import diebold_mariano
+from cryptocast.values import FloatArray
 
 WALK = np.random.default_rng(3).gamma(5, 2, size=(100, 4)) * np.array([1.0, 2.0, 3.0, 4.0])
+
+
+def compare(opponent: str, challenger: list[FloatArray], loss: list[FloatArray]) -> Comparison:
+    """On origins that all markets share."""
+    origins = [300 * np.arange(len(market)) for market in loss]
+    return evaluation.compare(opponent, challenger, loss, origins)
 
 
 def against(opponent: str, skill: float, n: int = 288, p_value: float | None = 0.1) -> Comparison:
@@ -94,7 +102,7 @@ def test_equal_losses_are_no_difference() -> None:
 def test_markets_weigh_alike_whatever_their_volatility() -> None:
     found = compare("lstm 1", [WALK * 0.8, WALK * 100], [WALK, WALK * 100])
     assert found.skill == pytest.approx(0.1)
-    assert found.n == 200
+    assert found.n == 100  # the markets share their origins
 
 
 def test_what_is_unscored_does_not_count() -> None:
@@ -122,3 +130,18 @@ def test_where_no_market_has_one_nothing_is_decided() -> None:
         assert math.isnan(found.skill)
         assert (found.n, found.p_value) == (0, None)
         assert not decide({"random_walk": found}).promoted
+
+
+def test_markets_at_one_origin_are_one_observation() -> None:
+    challenger = WALK * np.random.default_rng(1).uniform(0.9, 1.05, WALK.shape)
+    alone = compare("random_walk", [challenger], [WALK])
+    twins = compare("random_walk", [challenger, challenger], [WALK, WALK])
+    assert (twins.n, twins.p_value) == (alone.n, pytest.approx(alone.p_value))
+    apart = [300 * np.arange(100), 300 * np.arange(100, 200)]
+    both = evaluation.compare("random_walk", [challenger] * 2, [WALK] * 2, apart)
+    assert both.n == 200
+
+
+def test_a_small_p_value_is_not_called_zero() -> None:
+    verdict = decide({"random_walk": against("the random walk", 0.01, p_value=0.0004)})
+    assert verdict.reason.endswith("n = 288 origins, p < 0.01")
