@@ -90,7 +90,7 @@ def scores_tables(rows: Sequence[Mapping[str, Any]], title: str) -> Iterator[Tab
                 number(row["coverage80"]),
                 number(row["coverage90"]),
                 percent(row["skill_vs_random_walk"], 2),
-                number(row["p_value"]),
+                "<0.01" if (row["p_value"] or 1) < 0.01 else number(row["p_value"]),
                 percent(row["skill_vs_constant"], 2),
             ]
             for row in rows
