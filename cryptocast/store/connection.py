@@ -28,7 +28,7 @@ _TRANSLATIONS = (
         r"No space left on device|File too large|[Qq]uota exceeded",
         "store.full",
         "cannot grow: the disk is full",
-        "free some space, for example with `cryptocast prune`; nothing was stored",
+        "free some space; nothing was stored",
     ),
     (
         r"newer version of DuckDB|older version of DuckDB|with version number",
@@ -38,10 +38,11 @@ _TRANSLATIONS = (
     ),
     (
         r"not a valid DuckDB database|[Cc]orrupt|Could not read enough bytes|checksum|"
-        r"replaying WAL|[Dd]eserializ|Catalog Error",
+        r"replaying WAL|WAL (was created|does not match)|WAL checkpoint iteration|"
+        r"[Dd]eserializ|Catalog Error",
         "store.corrupt",
         "is damaged, or is no database of cryptocast",
-        "restore a copy made by `cryptocast backup`, or move the file away and fetch anew",
+        "restore a copy, or move the file and its .wal away and run cryptocast init",
     ),
     (
         r"Permission denied|Read-only file system|not permitted|Cannot open file|Is a directory",
@@ -63,9 +64,7 @@ def translate(error: Exception, path: Path) -> StoreError | None:
         if re.search(pattern, str(error)):
             return StoreError(f"{path} {words}: {detail}", code=code, hint=hint)
     if isinstance(error, _OUTSIDE):
-        return StoreError(
-            f"{path} failed: {detail}", hint="check the disk; `cryptocast doctor` looks deeper"
-        )
+        return StoreError(f"{path} failed: {detail}", hint="check the disk and the folder")
     return None
 
 

@@ -16,7 +16,7 @@ from cryptocast.store.connection import translate
 from cryptocast.values import Candles, Market
 
 Query = Callable[[str], list[tuple[Any, ...]]]
-HINT = "restore a copy made by `cryptocast backup`, or move the file away and fetch anew"
+HINT = "restore a copy, or move the file and its .wal away and run cryptocast init"
 
 
 def failure(store: Store, *, write: bool = False) -> StoreError:
