@@ -37,7 +37,7 @@ def settings_table() -> str:
     for section, field in config.Settings.model_fields.items():
         for name, info in field.annotation.model_fields.items():
             default = getattr(field.default, name)
-            shown = "" if default is None else f"`{config._toml(default)}`"
+            shown = "" if default is None else f"`{config.toml_value(default)}`"
             if name == "levels":
                 shown = "`[0.05, 0.1, ..., 0.95]`"
             rows.append(f"| `[{section}] {name}` | {shown} | {info.description} |")

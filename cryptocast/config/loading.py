@@ -1,0 +1,171 @@
+"""Settings: defaults < `cryptocast.toml` < `CRYPTOCAST_<SECTION>__<KEY>` < options, validated."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+from pydantic import ValidationError
+
+from cryptocast.config.settings import PlainSecret, Section, Settings
+from cryptocast.errors import ConfigError
+
+FILE_NAME = "cryptocast.toml"
+ENVIRONMENT_PREFIX = "CRYPTOCAST_"
+NOT_SETTINGS = frozenset({"CRYPTOCAST_WORKSPACE"})
+_MAY_HOLD_SECRETS = frozenset({"source.api_key", "source.base_url", "mlflow.tracking_uri"})
+
+Origin = Literal["default", "file", "environment", "option"]
+
+
+def load(
+    file: Path | None,
+    environ: Mapping[str, str],
+    options: Mapping[str, Any] | None = None,
+    *,
+    cwd: Path | None = None,
+) -> tuple[Settings, dict[str, Origin]]:
+    """Read, merge and validate the settings.
+
+    `options` are dotted keys (`data.days`) with values that are not None. Returned with
+    the settings: for each dotted key that is set anywhere, where its value came from.
+    Raises ConfigError that names the key, the value and what is allowed.
+    """
+    merged: dict[str, dict[str, Any]] = {}
+    origins: dict[str, Origin] = {}
+
+    def put(key: str, value: Any, origin: Origin) -> None:
+        section, _, name = key.partition(".")
+        merged.setdefault(section, {})[name] = value
+        origins[key] = origin
+
+    for key, value in _from_file(file).items():
+        put(key, value, "file")
+    if file is not None and "path" in merged.get("source", {}):
+        merged["source"]["path"] = _absolute(merged["source"]["path"], file.parent)
+    for key, value in _from_environment(environ).items():
+        put(key, _absolute(value, cwd) if key == "source.path" else value, "environment")
+    for key, value in (options or {}).items():
+        put(key, _absolute(value, cwd) if key == "source.path" else value, "option")
+    try:
+        return Settings.model_validate(merged), origins
+    except ValidationError as error:
+        raise _translate(error, origins, file) from None
+
+
+def read_text(file: Path) -> str:
+    """A configuration file's text; ConfigError where there is none."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(
+            f"cannot read the configuration {file}: {reason}",
+            code="config.file",
+            hint="check the path that --config or the workspace names",
+        ) from None
+
+
+def _from_file(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        document = tomllib.loads(read_text(file))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            f"{file} is not valid TOML: {error}", code="config.toml", hint="mend that line"
+        ) from None
+    flat: dict[str, Any] = {}
+    for section, content in document.items():
+        if section not in Settings.model_fields:
+            raise _unknown(section, list(Settings.model_fields), str(file))
+        if not isinstance(content, dict):
+            raise ConfigError(
+                f"{section} in {file} is a value where a table belongs",
+                hint=f"write it as [{section}]",
+            )
+        flat.update({f"{section}.{key}": value for key, value in content.items()})
+    return flat
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, text in sorted(environ.items()):
+        if not name.startswith(ENVIRONMENT_PREFIX) or name in NOT_SETTINGS:
+            continue
+        section, separator, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+        if not separator or section not in Settings.model_fields:
+            known = [f"{ENVIRONMENT_PREFIX}{s.upper()}__" for s in Settings.model_fields]
+            raise _unknown(name, known, "the environment")
+        found[f"{section}.{key}"] = _decode(section, key, text)
+    return found
+
+
+def _decode(section: str, key: str, text: str) -> Any:
+    """A variable's text as the setting's type: JSON where that is no string, else as it is."""
+    model = cast(type[Section], Settings.model_fields[section].annotation)
+    known = model.model_fields.get(key)
+    if known is not None and known.annotation is str:
+        return text
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        return text
+    # A folder may be called 2024: where text is allowed too, only a list or table is read as JSON.
+    texts = known is not None and str in get_args(known.annotation)
+    return text if texts and not isinstance(value, list | dict) else value
+
+
+def _absolute(value: Any, folder: Path | None) -> Any:
+    if isinstance(value, str):
+        # abspath, not resolve: a glob's stars and a link's name stay as they were written.
+        return os.path.abspath((folder or Path.cwd()) / Path(value).expanduser())  # noqa: PTH100
+    if isinstance(value, list | tuple):
+        return [_absolute(v, folder) for v in value]
+    return value
+
+
+def _unknown(name: str, known: list[str], where: str) -> ConfigError:
+    close = difflib.get_close_matches(name, known, 1, 0.5)
+    guess = f"did you mean '{close[0]}'?" if close else "known: " + ", ".join(known)
+    return ConfigError(f"unknown setting '{name}' in {where}", code="config.unknown", hint=guess)
+
+
+def _translate(
+    error: ValidationError, origins: Mapping[str, Origin], file: Path | None
+) -> ConfigError:
+    """The first finding of pydantic as one line of ours."""
+    first = error.errors()[0]
+    parts = [str(p) for p in first["loc"]]
+    key = ".".join(parts[:2])
+    origin = origins.get(key, "default")
+    where = {
+        "file": str(file),
+        "environment": f"{ENVIRONMENT_PREFIX}{key.upper().replace('.', '__')}",
+        "option": "the command line",
+    }.get(origin, "the defaults")
+    if first["type"] == "extra_forbidden":
+        model = cast(type[Section], Settings.model_fields[parts[0]].annotation)
+        known = [f"{parts[0]}.{name}" for name in model.model_fields]
+        return _unknown(key, known, where)
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, PlainSecret):
+        return ConfigError(
+            f"{key} in {where} {cause}",
+            code="config.secret",
+            hint="for example env:COINCAP_API_KEY",
+        )
+    wish = str(cause) if cause is not None else re.sub(r"^\w+ should", "must", first["msg"])
+    # What stands in the wrong place for a secret may be one: it is not repeated.
+    secret = key in _MAY_HOLD_SECRETS and cause is None
+    shown = key if secret else f"{key} = {json.dumps(first['input'], default=str)}"
+    return ConfigError(
+        f"{shown} in {where} is not allowed",
+        hint=wish.replace("tuple", "array").replace("dictionary", "table"),
+    )

@@ -1,0 +1,230 @@
+"""What can be set. Each field's description is the comment that `init` writes above the key."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from cryptocast.errors import ConfigError
+from cryptocast.values import INTERVAL_SECONDS, Market
+
+_CREDENTIALS_IN_URL = re.compile(
+    r"://[^/\s][^@\s]*@|[?&](password|passwd|token|secret|key)=", re.IGNORECASE
+)
+
+# TOML arrays arrive as lists; the settings are frozen, so they are kept as tuples.
+_Strings = Annotated[tuple[str, ...], Field(strict=False)]
+_Floats = Annotated[tuple[float, ...], Field(strict=False)]
+
+
+class Section(BaseModel):
+    """One table of the settings: frozen, and strict about keys and types."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class MarketSettings(Section):
+    """`[market]`."""
+
+    symbols: _Strings = Field(
+        ("BTC/EUR",), min_length=1, description="what to forecast: BASE/QUOTE, or a full market id"
+    )
+    interval: str = Field("5m", description="length of a candle: " + ", ".join(INTERVAL_SECONDS))
+
+    @field_validator("interval")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in INTERVAL_SECONDS:
+            raise ValueError("must be one of " + ", ".join(INTERVAL_SECONDS))
+        return value
+
+
+class SourceSettings(Section):
+    """`[source]`."""
+
+    name: str = Field("auto", description="where candles come from; auto: settled once, by init")
+    path: _Strings | str | None = Field(
+        None, description="source file: a file, folder, glob, or list of them"
+    )
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="source file: foreign column names, as { open_time = 'ts', close = 'last' }",
+    )
+    base_url: str | None = Field(None, description="HTTP sources: another root than the official")
+    api_key: str = Field(
+        "env:COINCAP_API_KEY", description="the key's place: env:NAME (environment or .env file)"
+    )
+    slugs: dict[str, str] = Field(
+        default_factory=dict, description="source coincap: its slug of a base, { BTC = 'bitcoin' }"
+    )
+    seed: int = Field(0, ge=0, description="source sim: the seed of the simulated world")
+
+    @field_validator("api_key")
+    @classmethod
+    def _reference(cls, value: str) -> str:
+        if not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*", value):
+            # The value itself may be a key: it is not repeated.
+            raise PlainSecret("must be written env:NAME, with the key itself in the environment")
+        return value
+
+    @field_validator("columns")
+    @classmethod
+    def _columns(cls, value: dict[str, str]) -> dict[str, str]:
+        allowed = ("open_time", "open", "high", "low", "close", "volume")
+        for key in value:
+            if key not in allowed:
+                raise ValueError(f"'{key}' is not one of {', '.join(allowed)}")
+        return value
+
+    @field_validator("base_url")
+    @classmethod
+    def _alive(cls, value: str | None) -> str | None:
+        # First, because the refusals below repeat the value.
+        if value is not None and ("@" in value or "?" in value):
+            raise PlainSecret("must hold neither a user, a password nor a query")
+        if value is not None and "api.coincap.io" in value:
+            raise ValueError(
+                "CoinCap v2 (api.coincap.io) was shut on 2025-03-31; leave base_url out for v3"
+            )
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value
+
+    def paths(self) -> tuple[Path, ...]:
+        """`path` as paths, a glob still a glob."""
+        if self.path is None:
+            return ()
+        return tuple(Path(p) for p in ((self.path,) if isinstance(self.path, str) else self.path))
+
+
+class DataSettings(Section):
+    """`[data]`."""
+
+    days: float = Field(7, gt=0, le=3650, description="days of candles that a model is made from")
+    test_bars: int = Field(24, ge=1, description="the last candles: the test set")
+    gate_bars: int = Field(288, ge=1, description="candles before them that only the gate sees")
+    validation_bars: int = Field(
+        288, ge=1, description="candles before those: early stopping, tuning and selection"
+    )
+
+
+class ModelSettings(Section):
+    """`[model]`."""
+
+    kind: str = Field("lstm", description="the model that is tuned and trained")
+    lookback: int = Field(64, ge=8, le=512, description="candles that the network looks at")
+    horizon: int = Field(24, ge=1, le=288, description="steps ahead that are forecast")
+    levels: _Floats = Field(
+        tuple(round(0.05 * i, 2) for i in range(1, 20)),
+        description="quantile levels: evenly spaced, symmetric, with 0.5 among them",
+    )
+
+    @field_validator("levels")
+    @classmethod
+    def _even(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if len(value) < 3 or not all(0 < level < 1 for level in value):
+            raise ValueError("must be at least 3 numbers between 0 and 1")
+        spacing = (value[-1] - value[0]) / (len(value) - 1)
+        even = all(math.isclose(b - a, spacing, abs_tol=1e-9) for a, b in itertools.pairwise(value))
+        if spacing <= 0 or not even:
+            raise ValueError("must be evenly spaced and rising")
+        if not any(math.isclose(level, 0.5, abs_tol=1e-9) for level in value):
+            raise ValueError("must hold 0.5")
+        if not math.isclose(value[0] + value[-1], 1, abs_tol=1e-9):
+            raise ValueError("must be symmetric about 0.5")
+        return tuple(round(level, 9) for level in value)
+
+
+class TuneSettings(Section):
+    """`[tune]`."""
+
+    trials: int = Field(10, ge=0, le=10_000, description="trials of a study; 0: the defaults")
+    timeout_seconds: float | None = Field(None, gt=0, description="stop the study after that long")
+
+
+class LoopSettings(Section):
+    """`[loop]`."""
+
+    delay_seconds: float = Field(10, ge=0, description="serve-loop ticks this long after a close")
+    wait_seconds: float = Field(
+        30, ge=0, description="after the close, wait this long for the newest candle"
+    )
+    late_seconds: float = Field(150, gt=0, description="a forecast issued later than this is late")
+    max_stale_bars: int = Field(
+        3, ge=0, description="an older newest candle makes the random walk serve"
+    )
+
+
+class StoreSettings(Section):
+    """`[store]`."""
+
+    wait_seconds: float = Field(30, ge=0, description="how long a busy database is waited for")
+
+
+class MlflowSettings(Section):
+    """`[mlflow]`."""
+
+    tracking_uri: str | None = Field(
+        None, description="tracking server or database; the workspace's mlflow.db when left out"
+    )
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def _no_password(cls, value: str | None) -> str | None:
+        if value is not None and _CREDENTIALS_IN_URL.search(value):
+            raise PlainSecret("holds a user or password: write env:NAME and put it there")
+        return value
+
+
+class Settings(Section):
+    """All settings of a workspace."""
+
+    market: MarketSettings = MarketSettings()
+    source: SourceSettings = SourceSettings()
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    tune: TuneSettings = TuneSettings()
+    loop: LoopSettings = LoopSettings()
+    store: StoreSettings = StoreSettings()
+    mlflow: MlflowSettings = MlflowSettings()
+
+    def markets(self) -> tuple[Market, ...]:
+        """The configured markets, in order, each once.
+
+        Raises ConfigError for a malformed symbol, or where their intervals differ: one
+        model serves them all.
+        """
+        found = [
+            Market.of(symbol, self.source.name, self.market.interval)
+            for symbol in self.market.symbols
+        ]
+        for market in found:
+            if market.interval != found[0].interval:
+                raise ConfigError(
+                    f"{market.id} and {found[0].id} differ in interval",
+                    code="config.interval",
+                    hint="one workspace holds one interval; make another with cryptocast init",
+                )
+        return tuple(dict.fromkeys(found))
+
+
+class PlainSecret(ValueError):
+    """A secret was written where only its name may stand; its value is never repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """The environment and the workspace's `.env` file: the only places secrets live."""
+
+    environ: Mapping[str, str] = field(repr=False)
+
+    def resolve(self, reference: str) -> str | None:
+        """The secret behind `env:NAME`, or None where it is not set."""
+        return self.environ.get(reference.removeprefix("env:")) or None
