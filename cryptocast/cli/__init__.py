@@ -34,7 +34,6 @@ app = typer.Typer(
     help="Forecast crypto prices every 5 minutes, and prove how good the forecasts are.",
     epilog="Start with: cryptocast init -w my-workspace --source sim, "
     "then: cryptocast forecast --once -w my-workspace",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 for _module in (
@@ -81,10 +80,11 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; an error becomes one line on stderr."""
+    arguments = list(arguments) or ["--help"]
     as_json = "--json" in arguments
     verbose = "--verbose" in arguments or "-v" in arguments
     try:
-        code = app(list(arguments), standalone_mode=False)
+        code = app(arguments, standalone_mode=False)
     except CryptocastError as error:
         if verbose:
             import traceback

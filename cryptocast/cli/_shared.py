@@ -49,12 +49,11 @@ def candles_data(report: FetchReport) -> list[dict[str, Any]]:
 
 def candles_table(report: FetchReport) -> Table:
     """The same for a person."""
-    columns = ("market", "candles", "new", "missing", "first", "last")
+    columns = ("market", "candles", "new", "missing", "last")
     rows = (
         [
             row["market"],
             *(f"{row[name]:,}" for name in ("rows", "new", "missing")),
-            row["first"] or "-",
             row["last"] or "-",
         ]
         for row in candles_data(report)
@@ -79,7 +78,7 @@ def fetch_warnings(report: FetchReport) -> list[str]:
 
 def scores_tables(rows: Sequence[Mapping[str, Any]], title: str) -> Iterator[Table]:
     """The scores at a few steps, a table a market; the JSON holds every step and figure."""
-    columns = ("model", "step", "n", "CRPS bp", "in 80 %", "in 90 %", "vs walk", "p", "vs const.")
+    columns = ("model", "step", "n", "CRPS bp", "in 80 %", "in 90 %", "vs walk", "p")
     for market in dict.fromkeys(row["market"] for row in rows):
         lines = (
             [
@@ -91,7 +90,6 @@ def scores_tables(rows: Sequence[Mapping[str, Any]], title: str) -> Iterator[Tab
                 number(row["coverage90"]),
                 percent(row["skill_vs_random_walk"], 2),
                 "<0.01" if (row["p_value"] or 1) < 0.01 else number(row["p_value"]),
-                percent(row["skill_vs_constant"], 2),
             ]
             for row in rows
             if row["market"] == market and row["step"] in _SHOWN_STEPS

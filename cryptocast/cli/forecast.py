@@ -71,7 +71,7 @@ def show_set(console: Console, forecast: ForecastSet) -> None:
         ahead = f"{minutes} min" if minutes < 60 else f"{minutes / 60:g} h"
         middle = row[levels.index(0.5)]
         ranges = [f"{price(row[low])} .. {price(row[high])}" for _, low, high in ends]
-        rows.append([ahead, iso(forecast.target_time(step)), price(middle), *ranges])
+        rows.append([ahead, iso(forecast.target_time(step))[11:16] + "Z", price(middle), *ranges])
     by = f"version {forecast.model.version} ({forecast.model.kind})"
     if forecast.model.fallback:
         by += f", standing in: {forecast.model.fallback}"

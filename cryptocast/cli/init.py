@@ -79,7 +79,13 @@ def command(
             if report.added
             else f"{report.folder} is a finished workspace: nothing to do"
         )
-        return Answer(data, lambda console: console.print(told))
+        ignored = config is not None or seed is not None or any(options.values())
+        warnings = (
+            ["only --symbol does something to a finished workspace; settings are in its toml file"]
+            if ignored
+            else []
+        )
+        return Answer(data, lambda console: console.print(told), warnings)
     split = ", ".join(f"{name} {part['rows']:,}" for name, part in made.split.items())
     why = [f"source {report.source}: {report.source_reason}"] if report.source_reason else []
 

@@ -30,13 +30,13 @@ def command(run: Run) -> Answer:
             for v in report.versions
         ],
     }
-    columns = ("version", "kind", "aliases", "made", "validation CRPS bp", "test vs walk")
+    columns = ("version", "kind", "aliases", "made", "CRPS bp", "vs walk")
     rows = [
         [
             v.version,
             v.kind,
             ", ".join(v.aliases) or "-",
-            iso(round(v.created_at)),
+            iso(round(v.created_at))[:16] + "Z",
             number(v.metrics.get("validation_crps_bp"), 3),
             percent(v.metrics.get("test_skill_vs_random_walk"), 2),
         ]

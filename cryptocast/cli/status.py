@@ -72,14 +72,14 @@ def command(run: Run) -> Answer:
             [
                 m["market"],
                 f"{m['rows']:,}",
-                m["last"] or "-",
+                "-" if m["last"] is None else m["last"][:16] + "Z",
                 "-" if m["behind_bars"] is None else str(m["behind_bars"]),
                 str(sum(g["bars"] for g in m["gaps"])),
                 "-" if m["last_tick"] is None else m["last_tick"]["status"],
             ]
             for m in data["markets"]
         ]
-        columns = ("market", "candles", "newest", "bars behind", "bars missing", "last tick")
+        columns = ("market", "candles", "newest", "behind", "missing", "tick")
         console.print(table(f"At {iso(int(report.now))}", columns, rows))
         for market in report.markets:
             if market.forecast is not None:

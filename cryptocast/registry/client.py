@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import sqlite3
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -72,9 +73,9 @@ class Registry:
         """Open the store; `artifacts` is where a local one keeps files (None: the server's)."""
         self._uri = uri
         self._artifacts = artifacts
-        if artifacts is not None:
-            follow(Path(uri.removeprefix("sqlite:///")), artifacts.resolve().as_uri())
         with self._translated():
+            if artifacts is not None:
+                follow(Path(uri.removeprefix("sqlite:///")), artifacts.resolve().as_uri())
             self._client = MlflowClient(uri, uri)
             found = self._client.get_experiment_by_name(experiment)
             if found is not None:
@@ -276,7 +277,7 @@ class Registry:
                 # MLflow and SQLAlchemy warn of each other and of MLflow's own types.
                 warnings.simplefilter("ignore")
                 yield
-        except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+        except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
             where = _without_credentials(self._uri)
             first = _without_credentials(str(error).strip().splitlines()[0])[:200]
             # A cause is shown by --verbose: one that may repeat a password is left out.

@@ -6,12 +6,14 @@ import glob
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import ConfigError, SourceError
 from cryptocast.seams import Clock
 from cryptocast.sources import _names
 from cryptocast.sources._tables import Tables, bad_file
-from cryptocast.values import Candles, Market, Page, iso
+from cryptocast.values import INTERVAL_SECONDS, Candles, Market, Page, iso
 
 SUFFIXES = (".parquet", ".pq", ".csv", ".csv.gz")
 # Past the end of the files by more than this, an empty answer is a mistake, not a gap: a
@@ -89,9 +91,13 @@ class Source:
         return files
 
     def _check_interval(self, file: Path, market: Market, candles: Candles) -> None:
-        """Refuse files of a shorter interval: cut to ours, their candles would be wrong ones."""
-        step = _names.usual_step(candles.open_time)
-        if step is not None and 2 * step <= market.interval_seconds:
+        """Refuse files of another interval: taken for ours, their candles would be wrong ones."""
+        step, ours = _names.usual_step(candles.open_time), market.interval_seconds
+        if step is None:
+            return
+        # Many missing bars make a longer step too, but not one that every time is a multiple of.
+        longer = step > ours and step in INTERVAL_SECONDS.values()
+        if 2 * step <= ours or (longer and bool(np.all(candles.open_time % step == 0))):
             raise bad_file(
                 f"{file} holds a candle every {step} s, not every "
                 f"{market.interval_seconds} s ({market.interval})",

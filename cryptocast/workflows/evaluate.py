@@ -14,7 +14,7 @@ import polars as pl
 from cryptocast import evaluation, models
 from cryptocast.bundles import Bundle, Forecaster, from_document
 from cryptocast.dataset import Part
-from cryptocast.errors import StateError
+from cryptocast.errors import StateError, UsageError
 from cryptocast.evaluation import Candidate
 from cryptocast.values import FloatArray, Windows
 from cryptocast.workflows.material import Material, gather
@@ -49,6 +49,8 @@ def evaluate(
     Over the last `test_bars` candles (default `[data] test_bars`), or the last `days`. The
     baselines learn from the `[data] days` before. Raises StateError for an unknown version.
     """
+    if days and test_bars:
+        raise UsageError("--days goes not with --test-bars", hint="name one of them")
     interval = ws.markets()[0].interval_seconds
     bars = round(days * _DAY) // interval if days else test_bars or ws.settings.data.test_bars
     total = bars * interval / _DAY + ws.settings.data.days

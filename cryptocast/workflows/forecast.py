@@ -74,7 +74,7 @@ def tick(ws: Workspace, *, fetch: bool = True, symbols: tuple[str, ...] = ()) ->
     missing = [m for m, served in zip(markets, there, strict=True) if served is None]
     if not missing:
         return TickReport(False, tuple(s for s in there if s is not None))
-    warnings: list[str] = []
+    broken: dict[Market, CryptocastError] = {}
     if fetch:
         for market in missing:
             try:
@@ -82,8 +82,8 @@ def tick(ws: Workspace, *, fetch: bool = True, symbols: tuple[str, ...] = ()) ->
             except CryptocastError as error:
                 if error.code.startswith("store."):
                     raise
-                warnings.append(f"{market.id}: {error.message} ({error.hint})")
-    ladder = Ladder(ws, deployment)
+                broken[market] = error
+    ladder = Ladder(ws, deployment, started)
     made, failures = [], []
     for market in missing:
         try:
@@ -92,7 +92,9 @@ def tick(ws: Workspace, *, fetch: bool = True, symbols: tuple[str, ...] = ()) ->
             failures.append(Failure(market, error))
     new, kept = _keep(ws, made, failures, started)
     if failures and not made:
-        raise failures[0].error
+        # Why no candle came says more than that there are too few.
+        raise broken.get(failures[0].market, failures[0].error)
+    warnings = [f"{market.id}: {e.message} ({e.hint})" for market, e in broken.items()]
     warnings += [f"{f.market.id}: {f.error.message} ({f.error.hint})" for f in failures]
     warnings += [
         f"{s.market.id}: served by {s.model.version} instead of production ({s.model.fallback})"
@@ -138,12 +140,16 @@ def _forecast(ws: Workspace, market: Market, origin: int, ladder: Ladder) -> For
     start = origin - ladder.context_bars * interval
     with ws.store.read() as reader:
         candles = reader.candles(market, start, origin)
+        span = reader.span(market, origin)
     if len(candles) < MIN_CANDLES:
+        hint = "cryptocast fetch"
+        if span is not None:
+            hint += f", or for recorded candles --as-of {iso(span.last + interval)}"
         raise StateError(
             f"{market.id} has {len(candles)} candles before {iso(origin)}, "
             f"at least {MIN_CANDLES} are needed",
             code="state.not_enough_candles",
-            hint="cryptocast fetch",
+            hint=hint,
         )
     bars = dataset.lay_out(candles, market, start, origin)
     model, log_quantiles = ladder.answer(bars)

@@ -15,7 +15,7 @@ import tomlkit
 from cryptocast import config, workspace
 from cryptocast.clock import VirtualClock
 from cryptocast.config import Secrets, Settings
-from cryptocast.errors import CryptocastError
+from cryptocast.errors import CryptocastError, UsageError
 from cryptocast.seams import Clock, Progress
 from cryptocast.sources import resolve_auto
 from cryptocast.values import iso
@@ -104,9 +104,16 @@ def _settle(settings: Settings, secrets: Secrets) -> tuple[Settings, str | None]
 
 
 def _make(ws: Workspace) -> None:
-    for name in workspace.FOLDERS:
-        (ws.folder / name).mkdir(parents=True, exist_ok=True)
-    _write(ws.file, config.render(ws.settings))
+    try:
+        for name in workspace.FOLDERS:
+            (ws.folder / name).mkdir(parents=True, exist_ok=True)
+        _write(ws.file, config.render(ws.settings))
+    except OSError as error:
+        raise UsageError(
+            f"{ws.folder} cannot become a workspace: {error.strerror}",
+            code="usage.workspace",
+            hint="name a folder that you may write in: --workspace DIR",
+        ) from None
 
 
 def _write(file: Path, text: str) -> None:

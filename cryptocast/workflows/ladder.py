@@ -19,8 +19,9 @@ class Ladder:
     The first that can answer does; whatever is not production carries the reason.
     """
 
-    def __init__(self, ws: Workspace, deployment: Deployment) -> None:
+    def __init__(self, ws: Workspace, deployment: Deployment, now: float) -> None:
         self._settings = ws.settings
+        self._now = now
         self._reason: str | None = None
         self._bundle: Bundle | None = None
         for version in (deployment.model_version, deployment.previous_version):
@@ -64,6 +65,8 @@ class Ladder:
             return "features_mismatch"
         if card.context_bars != dataset.context_bars(card.lookback):
             return "features_mismatch"
+        if card.data_end > self._now:
+            return "learned_later"  # with --as-of: it has seen what it would forecast
         if card.interval != self._settings.markets()[0].interval:
             return "interval_mismatch"
         return None

@@ -41,6 +41,12 @@ def promote(
     if force and not (reason or "").strip():
         raise UsageError("--force needs --reason", hint='--reason "why the gate is overruled"')
     challenger = version_bundle(ws, version)
+    with ws.store.read() as reader:
+        current = reader.deployment()
+    if current is not None and current.model_version == version:
+        _freeze(ws, challenger)  # mends a bundle or an alias that was lost
+        told = "it was already"
+        return Decision(True, version, challenger.card.kind, told, Verdict(True, told))
     verdict = judge(ws, gather(ws, lookback=challenger.card.lookback), challenger)
     if not verdict.promoted and not force:
         raise GateRefused(
@@ -90,13 +96,12 @@ def deploy(ws: Workspace, chosen: Bundle, action: str, reason: str, verdict: Ver
     """Freeze the bundle, set the aliases, write the row: the last is what counts."""
     version = chosen.card.version
     registry = ws.registry()
-    bundles.freeze(ws.bundle_folder(version), chosen.card, registry.onnx(version))
+    _freeze(ws, chosen)
     with ws.store.read() as reader:
         before = reader.deployment()
     previous = before.model_version if before else None
     if previous == version and before is not None:
         previous = before.previous_version
-    registry.point("production", version)
     if previous is not None:
         registry.point("previous", previous)
     now = ws.clock.now()
@@ -110,6 +115,14 @@ def deploy(ws: Workspace, chosen: Bundle, action: str, reason: str, verdict: Ver
             reason=reason,
             scores={"gate": [dataclasses.asdict(c) for c in verdict.comparisons]},
         )
+
+
+def _freeze(ws: Workspace, chosen: Bundle) -> None:
+    """Write the bundle and let the alias `production` name its version."""
+    version = chosen.card.version
+    registry = ws.registry()
+    bundles.freeze(ws.bundle_folder(version), chosen.card, registry.onnx(version))
+    registry.point("production", version)
 
 
 def rollback(ws: Workspace, *, reason: str | None = None) -> Decision:

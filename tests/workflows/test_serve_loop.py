@@ -56,11 +56,11 @@ def test_a_tick_that_fails_is_told_and_the_next_one_tries_again(
     monkeypatch.setattr(sim.Source, "pages", down_once)
     done = run("serve-loop", "-w", workspace, "--as-of", NEXT, "--max-ticks", "2", "--json")
     first, second, last = [json.loads(line)["data"] for line in done.out.splitlines()]
-    assert first == {"at": NEXT, "error": "state.not_enough_candles"}
+    assert first == {"at": NEXT, "error": "source.failed"}
     assert second["forecasts"][0]["market"] == "sim:BTC/EUR:5m"
     assert last == {"summary": {"ticks": 2, "failed": 1}}
     assert done.code == 0
-    assert f"warning: {NEXT} sim:BTC/EUR:5m has 0 candles" in done.err
+    assert f"warning: {NEXT} sim is down (wait)" in done.err
 
 
 def test_for_a_person_it_prints_a_line_a_tick(workspace: Path) -> None:
