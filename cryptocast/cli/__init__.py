@@ -84,7 +84,7 @@ def run(arguments: Sequence[str]) -> int:
     as_json = "--json" in arguments
     verbose = "--verbose" in arguments or "-v" in arguments
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, standalone_mode=False, prog_name="cryptocast")
     except CryptocastError as error:
         if verbose:
             import traceback

@@ -153,3 +153,9 @@ def test_a_time_may_carry_an_offset(workspace: Path) -> None:
     two = run("status", "-w", workspace, "--as-of", "2024-06-03T02:05:00+02:00", "--json").data
     assert one == two
     assert one["now"] == NEXT
+
+
+def test_without_a_word_there_is_help_and_no_error() -> None:
+    done = run()
+    assert (done.code, done.err) == (0, "")
+    assert "Usage: cryptocast" in done.out

@@ -313,6 +313,14 @@ def test_candles_of_a_shorter_interval_are_refused(tmp_path: Path) -> None:
     assert fails(file).message == f"{file} holds a candle every 60 s, not every 300 s (5m)"
 
 
+def test_candles_of_a_longer_interval_are_refused(tmp_path: Path) -> None:
+    long = write(tmp_path / "c.parquet", time_sql="1717200000 + 900 * i", bars=50)
+    assert (
+        fails(long, end=START + 45_000).message
+        == f"{long} holds a candle every 900 s, not every 300 s (5m)"
+    )
+
+
 def test_a_range_that_the_files_do_not_reach_names_theirs(tmp_path: Path) -> None:
     file = write(tmp_path / "c.parquet")
     late, last = parse_time("2026-01-01"), START + 2700

@@ -333,3 +333,13 @@ def test_a_workspace_can_be_moved(made: Made, forced: Path, tmp_path: Path) -> N
             shutil.rmtree(root, ignore_errors=True)
             place.rename(root)
     assert not first.exists()
+
+
+def test_no_version_forecasts_what_it_has_learned_from(workspace: Path) -> None:
+    """Asked for a past moment, a version that was trained later would know the answer."""
+    (made,) = tick(workspace, "2024-06-01T12:00:00Z", "--no-fetch")["forecasts"]
+    assert made["model"] == {
+        "version": "builtin:random_walk",
+        "kind": "random_walk",
+        "fallback": "learned_later",
+    }
