@@ -100,9 +100,6 @@ class Progress(Protocol):
     def advance(self, done: float, total: float, detail: str = "") -> None:
         """The present stage is `done` of `total` on its way."""
 
-    def note(self, text: str) -> None:
-        """Something worth a line."""
-
 
 class Silence:
     """A Progress that says nothing."""
@@ -111,7 +108,4 @@ class Silence:
         """Say nothing."""
 
     def advance(self, done: float, total: float, detail: str = "") -> None:
-        """Say nothing."""
-
-    def note(self, text: str) -> None:
         """Say nothing."""

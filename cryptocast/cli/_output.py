@@ -112,8 +112,8 @@ class Checklist:
         if self._live is not None and self._task is not None:
             self._live.update(self._task, completed=done, total=total, detail=detail)
 
-    def note(self, text: str) -> None:
-        """A line that stays."""
+    def _line(self, text: str) -> None:
+        """Print a line that stays, above the bar where there is one."""
         if self._live is not None:
             self._live.console.print(text)
         else:
@@ -135,7 +135,7 @@ class Checklist:
         if self._live is not None and self._task is not None:
             self._live.remove_task(self._task)
         detail = f"  {self._detail}" if self._detail else ""
-        self.note(f"{mark} {self._name}  {seconds:.1f} s{detail}")
+        self._line(f"{mark} {self._name}  {seconds:.1f} s{detail}")
         self._name, self._task = "", None
 
     def _bar(self) -> RichProgress:

@@ -140,8 +140,9 @@ def _forecast(ws: Workspace, market: Market, origin: int, ladder: Ladder) -> For
     start = origin - ladder.context_bars * interval
     with ws.store.read() as reader:
         candles = reader.candles(market, start, origin)
-        span = reader.span(market, origin)
-    if len(candles) < MIN_CANDLES:
+        enough = len(candles) >= MIN_CANDLES
+        span = None if enough else reader.span(market, origin)
+    if not enough:
         hint = "cryptocast fetch"
         if span is not None:
             hint += f", or for recorded candles --as-of {iso(span.last + interval)}"
