@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import Event
 from typing import Protocol
@@ -34,15 +35,49 @@ class CandleSource(Protocol):
     def publishes_late(self) -> bool:
         """Whether a candle that is missing now may appear some seconds from now."""
 
-    def pages(self, market: Market, start: int, end: int) -> Iterator[Page]:
+    @property
+    def metered(self) -> bool:
+        """Whether calls cost credits, so that none is made that can be done without."""
+
+    @property
+    def bars_a_call(self) -> int:
+        """How many bars one call can bring."""
+
+    @property
+    def bars_back(self) -> int | None:
+        """How many bars before now it still gives; None where it gives all it ever had."""
+
+    def pages(
+        self, market: Market, start: int, end: int, *, deadline: float = math.inf
+    ) -> Iterator[Page]:
         """Yield the candles with open time in `[start, end)`, in pages, oldest first.
 
-        The pages cover the range without overlap. An answer that is not what was
-        asked for raises SourceError; it is never an empty page.
+        The pages lie inside the range, without overlap; of what none of them covers
+        the source can say nothing. An answer that is not what was asked for raises
+        SourceError; it is never an empty page. After `deadline`, on the monotonic clock,
+        nothing is asked or waited for any more: SourceError (`source.timeout`).
+        May be called from several threads at once, for different markets.
         """
 
     def close(self) -> None:
         """Give back connections."""
+
+
+class Meter(Protocol):
+    """Who pays for the calls of a metered source, and keeps count; shared by threads."""
+
+    def book(self, source: str, credits: int) -> None:
+        """Pay for a call before it is made, by what it will probably cost.
+
+        Raises SourceError (`source.quota`) where the month's budget does not pay for it,
+        or the source has lately said that the plan is used up: the call is not made.
+        """
+
+    def settle(self, source: str, booked: int, spent: int) -> None:
+        """Correct what a call was booked for to what its answer cost."""
+
+    def refused(self, source: str) -> None:
+        """The source says that the plan is used up: no call for a while."""
 
 
 Params = Mapping[str, float | int | str]

@@ -204,6 +204,8 @@ class Page:
     start: int
     end: int
     candles: Candles
+    skew_seconds: float | None = None  # the server's clock minus ours as it answered
+    derived: bool = False  # computed from other candles, not traded so
 
 
 @dataclass(frozen=True, slots=True)

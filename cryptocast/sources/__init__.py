@@ -7,7 +7,7 @@ from typing import cast
 
 from cryptocast import plugins
 from cryptocast.config import Secrets, SourceSettings
-from cryptocast.seams import CandleSource, Clock
+from cryptocast.seams import CandleSource, Clock, Meter
 from cryptocast.values import Market
 
 PACKAGE = "cryptocast.sources"
@@ -20,14 +20,19 @@ def open_source(
     secrets: Secrets,
     *,
     clock: Clock,
+    meter: Meter | None = None,
 ) -> CandleSource:
     """Load the one source that is called `name`; nothing is asked of it yet.
 
-    `markets` are the configured ones. Raises ConfigError (`config.source`) that lists
-    what there is when nothing has that name. `auto` is none: see `resolve_auto`.
+    What stands after a colon is the plugin's own (`ccxt:kraken`). `markets` are the
+    configured ones; `meter` pays for calls that cost credits (None: nobody counts). Raises
+    ConfigError (`config.source`) that lists what there is when nothing has that name.
+    `auto` is none: see `resolve_auto`.
     """
-    module = plugins.load(PACKAGE, name, what="source")
-    return cast(CandleSource, module.Source(settings, markets, secrets, clock=clock))
+    module = plugins.load(PACKAGE, name.partition(":")[0], what="source")
+    settings = settings.model_copy(update={"name": name})
+    source = module.Source(settings, markets, secrets, clock=clock, meter=meter)
+    return cast(CandleSource, source)
 
 
 def resolve_auto(

@@ -91,6 +91,15 @@ def timed_out(source: str, path: str, seconds: float) -> SourceError:
     )
 
 
+def out_of_time(source: str, path: str) -> SourceError:
+    """The error of a call that was not made, because the time for it is over."""
+    return SourceError(
+        f"there is no time left to ask {source} (GET {path})",
+        code="source.timeout",
+        hint="run the same command again",
+    )
+
+
 def unreachable(source: str, host: str, fault: BaseException) -> SourceError:
     """The error of a connection that failed; of `fault` only the bare reason is told."""
     return SourceError(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -17,12 +20,15 @@ import urllib3
 
 from cryptocast import __version__
 from cryptocast.errors import CryptocastError, SourceError, UsageError
-from cryptocast.seams import Clock
+from cryptocast.seams import Clock, Meter
 from cryptocast.sources import _faults
 from cryptocast.sources._faults import Refusal
 from cryptocast.values import iso
 
 Explain = Callable[[Refusal], CryptocastError | None]
+
+BYTES_A_CREDIT = 2500
+"""What a metered answer costs beyond its call: CoinCap's rule, the only one there is."""
 
 LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
 _LOOPBACK = re.compile(r"^(localhost|127\.[\d.]+|::1)$")
@@ -42,6 +48,27 @@ class Patience:
 
 
 PATIENCE = Patience()
+
+
+class Pace:
+    """At most `calls` in any `seconds`, over all threads; a burst of them may come at once."""
+
+    def __init__(self, calls: int, seconds: float) -> None:
+        self._seconds = seconds
+        self._turns: deque[float] = deque(maxlen=calls)
+        self._lock = threading.Lock()
+
+    def wait(self, deadline: float) -> bool:
+        """Sleep until the next call may be made; False, at once, where that is past `deadline`."""
+        with self._lock:
+            now = time.monotonic()
+            full = len(self._turns) == self._turns.maxlen
+            turn = max(now, self._turns[0] + self._seconds) if full else now
+            if turn > deadline:
+                return False
+            self._turns.append(turn)
+        time.sleep(turn - now)
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +93,8 @@ class Http:
         explain: Explain,
         key: str | None = None,
         patience: Patience = PATIENCE,
+        pace: Pace | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self._source = source
         self._base_url = base_url.rstrip("/")
@@ -73,21 +102,31 @@ class Http:
         self._explain = explain
         self._key = key
         self._patience = patience
+        self._pace = pace
+        self._meter = meter
         self._session: requests.Session | None = None
         self.skew_seconds: float | None = None
         """How far the server's `Date` was ahead of this machine at the last answer."""
 
-    def get(self, path: str, params: Mapping[str, str | int]) -> object:
-        """The decoded JSON of one GET.
+    def get(
+        self,
+        path: str,
+        params: Mapping[str, str | int],
+        *,
+        deadline: float = math.inf,
+        credits: int = 1,
+    ) -> object:
+        """The decoded JSON of one GET, which takes no longer than to the monotonic `deadline`.
 
-        Raises SourceError: source.unreachable, source.timeout, source.http,
-        source.rate_limited, source.bad_answer, or what `explain` makes of a refusal.
+        `credits` is what the answer will probably cost, where a meter pays. Raises
+        SourceError: source.unreachable, source.timeout, source.http, source.rate_limited,
+        source.quota, source.bad_answer, or what `explain` makes of a refusal.
         """
-        deadline = time.monotonic() + self._patience.total_seconds
+        deadline = min(deadline, time.monotonic() + self._patience.total_seconds)
         for attempt in count(1):
             wait = 0.0
             try:
-                answer = self._ask(path, params, deadline)
+                answer = self._pay(path, params, deadline, credits)
             except SourceError as fault:
                 error: CryptocastError = fault
             else:
@@ -101,6 +140,23 @@ class Http:
                 raise error
             time.sleep(wait)
         raise AssertionError("unreachable: the loop above has no end")
+
+    def _pay(
+        self, path: str, params: Mapping[str, str | int], deadline: float, credits: int
+    ) -> _Answer:
+        """Wait for our turn, book the call, ask, and settle what it cost."""
+        if time.monotonic() > deadline or (self._pace and not self._pace.wait(deadline)):
+            raise _faults.out_of_time(self._source, path)
+        if self._meter is None:
+            return self._ask(path, params, deadline)
+        self._meter.book(self._source, credits)
+        cost = 1  # of a call that brought nothing
+        try:
+            answer = self._ask(path, params, deadline)
+            cost += len(answer.body) // BYTES_A_CREDIT
+        finally:
+            self._meter.settle(self._source, credits, cost)
+        return answer
 
     def close(self) -> None:
         """Give back the connections."""
@@ -174,7 +230,10 @@ class Http:
 
     def _refused(self, answer: _Answer, wait: float) -> CryptocastError:
         refusal = _faults.read_refusal(self._source, answer.status, answer.body, self._key, wait)
-        return self._explain(refusal) or _faults.general(refusal)
+        error = self._explain(refusal) or _faults.general(refusal)
+        if self._meter is not None and error.code == "source.quota":
+            self._meter.refused(self._source)
+        return error
 
     def _pause(self, attempt: int) -> float:
         """Capped exponential back-off, jittered so that many clients don't come back at once."""

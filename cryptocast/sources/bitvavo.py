@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import ConfigError, SourceError
-from cryptocast.seams import Clock
+from cryptocast.seams import Clock, Meter
 from cryptocast.sources import _faults
 from cryptocast.sources._faults import Refusal
 from cryptocast.sources._http import PATIENCE, Http, Patience, refuse_future
@@ -27,6 +28,9 @@ class Source:
 
     name = "bitvavo"
     publishes_late = True
+    metered = False
+    bars_a_call = ROWS_A_CALL - 1
+    bars_back = None
 
     def __init__(
         self,
@@ -35,6 +39,7 @@ class Source:
         secrets: Secrets,  # noqa: ARG002
         *,
         clock: Clock,
+        meter: Meter | None = None,  # noqa: ARG002
         patience: Patience = PATIENCE,
     ) -> None:
         self._clock = clock
@@ -42,25 +47,22 @@ class Source:
             self.name, settings.base_url or BASE_URL, explain=_explain, patience=patience
         )
 
-    @property
-    def skew_seconds(self) -> float | None:
-        """How far the server's `Date` was ahead of this machine; None before an answer."""
-        return self._http.skew_seconds
-
-    def pages(self, market: Market, start: int, end: int) -> Iterator[Page]:
+    def pages(
+        self, market: Market, start: int, end: int, *, deadline: float = math.inf
+    ) -> Iterator[Page]:
         """Yield the candles with open time in `[start, end)`, oldest page first.
 
         Bitvavo names its intervals as we do. Raises ConfigError (`config.symbol`) for a
         market that is not there, and SourceError: source.bad_answer, what `Http.get` raises.
         """
         refuse_future(self.name, self._clock)
-        return self._pages(market, start, end)
+        return self._pages(market, start, end, deadline)
 
     def close(self) -> None:
         """Give back the connections."""
         self._http.close()
 
-    def _pages(self, market: Market, start: int, end: int) -> Iterator[Page]:
+    def _pages(self, market: Market, start: int, end: int, deadline: float) -> Iterator[Page]:
         path = f"/{market.base}-{market.quote}/candles"
         # One bar less than the limit: the newest come first, so if `end` were inclusive,
         # a full window would push its oldest bar out of the answer.
@@ -72,8 +74,8 @@ class Source:
                 "start": first * MILLISECONDS,
                 "end": last * MILLISECONDS,
             }
-            candles = _read(path, self._http.get(path, query))
-            yield Page(first, last, between(candles, first, last))
+            candles = _read(path, self._http.get(path, query, deadline=deadline))
+            yield Page(first, last, between(candles, first, last), self._http.skew_seconds)
 
 
 def _read(path: str, answer: object) -> Candles:

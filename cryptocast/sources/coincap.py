@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import ConfigError, SourceError
-from cryptocast.seams import Clock
+from cryptocast.seams import Clock, Meter
 from cryptocast.sources import _faults
 from cryptocast.sources._faults import Refusal
 from cryptocast.sources._http import PATIENCE, Http, Patience, refuse_future, usable_key
@@ -40,6 +41,9 @@ class Source:
 
     name = "coincap"
     publishes_late = True
+    metered = True
+    bars_a_call = BARS_A_CALL
+    bars_back = None
 
     def __init__(
         self,
@@ -48,6 +52,7 @@ class Source:
         secrets: Secrets,
         *,
         clock: Clock,
+        meter: Meter | None = None,
         patience: Patience = PATIENCE,
     ) -> None:
         self._variable = settings.api_key.removeprefix("env:")
@@ -56,14 +61,12 @@ class Source:
         self._slugs = WELL_KNOWN_SLUGS | settings.slugs
         self._clock = clock
         self._patience = patience
+        self._meter = meter
         self._http: Http | None = None
 
-    @property
-    def skew_seconds(self) -> float | None:
-        """How far the server's `Date` was ahead of this machine; None before an answer."""
-        return None if self._http is None else self._http.skew_seconds
-
-    def pages(self, market: Market, start: int, end: int) -> Iterator[Page]:
+    def pages(
+        self, market: Market, start: int, end: int, *, deadline: float = math.inf
+    ) -> Iterator[Page]:
         """Yield the candles with open time in `[start, end)`, 288 bars a page, oldest first.
 
         Raises ConfigError (`config.symbol`) for a quote but USD and an unknown base, and
@@ -77,7 +80,7 @@ class Source:
                 hint=f"--symbol {market.base}/USD, or --source bitvavo for {market.symbol}",
             )
         refuse_future(self.name, self._clock)
-        return self._pages(self._connect(), market, start, end)
+        return self._pages(self._connect(), market, start, end, deadline)
 
     def close(self) -> None:
         """Give back the connections."""
@@ -95,11 +98,18 @@ class Source:
                 )
             key = usable_key(self._key, self._variable, self.name)
             self._http = Http(
-                self.name, self._base_url, explain=self._explain, key=key, patience=self._patience
+                self.name,
+                self._base_url,
+                explain=self._explain,
+                key=key,
+                patience=self._patience,
+                meter=self._meter,
             )
         return self._http
 
-    def _pages(self, http: Http, market: Market, start: int, end: int) -> Iterator[Page]:
+    def _pages(
+        self, http: Http, market: Market, start: int, end: int, deadline: float
+    ) -> Iterator[Page]:
         for first, last in windows(start, end, BARS_A_CALL * market.interval_seconds):
             path = f"/ta/{quote(self._slug(http, market.base), safe='')}/candlesticks"
             query: dict[str, str | int] = {
@@ -107,14 +117,14 @@ class Source:
                 "start": first * MILLISECONDS,
                 "end": last * MILLISECONDS,
             }
-            rows = self._rows(path, http.get(path, query))
+            rows = self._rows(path, http.get(path, query, deadline=deadline))
             candles = between(rows, first, last)
             _log.debug(
                 "%s: %d rows for [%d, %d), %d inside, open times modulo a bar: %s",
                 *(market.id, len(rows), first, last, len(candles)),
                 sorted({int(t) % market.interval_seconds for t in candles.open_time})[:5],
             )
-            yield Page(first, last, candles)
+            yield Page(first, last, candles, http.skew_seconds)
 
     def _rows(self, path: str, answer: object) -> Candles:
         """The candles of an answer; SourceError that names what else was found."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import ConfigError, SourceError
-from cryptocast.seams import Clock
+from cryptocast.seams import Clock, Meter
 from cryptocast.sources import _names
 from cryptocast.sources._tables import Tables, bad_file
 from cryptocast.values import INTERVAL_SECONDS, Candles, Market, Page, iso
@@ -26,6 +27,9 @@ class Source:
 
     name = "file"
     publishes_late = False
+    metered = False
+    bars_a_call = 10_000_000
+    bars_back = None
 
     def __init__(
         self,
@@ -34,12 +38,20 @@ class Source:
         secrets: Secrets,  # noqa: ARG002 - every source is made alike
         *,
         clock: Clock,  # noqa: ARG002
+        meter: Meter | None = None,  # noqa: ARG002
     ) -> None:
         self._settings = settings
         self._markets = tuple(markets)
         self._tables = Tables(settings.columns)
 
-    def pages(self, market: Market, start: int, end: int) -> Iterator[Page]:
+    def pages(
+        self,
+        market: Market,
+        start: int,
+        end: int,
+        *,
+        deadline: float = math.inf,  # noqa: ARG002 - nothing here is waited for
+    ) -> Iterator[Page]:
         """Yield the candles with open time in `[start, end)` as one page, in file order.
 
         Rows may be unsorted or repeated, as they are in the files. Raises ConfigError

@@ -8,6 +8,7 @@ variance of the day, so returns stay uncorrelated while their size comes in clus
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import ConfigError
-from cryptocast.seams import Clock
+from cryptocast.seams import Clock, Meter
 from cryptocast.values import Candles, FloatArray, IntArray, Market, Page
 
 BASE_PRICES = {
@@ -51,6 +52,9 @@ class Source:
 
     name = "sim"
     publishes_late = False
+    metered = False
+    bars_a_call = PAGE_DAYS * DAY // 60
+    bars_back = None
 
     def __init__(
         self,
@@ -59,11 +63,19 @@ class Source:
         secrets: Secrets,  # noqa: ARG002
         *,
         clock: Clock,
+        meter: Meter | None = None,  # noqa: ARG002
     ) -> None:
         self._seed = settings.seed
         self._clock = clock
 
-    def pages(self, market: Market, start: int, end: int) -> Iterator[Page]:
+    def pages(
+        self,
+        market: Market,
+        start: int,
+        end: int,
+        *,
+        deadline: float = math.inf,  # noqa: ARG002 - nothing here is waited for
+    ) -> Iterator[Page]:
         """Yield the candles with open time in `[start, end)`, 64 days a page, oldest first.
 
         Like an exchange it has none from before it opened (2015) and none that open after

@@ -120,9 +120,8 @@ def test_the_running_candle_is_given_as_it_is(server: Loopback, source: Source) 
 
 def test_the_skew_of_the_clocks_is_known_after_an_answer(server: Loopback, source: Source) -> None:
     server.skew_seconds = -3600
-    assert source.skew_seconds is None
-    list(source.pages(BTC, START, START + 600))
-    assert source.skew_seconds == pytest.approx(-3600, abs=5)
+    (page,) = source.pages(BTC, START, START + 600)
+    assert page.skew_seconds == pytest.approx(-3600, abs=5)
 
 
 def test_the_source_at_fault_is_not_the_one_advised(server: Loopback, source: Source) -> None:
