@@ -21,6 +21,7 @@ class Normalised:
 
     candles: Candles  # aligned, rising in open_time, unique, closed, sane
     rejected: int  # rows whose values are impossible
+    refused: IntArray  # the aligned times of those rows: the source has these bars
     example: str | None  # the oldest of those: its time, the reason and its values
     duplicates: int  # rows that another row of the same open time stands in for
     unclosed: int  # rows of a candle that is still open at `now`
@@ -63,6 +64,7 @@ def normalise(
     return Normalised(
         candles=replace(raw.take(index), open_time=times[index]),
         rejected=len(rejected),
+        refused=times[rejected],
         example=_example(raw, times, rejected, complaints),
         duplicates=len(kept) - len(index),
         unclosed=int(np.count_nonzero(inside & ~closed)),

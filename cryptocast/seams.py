@@ -64,7 +64,10 @@ class CandleSource(Protocol):
 
 
 class Meter(Protocol):
-    """Who pays for the calls of a metered source, and keeps count; shared by threads."""
+    """Who pays for the calls of a metered source, and sees that none is paid for twice.
+
+    Shared by threads.
+    """
 
     def book(self, source: str, credits: int) -> None:
         """Pay for a call before it is made, by what it will probably cost.
@@ -78,6 +81,12 @@ class Meter(Protocol):
 
     def refused(self, source: str) -> None:
         """The source says that the plan is used up: no call for a while."""
+
+    def recall(self, source: str, key: str) -> str | None:
+        """What a call of an earlier process found out, and noted under that key."""
+
+    def note(self, source: str, key: str, value: str) -> None:
+        """Keep what a call has found out; no secret."""
 
 
 Params = Mapping[str, float | int | str]

@@ -12,6 +12,7 @@ from cryptocast import config
 from cryptocast.clock import SystemClock
 from cryptocast.config import Secrets, Settings
 from cryptocast.errors import ConfigError, StateError
+from cryptocast.metering import Budget
 from cryptocast.seams import CandleSource, Clock, Progress, Silence
 from cryptocast.sources import open_source
 from cryptocast.store import Store
@@ -57,6 +58,7 @@ class Workspace:
     progress: Progress = field(default_factory=Silence)
     _sources: dict[str, CandleSource] = field(default_factory=dict)
     _store: Store | None = None
+    _budget: Budget | None = None
     _registry: Registry | None = None
 
     @classmethod
@@ -129,10 +131,19 @@ class Workspace:
         """The source of that name, opened once."""
         if name not in self._sources:
             mine = [m for m in self.settings.markets() if m.source == name]
+            root = self.settings.source.root(name)
+            settings = self.settings.source.model_copy(update={"base_url": root})
             self._sources[name] = open_source(
-                name, self.settings.source, mine, self.secrets, clock=self.clock
+                name, settings, mine, self.secrets, clock=self.clock, meter=self.budget
             )
         return self._sources[name]
+
+    @property
+    def budget(self) -> Budget:
+        """What pays for the calls of metered sources."""
+        if self._budget is None:
+            self._budget = Budget(self.store, self.settings.source.monthly_credits)
+        return self._budget
 
     def registry(self) -> Registry:
         """The MLflow store: `MLFLOW_TRACKING_URI`, the setting, or the workspace's own."""

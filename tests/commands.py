@@ -27,7 +27,7 @@ import polars as pl
 import pytest
 
 from cryptocast import cli
-from cryptocast.sources import bitvavo, coincap, sim
+from cryptocast.sources import binance, bitvavo, coinbase, coincap, kraken, sim
 from cryptocast.sources._http import Patience
 from cryptocast.values import Candles, Market, parse_time
 
@@ -333,5 +333,5 @@ def workspace(forced: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """HTTP sources ask again at once and give up soon."""
-    for source in (coincap.Source, bitvavo.Source):
+    for source in (binance.Source, bitvavo.Source, coinbase.Source, coincap.Source, kraken.Source):
         monkeypatch.setitem(source.__init__.__kwdefaults__, "patience", QUICK)

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryptocast.config import FILE_NAME, Secrets, Settings, load, read_text, render
+from cryptocast.config import (
+    FILE_NAME,
+    Secrets,
+    Settings,
+    SourceSettings,
+    load,
+    read_text,
+    render,
+)
 from cryptocast.errors import ConfigError
 from cryptocast.values import Market
 
@@ -396,7 +404,8 @@ def test_rendered_defaults_load_as_the_defaults(file: Path) -> None:
         assert f"[{section}]" in lines
         for key, field in info.annotation.model_fields.items():  # type: ignore[union-attr]
             comment = lines.index(f"# {field.description}")
-            assert lines[comment + 1].removeprefix("# ").startswith(f"{key} =")
+            written = lines[comment + 1].lstrip("# ")
+            assert written.startswith((f"{key} =", f"[[{section}.{key}]]"))
 
 
 texts = st.text(st.characters(codec="utf-8"), max_size=20)
@@ -430,7 +439,7 @@ def test_rendered_settings_load_as_they_were(
     tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any]
 ) -> None:
     made = Settings.model_validate(values)
-    file = tmp_path_factory.getbasetemp() / FILE_NAME
+    file = tmp_path_factory.getbasetemp() / "drawn.toml"
     file.write_text(render(made), encoding="utf-8", newline="")
     loaded, _ = load(file, {})
     assert loaded == made
@@ -443,3 +452,79 @@ def test_rendered_settings_load_as_they_were(
 def test_every_configuration_that_is_shipped_is_valid(path: Path) -> None:
     settings, _ = load(path, {})
     assert settings.markets()
+
+
+def test_fallback_sources_are_an_array_of_tables_that_a_person_may_append_to(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / FILE_NAME
+    added = '\n[[source.fallback]]\nname = "kraken"\nbase_url = "http://127.0.0.1/0/public"\n'
+    file.write_text(render(Settings()) + added, encoding="utf-8")
+    settings, _ = load(file, {})
+    assert [(f.name, f.base_url) for f in settings.source.fallback] == [
+        ("kraken", "http://127.0.0.1/0/public")
+    ]
+    file.write_text(render(settings) + '\n[[source.fallback]]\nname = "coinbase"\n')
+    both, _ = load(file, {})
+    assert [f.name for f in both.source.fallback] == ["kraken", "coinbase"]
+    file.write_text(render(both), encoding="utf-8")
+    assert load(file, {})[0] == both
+
+
+def test_fallback_sources_in_a_variable_are_json() -> None:
+    settings, _ = load(None, {"CRYPTOCAST_SOURCE__FALLBACK": '[{"name": "kraken"}]'})
+    assert settings.source.fallback[0].name == "kraken"
+
+
+@pytest.mark.parametrize(
+    ("table", "message", "hint"),
+    [
+        (
+            'nmae = "kraken"',
+            "unknown setting 'source.fallback.nmae' in {file}",
+            "did you mean 'source.fallback.name'?",
+        ),
+        ("", "source.fallback.name in {file} is missing", "write name = ..."),
+        ("name = 3", "source.fallback.name in {file} is not allowed", "must be a valid string"),
+        (
+            'name = "kraken"\nbase_url = "ftp://x"',
+            'source.fallback.base_url = "ftp://x" in {file} is not allowed',
+            "must start with http:// or https://",
+        ),
+        (
+            'name = "kraken"\nbase_url = "https://u:hush@x"',
+            "source.fallback.base_url in {file} must hold neither a user, a password nor a query",
+            "for example env:COINCAP_API_KEY",
+        ),
+        (
+            'name = "a"\n[[source.fallback]]\nname = "a"',
+            'source.fallback = [{{"name": "a"}}, {{"name": "a"}}] in {file} is not allowed',
+            "must name each source once",
+        ),
+    ],
+)
+def test_a_wrong_fallback_source_is_named(
+    tmp_path: Path, table: str, message: str, hint: str
+) -> None:
+    file = tmp_path / FILE_NAME
+    file.write_text(f"[[source.fallback]]\n{table}\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load(file, {})
+    assert caught.value.message == message.format(file=file)
+    assert caught.value.hint == hint
+    assert "hush" not in f"{caught.value!r}"
+
+
+def test_each_source_has_the_root_that_was_written_for_it() -> None:
+    settings = SourceSettings(
+        name="bitvavo",
+        base_url="http://a/v2",
+        fallback=[{"name": "kraken", "base_url": "http://b"}, {"name": "coinbase"}],  # type: ignore[arg-type]  # as TOML gives it
+    )
+    roots = {name: settings.root(name) for name in ("bitvavo", "kraken", "coinbase", "binance")}
+    assert roots == {
+        "bitvavo": "http://a/v2",
+        "kraken": "http://b",
+        "coinbase": None,
+        "binance": None,
+    }

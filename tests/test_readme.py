@@ -40,6 +40,9 @@ def settings_table() -> str:
             shown = "" if default is None else f"`{config.toml_value(default)}`"
             if name == "levels":
                 shown = "`[0.05, 0.1, ..., 0.95]`"
+            if name in config.TABLES:
+                rows.append(f"| `[[{section}.{name}]]` |  | {info.description} |")
+                continue
             rows.append(f"| `[{section}] {name}` | {shown} | {info.description} |")
     return "\n".join(rows)
 

@@ -11,7 +11,9 @@ import typer
 from typer.exceptions import TyperException
 
 from cryptocast.cli import (
+    doctor,
     evaluate,
+    export,
     fetch,
     forecast,
     init,
@@ -49,6 +51,8 @@ for _module in (
     serve_loop,
     status,
     retrain,
+    export,
+    doctor,
 ):
     install(app, _module)
 

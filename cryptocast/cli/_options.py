@@ -105,14 +105,16 @@ def install(app: typer.Typer, module: ModuleType) -> None:
     function: Callable[..., Answer | None] = module.command
 
     @functools.wraps(function)
-    def wrapper(**given: Any) -> None:
+    def wrapper(**given: Any) -> int:
         run = Run(**{name: given.pop(name) for name in _COMMON})
         try:
             answer = function(run, **given)
         finally:
             run.close()
-        if answer is not None:
-            answer.give(module.NAME, as_json=run.as_json, quiet=run.quiet)
+        if answer is None:
+            return 0
+        answer.give(module.NAME, as_json=run.as_json, quiet=run.quiet)
+        return answer.exit_code
 
     hints = get_type_hints(function, include_extras=True)
     own = list(inspect.signature(function).parameters.values())[1:]

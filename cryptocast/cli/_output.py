@@ -21,11 +21,15 @@ _PIPE_WIDTH = 120
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command found: plain data for `--json`, and a way to show it to a person."""
+    """What a command found: plain data for `--json`, and a way to show it to a person.
+
+    `exit_code` is 6 where the finding is a no: the document is whole all the same.
+    """
 
     data: Mapping[str, Any]
     show: Callable[[Console], None]
     warnings: Sequence[str] = ()
+    exit_code: int = 0
 
     def give(self, command: str, *, as_json: bool, quiet: bool) -> None:
         """Print it: one JSON document, or tables. Warnings go to stderr either way."""

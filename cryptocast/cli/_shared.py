@@ -41,7 +41,11 @@ def candles_data(report: FetchReport) -> list[dict[str, Any]]:
             "repaired": m.repaired,
             "rejected": m.rejected,
             "missing": m.missing,
+            "confirmed": m.confirmed,
             "gaps": gaps_data(m.gaps),
+            "error": None
+            if m.error is None
+            else {"code": m.error.code, "message": m.error.message, "hint": m.error.hint},
         }
         for m in report.markets
     ]
@@ -61,17 +65,34 @@ def candles_table(report: FetchReport) -> Table:
     return table("Candles", columns, rows)
 
 
+def counted(number: int, thing: str) -> str:
+    """A number with its noun: `1 gap`, `2 gaps`."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
 def fetch_warnings(report: FetchReport) -> list[str]:
-    """Rows that were refused, and gaps."""
+    """Markets that failed, rows that were refused, and gaps."""
     warnings = []
     for m in report.markets:
+        if m.error is not None:
+            warnings.append(f"{m.market}: {m.error.message} ({m.error.hint})")
         if m.rejected:
-            warnings.append(f"{m.market}: {m.rejected} rows refused, for example {m.example}")
+            rows = counted(m.rejected, "row")
+            warnings.append(f"{m.market}: {rows} refused, for example {m.example}")
         if m.missing:
             one = gaps_data(m.gaps)[0]
+            first = "" if len(m.gaps) == 1 else ", the first"
+            verb = "is" if m.missing == 1 else "are"
             warnings.append(
-                f"{m.market}: {m.missing} bars are missing in {len(m.gaps)} gaps, "
-                f"the first from {one['start']} to {one['end']}; nothing is invented for them"
+                f"{m.market}: {counted(m.missing, 'bar')} {verb} missing in "
+                f"{counted(len(m.gaps), 'gap')}{first} from {one['start']} to {one['end']}; "
+                "nothing is invented for them"
+            )
+        if m.unreachable_bars:
+            source = m.market.partition(":")[0]
+            warnings.append(
+                f"{m.market}: {counted(m.unreachable_bars, 'bar')} of these are older than what "
+                f"{source} still gives (import them: cryptocast fetch --source file)"
             )
     return warnings
 

@@ -70,6 +70,7 @@ def command(
         "source": report.source,
         "source_reason": report.source_reason,
         "added": list(report.added),
+        "cost": report.cost,
         "finished_before": report.pipeline is None,
     }
     made = report.pipeline
@@ -96,6 +97,10 @@ def command(
         console.print(f"Split in candles: {split} (the gate's are the last of the validation's)\n")
         console.print(*scores_tables(made.scores, "Scores on the test set"))
         console.print(decision_line(made.decision))
+        if report.cost is not None:
+            console.print(
+                f"{report.source}: {report.cost} ([source] monthly_credits)", markup=False
+            )
         console.print(f"Next: cryptocast forecast --once -w {report.folder}")
 
     return Answer(data | pipeline_data(made), show, fetch_warnings(made.candles))

@@ -2,10 +2,11 @@
 
 from cryptocast.config.loading import FILE_NAME, Origin, load, read_text
 from cryptocast.config.rendering import render, toml_value
-from cryptocast.config.settings import Secrets, Settings, SourceSettings
+from cryptocast.config.settings import TABLES, Secrets, Settings, SourceSettings
 
 __all__ = [
     "FILE_NAME",
+    "TABLES",
     "Origin",
     "Secrets",
     "Settings",

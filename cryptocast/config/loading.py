@@ -13,13 +13,15 @@ from typing import Any, Literal, cast, get_args
 
 from pydantic import ValidationError
 
-from cryptocast.config.settings import PlainSecret, Section, Settings
+from cryptocast.config.settings import FallbackSettings, PlainSecret, Section, Settings
 from cryptocast.errors import ConfigError
 
 FILE_NAME = "cryptocast.toml"
 ENVIRONMENT_PREFIX = "CRYPTOCAST_"
 NOT_SETTINGS = frozenset({"CRYPTOCAST_WORKSPACE"})
-_MAY_HOLD_SECRETS = frozenset({"source.api_key", "source.base_url", "mlflow.tracking_uri"})
+_MAY_HOLD_SECRETS = frozenset(
+    {"source.api_key", "source.base_url", "source.fallback", "mlflow.tracking_uri"}
+)
 
 Origin = Literal["default", "file", "environment", "option"]
 
@@ -141,7 +143,9 @@ def _translate(
     error: ValidationError, origins: Mapping[str, Origin], file: Path | None
 ) -> ConfigError:
     """The first finding of pydantic as one line of ours."""
-    first = error.errors()[0]
+    # A misspelt key explains why another is missing.
+    found = error.errors()
+    first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
     parts = [str(p) for p in first["loc"]]
     key = ".".join(parts[:2])
     origin = origins.get(key, "default")
@@ -151,9 +155,13 @@ def _translate(
         "option": "the command line",
     }.get(origin, "the defaults")
     if first["type"] == "extra_forbidden":
-        model = cast(type[Section], Settings.model_fields[parts[0]].annotation)
-        known = [f"{parts[0]}.{name}" for name in model.model_fields]
-        return _unknown(key, known, where)
+        nested = len(parts) > 2
+        model = FallbackSettings if nested else Settings.model_fields[parts[0]].annotation
+        before = key if nested else parts[0]
+        known = [f"{before}.{name}" for name in cast(type[Section], model).model_fields]
+        return _unknown(f"{before}.{parts[-1]}", known, where)
+    if len(parts) > 2 and not parts[-1].isdigit():
+        key = f"{key}.{parts[-1]}"
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, PlainSecret):
         return ConfigError(
@@ -163,8 +171,10 @@ def _translate(
         )
     wish = str(cause) if cause is not None else re.sub(r"^\w+ should", "must", first["msg"])
     # What stands in the wrong place for a secret may be one: it is not repeated.
-    secret = key in _MAY_HOLD_SECRETS and cause is None
+    secret = cause is None and key.startswith(tuple(_MAY_HOLD_SECRETS))
     shown = key if secret else f"{key} = {json.dumps(first['input'], default=str)}"
+    if first["type"] == "missing":
+        return ConfigError(f"{key} in {where} is missing", hint=f"write {parts[-1]} = ...")
     return ConfigError(
         f"{shown} in {where} is not allowed",
         hint=wish.replace("tuple", "array").replace("dictionary", "table"),

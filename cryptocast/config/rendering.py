@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, cast
 
-from cryptocast.config.settings import Section, Settings
+from cryptocast.config.settings import TABLES, Section, Settings
 
 
 def render(settings: Settings) -> str:
@@ -21,12 +22,25 @@ def render(settings: Settings) -> str:
     for section in Settings.model_fields:
         values = cast(Section, getattr(settings, section))
         lines.append(f"[{section}]")
+        tables: list[str] = []
         for name, info in type(values).model_fields.items():
             value = getattr(values, name)
+            if name in TABLES:
+                tables += _tables(f"{section}.{name}", str(info.description), value)
+                continue
             lines.append(f"# {info.description}")
             lines.append(f"# {name} =" if value is None else f"{name} = {toml_value(value)}")
-        lines.append("")
+        lines += [*tables, ""]
     return "\n".join(lines)
+
+
+def _tables(key: str, description: str, values: Sequence[Section]) -> list[str]:
+    """An array of tables; where it is empty one as a comment, so that TOML still takes others."""
+    lines = [f"# {description}"]
+    for value in values:
+        pairs = value.model_dump(exclude_none=True).items()
+        lines += [f"[[{key}]]", *(f"{name} = {toml_value(entry)}" for name, entry in pairs)]
+    return lines if values else [*lines, f"#   [[{key}]]", '#   name = "kraken"']
 
 
 def toml_value(value: Any) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from cryptocast.errors import ConfigError
 from cryptocast.values import INTERVAL_SECONDS, Market
@@ -18,6 +18,12 @@ from cryptocast.values import INTERVAL_SECONDS, Market
 _CREDENTIALS_IN_URL = re.compile(
     r"://[^/\s][^@\s]*@|[?&](password|passwd|token|secret|key)=", re.IGNORECASE
 )
+
+SMALLEST_PLAN = 500
+"""CoinCap's free plan in credits a month, as a user measured it; its documents say 4,000."""
+
+TABLES = frozenset({"fallback"})
+"""The settings that are arrays of tables."""
 
 # TOML arrays arrive as lists; the settings are frozen, so they are kept as tuples.
 _Strings = Annotated[tuple[str, ...], Field(strict=False)]
@@ -46,6 +52,33 @@ class MarketSettings(Section):
         return value
 
 
+def _checked_base_url(value: str | None) -> str | None:
+    """A root that may stand in a file: no secret in it, and not an API that is gone."""
+    # First, because the refusals below repeat the value.
+    if value is not None and ("@" in value or "?" in value):
+        raise PlainSecret("must hold neither a user, a password nor a query")
+    if value is not None and "api.coincap.io" in value:
+        raise ValueError(
+            "CoinCap v2 (api.coincap.io) was shut on 2025-03-31; leave base_url out for v3"
+        )
+    if value is not None and not value.startswith(("http://", "https://")):
+        raise ValueError("must start with http:// or https://")
+    return value
+
+
+_BaseUrl = Annotated[str | None, AfterValidator(_checked_base_url)]
+
+
+class FallbackSettings(Section):
+    """One `[[source.fallback]]`."""
+
+    name: str = Field(min_length=1, description="a source that serves while the first is down")
+    base_url: _BaseUrl = Field(None, description="another root than the official")
+
+
+_Fallbacks = Annotated[tuple[FallbackSettings, ...], Field(strict=False)]
+
+
 class SourceSettings(Section):
     """`[source]`."""
 
@@ -57,12 +90,18 @@ class SourceSettings(Section):
         default_factory=dict,
         description="source file: foreign column names, as { open_time = 'ts', close = 'last' }",
     )
-    base_url: str | None = Field(None, description="HTTP sources: another root than the official")
+    base_url: _BaseUrl = Field(None, description="HTTP sources: another root than the official")
     api_key: str = Field(
         "env:COINCAP_API_KEY", description="the key's place: env:NAME (environment or .env file)"
     )
     slugs: dict[str, str] = Field(
         default_factory=dict, description="source coincap: its slug of a base, { BTC = 'bitcoin' }"
+    )
+    monthly_credits: int = Field(
+        SMALLEST_PLAN, ge=1, description="source coincap: what the plan pays for in a month"
+    )
+    fallback: _Fallbacks = Field(
+        (), description="a source (name, base_url) that serves while the first is down; repeatable"
     )
     seed: int = Field(0, ge=0, description="source sim: the seed of the simulated world")
 
@@ -83,19 +122,19 @@ class SourceSettings(Section):
                 raise ValueError(f"'{key}' is not one of {', '.join(allowed)}")
         return value
 
-    @field_validator("base_url")
+    @field_validator("fallback")
     @classmethod
-    def _alive(cls, value: str | None) -> str | None:
-        # First, because the refusals below repeat the value.
-        if value is not None and ("@" in value or "?" in value):
-            raise PlainSecret("must hold neither a user, a password nor a query")
-        if value is not None and "api.coincap.io" in value:
-            raise ValueError(
-                "CoinCap v2 (api.coincap.io) was shut on 2025-03-31; leave base_url out for v3"
-            )
-        if value is not None and not value.startswith(("http://", "https://")):
-            raise ValueError("must start with http:// or https://")
+    def _named_once(cls, value: tuple[FallbackSettings, ...]) -> tuple[FallbackSettings, ...]:
+        names = [fallback.name for fallback in value]
+        if len(set(names)) < len(names):
+            raise ValueError("must name each source once")
         return value
+
+    def root(self, source: str) -> str | None:
+        """The root of a source: a fallback's own, or `base_url` where it is the configured one."""
+        if source == self.name:
+            return self.base_url
+        return next((f.base_url for f in self.fallback if f.name == source), None)
 
     def paths(self) -> tuple[Path, ...]:
         """`path` as paths, a glob still a glob."""

@@ -28,6 +28,12 @@ class Refusal:
     said: str
     body: object
     wait_seconds: float
+    path: str = ""
+
+    @property
+    def per_minute(self) -> bool:
+        """Whether it speaks of a limit per minute, which is over soon."""
+        return self.status == 429 and "per minute" in self.said.lower()
 
     def error(self, code: str, what: str, hint: str, *, retry: bool = False) -> SourceError:
         """A SourceError that says `what`, the status and what the server said."""
@@ -44,20 +50,20 @@ def or_another(source: str) -> str:
 
 
 def read_refusal(
-    source: str, status: int, body: bytes, key: str | None, wait_seconds: float
+    source: str, status: int, body: bytes, key: str | None, wait_seconds: float, path: str = ""
 ) -> Refusal:
-    """What a refusal says: the text under `error`, `message` or `detail`, or the plain body."""
+    """What a refusal says: under `error`, `message`, `detail` or `msg`, or as its plain body."""
     try:
         decoded = json.loads(body)
     except (ValueError, RecursionError):
         decoded = None
     said = body.decode("utf-8", "replace")
     if isinstance(decoded, dict):
-        texts = [decoded.get(name) for name in ("error", "message", "detail")]
+        texts = [decoded.get(name) for name in ("error", "message", "detail", "msg")]
         said = next((text for text in texts if isinstance(text, str)), said)
     elif said.lstrip().startswith("<"):
         said = "an HTML page"
-    return Refusal(source, status, _clean(said, key), decoded, wait_seconds)
+    return Refusal(source, status, clean(said, key), decoded, wait_seconds, path)
 
 
 def general(refusal: Refusal) -> SourceError:
@@ -84,7 +90,17 @@ def general(refusal: Refusal) -> SourceError:
 def timed_out(source: str, path: str, seconds: float) -> SourceError:
     """The error of an answer that did not come in time."""
     return SourceError(
-        f"{source} did not answer within {seconds:g} s (GET {path})",
+        f"{source} did not answer within {seconds:.3g} s (GET {path})",
+        code="source.timeout",
+        hint=f"run the same command again, {or_another(source)}",
+        retry=True,
+    )
+
+
+def too_slow(source: str, path: str) -> SourceError:
+    """The error of an answer that had begun, but not come to its end in time."""
+    return SourceError(
+        f"{source} did not finish its answer in time (GET {path})",
         code="source.timeout",
         hint=f"run the same command again, {or_another(source)}",
         retry=True,
@@ -97,6 +113,7 @@ def out_of_time(source: str, path: str) -> SourceError:
         f"there is no time left to ask {source} (GET {path})",
         code="source.timeout",
         hint="run the same command again",
+        retry=True,
     )
 
 
@@ -108,6 +125,12 @@ def unreachable(source: str, host: str, fault: BaseException) -> SourceError:
         hint=f"check the network and [source] base_url, {or_another(source)}",
         retry=not isinstance(fault, ValueError | requests.exceptions.SSLError),
     )
+
+
+def never_sent(fault: BaseException) -> bool:
+    """Whether no connection was made at all, so that nobody can charge for the call."""
+    unsent = urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError
+    return any(isinstance(link, unsent) for link in _chain(fault))
 
 
 def bad_answer(source: str, path: str, found: str) -> SourceError:
@@ -135,7 +158,8 @@ def kind(value: object) -> str:
     return names.get(type(value), "a number")
 
 
-def _clean(text: str, key: str | None) -> str:
+def clean(text: str, key: str | None = None) -> str:
+    """A foreign text in one line of plain characters, cut where it is long, without the key."""
     if key:
         text = text.replace(key, "***")
     text = " ".join(re.sub(r"[^\x20-\x7e]+", " ", text).split())

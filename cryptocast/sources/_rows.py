@@ -1,8 +1,9 @@
-"""From the rows of an HTTP source to candles: windows, units, and the cut to what was asked."""
+"""From the rows of an HTTP source to candles: windows, cells, units, the cut to what was asked."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -10,9 +11,12 @@ import numpy as np
 from cryptocast.sources import _faults
 from cryptocast.values import Candles, FloatArray
 
+SECONDS = 1
 MILLISECONDS = 1000
-# Later than any time in seconds, earlier than any in microseconds: 2001 and 2286 in ms.
-_PLAUSIBLE_MILLISECONDS = (10**12, 10**13)
+_UNIT_NAMES = {SECONDS: "seconds", MILLISECONDS: "milliseconds"}
+# 2001 to 2286: no time of another unit looks like one of those.
+_PLAUSIBLE_SECONDS = (10**9, 10**10)
+_COLUMNS = ("time", "open", "high", "low", "close", "volume")
 
 
 def windows(start: int, end: int, seconds: int) -> Iterator[tuple[int, int]]:
@@ -21,17 +25,62 @@ def windows(start: int, end: int, seconds: int) -> Iterator[tuple[int, int]]:
         yield from pairwise([*range(start, end, seconds), end])
 
 
-def candles_from(source: str, path: str, milliseconds: FloatArray, prices: FloatArray) -> Candles:
-    """Candles from times in ms [N] and columns open, high, low, close(, volume) [N, 4 or 5].
+def from_lists(
+    source: str,
+    path: str,
+    rows: object,
+    *,
+    length: int,
+    places: Sequence[int] = (0, 1, 2, 3, 4, 5),
+    unit: int = MILLISECONDS,
+) -> Candles:
+    """Candles, oldest first, of rows that are lists of `length`; `places` are our columns' in it.
 
-    Raises SourceError (`source.bad_answer`) for a time that cannot be in milliseconds.
+    A price that is null or NaN becomes NaN, so that only its own row is refused later on.
+    Raises SourceError (`source.bad_answer`) that names whatever else is no number or no row.
     """
-    low, high = _PLAUSIBLE_MILLISECONDS
-    wrong = ~((milliseconds >= low) & (milliseconds < high))
+    cells: list[list[object]] = []
+    for number, row in enumerate(_listed(source, path, rows)):
+        if not isinstance(row, list) or len(row) != length:
+            found = f"with a candle {number} that is no list of {length}"
+            raise _faults.bad_answer(source, path, found)
+        cells.append([row[place] for place in places])
+    return _from_cells(source, path, cells, unit)
+
+
+def from_objects(
+    source: str, path: str, rows: object, *, fields: Sequence[str], unit: int
+) -> Candles:
+    """Candles, oldest first, of rows that are objects; `fields` are our columns' names there.
+
+    Without a sixth field there is no volume.
+    What is refused and what is not is as in `from_lists`.
+    """
+    cells: list[list[object]] = []
+    for number, row in enumerate(_listed(source, path, rows)):
+        if not isinstance(row, dict):
+            raise _faults.bad_answer(source, path, f"with a candle {number} that is no object")
+        missing = next((field for field in fields if field not in row), None)
+        if missing is not None:
+            raise _faults.bad_answer(source, path, f"with a candle {number} without '{missing}'")
+        cells.append([row[field] for field in fields])
+    return _from_cells(source, path, cells, unit)
+
+
+def candles_from(
+    source: str, path: str, times: FloatArray, prices: FloatArray, unit: int = MILLISECONDS
+) -> Candles:
+    """Candles from times [N] and columns open, high, low, close(, volume) [N, 4 or 5].
+
+    `unit` is how many of the times' units make a second. Raises SourceError
+    (`source.bad_answer`) for a time that cannot be in that unit.
+    """
+    low, high = (bound * unit for bound in _PLAUSIBLE_SECONDS)
+    wrong = ~((times >= low) & (times < high))
     if wrong.any():
-        found = milliseconds[wrong][0]
-        raise _faults.bad_answer(source, path, f"with the time {found:.15g}, no milliseconds")
-    seconds = (milliseconds // MILLISECONDS).astype(np.int64)
+        found = f"with the time {times[wrong][0]:.15g}, no {_UNIT_NAMES[unit]}"
+        raise _faults.bad_answer(source, path, found)
+    seconds = (times // unit).astype(np.int64)
     volume = prices[:, 4] if prices.shape[1] > 4 else None
     return Candles.of(seconds, prices[:, 0], prices[:, 1], prices[:, 2], prices[:, 3], volume)
 
@@ -46,3 +95,43 @@ def is_number(value: object) -> bool:
 def between(candles: Candles, start: int, end: int) -> Candles:
     """The rows with open time in `[start, end)`: whether `end` is inclusive differs by source."""
     return candles.take((candles.open_time >= start) & (candles.open_time < end))
+
+
+def _listed(source: str, path: str, rows: object) -> list[object]:
+    if not isinstance(rows, list):
+        found = f"with {_faults.kind(rows)} instead of a list of candles"
+        raise _faults.bad_answer(source, path, found)
+    return rows
+
+
+def _from_cells(source: str, path: str, cells: list[list[object]], unit: int) -> Candles:
+    """Candles of rows of cells, one a column; rows of one time stay in the answer's order."""
+    numbers: list[list[float]] = []
+    for number, row in enumerate(cells):
+        values = [_number(cell) for cell in row]
+        for column, cell, value in zip(_COLUMNS, row, values, strict=False):  # volume may lack
+            if value is None or (column == "time" and math.isnan(value)):
+                found = f"with {_faults.kind(cell)} for the {column} of candle {number}"
+                raise _faults.bad_answer(source, path, found)
+        numbers.append([value for value in values if value is not None])
+    width = len(numbers[0]) if numbers else len(_COLUMNS)
+    table = np.array(numbers, dtype=np.float64).reshape(-1, width)
+    candles = candles_from(source, path, table[:, 0], table[:, 1:], unit)
+    return candles.take(np.argsort(candles.open_time, kind="stable"))
+
+
+def _number(cell: object) -> float | None:
+    """A number, or a text of one; null is NaN. None where it is no number at all."""
+    if cell is None:
+        return math.nan
+    # float() reads 1_000 and True, which no exchange means as a number.
+    if isinstance(cell, bool) or not isinstance(cell, int | float | str):
+        return None
+    if isinstance(cell, str) and "_" in cell:
+        return None
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+    except OverflowError:
+        return math.inf  # as JSON's 1e999 already is

@@ -1,91 +1,131 @@
-"""Candles out of one Parquet or CSV file, whatever its columns are like.
+"""Candles out of one file of any format, whatever its columns are like.
 
-DuckDB reads both in the tick at a tenth of the import cost of polars. This is the one
-exception to "only `store` touches DuckDB": the connection is in memory, for files only, and
-never opens the database of a workspace.
+DuckDB reads in the tick at a tenth of the import cost of polars. This is the one exception
+to "only `store` touches DuckDB": the connection is in memory, for files only, and never
+opens the database of a workspace.
 """
 
 from __future__ import annotations
 
-import glob
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import duckdb
 import numpy as np
 
 from cryptocast.errors import SourceError
-from cryptocast.sources import _columns
+from cryptocast.sources import _columns, _formats
 from cryptocast.sources._columns import quoted
-from cryptocast.values import Candles, FloatArray
+from cryptocast.sources._formats import bad_file
+from cryptocast.sources._text import Rows
+from cryptocast.values import Candles, FloatArray, IntArray
+
+_SAMPLE_ROWS = 1000
+# Nothing is ever downloaded: the readers that are used come with DuckDB.
+_OFFLINE: Mapping[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """How one file is read; `scan` and `time.inside` have parameters: path, start, end."""
+    """How the columns of one file are read."""
 
-    scan: str
     time: _columns.Time
     columns: Mapping[str, str]  # ours -> theirs, without the time
     texts: tuple[str, ...]  # those of theirs that are text
+    sample: IntArray  # the first times
 
 
 class Tables:
     """An in-memory DuckDB that reads files of candles, and remembers how each is read.
 
-    `columns` are the settings': our names to those in the files.
+    `columns` are the settings': our names to those in the files. Threads may share it.
     """
 
     def __init__(self, columns: Mapping[str, str]) -> None:
         self._wanted = columns
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._known: dict[tuple[str, int, int], _Table] = {}
+        self._lock = Lock()
 
     def read(self, file: Path, start: int, end: int) -> Candles:
         """The rows of a file with a time in `[start, end)`, in its order.
 
         Raises SourceError: source.no_file, source.empty_file, source.bad_file.
         """
-        table = self._table(file)
-        wrong = [f"({_columns.not_a_number(name)})" for name in table.texts]
+        with self._lock:
+            table = self._table(file)
+            if table.time.outside(start, end):
+                return Candles.empty()
+            with self._rows(file) as rows:
+                return self._select(file, rows, table, start, end)
+
+    def bounds(self, file: Path) -> tuple[int, int] | None:
+        """The first and the last time in a file in Unix seconds; None where it has no row."""
+        with self._lock:
+            time = self._table(file).time
+        return None if time.first is None or time.last is None else (time.first, time.last)
+
+    def sample(self, file: Path) -> IntArray:
+        """The times of a file's first rows in Unix seconds, in its order."""
+        with self._lock:
+            return self._table(file).sample
+
+    def close(self) -> None:
+        """Give back the memory."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    @contextmanager
+    def _rows(self, file: Path) -> Iterator[Rows]:
+        """A file's rows, with what is no SQL known to DuckDB."""
+        if self._connection is None:
+            self._connection = duckdb.connect(":memory:", config=dict(_OFFLINE))
+            # Text without an offset is UTC, whatever the machine's own zone.
+            self._connection.execute("SET TimeZone = 'UTC'")
+        with _formats.opened(file) as rows:
+            if rows.arrow is None:
+                yield rows
+                return
+            self._connection.register(rows.scan, rows.arrow)
+            try:
+                yield rows
+            finally:
+                self._connection.unregister(rows.scan)
+
+    def _select(self, file: Path, rows: Rows, table: _Table, start: int, end: int) -> Candles:
+        wrong = {name: _columns.not_a_number(name) for name in table.texts}
         parts = [
             _columns.number(name, _columns.TEXT if name in table.texts else "")
             for name in table.columns.values()
         ]
-        selected = [f"{table.time.seconds} AS t", f"{' OR '.join(wrong) or 'false'} AS bad"]
+        selected = [f"{table.time.seconds} AS t"]
         selected += [f"{part} AS p{i}" for i, part in enumerate(parts)]
+        if wrong:
+            selected.append(f"{' OR '.join(f'({w})' for w in wrong.values())} AS bad")
         # A row whose time cannot be read might belong here: it comes along, to be told.
         query = (
-            f"SELECT {', '.join(selected)} FROM {table.scan} "  # noqa: S608 - names are quoted
+            f"SELECT {', '.join(selected)} FROM {rows.scan} "  # noqa: S608 - names are quoted
             f"WHERE ({table.time.inside}) OR {table.time.seconds} IS NULL"
         )
         found = self._run(file, query, [start, end], "fetchnumpy")
         # DuckDB masks a column only where it holds a NULL; numpy.ma itself is slow to import.
         if np.any(getattr(found["t"], "mask", False)):
             missing = f"{table.time.seconds} IS NULL"
-            raise self._bad_value(file, table, table.time.column, missing, "a time")
-        if np.any(found["bad"]):
-            conditions = {name: _columns.not_a_number(name) for name in table.texts}
-            name = next(n for n, c in conditions.items() if self._where(file, table, n, c))
-            raise self._bad_value(file, table, name, conditions[name], "a number")
+            raise self._bad_value(file, rows, table.time.column, missing, "a time")
+        if wrong and np.any(found["bad"]):
+            name = next(n for n, w in wrong.items() if self._where(file, rows, n, w))
+            raise self._bad_value(file, rows, name, wrong[name], "a number")
         prices = [_filled(found[f"p{i}"]) for i in range(len(parts))]
         return Candles.of(np.asarray(found["t"], dtype=np.int64), *prices)
-
-    def bounds(self, file: Path) -> tuple[int, int] | None:
-        """The first and the last time in a file in Unix seconds; None where it has no row."""
-        table = self._table(file)
-        seconds = table.time.seconds
-        query = f"SELECT min({seconds}), max({seconds}) FROM {table.scan}"  # noqa: S608
-        first, last = self._run(file, query, [], "fetchall")[0]
-        return None if first is None else (int(first), int(last))
-
-    def close(self) -> None:
-        """Give back the memory."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
     def _table(self, file: Path) -> _Table:
         """How a file is read; found out again only when the file has changed."""
@@ -95,60 +135,76 @@ class Tables:
             message = f"there is no file {file}"
             raise SourceError(message, code="source.no_file", hint="check [source] path") from None
         if state.st_size == 0:
-            message = f"{file} is empty"
-            raise SourceError(message, code="source.empty_file", hint="check [source] path")
+            raise _formats.empty_file(file)
         key = (str(file), state.st_mtime_ns, state.st_size)
         if key not in self._known:
-            self._known[key] = self._discover(file)
+            _formats.check(file)
+            with self._rows(file) as rows:
+                self._known[key] = self._discover(file, rows)
         return self._known[key]
 
-    def _discover(self, file: Path) -> _Table:
-        # All of a CSV is read as text: a type guessed from its first rows fails at a later one.
-        text = file.name.lower().endswith((".csv", ".csv.gz"))
-        scan = "read_csv(?, all_varchar=true, header=true)" if text else "read_parquet(?)"
-        described = self._run(file, f"DESCRIBE SELECT * FROM {scan}", [], "fetchall")  # noqa: S608
+    def _discover(self, file: Path, rows: Rows) -> _Table:
+        described = self._run(file, f"DESCRIBE SELECT * FROM {rows.scan}", [], "fetchall")  # noqa: S608 - names are quoted
         types = {str(row[0]): str(row[1]) for row in described}
-        time_column, columns = _columns.choose(file, types, self._wanted)
+        wanted = _columns.positions(types, self._wanted) if rows.positional else self._wanted
+        time_column, columns = _columns.choose(file, types, wanted)
 
-        def magnitude(number: str) -> tuple[int, int, float | None]:
-            query = f"SELECT count(*), count({number}), max(abs({number})) FROM {scan}"  # noqa: S608
-            row: tuple[int, int, float | None] = self._run(file, query, [], "fetchall")[0]
-            return row
+        def measure(number: str) -> _columns.Extent:
+            values = f"count(*), count({number}), min({number}), max({number})"
+            query = f"SELECT {values} FROM {rows.scan}"  # noqa: S608 - names are quoted
+            extent: _columns.Extent = self._run(file, query, [], "fetchall")[0]
+            return extent
 
-        time = _columns.time_of(file, time_column, types[time_column], magnitude)
+        time = _columns.time_of(file, time_column, types[time_column], measure)
+        if rows.positional:
+            self._check_order(file, rows, columns)
+        query = (
+            f"SELECT {time.seconds} AS t FROM {rows.scan} "  # noqa: S608 - names are quoted
+            f"WHERE {time.seconds} IS NOT NULL LIMIT {_SAMPLE_ROWS}"
+        )
+        sample = np.asarray(self._run(file, query, [], "fetchnumpy")["t"], dtype=np.int64)
         texts = tuple(name for name in columns.values() if types[name] == _columns.TEXT)
-        return _Table(scan, time, columns, texts)
+        return _Table(time, columns, texts, sample)
+
+    def _check_order(self, file: Path, rows: Rows, columns: Mapping[str, str]) -> None:
+        """Refuse columns without names that are in another order than ours: some venues' are."""
+        prices = ", ".join(
+            f"{_columns.number(columns[ours], _columns.TEXT)} AS {ours}"
+            for ours in ("open", "high", "low", "close")
+        )
+        wrong = "count(*) FILTER (high < greatest(open, close) OR low > least(open, close))"
+        query = (
+            f"SELECT count(*), {wrong} "  # noqa: S608 - names are quoted
+            f"FROM (SELECT {prices} FROM {rows.scan} LIMIT {_SAMPLE_ROWS})"
+        )
+        looked_at, wrongly = self._run(file, query, [], "fetchall")[0]
+        if 2 * wrongly > looked_at:
+            raise bad_file(
+                f"{file} names no columns, and they are not time, open, high, low, close",
+                hint='say which is which: [source] columns = { open = "column3", low = "column1" }',
+            )
 
     def _run(self, file: Path, query: str, values: Sequence[object], fetch: str) -> Any:
         """Run a query over a file; what DuckDB says of it becomes a SourceError."""
-        if self._connection is None:
-            self._connection = duckdb.connect(":memory:")
-            # Text without an offset is UTC, whatever the machine's own zone.
-            self._connection.execute("SET TimeZone = 'UTC'")
+        assert self._connection is not None  # noqa: S101 - `_rows` opened it
         try:
-            # The path is a parameter, and still a glob to DuckDB: its own `[` and `*` are escaped.
-            done = self._connection.execute(query, [glob.escape(str(file)), *values])
-            return getattr(done, fetch)()
+            return getattr(self._connection.execute(query, values), fetch)()
         except duckdb.Error as error:
-            first = " ".join(" ".join(str(error).splitlines()[:2]).split())[:200]
-            raise bad_file(
-                f"{file} cannot be read: {first}", hint="check that it is whole, or write it again"
-            ) from None
+            said = str(error).removeprefix("Invalid Input Error: ").splitlines()
+            raise _formats.broken(file, " ".join(said[:3])) from None
 
-    def _where(self, file: Path, table: _Table, column: str, wrong: str) -> list[tuple[int, Any]]:
+    def _where(self, file: Path, rows: Rows, column: str, wrong: str) -> list[tuple[int, Any]]:
         """The number (from 1) and the value of the first row of a file that is `wrong`."""
         value = f"row_number() OVER () AS number, {quoted(column)} AS value, {wrong} AS wrong"
-        rows = f"SELECT {value} FROM {table.scan}"  # noqa: S608 - names are quoted
         query = (
-            f"SELECT number, CAST(value AS VARCHAR) FROM ({rows}) WHERE wrong ORDER BY 1 LIMIT 1"  # noqa: S608
+            "SELECT number, CAST(value AS VARCHAR) "  # noqa: S608 - names are quoted
+            f"FROM (SELECT {value} FROM {rows.scan}) WHERE wrong ORDER BY 1 LIMIT 1"
         )
         found: list[tuple[int, Any]] = self._run(file, query, [], "fetchall")
         return found
 
-    def _bad_value(
-        self, file: Path, table: _Table, column: str, wrong: str, wish: str
-    ) -> SourceError:
-        number, value = self._where(file, table, column, wrong)[0]
+    def _bad_value(self, file: Path, rows: Rows, column: str, wrong: str, wish: str) -> SourceError:
+        number, value = self._where(file, rows, column, wrong)[0]
         shown = "nothing" if value is None else repr(value[:40])
         return bad_file(
             f"{file}: column '{column}' of row {number} holds {shown}, which is not {wish}",
@@ -156,12 +212,7 @@ class Tables:
         )
 
 
-def bad_file(message: str, *, hint: str) -> SourceError:
-    """The error of a file that cannot be used."""
-    return SourceError(message, code="source.bad_file", hint=hint)
-
-
 def _filled(column: Any) -> FloatArray:
     """A column that DuckDB gave, its NULLs as NaN: whether to drop them is not judged here."""
-    numbers = column.astype(np.float64)
+    numbers = column.astype(np.float64, copy=False)
     return np.asarray(numbers.filled(np.nan) if hasattr(numbers, "filled") else numbers)

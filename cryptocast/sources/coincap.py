@@ -1,11 +1,17 @@
-"""CoinCap v3: candles in USD, one call a day of 5-minute bars, a key on every call."""
+"""CoinCap v3: candles in USD, one call a day of 5-minute bars, a key on every call.
+
+Its pace is the documented 600 calls a minute. A free plan was seen to allow 5: keeping to
+those would slow every other plan down, so that limit is waited out when CoinCap speaks of
+it, as `Patience` says; a first `init` of a week is 7 calls.
+"""
 
 from __future__ import annotations
 
 import logging
 import math
+import threading
 from collections.abc import Iterator, Sequence
-from urllib.parse import quote
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,10 +19,13 @@ from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import ConfigError, SourceError
 from cryptocast.seams import Clock, Meter
 from cryptocast.sources import _faults
+from cryptocast.sources._cross import cross
 from cryptocast.sources._faults import Refusal
-from cryptocast.sources._http import PATIENCE, Http, Patience, refuse_future, usable_key
-from cryptocast.sources._rows import MILLISECONDS, between, candles_from, is_number, windows
-from cryptocast.values import Candles, Market, Page
+from cryptocast.sources._http import PATIENCE, Http, Pace, Patience, refuse_future, usable_key
+from cryptocast.sources._rows import MILLISECONDS, between, from_objects, windows
+from cryptocast.sources._session import Query
+from cryptocast.sources._slugs import Slugs
+from cryptocast.values import Candles, IntArray, Market, Page, iso
 
 BASE_URL = "https://rest.coincap.io/v3"
 INTERVALS = {
@@ -30,14 +39,23 @@ INTERVALS = {
     "12h": "h12",
     "1d": "d1",
 }
-WELL_KNOWN_SLUGS = {"BTC": "bitcoin", "ETH": "ethereum"}
 BARS_A_CALL = 288  # a day of 5-minute bars: the most that is known to come back whole
-_FIELDS = ("time", "open", "high", "low", "close")
+BYTES_A_BAR = 105
+_FIELDS = ("time", "open", "high", "low", "close", "volume")
 _log = logging.getLogger(__name__)
 
 
 class Source:
-    """Candles of CoinCap's v3 API; it has no volume and no quote currency but USD."""
+    """Candles of CoinCap's v3 API: it has no volume, and no quote currency but USD.
+
+    Prices in EUR, and in any currency that `[source] slugs` names a token of, are derived:
+    candles of the coin over candles of the token, two calls a page (see `_cross`).
+
+    A price may be a number or the text of one; null, "NaN" and impossible values are
+    passed on, so that `normalise` refuses and counts that row alone. A row without one of
+    the keys, or with anything else in a cell, is not what was asked for: the whole answer
+    is refused, nothing of it is stored, and the bars are asked for again.
+    """
 
     name = "coincap"
     publishes_late = True
@@ -58,29 +76,33 @@ class Source:
         self._variable = settings.api_key.removeprefix("env:")
         self._key = secrets.resolve(settings.api_key)
         self._base_url = settings.base_url or BASE_URL
-        self._slugs = WELL_KNOWN_SLUGS | settings.slugs
+        self._slugs = Slugs(self.name, settings.slugs, meter)
         self._clock = clock
         self._patience = patience
         self._meter = meter
         self._http: Http | None = None
+        self._lock = threading.Lock()
 
     def pages(
         self, market: Market, start: int, end: int, *, deadline: float = math.inf
     ) -> Iterator[Page]:
         """Yield the candles with open time in `[start, end)`, 288 bars a page, oldest first.
 
-        Raises ConfigError (`config.symbol`) for a quote but USD and an unknown base, and
-        SourceError: source.no_key, source.bad_key, source.quota, source.forbidden,
-        source.bad_answer and what `Http.get` raises.
+        Raises ConfigError (`config.symbol`) for a quote that is neither USD nor derived
+        and for an unknown coin, and SourceError: source.no_key, source.bad_key,
+        source.quota, source.forbidden, source.bad_answer and what `Http.get` raises.
         """
-        if market.quote != "USD":
+        if market.quote != "USD" and market.quote not in self._slugs.currencies:
             raise ConfigError(
                 f"coincap quotes only USD, so it has no {market.symbol}",
                 code="config.symbol",
-                hint=f"--symbol {market.base}/USD, or --source bitvavo for {market.symbol}",
+                hint=f"--symbol {market.base}/USD or {market.base}/EUR, --source bitvavo, or set "
+                f'[source] slugs = {{ {market.quote} = "its-slug" }} to a token worth 1 '
+                f"{market.quote}",
             )
         refuse_future(self.name, self._clock)
-        return self._pages(self._connect(), market, start, end, deadline)
+        pages = self._pages if market.quote == "USD" else self._derived
+        return pages(self._connect(), market, start, end, deadline)
 
     def close(self) -> None:
         """Give back the connections."""
@@ -88,112 +110,130 @@ class Source:
             self._http.close()
 
     def _connect(self) -> Http:
-        if self._http is None:
-            if self._key is None or not self._key.strip():
-                raise SourceError(
-                    f"coincap needs a key, and {self._variable} is not set",
-                    code="source.no_key",
-                    hint=f"put {self._variable}=... into the environment or the workspace's .env "
-                    f"file, {_faults.or_another(self.name)}",
+        with self._lock:
+            if self._http is None:
+                self._http = Http(
+                    self.name,
+                    self._base_url,
+                    explain=self._explain,
+                    judge=self._judge,
+                    key=self._given_key(),
+                    patience=self._patience,
+                    pace=Pace(10, 1.0),
+                    meter=self._meter,
                 )
-            key = usable_key(self._key, self._variable, self.name)
-            self._http = Http(
-                self.name,
-                self._base_url,
-                explain=self._explain,
-                key=key,
-                patience=self._patience,
-                meter=self._meter,
+            return self._http
+
+    def _given_key(self) -> str:
+        if self._key is None or not self._key.strip():
+            raise SourceError(
+                f"coincap needs a key, and {self._variable} is not set",
+                code="source.no_key",
+                hint=f"put {self._variable}=... into the environment or the workspace's .env "
+                f"file, {_faults.or_another(self.name)}",
             )
-        return self._http
+        return usable_key(self._key, self._variable, self.name)
 
     def _pages(
         self, http: Http, market: Market, start: int, end: int, deadline: float
     ) -> Iterator[Page]:
         for first, last in windows(start, end, BARS_A_CALL * market.interval_seconds):
-            path = f"/ta/{quote(self._slug(http, market.base), safe='')}/candlesticks"
-            query: dict[str, str | int] = {
-                "interval": INTERVALS[market.interval],
-                "start": first * MILLISECONDS,
-                "end": last * MILLISECONDS,
-            }
-            rows = self._rows(path, http.get(path, query, deadline=deadline))
-            candles = between(rows, first, last)
-            _log.debug(
-                "%s: %d rows for [%d, %d), %d inside, open times modulo a bar: %s",
-                *(market.id, len(rows), first, last, len(candles)),
-                sorted({int(t) % market.interval_seconds for t in candles.open_time})[:5],
-            )
-            yield Page(first, last, candles, http.skew_seconds)
+            yield self._page(http, market, first, last, deadline)
+
+    def _derived(
+        self, http: Http, market: Market, start: int, end: int, deadline: float
+    ) -> Iterator[Page]:
+        _log.info("%s is derived: %s over %s in USD", market.id, market.base, market.quote)
+        coin = replace(market, quote="USD")
+        token = replace(coin, base=market.quote)
+        for first, last in windows(start, end, BARS_A_CALL * market.interval_seconds):
+            over = under = self._page(http, coin, first, last, deadline)
+            if len(over.candles):  # else nothing is left to divide, and a call is saved
+                under = self._page(http, token, first, last, deadline)
+            page = cross(over, under, market.interval_seconds)
+            if page.start < page.end:
+                yield page
+
+    def _page(self, http: Http, market: Market, first: int, last: int, deadline: float) -> Page:
+        """One call for a market in USD."""
+        path = self._slugs.path(http, market.base, deadline)
+        query: Query = {
+            "interval": INTERVALS[market.interval],
+            "start": first * MILLISECONDS,
+            "end": last * MILLISECONDS,
+        }
+        bars = -((first - last) // market.interval_seconds)
+        credits = 1 + bars * BYTES_A_BAR // 2500
+        answer = http.get(path, query, deadline=deadline, credits=credits)
+        rows = self._rows(path, answer)
+        ends = [
+            int(t) % market.interval_seconds for t in (*rows.open_time[:1], *rows.open_time[-1:])
+        ]
+        _log.debug(
+            "%s: %d bars asked, %d rows got, first and last time modulo a bar: %s",
+            *(market.id, bars, len(rows), ends),
+        )
+        since, until = self._covered(path, market, first, last, rows.open_time)
+        return Page(since, until, between(rows, since, until), http.skew_seconds)
 
     def _rows(self, path: str, answer: object) -> Candles:
         """The candles of an answer; SourceError that names what else was found."""
         rows = answer.get("candles") if isinstance(answer, dict) else None
         if not isinstance(rows, list):
             raise _faults.bad_answer(self.name, path, "without a list under 'candles'")
-        for number, row in enumerate(rows):
-            if not isinstance(row, dict):
-                raise _faults.bad_answer(
-                    self.name, path, f"with a candle {number} that is no object"
-                )
-            for field in _FIELDS:
-                if not is_number(row.get(field)):
-                    found = _faults.kind(row[field]) if field in row else "nothing"
-                    raise _faults.bad_answer(
-                        self.name, path, f"with {found} for a number, '{field}' of candle {number}"
-                    )
-        table = np.array([[row[f] for f in _FIELDS] for row in rows], dtype=np.float64)
-        table = table.reshape(-1, len(_FIELDS))
-        return candles_from(self.name, path, table[:, 0], table[:, 1:])
+        # There is no volume; a row that is no object is named by `from_objects`.
+        rows = [{**row, "volume": None} if isinstance(row, dict) else row for row in rows]
+        return from_objects(self.name, path, rows, fields=_FIELDS, unit=MILLISECONDS)
 
-    def _slug(self, http: Http, base: str) -> str:
-        """CoinCap's name of a coin: from the settings, well known, or looked up once."""
-        if base not in self._slugs:
-            path = "/assets"
-            answer = http.get(path, {"search": base, "limit": 20})
-            assets = answer.get("data") if isinstance(answer, dict) else None
-            if not isinstance(assets, list):
-                raise _faults.bad_answer(self.name, path, "without a list under 'data'")
-            found = _pick(base, [asset for asset in assets if isinstance(asset, dict)])
-            if found is None:
-                raise _unknown(base)
-            self._slugs[base] = found
-        return self._slugs[base]
+    def _covered(
+        self, path: str, market: Market, first: int, last: int, times: IntArray
+    ) -> tuple[int, int]:
+        """The part of `[first, last)` that an answer with rows at these times vouches for.
+
+        A bar more on either side is a question of what `start` and `end` include. An
+        answer that goes further was cut by other rules: it vouches for what lies between
+        its rows inside, and with none there it is not what was asked for.
+        """
+        interval = market.interval_seconds
+        if np.all((times >= market.floor(first) - interval) & (times < last + interval)):
+            return first, last
+        inside = times[(times >= first) & (times < last)]
+        if len(inside) == 0:
+            there = f"{iso(int(times.min()))} to {iso(int(times.max()))}"
+            found = f"with candles of {there}, none of {iso(first)} to {iso(last)}"
+            raise _faults.bad_answer(self.name, path, found)
+        after_last = market.floor(int(inside.max())) + interval
+        return max(first, market.floor(int(inside.min()))), min(last, after_last)
+
+    def _judge(self, answer: object) -> SourceError | None:
+        """The error that a 200 holds in place of data; None where it holds none."""
+        if not isinstance(answer, dict) or not {"candles", "data"}.isdisjoint(answer):
+            return None
+        told = [answer.get(name) for name in ("error", "message", "detail")]
+        said = next((text for text in told if isinstance(text, str)), None)
+        if said is None:
+            return None
+        refusal = Refusal(self.name, 200, _faults.clean(said, self._key), answer, 0.0)
+        if _is_quota(refusal):
+            return self._quota(refusal)
+        hint = f"check [source] base_url, {_faults.or_another(self.name)}"
+        return refusal.error("source.bad_answer", "answered with an error instead of data", hint)
 
     def _explain(self, refusal: Refusal) -> ConfigError | SourceError | None:
         """What CoinCap means by a refusal; None where it means what everybody means."""
-        said = refusal.said.lower()
-        if refusal.status == 404:
-            return ConfigError(
-                f"coincap does not know this coin (HTTP 404: {refusal.said})",
-                code="config.symbol",
-                hint="check [market] symbols, [source] slugs and [source] base_url",
-            )
+        if refusal.status == 404 and refusal.path.startswith("/ta/"):
+            return self._slugs.unknown(refusal)
         if refusal.status == 401:
             hint = f"check {self._variable}: keys are made at https://pro.coincap.io"
             return refusal.error("source.bad_key", "does not accept the key", hint)
-        per_minute = refusal.status == 429 and "per minute" in said
-        if (refusal.status == 429 and not per_minute) or (
-            refusal.status == 403 and any(word in said for word in ("usage", "quota", "credit"))
-        ):
-            hint = f"wait for the next month, take a larger plan, {_faults.or_another(self.name)}"
-            return refusal.error("source.quota", "says that the plan is used up", hint)
-        return None
+        if refusal.status == 429 and not refusal.per_minute:
+            return self._quota(refusal)
+        return self._quota(refusal) if refusal.status == 403 and _is_quota(refusal) else None
+
+    def _quota(self, refusal: Refusal) -> SourceError:
+        hint = f"wait for the next month, take a larger plan, {_faults.or_another(self.name)}"
+        return refusal.error("source.quota", "says that the plan is used up", hint)
 
 
-def _pick(base: str, assets: list[dict[str, object]]) -> str | None:
-    """The id of the asset with exactly this symbol, else exactly this name."""
-    for key in ("symbol", "name"):
-        for asset in assets:
-            value, slug = asset.get(key), asset.get("id")
-            if isinstance(value, str) and isinstance(slug, str) and value.upper() == base:
-                return slug
-    return None
-
-
-def _unknown(base: str) -> ConfigError:
-    return ConfigError(
-        f"coincap knows no coin '{base}'",
-        code="config.symbol",
-        hint=f'set [source] slugs = {{ {base} = "its-slug" }}, as in coincap.io/assets/its-slug',
-    )
+def _is_quota(refusal: Refusal) -> bool:
+    return any(word in refusal.said.lower() for word in ("usage", "quota", "credit"))

@@ -1,4 +1,4 @@
-"""Recorded candles: Parquet and CSV files, one or many, a folder, a glob or a list."""
+"""Recorded candles: one or many files, a folder, a glob or a list; of any format (`_formats`)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import ConfigError, SourceError
 from cryptocast.seams import Clock, Meter
 from cryptocast.sources import _names
-from cryptocast.sources._tables import Tables, bad_file
-from cryptocast.values import INTERVAL_SECONDS, Candles, Market, Page, iso
+from cryptocast.sources._formats import SUFFIXES, bad_file
+from cryptocast.sources._tables import Tables
+from cryptocast.values import Candles, IntArray, Market, Page, iso
 
-SUFFIXES = (".parquet", ".pq", ".csv", ".csv.gz")
 # Past the end of the files by more than this, an empty answer is a mistake, not a gap: a
 # clock of today over recorded candles. Less is a tick at the edge of a file that still grows.
 EDGE_SECONDS = 86_400
@@ -28,7 +26,7 @@ class Source:
     name = "file"
     publishes_late = False
     metered = False
-    bars_a_call = 10_000_000
+    bars_a_call = 2_000_000  # about 100 MB of candles
     bars_back = None
 
     def __init__(
@@ -54,20 +52,31 @@ class Source:
     ) -> Iterator[Page]:
         """Yield the candles with open time in `[start, end)` as one page, in file order.
 
-        Rows may be unsorted or repeated, as they are in the files. Raises ConfigError
-        (`config.symbol`, `config.path`) and SourceError: source.no_file,
-        source.empty_file, source.bad_file, source.out_of_range.
+        Of `market` only base, quote and interval matter: files are imported into any. Rows may
+        be unsorted or repeated, as they are in the files. Raises ConfigError (`config.symbol`,
+        `config.interval`, `config.path`) and SourceError: source.no_file, source.empty_file,
+        source.bad_file, source.out_of_range.
         """
         if start >= end:
             return
         files = self._files(market)
-        parts = [self._tables.read(file, start, end) for file in files]
-        candles = Candles.concatenate(parts)
-        if len(candles):
-            self._check_interval(files[0], market, candles)
-        else:
+        parts = []
+        for file in files:
+            part = self._tables.read(file, start, end)
+            if len(part):
+                self._check_interval(file, market, part.open_time)
+                parts.append(part)
+        if not parts:
             self._check_range(files, market, start, end)
-        yield Page(start, end, candles)
+        yield Page(start, end, parts[0] if len(parts) == 1 else Candles.concatenate(parts))
+
+    def span(self, market: Market) -> tuple[int, int] | None:
+        """The first and the last open time in a market's files; None where they hold no row.
+
+        Raises what `pages` raises.
+        """
+        bounds = self._bounds(self._files(market))
+        return None if bounds is None else (market.floor(bounds[0]), market.floor(bounds[1]))
 
     def close(self) -> None:
         """Give back the memory of the reader."""
@@ -82,8 +91,7 @@ class Source:
                 hint='set [source] path = "candles.parquet" (or a folder, glob or list)',
             )
         files = list(dict.fromkeys(f for p in self._settings.paths() for f in _expand(p)))
-        own = [file for file in files if _names.holds(file.name, market)]
-        if own:
+        if own := _names.own(files, market):
             return own
         if len(files) > 1 or len(self._markets) > 1:
             symbols = sorted({pair for file in files if (pair := _names.pair(file.name))})
@@ -102,30 +110,33 @@ class Source:
             )
         return files
 
-    def _check_interval(self, file: Path, market: Market, candles: Candles) -> None:
+    def _check_interval(self, file: Path, market: Market, times: IntArray) -> None:
         """Refuse files of another interval: taken for ours, their candles would be wrong ones."""
-        step, ours = _names.usual_step(candles.open_time), market.interval_seconds
-        if step is None:
+        found = _names.step_of(times) or _names.step_of(self._tables.sample(file))
+        if found is None:
             return
-        # Many missing bars make a longer step too, but not one that every time is a multiple of.
-        longer = step > ours and step in INTERVAL_SECONDS.values()
-        if 2 * step <= ours or (longer and bool(np.all(candles.open_time % step == 0))):
+        (step, is_interval), ours = found, market.interval_seconds
+        if 2 * step <= ours or (step > ours and is_interval):
             raise bad_file(
-                f"{file} holds a candle every {step} s, not every "
-                f"{market.interval_seconds} s ({market.interval})",
+                f"{file} holds a candle every {step} s, not every {ours} s ({market.interval})",
                 hint="set [market] interval to that of the file, or take another file",
             )
 
+    def _bounds(self, files: list[Path]) -> tuple[int, int] | None:
+        """The first and the last time in some files."""
+        bounds = [found for file in files if (found := self._tables.bounds(file)) is not None]
+        return (min(b[0] for b in bounds), max(b[1] for b in bounds)) if bounds else None
+
     def _check_range(self, files: list[Path], market: Market, start: int, end: int) -> None:
         """Tell an empty answer that is a gap from one that is a mistake."""
-        bounds = [found for file in files if (found := self._tables.bounds(file)) is not None]
-        if not bounds:
+        bounds = self._bounds(files)
+        if bounds is None:
             raise SourceError(
                 f"{_listed(files)} no candle",
                 code="source.empty_file",
                 hint="check [source] path",
             )
-        first, last = min(b[0] for b in bounds), max(b[1] for b in bounds)
+        first, last = bounds
         edge = max(EDGE_SECONDS, market.interval_seconds)
         if end + edge < first or (start > last and end > last + edge):
             raise SourceError(
@@ -151,14 +162,10 @@ def _expand(path: Path) -> list[Path]:
     else:
         # Not Path.glob: the path is absolute, and any part of it may be a pattern.
         matches = glob.glob(str(path), recursive=True)  # noqa: PTH207
-        found = [f for m in sorted(matches) if (f := Path(m)).is_file()]
+        files = [f for m in sorted(matches) if (f := Path(m)).is_file()]
+        # `BTCUSDT*` finds checksums too; a pattern that finds no known suffix means what it finds.
+        found = [f for f in files if f.name.lower().endswith(SUFFIXES)] or files
         missing = f"there is no file {path}"
     if not found:
         raise SourceError(missing, code="source.no_file", hint="check [source] path")
-    for file in found:
-        if not file.name.lower().endswith(SUFFIXES):
-            raise bad_file(
-                f"{file} is neither Parquet nor CSV by its name",
-                hint=f"its name must end in one of {', '.join(SUFFIXES)}",
-            )
     return found

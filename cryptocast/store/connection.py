@@ -78,6 +78,10 @@ def translated(path: Path) -> Iterator[None]:
         if translation is None:
             raise
         raise translation from error
+    except RuntimeError as error:
+        if str(error) != "Query interrupted":
+            raise
+        raise KeyboardInterrupt from error  # so DuckDB tells of Ctrl-C
 
 
 class Turn:

@@ -14,6 +14,11 @@ from cryptocast.values import Candles, IntArray
 PRICES = ("open", "high", "low", "close")
 """The columns of a candle that always have a value."""
 
+PROVENANCES = ("live", "backfill", "repaired", "revised", "derived", "imported")
+"""How a candle came to be stored, or to have the values it has."""
+
+REPAIRED = PROVENANCES.index("repaired")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Change:
@@ -34,8 +39,8 @@ def merge(stored: Candles, given: Candles) -> Change:
 
     A missing volume (NaN) in `given` says nothing: the stored one is kept.
     """
-    known = np.isin(given.open_time, stored.open_time)
-    before = stored.take(np.isin(stored.open_time, given.open_time))
+    known = _among(given.open_time, stored.open_time)
+    before = stored.take(_among(stored.open_time, given.open_time))
     after = given.take(known)
     volume = np.where(np.isnan(after.volume), before.volume, after.volume)
     after = Candles(after.open_time, after.open, after.high, after.low, after.close, volume)
@@ -45,19 +50,27 @@ def merge(stored: Candles, given: Candles) -> Change:
     return Change(given.take(~known), before.take(~same), after.take(~same))
 
 
-def label(
-    open_time: IntArray, provenance: str, span: Span | None, repaired_before: int | None
-) -> NDArray[np.str_]:
-    """The provenance of each new row, as `Writer.put_candles` says; `span` is what is stored."""
-    labels = np.full(len(open_time), provenance, dtype="<U16")
+def _among(these: IntArray, those: IntArray) -> NDArray[np.bool_]:
+    """Which of these are among those, both rising: np.isin hashes a million in 0.4 s."""
+    if len(those) == 0:
+        return np.zeros(len(these), dtype=np.bool_)
+    place = np.minimum(np.searchsorted(those, these), len(those) - 1)
+    return np.asarray(those[place] == these)
+
+
+def label(open_time: IntArray, provenance: str, span: Span | None) -> IntArray:
+    """The provenance of each new row as its place in `PROVENANCES`; `span` is what is stored.
+
+    `Writer.put_candles` tells the rule.
+    """
+    labels = np.full(len(open_time), PROVENANCES.index(provenance), dtype=np.int64)
     if provenance not in ("live", "backfill"):
         return labels
     if span is None:
-        labels[:] = "backfill"
+        labels[:] = PROVENANCES.index("backfill")
         return labels
-    bound = span.last if repaired_before is None else min(repaired_before, span.last)
-    labels[open_time < span.first] = "backfill"
-    labels[(open_time > span.first) & (open_time < bound)] = "repaired"
+    labels[open_time < span.first] = PROVENANCES.index("backfill")
+    labels[(open_time > span.first) & (open_time < span.last)] = REPAIRED
     return labels
 
 

@@ -13,7 +13,11 @@ from typing import Any
 import duckdb
 import numpy as np
 
+from cryptocast.store.exporter import Exporter
 from cryptocast.values import Candles, Deployment, ForecastSet, Gap, Market, ServedModel
+
+CONFIRMING_ANSWERS = 2
+"""So many well-formed answers without a bar, each in a run of its own, confirm it missing."""
 
 _FOR_EVER = 32_503_680_000.0  # the year 3000: later than any candle
 
@@ -25,6 +29,15 @@ class Span:
     rows: int
     first: int
     last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Credits:
+    """What a metered source has cost in a month, and when it last refused for want of credits."""
+
+    calls: int
+    credits: int  # estimated
+    refused_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +87,17 @@ class Reader:
             *(found[name] for name in ("open", "high", "low", "close", "volume")),
         )
 
-    def span(self, market: Market, end: float = _FOR_EVER) -> Span | None:
-        """How much of a market is stored with open time below `end`; None where nothing is."""
+    def span(self, market: Market, end: float = _FOR_EVER, start: float = 0.0) -> Span | None:
+        """How much of a market is stored in `[start, end)` of open times; None where nothing is."""
         rows, first, last = self._one(
             """
             SELECT count(*), epoch_us(min(open_time)) // 1000000,
                 epoch_us(max(open_time)) // 1000000
-            FROM candles WHERE market = ? AND open_time < to_timestamp(?)
+            FROM candles
+            WHERE market = ? AND open_time >= to_timestamp(?) AND open_time < to_timestamp(?)
             """,
             market.id,
+            float(start),
             float(end),
         )
         return Span(rows, first, last) if rows else None
@@ -92,12 +107,24 @@ class Reader:
 
         Runs at the edges count: where nothing is stored the whole range is one gap.
         """
+        return self._runs_without("SELECT market, open_time FROM candles", market, start, end)
+
+    def holes(self, market: Market, start: int, end: int) -> list[Gap]:
+        """The gaps without the bars that are confirmed missing: two answers lacked them."""
+        known = f"""
+            SELECT market, open_time FROM candles UNION ALL
+            SELECT market, open_time FROM missing_bars WHERE answers >= {CONFIRMING_ANSWERS}
+        """  # noqa: S608 - a constant
+        return self._runs_without(known, market, start, end)
+
+    def _runs_without(self, known: str, market: Market, start: int, end: int) -> list[Gap]:
+        """The runs of bars in `[start, end)` that the query `known` has no row of."""
         interval = market.interval_seconds
         first, stop = (-(-moment // interval) * interval for moment in (start, end))
         found = self._all(
-            """
+            f"""
             WITH present AS (
-                SELECT epoch_us(open_time) // 1000000 AS moment FROM candles
+                SELECT epoch_us(open_time) // 1000000 AS moment FROM ({known})
                 WHERE market = $market
                     AND open_time >= to_timestamp($first) AND open_time < to_timestamp($stop)
                 UNION ALL SELECT $first - $interval
@@ -108,10 +135,53 @@ class Reader:
             )
             SELECT expected, moment, (moment - expected) // $interval
             FROM neighbours WHERE moment > expected AND $stop > $first ORDER BY expected
-            """,
+            """,  # noqa: S608 - `known` is one of the two queries above
             {"market": market.id, "first": first, "stop": stop, "interval": interval},
         )
         return [Gap(*row) for row in found]
+
+    def confirmed_missing(self, market: Market, start: int, end: int) -> int:
+        """How many bars in `[start, end)` are confirmed missing."""
+        (count,) = self._one(
+            f"""
+            SELECT count(*) FROM missing_bars WHERE answers >= {CONFIRMING_ANSWERS}
+                AND market = ? AND open_time >= to_timestamp(?) AND open_time < to_timestamp(?)
+            """,  # noqa: S608 - a constant
+            market.id,
+            start,
+            end,
+        )
+        return int(count)
+
+    def provenances(self, market: Market, start: int, end: int) -> dict[str, int]:
+        """How many candles in `[start, end)` came in which way."""
+        found = self._all(
+            """
+            SELECT provenance, count(*) FROM candles
+            WHERE market = ? AND open_time >= to_timestamp(?) AND open_time < to_timestamp(?)
+            GROUP BY provenance ORDER BY provenance
+            """,
+            [market.id, start, end],
+        )
+        return dict(found)
+
+    def credits(self, source: str, at: float) -> Credits:
+        """What a source has cost in the month (UTC) of `at`."""
+        found = self._all(
+            """
+            SELECT calls, credits, epoch_us(refused_at) / 1e6 FROM credits
+            WHERE source = ? AND month = date_trunc('month', to_timestamp(?))
+            """,
+            [source, float(at)],
+        )
+        return Credits(*found[0]) if found else Credits(0, 0, None)
+
+    def note(self, source: str, key: str) -> str | None:
+        """What was noted of a source under that key."""
+        found = self._all(
+            "SELECT value FROM source_notes WHERE source = ? AND key = ?", [source, key]
+        )
+        return str(found[0][0]) if found else None
 
     def stored_markets(self) -> list[str]:
         """The ids of the markets that have candles, in order."""
@@ -217,3 +287,7 @@ class Reader:
     def _one(self, sql: str, *parameters: Any) -> tuple[Any, ...]:
         """The row of a query that always has one."""
         return self._all(sql, list(parameters))[0]
+
+    def exporter(self) -> Exporter:
+        """What copies stored rows into files."""
+        return Exporter(self._connection)

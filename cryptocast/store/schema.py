@@ -125,7 +125,35 @@ SELECT
 FROM scored;
 """
 
-MIGRATIONS: tuple[str, ...] = (_TABLES + _FORECASTS + _SCORES,)
+# Bars that well-formed answers lacked, until their candles come; what metered sources cost, and
+# what they said that need not be paid for again.
+_LEDGERS = """
+CREATE TABLE missing_bars (
+    market VARCHAR NOT NULL,
+    open_time TIMESTAMPTZ NOT NULL,
+    answers INTEGER NOT NULL,
+    asked_at TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (market, open_time)
+);
+
+CREATE TABLE credits (
+    source VARCHAR NOT NULL,
+    month DATE NOT NULL,
+    calls INTEGER NOT NULL,
+    credits INTEGER NOT NULL,
+    refused_at TIMESTAMPTZ,
+    PRIMARY KEY (source, month)
+);
+
+CREATE TABLE source_notes (
+    source VARCHAR NOT NULL,
+    key VARCHAR NOT NULL,
+    value VARCHAR NOT NULL,
+    PRIMARY KEY (source, key)
+);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_TABLES + _FORECASTS + _SCORES, _LEDGERS)
 """SQL texts; number `i` (from 1) brings a database from version `i - 1` to `i`."""
 
 CURRENT = len(MIGRATIONS)

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cryptocast.store.merge import PRICES, label, merge
+from cryptocast.store.merge import PRICES, PROVENANCES, REPAIRED, label, merge
 from cryptocast.store.reader import Reader
-from cryptocast.values import Candles, Deployment, FloatArray, ForecastSet, Market, iso
+from cryptocast.values import Candles, Deployment, FloatArray, ForecastSet, IntArray, Market, iso
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,28 +29,20 @@ class Writer(Reader):
     """Reads and writes inside one transaction; valid only inside its `with store.write()`."""
 
     def put_candles(
-        self,
-        market: Market,
-        candles: Candles,
-        *,
-        provenance: str,
-        fetched_at: float,
-        repaired_before: int | None = None,
+        self, market: Market, candles: Candles, *, provenance: str, fetched_at: float
     ) -> Stored:
         """Store normalised candles: the table then holds them, whatever it held before.
 
         `provenance` says how they came: `live` (a tick), `backfill` (a fetch over a range),
-        `imported` (a file), `derived` (computed by the caller). The last two are kept as
-        given. Of the first two a new row becomes
-          - `repaired` where it fills a hole: it lies after the first stored candle and
-            before `repaired_before` (default: the last stored one). A caller that brings one
-            range in several calls passes the bound as it was before the first;
+        `imported` (a file), `derived` (computed from other candles). The last two are kept
+        as given. Of the first two a new row becomes
+          - `repaired` where it fills a hole between the first and the last stored candle;
           - `backfill` where it lies before the first stored candle, or nothing was stored;
           - as given where it lies after the last.
         A row that is stored with the same values stays untouched, its `fetched_at` too. One
         with other values is replaced and becomes `revised`, and an event `candle.revised`
         keeps the old and the new values. A missing volume (NaN) says nothing: it differs
-        from no stored volume, and replaces none.
+        from no stored volume, and replaces none. A bar that was missing is so no more.
 
         Raises ValueError where the open times are not rising.
         """
@@ -65,37 +56,122 @@ class Writer(Reader):
             json.dumps({"open_time": iso(moment), "old": old, "new": new})
             for moment, old, new in change.revisions()
         ]
-        labels = label(change.new.open_time, provenance, self.span(market), repaired_before)
+        labels = label(change.new.open_time, provenance, self.span(market))
         self._put_events(fetched_at, "candle.revised", market.id, details)
-        self._upsert(market, change.after, np.full(len(change.after), "revised"), fetched_at)
-        self._upsert(market, change.new, labels, fetched_at)
-        repaired = int(np.count_nonzero(labels == "repaired"))
+        self._delete(market, change.before.open_time)
+        revised = np.full(len(change.after), PROVENANCES.index("revised"))
+        self._insert(market, change.after, revised, fetched_at)
+        self._insert(market, change.new, labels, fetched_at)
+        self._found(market, first, last)
+        repaired = int(np.count_nonzero(labels == REPAIRED))
         return Stored(len(labels) - repaired, len(details), repaired)
 
-    def _upsert(
-        self, market: Market, candles: Candles, labels: NDArray[np.str_], fetched_at: float
+    def _delete(self, market: Market, open_time: IntArray) -> None:
+        if len(open_time):
+            self._connection.execute(
+                """
+                DELETE FROM candles
+                WHERE market = ? AND open_time IN (SELECT to_timestamp(unnest(?::BIGINT[])))
+                """,
+                [market.id, open_time.tolist()],
+            )
+
+    def _insert(
+        self, market: Market, candles: Candles, labels: IntArray, fetched_at: float
     ) -> None:
+        """Add rows that are not there: without a conflict to look for, at twice the speed."""
         if len(candles) == 0:
             return
-        names, codes = np.unique(labels, return_inverse=True)
         arrays = {name: getattr(candles, name) for name in ("open_time", *PRICES, "volume")}
         # DuckDB scans a dict of numpy arrays in place; text would be copied cell by cell.
-        self._connection.register("incoming", arrays | {"code": codes.astype(np.int32)})
+        self._connection.register("incoming", arrays | {"label": labels})
         self._connection.execute(
             """
             INSERT INTO candles
             SELECT $market, to_timestamp(open_time), open, high, low, close,
                 CASE WHEN isnan(volume) THEN NULL ELSE volume END,
-                $names[code + 1], to_timestamp($fetched_at)
+                $names[label + 1], to_timestamp($fetched_at)
             FROM incoming
-            ON CONFLICT (market, open_time) DO UPDATE SET
-                open = excluded.open, high = excluded.high, low = excluded.low,
-                close = excluded.close, volume = excluded.volume,
-                provenance = excluded.provenance, fetched_at = excluded.fetched_at
             """,
-            {"market": market.id, "names": names.tolist(), "fetched_at": float(fetched_at)},
+            {"market": market.id, "names": list(PROVENANCES), "fetched_at": float(fetched_at)},
         )
         self._connection.unregister("incoming")
+
+    def _found(self, market: Market, first: int, last: int) -> None:
+        """Forget that bars were missing whose candles are there now."""
+        self._connection.execute(
+            """
+            DELETE FROM missing_bars AS m
+            WHERE m.market = $market AND m.open_time IN (
+                SELECT open_time FROM candles WHERE market = $market
+                    AND open_time >= to_timestamp($first) AND open_time <= to_timestamp($last)
+            )
+            """,
+            {"market": market.id, "first": first, "last": last},
+        )
+
+    def put_missing(self, market: Market, open_time: IntArray, asked_at: float) -> None:
+        """Note the bars that a well-formed answer, covering them, lacked.
+
+        One that has a candle all the same is left out, and one that was noted at the same
+        `asked_at` counts once: a run asks with one moment, however often it asks.
+        """
+        if len(open_time) == 0:
+            return
+        self._connection.register("lacking", {"open_time": open_time})
+        self._connection.execute(
+            """
+            INSERT INTO missing_bars
+            SELECT $market, to_timestamp(open_time), 1, to_timestamp($asked_at) FROM lacking
+            WHERE to_timestamp(open_time) NOT IN (
+                SELECT open_time FROM candles WHERE market = $market
+                    AND open_time >= to_timestamp($first) AND open_time <= to_timestamp($last)
+            )
+            ON CONFLICT (market, open_time) DO UPDATE SET
+                answers = answers + CAST(asked_at <> excluded.asked_at AS INTEGER),
+                asked_at = excluded.asked_at
+            """,
+            {
+                "market": market.id,
+                "asked_at": float(asked_at),
+                "first": int(open_time.min()),
+                "last": int(open_time.max()),
+            },
+        )
+        self._connection.unregister("lacking")
+
+    def add_credits(self, source: str, at: float, calls: int, credits: int) -> None:
+        """Add to what a source has cost in the month of `at`; either may be negative."""
+        self._connection.execute(
+            """
+            INSERT INTO credits
+            VALUES ($source, date_trunc('month', to_timestamp($at)), $calls, $credits, NULL)
+            ON CONFLICT (source, month) DO UPDATE SET
+                calls = calls + excluded.calls, credits = credits + excluded.credits
+            """,
+            {"source": source, "at": float(at), "calls": calls, "credits": credits},
+        )
+
+    def put_note(self, source: str, key: str, value: str) -> None:
+        """Keep something of a source under a key."""
+        self._connection.execute(
+            """
+            INSERT INTO source_notes VALUES (?, ?, ?)
+            ON CONFLICT (source, key) DO UPDATE SET value = excluded.value
+            """,
+            [source, key, value],
+        )
+
+    def put_refusal(self, source: str, at: float, refused_at: float | None) -> None:
+        """Note that a source refused for want of credits, in the month of `at`, or no more."""
+        self.add_credits(source, at, 0, 0)
+        self._connection.execute(
+            """
+            UPDATE credits SET refused_at = to_timestamp(?::DOUBLE)
+            WHERE source = ? AND month = date_trunc('month', to_timestamp(?))
+            """,
+            [refused_at, source, float(at)],
+        )
 
     def put_set(
         self,

@@ -1,17 +1,20 @@
-"""fetch: bring what is missing from the sources into the store."""
+"""fetch: bring what is missing from the sources."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from cryptocast.candles import normalise
-from cryptocast.errors import UsageError
+from cryptocast.errors import CryptocastError, UsageError
+from cryptocast.seams import CandleSource
+from cryptocast.store import Reader
 from cryptocast.values import Gap, Market, iso
+from cryptocast.workflows.bring import OVERLAP_BARS, Brought, Errand, bring
 from cryptocast.workspace import Workspace
 
 _DAY = 86_400
-# Holes that lie closer than this are asked for in one range: a call costs more than rows.
-_JOIN_BARS = 288
+
+Range = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,10 @@ class MarketFetch:
     rejected: int
     example: str | None  # of a rejected row
     missing: int
+    confirmed: int  # of the missing: those that are asked for by `repair` alone
     gaps: tuple[Gap, ...]
+    unreachable_bars: int  # missing, and older than what the source still gives
+    error: CryptocastError | None  # what ended it early; what came before stays stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,24 @@ class FetchReport:
     end: int
     markets: tuple[MarketFetch, ...]
 
+    def demand_all(self) -> None:
+        """Raise the first error, where a market's fetch ended early."""
+        for market in self.markets:
+            if market.error is not None:
+                raise market.error
+
+
+@dataclass(slots=True)
+class Plan:
+    """What to ask of one market's source, over its part of the range."""
+
+    source: CandleSource
+    market: Market
+    start: int
+    end: int
+    ranges: list[Range] = field(default_factory=list)
+    unreachable_bars: int = 0
+
 
 def fetch(
     ws: Workspace,
@@ -46,12 +70,15 @@ def fetch(
     days: float | None = None,
     start: int | None = None,
     end: int | None = None,
+    repair: bool = False,
 ) -> FetchReport:
-    """Ask once for every missing bar of a range: the last days, or `[start, end)`.
+    """Ask once for every bar of a range that is missing and not confirmed missing.
 
-    Without either: from the last `[data] days`, or from the last stored candle where that
-    is older. Raises UsageError for an empty or contradictory range, SourceError where a
-    source fails; what came before stays stored.
+    The range: the last days, or `[start, end)`; without either from the last `[data] days`,
+    or from the last stored candle where that is older. With `repair` bars that are confirmed
+    missing are asked for too. A market whose source fails is told in its `error` while the
+    others go on. Raises UsageError for an empty or contradictory range, and the first
+    market's error where every market failed.
     """
     if days is not None and (start is not None or end is not None):
         raise UsageError(
@@ -59,67 +86,61 @@ def fetch(
         )
     if days is not None and not days > 0:
         raise UsageError(f"--days {days:g} is no range", hint="--days 7 brings the last 7 days")
-    markets = ws.markets()
-    reports = []
-    for market in markets:
-        first, last = _range(ws, market, days, start, end)
-        reports.append(bring(ws, market, first, last))
-    first, last = _range(ws, markets[0], days, start, end)
-    return FetchReport(first, last, tuple(reports))
+    plans = []
+    with ws.store.read() as reader:
+        for market in ws.markets():
+            first, last = range_of(ws, reader, market, days, start, end)
+            plan = Plan(ws.source(market.source), market, first, last)
+            _fill(plan, reader, ws.clock.now(), repair=repair)
+            plans.append(plan)
+    return carry_out(ws, plans, "backfill")
 
 
-def bring(ws: Workspace, market: Market, start: int, end: int) -> MarketFetch:
-    """Bring the bars of `[start, end)` that the store lacks, page by page."""
-    interval = market.interval_seconds
+def carry_out(ws: Workspace, plans: Sequence[Plan], provenance: str) -> FetchReport:
+    """Bring what is planned; raise the first market's error where every market failed."""
+    errands = [
+        Errand(plan.source, plan.market, tuple(plan.ranges)) for plan in plans if plan.ranges
+    ]
+    brought = bring(ws, errands, provenance=provenance) if errands else {}
     with ws.store.read() as reader:
-        span = reader.span(market)
-        holes = reader.gaps(market, start, end)
-    source = ws.source(market.source)
-    new = revised = repaired = rejected = 0
-    example: str | None = None
-    for first, last in _joined(holes, interval):
-        for page in source.pages(market, first, last):
-            clean = normalise(
-                page.candles, market, now=ws.clock.now(), start=page.start, end=page.end
-            )
-            rejected += clean.rejected
-            example = example or clean.example
-            if len(clean.candles):
-                with ws.store.write() as writer:
-                    stored = writer.put_candles(
-                        market,
-                        clean.candles,
-                        provenance="backfill",
-                        fetched_at=ws.clock.now(),
-                        repaired_before=span.last if span else None,
-                    )
-                new += stored.new
-                revised += stored.revised
-                repaired += stored.repaired
-            ws.progress.advance(
-                page.end - start, end - start, f"{market.symbol} to {iso(page.end)}"
-            )
-    with ws.store.read() as reader:
-        candles = reader.candles(market, start, end)
-        left = reader.gaps(market, start, end)
+        done = [_told(reader, plan, brought.get(plan.market, Brought())) for plan in plans]
+    if all(market.error is not None for market in done):
+        raise done[0].error or AssertionError("a fetch has at least one market")
+    first, last = min(plan.start for plan in plans), max(plan.end for plan in plans)
+    return FetchReport(first, last, tuple(done))
+
+
+def _told(reader: Reader, plan: Plan, brought: Brought) -> MarketFetch:
+    market, start, end = plan.market, plan.start, plan.end
+    span = reader.span(market, end, start)
+    gaps = reader.gaps(market, start, end)
     return MarketFetch(
         market=market.id,
-        rows=len(candles),
-        first=int(candles.open_time[0]) if len(candles) else None,
-        last=int(candles.open_time[-1]) if len(candles) else None,
-        new=new,
-        revised=revised,
-        repaired=repaired,
-        rejected=rejected,
-        example=example,
-        missing=sum(gap.bars for gap in left),
-        gaps=tuple(left),
+        rows=span.rows if span else 0,
+        first=span.first if span else None,
+        last=span.last if span else None,
+        new=brought.new,
+        revised=brought.revised,
+        repaired=brought.repaired,
+        rejected=brought.rejected,
+        example=brought.example,
+        missing=sum(gap.bars for gap in gaps),
+        confirmed=reader.confirmed_missing(market, start, end),
+        gaps=tuple(gaps),
+        unreachable_bars=plan.unreachable_bars,
+        error=brought.error,
     )
 
 
-def _range(
-    ws: Workspace, market: Market, days: float | None, start: int | None, end: int | None
-) -> tuple[int, int]:
+def range_of(
+    ws: Workspace,
+    reader: Reader,
+    market: Market,
+    days: float | None,
+    start: int | None,
+    end: int | None,
+) -> Range:
+    """The range of one market that `fetch`'s options mean; UsageError where there is none."""
     closed = market.floor(ws.clock.now())
     if start is not None or end is not None:
         first = market.floor(start) if start is not None else None
@@ -134,18 +155,53 @@ def _range(
         return first, last
     first = market.floor(closed - (days or ws.settings.data.days) * _DAY)
     if days is None:
-        with ws.store.read() as reader:
-            span = reader.span(market)
+        span = reader.span(market)
         if span is not None:
             first = min(first, span.last + market.interval_seconds)
     return first, closed
 
 
-def _joined(holes: list[Gap], interval: int) -> list[tuple[int, int]]:
-    ranges: list[tuple[int, int]] = []
-    for hole in holes:
-        if ranges and hole.start - ranges[-1][1] < _JOIN_BARS * interval:
-            ranges[-1] = (ranges[-1][0], hole.end)
-        else:
-            ranges.append((hole.start, hole.end))
+def _fill(plan: Plan, reader: Reader, now: float, *, repair: bool) -> None:
+    """Plan the ranges to ask for, so that kills and failures leave one unbroken series.
+
+    What lies before the first stored candle is asked for backwards, a call at a time: the
+    series grows at its start. Holes and the end come oldest first.
+    """
+    market, interval = plan.market, plan.market.interval_seconds
+    call = plan.source.bars_a_call * interval
+    find = reader.gaps if repair else reader.holes
+    holes = [(gap.start, gap.end) for gap in find(market, plan.start, plan.end)]
+    if plan.source.bars_back is not None:
+        oldest = market.floor(now) - plan.source.bars_back * interval
+        lost = [(start, min(end, oldest)) for start, end in holes if start < oldest]
+        plan.unreachable_bars = sum(end - start for start, end in lost) // interval
+        holes = [(max(start, oldest), end) for start, end in holes if end > oldest]
+    span = reader.span(market)
+    if span is None:
+        plan.ranges = holes
+        return
+    before = [hole for hole in holes if hole[1] <= span.first]
+    after = [hole for hole in holes if hole[1] > span.first]
+    for start, end in reversed(before):
+        plan.ranges += [(max(start, stop - call), stop) for stop in range(end, start, -call)]
+    if after and after[-1][0] == span.last + interval:
+        overlap = max(span.first, after[-1][0] - OVERLAP_BARS * interval)
+        after[-1] = (overlap, after[-1][1])
+    plan.ranges += _joined(after, call)
+
+
+def _joined(holes: Sequence[Range], call_seconds: int) -> list[Range]:
+    """Holes joined to one range where that takes no more calls than asking for each."""
+
+    def calls(start: int, end: int) -> int:
+        return -(-(end - start) // call_seconds)
+
+    ranges: list[Range] = []
+    for start, end in holes:
+        if ranges:
+            first, last = ranges[-1]
+            if calls(first, end) <= calls(first, last) + calls(start, end):
+                ranges[-1] = (first, end)
+                continue
+        ranges.append((start, end))
     return ranges

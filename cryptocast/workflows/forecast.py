@@ -6,25 +6,20 @@ needs no training; what is not production is labelled with the reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from cryptocast import dataset
-from cryptocast.candles import normalise
 from cryptocast.errors import CryptocastError, StateError
 from cryptocast.values import (
     MIN_CANDLES,
-    Candles,
-    FloatArray,
     ForecastSet,
     Market,
-    ServedModel,
     iso,
 )
+from cryptocast.workflows.catch_up import CaughtUp, catch_up
 from cryptocast.workflows.ladder import Ladder
 from cryptocast.workspace import Workspace
-
-_ASK_AGAIN_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,98 +69,72 @@ def tick(ws: Workspace, *, fetch: bool = True, symbols: tuple[str, ...] = ()) ->
     missing = [m for m, served in zip(markets, there, strict=True) if served is None]
     if not missing:
         return TickReport(False, tuple(s for s in there if s is not None))
-    broken: dict[Market, CryptocastError] = {}
+    caught = {market: CaughtUp(market) for market in missing}
     if fetch:
-        for market in missing:
-            try:
-                _catch_up(ws, market, market.floor(started))
-            except CryptocastError as error:
-                if error.code.startswith("store."):
-                    raise
-                broken[market] = error
+        caught = catch_up(ws, missing, started)
     ladder = Ladder(ws, deployment, started)
     made, failures = [], []
     for market in missing:
         try:
-            made.append(_forecast(ws, market, market.floor(started), ladder))
+            made.append(_forecast(ws, market, caught[market].series, market.floor(started), ladder))
         except StateError as error:
             failures.append(Failure(market, error))
     new, kept = _keep(ws, made, failures, started)
     if failures and not made:
         # Why no candle came says more than that there are too few.
-        raise broken.get(failures[0].market, failures[0].error)
-    warnings = [f"{market.id}: {e.message} ({e.hint})" for market, e in broken.items()]
-    warnings += [f"{f.market.id}: {f.error.message} ({f.error.hint})" for f in failures]
-    warnings += [
-        f"{s.market.id}: served by {s.model.version} instead of production ({s.model.fallback})"
-        for s in made
-        if s.model.fallback
-    ]
+        raise caught[failures[0].market].error or failures[0].error
     served = {s.market: s for s in (*there, *kept) if s is not None}
-    return TickReport(new, tuple(served[m] for m in markets if m in served), tuple(warnings))
+    return TickReport(
+        new,
+        tuple(served[m] for m in markets if m in served),
+        tuple(_warnings(caught, failures, made)),
+    )
 
 
-def _catch_up(ws: Workspace, market: Market, origin: int) -> None:
-    """Bring the candles after the newest stored one.
+def _warnings(
+    caught: Mapping[Market, CaughtUp], failures: Sequence[Failure], made: Sequence[ForecastSet]
+) -> Iterator[str]:
+    """What a person should know of a tick: failed sources, markets without one, stand-ins."""
+    for market, found in caught.items():
+        if found.error is not None:
+            yield f"{market.id}: {found.error.message} ({found.error.hint})"
+    for failure in failures:
+        yield f"{failure.market.id}: {failure.error.message} ({failure.error.hint})"
+    for made_set in made:
+        version, reason = made_set.model.version, made_set.model.fallback
+        if reason is None:
+            continue
+        series = caught[made_set.market].series
+        if series == made_set.market or reason != f"source:{series.source}":
+            yield f"{made_set.market.id}: served by {version} instead of production ({reason})"
+        else:
+            yield f"{made_set.market.id}: forecast from the candles of {series.id}"
 
-    Where the source publishes with a delay the newest candle is waited for, up to
-    `[loop] wait_seconds` after the origin.
-    """
-    source = ws.source(market.source)
-    interval = market.interval_seconds
+
+def _forecast(
+    ws: Workspace, market: Market, series: Market, origin: int, ladder: Ladder
+) -> ForecastSet:
+    """The forecasts of a market at an origin, from the candles of a series of the same pair."""
+    start = origin - ladder.context_bars * market.interval_seconds
     with ws.store.read() as reader:
-        span = reader.span(market, origin)
-    context = dataset.context_bars(ws.settings.model.lookback) * interval
-    start = origin - context if span is None else span.last + interval
-    deadline = origin + ws.settings.loop.wait_seconds
-    while start < origin:
-        for page in source.pages(market, start, origin):
-            clean = normalise(
-                page.candles, market, now=ws.clock.now(), start=page.start, end=page.end
-            )
-            if len(clean.candles):
-                with ws.store.write() as writer:
-                    writer.put_candles(
-                        market, clean.candles, provenance="live", fetched_at=ws.clock.now()
-                    )
-                start = int(clean.candles.open_time[-1]) + interval
-        waits = source.publishes_late and not ws.clock.virtual
-        if not waits or start >= origin or ws.clock.now() + _ASK_AGAIN_SECONDS > deadline:
-            return
-        ws.clock.sleep_until(ws.clock.now() + _ASK_AGAIN_SECONDS)
-
-
-def _forecast(ws: Workspace, market: Market, origin: int, ladder: Ladder) -> ForecastSet:
-    interval = market.interval_seconds
-    start = origin - ladder.context_bars * interval
-    with ws.store.read() as reader:
-        candles = reader.candles(market, start, origin)
+        candles = reader.candles(series, start, origin)
         enough = len(candles) >= MIN_CANDLES
-        span = None if enough else reader.span(market, origin)
+        span = None if enough else reader.span(series, origin)
     if not enough:
         hint = "cryptocast fetch"
         if span is not None:
-            hint += f", or for recorded candles --as-of {iso(span.last + interval)}"
+            hint += f", or for recorded candles --as-of {iso(span.last + market.interval_seconds)}"
         raise StateError(
-            f"{market.id} has {len(candles)} candles before {iso(origin)}, "
+            f"{series.id} has {len(candles)} candles before {iso(origin)}, "
             f"at least {MIN_CANDLES} are needed",
             code="state.not_enough_candles",
             hint=hint,
         )
-    bars = dataset.lay_out(candles, market, start, origin)
+    bars = dataset.lay_out(candles, series, start, origin)
     model, log_quantiles = ladder.answer(bars)
-    return _set(ws, market, origin, candles, int(bars.age[-1]), model, log_quantiles)
-
-
-def _set(
-    ws: Workspace,
-    market: Market,
-    origin: int,
-    candles: Candles,
-    stale_bars: int,
-    model: ServedModel,
-    log_quantiles: FloatArray,
-) -> ForecastSet:
+    if series != market:
+        reasons = [f"source:{series.source}", model.fallback]
+        model = replace(model, fallback=", ".join(reason for reason in reasons if reason))
     issued_at = ws.clock.now()
     last_close = float(candles.close[-1])
     return ForecastSet(
@@ -173,7 +142,7 @@ def _set(
         origin=origin,
         issued_at=issued_at,
         last_close=last_close,
-        stale_bars=stale_bars,
+        stale_bars=int(bars.age[-1]),
         mode="late" if issued_at - origin > ws.settings.loop.late_seconds else "live",
         model=model,
         levels=ws.settings.model.levels,

@@ -16,6 +16,7 @@ from cryptocast import config, workspace
 from cryptocast.clock import VirtualClock
 from cryptocast.config import Secrets, Settings
 from cryptocast.errors import CryptocastError, UsageError
+from cryptocast.metering import calls_a_tick, loop_cost
 from cryptocast.seams import Clock, Progress
 from cryptocast.sources import resolve_auto
 from cryptocast.values import iso
@@ -35,6 +36,7 @@ class InitReport:
     source: str
     source_reason: str | None  # why `auto` chose it
     added: tuple[str, ...]  # markets added to an existing workspace
+    cost: str | None  # what a loop costs a month, where the source is metered
     pipeline: RetrainReport | None
 
 
@@ -89,7 +91,16 @@ def init(
             raise
         with ws.store.write() as writer:
             writer.put_event(clock.now(), FINISHED, None, {"name": started["name"]})
-    return InitReport(folder, settings.source.name, why, (), report)
+    return InitReport(folder, settings.source.name, why, (), _cost(ws), report)
+
+
+def _cost(ws: Workspace) -> str | None:
+    metered = [market for market in ws.markets() if ws.source(market.source).metered]
+    if not metered:
+        return None
+    settings = ws.settings
+    calls = calls_a_tick(metered)
+    return loop_cost(calls, settings.market.interval, settings.source.monthly_credits)
 
 
 def _settle(settings: Settings, secrets: Secrets) -> tuple[Settings, str | None]:
@@ -166,18 +177,18 @@ def _finished(
         known = {name for m in ws.markets() for name in (m.symbol, m.id)}
         added = tuple(s for s in symbols if s not in known)
         if not added:
-            return InitReport(folder, ws.settings.source.name, None, (), None)
+            return InitReport(folder, ws.settings.source.name, None, (), _cost(ws), None)
         every = [*ws.settings.market.symbols, *added]
         options = {"market.symbols": every}
     with Workspace.open(
         folder, environ=environ, options=options, clock=clock, progress=progress
     ) as ws:
         progress.stage("fetch candles")
-        fetch(ws, days=ws.settings.data.days)
+        fetch(ws, days=ws.settings.data.days).demand_all()
         document = tomlkit.parse(config.read_text(ws.file))
         document["market"]["symbols"] = every
         _write(ws.file, tomlkit.dumps(document))
-        return InitReport(folder, ws.settings.source.name, None, added, None)
+        return InitReport(folder, ws.settings.source.name, None, added, _cost(ws), None)
 
 
 def _has_candles(ws: Workspace) -> bool:

@@ -59,6 +59,7 @@ def pipeline(
         fetched = fetch(ws, start=range_[0], end=range_[1])
     else:
         fetched = fetch(ws, days=ws.settings.data.days)
+    fetched.demand_all()
     ws.progress.stage("preprocess and split")
     material = gather(ws)
     kind = models.get(ws.settings.model.kind)

@@ -15,7 +15,7 @@ GROUP = typer.main.get_command(cli.app)
 NAMES = sorted(GROUP.commands)  # type: ignore[attr-defined]
 DELIVERED = {
     "init", "fetch", "tune", "train", "evaluate", "promote", "rollback", "models", "forecast",
-    "serve-loop", "status", "retrain",
+    "serve-loop", "status", "retrain", "export", "doctor",
 }  # fmt: skip
 
 
@@ -104,7 +104,11 @@ def test_verbose_shows_where_an_error_came_from(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [n for n in sorted(DELIVERED) if n != "init"])
 def test_a_command_outside_a_workspace_says_how_to_make_one(tmp_path: Path, name: str) -> None:
-    arguments = {"promote": ("1",), "serve-loop": ("--max-ticks", "1")}.get(name, ())
+    arguments = {
+        "promote": ("1",),
+        "serve-loop": ("--max-ticks", "1"),
+        "export": ("candles", "--out", str(tmp_path / "c.csv")),
+    }.get(name, ())
     done = run(name, *arguments, "-w", tmp_path / "w", "--json")
     assert (done.code, done.error["code"]) == (3, "state.no_workspace")
     assert done.error["hint"] == f"cryptocast init --workspace {tmp_path / 'w'}"

@@ -98,8 +98,12 @@ ROW = [START * 1000, "1", "2", "0.5", "1.5", "10"]
         (as_json([[*ROW, "7"]]), "with a candle 0 that is no list of 6"),
         (as_json([{"open": 1}]), "with a candle 0 that is no list of 6"),
         (as_json([["soon", *ROW[1:]]]), "with text for the time of candle 0"),
-        (as_json([[*ROW[:4], "n/a", "1"]]), "with text for a price of candle 0"),
-        (as_json([[*ROW[:4], None, "1"]]), "with null for a price of candle 0"),
+        (as_json([[None, *ROW[1:]]]), "with null for the time of candle 0"),
+        (as_json([["NaN", *ROW[1:]]]), "with text for the time of candle 0"),
+        (as_json([ROW, [*ROW[:4], "n/a", "1"]]), "with text for the close of candle 1"),
+        (as_json([[*ROW[:3], "1_000", *ROW[4:]]]), "with text for the low of candle 0"),
+        (as_json([[ROW[0], True, *ROW[2:]]]), "with a boolean for the open of candle 0"),
+        (as_json([[*ROW[:5], {}]]), "with an object for the volume of candle 0"),
         (as_json([[START, *ROW[1:]]]), "with the time 1717200000, no milliseconds"),
     ],
 )
@@ -110,6 +114,49 @@ def test_another_answer_than_candles_is_named(
     error = fails(source)
     assert error.code == "source.bad_answer"
     assert error.message == f"bitvavo answered {found} (GET /BTC-EUR/candles)"
+
+
+def test_null_and_nan_spoil_only_their_own_row(server: Loopback, source: Source) -> None:
+    rows = [
+        [(START + 300 * 2) * 1000, "1", "2", "0.5", "NaN", "10"],
+        [(START + 300) * 1000, None, "2", "0.5", "1.5", "10"],
+        [START * 1000, 1, 2.0, "0.5", 10**400, None],
+    ]
+    server.faults.append(as_json(rows))
+    (page,) = source.pages(BTC, START, START + 900)
+    c = page.candles
+    assert c.open_time.tolist() == [START, START + 300, START + 600]
+    assert np.isnan(c.open).tolist() == [False, True, False]
+    assert c.low.tolist() == [0.5, 0.5, 0.5]
+    assert c.close[0] == np.inf
+    assert np.isnan(c.close[2])
+    assert np.isnan(c.volume[0])
+
+
+def test_rows_far_from_what_was_asked_are_no_answer(server: Loopback, source: Source) -> None:
+    server.faults.append(as_json([ROW]))
+    with pytest.raises(CryptocastError) as caught:
+        list(source.pages(BTC, START + 6000, START + 9000))
+    assert caught.value.code == "source.bad_answer"
+    assert caught.value.message == (
+        "bitvavo answered with candles of 2024-06-01T00:00:00Z to 2024-06-01T00:00:00Z, "
+        "none of 2024-06-01T01:40:00Z to 2024-06-01T02:30:00Z (GET /BTC-EUR/candles)"
+    )
+
+
+def test_an_answer_cut_by_other_rules_vouches_for_what_it_holds(
+    server: Loopback, source: Source
+) -> None:
+    server.faults.append(as_json([[(START + 300 * n) * 1000, *ROW[1:]] for n in range(10)]))
+    (page,) = source.pages(BTC, START + 600, START + 300 * 20)
+    assert (page.start, page.end) == (START + 600, START + 300 * 10)
+    assert page.candles.open_time.tolist() == [START + 300 * n for n in range(2, 10)]
+
+
+def test_a_row_at_an_inclusive_end_is_not_far(server: Loopback, source: Source) -> None:
+    server.faults.append(as_json([ROW]))
+    (page,) = source.pages(BTC, START - 6000, START)
+    assert (page.start, page.end, len(page.candles)) == (START - 6000, START, 0)
 
 
 def test_the_running_candle_is_given_as_it_is(server: Loopback, source: Source) -> None:

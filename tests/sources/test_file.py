@@ -210,7 +210,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         assert (error.code, error.exit_code) == ("source.no_file", 4)
         assert error.message == f"there is no file {path}"
     assert fails(tmp_path).message == (
-        f"{tmp_path} holds no file that ends in .parquet, .pq, .csv, .csv.gz"
+        f"{tmp_path} holds no file that ends in .parquet, .pq, .feather, .arrow, .ipc, .csv, "
+        ".csv.gz, .json, .json.gz, .zip"
     )
 
 
@@ -300,12 +301,14 @@ def test_a_broken_file_is_told_in_one_line(tmp_path: Path, name: str) -> None:
     assert str(file) in error.message
 
 
-def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "candles.xlsx"
-    file.write_bytes(b"PK")
+@pytest.mark.parametrize("content", [b"PNG\0\0", b"\xff\xfe1\x002\x00"])
+def test_another_kind_of_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "candles.csv"
+    file.write_bytes(content)
     error = fails(file)
-    assert error.message == f"{file} is neither Parquet nor CSV by its name"
-    assert error.hint == "its name must end in one of .parquet, .pq, .csv, .csv.gz"
+    assert error.code == "source.bad_file"
+    assert error.message == f"{file} holds neither Parquet, Feather, CSV nor JSON"
+    assert error.hint == "take another file, or write it as Parquet or CSV"
 
 
 def test_candles_of_a_shorter_interval_are_refused(tmp_path: Path) -> None:

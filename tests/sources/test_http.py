@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
 from cryptocast import __version__
 from cryptocast.clock import SystemClock, VirtualClock
 from cryptocast.errors import CryptocastError, SourceError, UsageError
-from cryptocast.sources._http import Http, Patience, refuse_future, usable_key
+from cryptocast.sources._http import PATIENCE, Http, Patience, refuse_future, usable_key
 from loopback import Loopback, Reply, as_json, cut_off, drip, hang, html, redirect, reset
 
 QUICK = Patience(
@@ -19,6 +25,7 @@ QUICK = Patience(
     read_seconds=0.15,
     first_pause_seconds=0.001,
     longest_pause_seconds=0.005,
+    minute_seconds=0.05,
     total_seconds=2.0,
 )
 SECRET = "s3cret-0123456789"
@@ -167,11 +174,13 @@ def test_an_unreadable_retry_after_is_overlooked(server: Loopback) -> None:
     http.close()
 
 
-def test_a_dripping_server_does_not_outlive_the_deadline(server: Loopback) -> None:
+def test_a_dripping_server_does_not_outlive_the_patience(server: Loopback) -> None:
     before = time.monotonic()
     error = ask(server, drip(0.02), patience=Patience(read_seconds=0.2, total_seconds=0.4))
     assert error.code == "source.timeout"
+    assert error.message == "echo did not finish its answer in time (GET /path)"
     assert time.monotonic() - before < 1.5
+    assert len(server.requests) == 1
 
 
 def test_a_closed_port_is_unreachable_by_name() -> None:
@@ -197,6 +206,26 @@ def test_the_key_does_not_follow_a_redirect_to_another_host(server: Loopback) ->
         assert "authorization" not in other.requests[0].headers
 
 
+def test_the_key_does_not_follow_a_redirect_to_another_port(server: Loopback) -> None:
+    with Loopback({}) as other:
+        other.faults.append(as_json("elsewhere"))
+        server.faults.append(redirect(other.base_url("echo")))
+        http = client(server)
+        assert http.get("/path", {}) == "elsewhere"
+        http.close()
+        assert "authorization" in server.requests[0].headers
+        assert "authorization" not in other.requests[0].headers
+
+
+def test_the_key_follows_a_redirect_within_its_own_host(server: Loopback) -> None:
+    server.faults.extend([redirect("/echo/new"), as_json("moved")])
+    http = client(server)
+    assert http.get("/path", {}) == "moved"
+    http.close()
+    assert server.requests[1].path == "/new"
+    assert server.requests[1].headers["authorization"] == f"Bearer {SECRET}"
+
+
 def test_redirects_without_end_are_a_bad_answer(server: Loopback) -> None:
     error = ask(server, *[redirect("/echo/again")] * 9)
     assert error.code == "source.bad_answer"
@@ -206,8 +235,6 @@ def test_redirects_without_end_are_a_bad_answer(server: Loopback) -> None:
 def test_a_netrc_does_not_replace_the_key(
     server: Loopback, tmp_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pathlib import Path
-
     netrc = Path(str(tmp_path)) / "netrc"
     netrc.write_text("machine 127.0.0.1 login a password b\n", encoding="utf-8")
     netrc.chmod(0o600)
@@ -237,6 +264,160 @@ def test_the_servers_date_is_compared_with_this_machine(server: Loopback) -> Non
     http.get("/path", {})
     http.close()
     assert http.skew_seconds == pytest.approx(900, abs=5)
+
+
+def test_the_skew_is_that_of_the_last_answer_of_each_thread(server: Loopback) -> None:
+    http = client(server)
+    server.faults.extend([as_json(1), as_json(1, Age="600")])
+    server.skew_seconds = 900
+    http.get("/path", {})
+    server.skew_seconds = -900
+    with ThreadPoolExecutor(1) as other:
+        other.submit(http.get, "/path", {}).result()
+        cached = other.submit(lambda: http.skew_seconds).result()
+    assert http.skew_seconds == pytest.approx(900, abs=5)
+    assert cached == pytest.approx(-300, abs=5)  # a cache had held it for ten minutes
+    http.close()
+
+
+def test_the_skew_is_taken_before_the_body(server: Loopback) -> None:
+    server.faults.append(Reply(200, b"[" + b" " * 14 + b"]", drip_seconds=0.1))
+    http = client(server, patience=PATIENCE)
+    http.get("/path", {})
+    http.close()
+    assert http.skew_seconds is not None
+    assert http.skew_seconds > -1.5  # a Date has whole seconds, and the body took 1.6
+
+
+def test_what_is_not_known_beforehand_is_logged(
+    server: Loopback, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "cryptocast")
+    headers = {"X-Credits-Left": "17", "X-RateLimit-Key": SECRET}
+    server.faults.extend([Reply(503, b"x"), Reply(200, b"[1]", headers)])
+    http = client(server)
+    http.get("/path", {"secret_query": "hush"})
+    http.close()
+    first, again, last = (record.getMessage() for record in caplog.records)
+    assert first.startswith("echo answered HTTP 503 with 1 bytes (GET /path)")
+    assert again == "echo has a fault of its own (HTTP 503: x); asked again in 0.0 s"
+    assert last == (
+        "echo answered HTTP 200 with 3 bytes (GET /path) x-credits-left: 17; x-ratelimit-key: ***"
+    )
+
+
+def zipped(body: bytes) -> Reply:
+    return Reply(200, body, {"Content-Encoding": "gzip"})
+
+
+def test_a_zipped_answer_is_unpacked(server: Loopback) -> None:
+    server.faults.append(zipped(gzip.compress(b"[1, 2]")))
+    http = client(server)
+    assert http.get("/path", {}) == [1, 2]
+    http.close()
+
+
+def test_a_gzip_bomb_is_a_bad_answer(server: Loopback) -> None:
+    error = ask(server, zipped(gzip.compress(bytes(80 * 1024 * 1024), 1)))
+    assert error.code == "source.bad_answer"
+    assert error.message == "echo answered with more than 32 MiB (GET /path)"
+    assert len(server.requests) == 1
+
+
+def test_a_body_that_cannot_be_unpacked_is_a_bad_answer(server: Loopback) -> None:
+    error = ask(server, zipped(b"[1, 2]"))
+    assert error.code == "source.bad_answer"
+    assert error.message == "echo answered with a body that cannot be unpacked (GET /path)"
+    assert len(server.requests) == 1
+
+
+def test_an_error_inside_a_200_is_what_the_api_makes_of_it(server: Loopback) -> None:
+    busy = SourceError("echo is busy", code="source.http", retry=True)
+    http = Http(
+        "echo",
+        server.base_url("echo"),
+        explain=lambda _: None,
+        judge=lambda answer: busy if answer == "busy" else None,
+        patience=QUICK,
+    )
+    server.faults.extend([as_json("busy"), as_json("fine")])
+    assert http.get("/path", {}) == "fine"
+    server.faults.extend([as_json("busy")] * 4)
+    with pytest.raises(SourceError, match="echo is busy"):
+        http.get("/path", {})
+    http.close()
+    assert len(server.requests) == 6
+
+
+class KeepAlive(BaseHTTPRequestHandler):
+    """A server that keeps connections, as the real ones do, and counts them."""
+
+    protocol_version = "HTTP/1.1"
+    ports: set[int]
+    barrier: threading.Barrier
+
+    def do_GET(self) -> None:
+        self.ports.add(self.client_address[1])
+        self.barrier.wait(5)
+        self.send_response_only(200)
+        if self.path.endswith("zipped"):
+            self.send_header("Content-Encoding", "gzip")
+        chunked = self.path.endswith("chunked")
+        body = gzip.compress(b"[1]") if self.path.endswith("zipped") else b"[1]"
+        if chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+            body = b"2\r\n[1\r\n1\r\n]\r\n0\r\n\r\n"
+        else:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def keeping(clients: int) -> Iterator[tuple[Http, set[int]]]:
+    """A client of a server that keeps connections and answers so many requests at once."""
+    ports: set[int] = set()
+    members = {"ports": ports, "barrier": threading.Barrier(clients)}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (KeepAlive,), members))
+    server.daemon_threads = False
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    http = Http("echo", f"http://127.0.0.1:{server.server_address[1]}", explain=lambda _: None)
+    yield http, ports
+    http.close()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_one_connection_serves_calls_in_a_row() -> None:
+    with keeping(1) as (http, ports):
+        for path in ("/plain", "/zipped", "/chunked", "/plain"):
+            assert http.get(path, {}) == [1]
+        assert len(ports) == 1
+        assert http.skew_seconds is None  # this server tells no time
+
+
+def test_eight_threads_share_a_session_and_its_connections(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING)
+    with keeping(8) as (http, ports), ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: http.get("/plain", {}), range(80)))
+        assert answers == [[1]] * 80
+        assert len(ports) == 8
+    assert caplog.messages == []
+
+
+def test_a_closed_session_may_be_used_again() -> None:
+    with keeping(1) as (http, ports):
+        for _ in range(2):
+            assert http.get("/plain", {}) == [1]
+            http.close()
+        assert len(ports) == 2
 
 
 def test_nothing_is_logged_that_holds_the_key(

@@ -4,7 +4,7 @@ import itertools
 import json
 import random
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryptocast.store import Reader, Span, Store, Stored
-from cryptocast.values import Candles, Gap, Market
+from cryptocast.store import Credits, Reader, Span, Store, Stored, schema
+from cryptocast.values import Candles, Gap, Market, parse_time
 
 START = 1_717_372_800
 BAR = 300
@@ -30,7 +30,6 @@ def put(
     candles: Candles,
     provenance: str = "backfill",
     fetched_at: float = START,
-    repaired_before: int | None = None,
 ) -> Stored:
     with store.write() as writer:
         return writer.put_candles(
@@ -38,7 +37,6 @@ def put(
             candles,
             provenance=provenance,
             fetched_at=fetched_at,
-            repaired_before=repaired_before,
         )
 
 
@@ -176,24 +174,6 @@ def test_a_row_that_fills_a_hole_is_repaired_and_one_before_the_first_is_backfil
     }
 
 
-def test_a_range_that_comes_in_several_calls_repairs_only_what_lay_before_it(
-    store: Store, market: Market, make_candles: Make, query: Query
-) -> None:
-    put(store, market, make_candles([0, 2]))
-    before = START + 2 * BAR
-    put(store, market, make_candles([6, 7]), repaired_before=before)
-    put(store, market, make_candles([1, 4, 5]), repaired_before=before)
-    assert provenances(query) == {
-        0: "backfill",
-        1: "repaired",
-        2: "backfill",
-        4: "backfill",
-        5: "backfill",
-        6: "backfill",
-        7: "backfill",
-    }
-
-
 @pytest.mark.parametrize("provenance", ["imported", "derived"])
 def test_what_the_caller_imports_or_derives_keeps_that_name_everywhere(
     store: Store, market: Market, make_candles: Make, query: Query, provenance: str
@@ -226,9 +206,7 @@ def test_an_exception_inside_leaves_nothing_behind(
     store: Store, market: Market, make_candles: Make
 ) -> None:
     with pytest.raises(KeyboardInterrupt), store.write() as writer:  # noqa: PT012
-        writer.put_candles(
-            market, make_candles(range(9)), provenance="live", fetched_at=1, repaired_before=None
-        )
+        writer.put_candles(market, make_candles(range(9)), provenance="live", fetched_at=1)
         raise KeyboardInterrupt
     with store.read() as reader:
         assert reader.span(market) is None
@@ -268,3 +246,133 @@ def test_a_reader_cannot_write(store: Store) -> None:
     with store.read() as reader:
         assert type(reader) is Reader
         assert not hasattr(reader, "put_candles")
+
+
+def missing(store: Store, market: Market, bars: Sequence[int], asked_at: float) -> None:
+    with store.write() as writer:
+        writer.put_missing(market, START + BAR * np.array(bars, dtype=np.int64), asked_at)
+
+
+def holes(store: Store, market: Market, end: int) -> list[int]:
+    """The bars that are still asked for."""
+    with store.read() as reader:
+        found = reader.holes(market, START, START + end * BAR)
+    return [
+        bar for gap in found for bar in range((gap.start - START) // BAR, (gap.end - START) // BAR)
+    ]
+
+
+def test_two_answers_of_two_runs_confirm_a_bar_missing(
+    store: Store, market: Market, make_candles: Make
+) -> None:
+    put(store, market, make_candles([0, 1, 4]))
+    assert holes(store, market, 6) == [2, 3, 5]
+    missing(store, market, [2, 3], asked_at=100.0)
+    missing(store, market, [2], asked_at=100.0)  # the same run asked again
+    assert holes(store, market, 6) == [2, 3, 5]
+    missing(store, market, [2, 5], asked_at=200.0)
+    assert holes(store, market, 6) == [3, 5]
+    with store.read() as reader:
+        assert reader.confirmed_missing(market, START, START + 6 * BAR) == 1
+        assert reader.confirmed_missing(market, START + 3 * BAR, START + 6 * BAR) == 0
+        assert sum(gap.bars for gap in reader.gaps(market, START, START + 6 * BAR)) == 3
+
+
+def test_a_candle_that_comes_after_all_is_missing_no_more(
+    store: Store, market: Market, make_candles: Make, query: Query
+) -> None:
+    put(store, market, make_candles([0, 4]))
+    for run in (1.0, 2.0):
+        missing(store, market, [1, 2, 3], asked_at=run)
+    assert put(store, market, make_candles([2])) == Stored(0, 0, 1)
+    assert holes(store, market, 5) == []
+    with store.read() as reader:
+        assert reader.confirmed_missing(market, START, START + 5 * BAR) == 2
+    assert query("SELECT count(*) FROM missing_bars") == [(2,)]
+
+
+def test_a_bar_that_is_stored_is_never_noted_as_missing(
+    store: Store, market: Market, make_candles: Make, query: Query
+) -> None:
+    put(store, market, make_candles([0, 1]))
+    missing(store, market, [0, 1, 2], asked_at=1.0)
+    assert query("SELECT epoch(open_time) FROM missing_bars") == [(START + 2 * BAR,)]
+
+
+def test_what_is_missing_at_one_market_is_not_so_at_another(
+    store: Store, market: Market, make_candles: Make
+) -> None:
+    other = Market("kraken", "BTC", "EUR", "5m")
+    for run in (1.0, 2.0):
+        missing(store, market, [0], asked_at=run)
+    assert holes(store, market, 1) == []
+    assert holes(store, other, 1) == [0]
+
+
+def test_revised_rows_among_new_ones_keep_their_places(
+    store: Store, market: Market, make_candles: Make, query: Query
+) -> None:
+    put(store, market, make_candles([0, 2, 4]))
+    mixed = make_candles([0, 1, 2, 3, 4, 5], shift=1)
+    assert put(store, market, mixed, "live") == Stored(1, 3, 2)
+    with store.read() as reader:
+        assert reader.candles(market, START, START + 9 * BAR).close.tolist() == mixed.close.tolist()
+    assert provenances(query) == {
+        0: "revised",
+        1: "repaired",
+        2: "revised",
+        3: "repaired",
+        4: "revised",
+        5: "live",
+    }
+
+
+def test_the_provenances_of_a_range_are_counted(
+    store: Store, market: Market, make_candles: Make
+) -> None:
+    put(store, market, make_candles([0, 2]))
+    put(store, market, make_candles([1, 3]), "live")
+    with store.read() as reader:
+        assert reader.provenances(market, START, START + 9 * BAR) == {
+            "backfill": 2,
+            "live": 1,
+            "repaired": 1,
+        }
+        assert reader.provenances(market, START + 9 * BAR, START + 10 * BAR) == {}
+
+
+def test_credits_are_kept_by_source_and_month(store: Store) -> None:
+    may, june = parse_time("2024-05-31T23:59:59Z"), parse_time("2024-06-01")
+    with store.write() as writer:
+        writer.add_credits("coincap", may, 1, 13)
+        writer.add_credits("coincap", june, 1, 12)
+        writer.add_credits("coincap", june, 0, -11)
+        writer.add_credits("other", june, 5, 5)
+        writer.put_refusal("coincap", june, june + 7.5)
+    with store.read() as reader:
+        assert reader.credits("coincap", may) == Credits(1, 13, None)
+        assert reader.credits("coincap", june + 86_400) == Credits(1, 1, june + 7.5)
+        assert reader.credits("nobody", june) == Credits(0, 0, None)
+    with store.write() as writer:
+        writer.put_refusal("coincap", june, None)
+        assert writer.credits("coincap", june) == Credits(1, 1, None)
+
+
+def test_a_database_of_the_first_version_gets_the_tables_of_the_second(
+    tmp_path: Path, market: Market, make_candles: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "cryptocast.duckdb", 5)
+    monkeypatch.setattr(schema, "CURRENT", 1)
+    with store.write() as writer:  # as the first version wrote it: no ledger is touched
+        writer._connection.execute(
+            "INSERT INTO candles VALUES "
+            "('bitvavo:BTC/EUR:5m', to_timestamp(?), 1, 2, 1, 2, NULL, 'live', now())",
+            [START],
+        )
+    monkeypatch.setattr(schema, "CURRENT", 2)
+    with store.read() as reader:
+        assert reader.span(market) == Span(1, START, START)
+        assert reader.holes(market, START, START + 2 * BAR) == [
+            Gap(START + BAR, START + 2 * BAR, 1)
+        ]
+        assert reader.credits("coincap", 0) == Credits(0, 0, None)

@@ -284,4 +284,4 @@ def test_gaps_are_told_and_no_row_is_invented(tmp_path: Path) -> None:
         {"start": "2024-06-02T19:50:00Z", "end": "2024-06-02T20:05:00Z", "bars": 3}
     ]
     assert query(tmp_path / "w", "SELECT count(*) FROM candles") == [(285,)]
-    assert "3 bars are missing in 1 gaps, the first from 2024-06-02T19:50:00Z" in done.err
+    assert "3 bars are missing in 1 gap from 2024-06-02T19:50:00Z to" in done.err

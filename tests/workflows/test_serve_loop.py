@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,11 +48,11 @@ def test_a_tick_that_fails_is_told_and_the_next_one_tries_again(
 
     pages, asked = sim.Source.pages, []
 
-    def down_once(self: sim.Source, *arguments: int) -> object:
+    def down_once(self: sim.Source, *arguments: Any, **named: Any) -> object:
         asked.append(arguments)
         if len(asked) == 1:
             raise SourceError("sim is down", hint="wait")
-        return pages(self, *arguments)
+        return pages(self, *arguments, **named)
 
     monkeypatch.setattr(sim.Source, "pages", down_once)
     done = run("serve-loop", "-w", workspace, "--as-of", NEXT, "--max-ticks", "2", "--json")

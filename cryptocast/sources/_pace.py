@@ -1,0 +1,91 @@
+"""When a server is asked: how patient one call is, and how fast many may follow each other."""
+
+from __future__ import annotations
+
+import math
+import random
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long one answer is waited for, and how often it is asked for again.
+
+    Faults are asked again after capped exponential back-off, at most `tries` requests in
+    all. A rate limit that names no time is taken for one per minute: it is waited out to
+    the end of the server's minute, where minutes are fixed, and once more to a minute
+    after the first refusal, where they slide; so `total_seconds` is a little more than a
+    minute. A caller with less time passes a deadline, and is told at once.
+    """
+
+    connect_seconds: float = 5.0
+    read_seconds: float = 10.0
+    tries: int = 4
+    first_pause_seconds: float = 0.5
+    longest_pause_seconds: float = 8.0
+    minute_seconds: float = 60.0
+    total_seconds: float = 75.0
+
+
+PATIENCE = Patience()
+
+
+class Waits:
+    """The waits between the tries of one call; infinite where no further try helps."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
+        self._tries = 0
+        self._limited_at: float | None = None
+
+    def after_fault(self, asked_seconds: float | None) -> float:
+        """Seconds to wait after a fault, at least what the server asked for."""
+        patience = self._patience
+        self._tries += 1
+        if self._tries >= patience.tries:
+            return math.inf
+        doubled = patience.first_pause_seconds * 2.0 ** (self._tries - 1)
+        return max(asked_seconds or 0.0, _jittered(min(patience.longest_pause_seconds, doubled)))
+
+    def after_limit(self, skew_seconds: float | None) -> float:
+        """Seconds to wait for the end of a limit per minute, by the server's clock.
+
+        `skew_seconds` is that clock minus ours.
+        """
+        pause = self.after_fault(None)
+        minute, now = self._patience.minute_seconds, time.monotonic()
+        if self._limited_at is None:
+            self._limited_at = now
+            left = minute - (time.time() + (skew_seconds or 0.0)) % minute
+        else:
+            left = self._limited_at + minute - now
+        return left + pause if left > 0 else math.inf
+
+
+class Pace:
+    """At most `calls` in any `seconds`, over all threads; a burst of them may come at once."""
+
+    def __init__(self, calls: int, seconds: float) -> None:
+        self._seconds = seconds
+        self._turns: deque[float] = deque(maxlen=calls)
+        self._lock = threading.Lock()
+
+    def wait(self, deadline: float) -> bool:
+        """Sleep until the next call may be made; False, at once, where that is past `deadline`."""
+        with self._lock:
+            now = time.monotonic()
+            full = len(self._turns) == self._turns.maxlen
+            turn = max(now, self._turns[0] + self._seconds) if full else now
+            if turn > deadline:
+                return False
+            self._turns.append(turn)
+        time.sleep(turn - now)
+        return True
+
+
+def _jittered(seconds: float) -> float:
+    """So that many clients don't come back at once."""
+    return seconds * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret

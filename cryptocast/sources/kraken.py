@@ -1,0 +1,104 @@
+"""Kraken: candles of the last 720 bars, no key; what lies further back is not to be had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cryptocast.errors import CryptocastError
+from cryptocast.sources import _faults
+from cryptocast.sources._exchange import Exchange, Query
+from cryptocast.sources._faults import Refusal, read_refusal
+from cryptocast.sources._rows import SECONDS, from_lists
+from cryptocast.values import Candles, IntArray, Market
+
+INTERVALS = {"1m": "1", "5m": "5", "15m": "15", "30m": "30", "1h": "60", "1d": "1440"}
+_OWN_NAMES = {"BTC": "XBT", "DOGE": "XDG"}
+_ROW = 8
+_PLACES = (0, 1, 2, 3, 4, 6)  # 5 is the mean price, 7 the number of trades
+
+
+class Source(Exchange):
+    """Candles of Kraken's public API."""
+
+    name = "kraken"
+    base_url = "https://api.kraken.com/0/public"
+    intervals = INTERVALS
+    bars_a_call = 720
+    bars_back = 720
+    pace = (1, 1.0)
+
+    def windows(
+        self,
+        market: Market,  # noqa: ARG002 - another exchange cuts by its bars
+        start: int,
+        end: int,
+    ) -> Iterator[tuple[int, int]]:
+        """One, however wide: a second call would bring the same newest bars."""
+        if start < end:
+            yield start, end
+
+    def request(
+        self,
+        market: Market,
+        first: int,
+        last: int,  # noqa: ARG002 - every answer goes on until now
+    ) -> tuple[str, Query]:
+        """`/OHLC` since a bar earlier, as it is not said whether `since` itself is given."""
+        pair = _OWN_NAMES.get(market.base, market.base) + _OWN_NAMES.get(market.quote, market.quote)
+        since = first - market.interval_seconds
+        return "/OHLC", {"pair": pair, "interval": self.intervals[market.interval], "since": since}
+
+    def read(self, path: str, answer: object) -> Candles:
+        """The one list under `result` beside `last`, named after the pair as Kraken calls it."""
+        result = answer.get("result") if isinstance(answer, dict) else None
+        named = result if isinstance(result, dict) else {}
+        lists = [rows for key, rows in named.items() if key != "last"]
+        if len(lists) != 1:
+            raise _faults.bad_answer(self.name, path, "without one list of candles in 'result'")
+        return from_lists(self.name, path, lists[0], length=_ROW, places=_PLACES, unit=SECONDS)
+
+    def covered(
+        self, path: str, market: Market, first: int, last: int, times: IntArray
+    ) -> tuple[int, int]:
+        """From the first row on, where the answer may have been cut to the newest 720 bars.
+
+        Bars without a trade count for the cut but are no rows, so that a cut answer may
+        hold fewer than 720 (seen: 707 to 711).
+        """
+        if len(times) == 0:
+            return first, last
+        step = market.interval_seconds
+        asked = times[times >= market.floor(first) - step]
+        if len(asked) == 0:
+            raise self.astray(path, first, last, times)
+        reach = int(asked.min())
+        if len(asked) < self.bars_a_call:
+            reach = min(reach, int(asked.max()) - (self.bars_a_call - 1) * step)
+        return max(first, market.floor(reach)), last
+
+    def judge(self, answer: object) -> CryptocastError | None:
+        """The errors that Kraken puts into a 200."""
+        return self._meant(200, answer)
+
+    def explain(self, refusal: Refusal) -> CryptocastError | None:
+        """The same errors, where a status says so too."""
+        return self._meant(refusal.status, refusal.body)
+
+    def _meant(self, status: int, answer: object) -> CryptocastError | None:
+        """The error that the list `error` stands for; None where it holds none."""
+        told = answer.get("error") if isinstance(answer, dict) else None
+        texts = [text for text in told if isinstance(text, str)] if isinstance(told, list) else []
+        said = ", ".join(text for text in texts if text.startswith("E"))  # W are warnings
+        if not said:
+            return None
+        refusal = read_refusal(self.name, status, said.encode(), None, 0.0)
+        if "Unknown asset pair" in said:
+            return self.unknown_market(refusal, "BTC/EUR, BTC/USD, ETH/EUR and others")
+        if "Too many requests" in said or "Rate limit" in said:
+            hint = "wait a minute, then run the same command again"
+            what = "limits how often it is asked"
+            return refusal.error("source.rate_limited", what, hint, retry=True)
+        if "EService:" in said or "Internal error" in said:
+            hint = f"run the same command again in some minutes, {_faults.or_another(self.name)}"
+            return refusal.error("source.http", "has a fault of its own", hint, retry=True)
+        return refusal.error("source.http", "refused the request", "check [source] base_url")

@@ -1,0 +1,228 @@
+"""Candles, forecasts and scores into files: DuckDB reads, sorts and writes them by itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from cryptocast.errors import StoreError
+from cryptocast.store.connection import translate
+from cryptocast.values import Market
+
+FORMATS: Mapping[str, str] = {
+    ".parquet": "FORMAT parquet, COMPRESSION zstd",
+    ".csv": "FORMAT csv, HEADER true, COMPRESSION none",
+    ".csv.gz": "FORMAT csv, HEADER true, COMPRESSION gzip",
+    ".json": "FORMAT json, ARRAY true, COMPRESSION none",
+}
+"""How the name of a file may end, and what DuckDB is told to write then."""
+
+_EVER = (-62_135_596_800, 253_402_300_800)  # the years 1 to 9999
+# Enough for any number of rows, and as fast as without: what doesn't fit is sorted on disk.
+_MEMORY = "1GB"
+# On the candle grid moments are whole seconds; the others keep their microseconds.
+_GRID = ("open_time", "origin", "target_time")
+_BY_SET = "t.market, t.origin, t.model_version, t.step"
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """What is exported, its time column, its order, and the rows that `$now` lets through."""
+
+    name: str
+    time: str
+    order: str
+    visible: str
+
+
+_TABLES = {
+    "candles": _Table(
+        "candles", "open_time", "t.market, t.open_time", "epoch(t.open_time) + m.seconds <= $now"
+    ),
+    "forecasts": _Table("forecasts", "origin", _BY_SET, "t.issued_at <= to_timestamp($now)"),
+    "scores": _Table(
+        "forecast_scores",
+        "origin",
+        _BY_SET,
+        # The view doesn't say when its forecasts were issued; their set does.
+        """t.target_time <= to_timestamp($now) AND EXISTS (
+            FROM forecast_sets AS s WHERE s.market = t.market AND s.origin = t.origin
+                AND s.model_version = t.model_version AND s.issued_at <= to_timestamp($now))""",
+    ),
+}
+KINDS = tuple(_TABLES)
+"""What can be exported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Rows of one of `KINDS`: those of `markets` with a time in `[start, end)`, known by `now`.
+
+    The time is `open_time` for candles, else `origin`; None is no bound. Known are candles
+    that had closed, forecasts that had been issued, scores whose candle had closed.
+    """
+
+    kind: str
+    markets: Sequence[Market]
+    start: float | None
+    end: float | None
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a selection holds: its rows, the ids of their markets, the first and last time."""
+
+    rows: int
+    markets: tuple[str, ...]
+    first: int
+    last: int
+
+
+class Exporter:
+    """Selects and copies through one open connection; valid only inside `with store.read()`."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Read through `connection`, which the store opens and closes."""
+        self._connection = connection
+
+    def markets(self) -> list[str]:
+        """The ids of the markets that have candles or forecasts, in order."""
+        query = "SELECT market FROM candles UNION SELECT market FROM forecast_sets ORDER BY 1"
+        return [row[0] for row in self._connection.execute(query).fetchall()]
+
+    def find(self, selection: Selection) -> Found | None:
+        """What a selection holds; None where that is nothing."""
+        time = _TABLES[selection.kind].time
+        query = f"""
+            SELECT count(*), list_sort(list(DISTINCT t.market)),
+                epoch_us(min(t.{time})) // 1000000, epoch_us(max(t.{time})) // 1000000
+            {_source(selection)}
+            """
+        row = self._connection.execute(query, _values(selection)).fetchone()
+        if row is None or not row[0]:
+            return None
+        rows, markets, first, last = row
+        return Found(rows, tuple(markets), first, last)
+
+    def copy(self, selection: Selection, file: Path, suffix: str) -> None:
+        """Write a selection, by market and time, into a file of the format of `suffix`.
+
+        Times are TIMESTAMPTZ in Parquet, else ISO 8601 text with `Z`; a number that is not
+        finite is NULL in text. Raises StoreError where the file cannot be written, and
+        `store.memory` where very wide forecasts cannot be sorted.
+        """
+        columns = "t.*" if suffix == ".parquet" else self._as_text(selection.kind)
+        query = f"""
+            COPY (SELECT {columns} {_source(selection)} ORDER BY {_TABLES[selection.kind].order})
+            TO $file ({FORMATS[suffix]}, USE_TMP_FILE false)
+            """
+        self._connection.execute(f"SET memory_limit = '{_MEMORY}'")
+        try:
+            self._connection.execute(query, _values(selection) | {"file": str(file)})
+        except duckdb.OutOfMemoryException as error:
+            detail = str(error).partition("\n")[0]
+            raise StoreError(
+                f"these {selection.kind} cannot be sorted in {_MEMORY} of memory: {detail}",
+                code="store.memory",
+                hint="export a shorter range with --start and --end",
+            ) from error
+        except duckdb.Error as error:
+            # What names our file is its fault; the rest is the database's.
+            about_file = translate(error, file) if file.name in str(error) else None
+            raise about_file or error from error
+        finally:
+            with suppress(duckdb.Error):
+                self._connection.execute("RESET memory_limit")
+
+    def _as_text(self, kind: str) -> str:
+        described = f"DESCRIBE {_TABLES[kind].name}"
+        columns = self._connection.execute(described).fetchall()
+        return ", ".join(_text(str(name), str(sql_type)) for name, sql_type, *_ in columns)
+
+
+def _source(selection: Selection) -> str:
+    table = _TABLES[selection.kind]
+    return f"""
+        FROM {table.name} AS t JOIN (
+            SELECT unnest($markets::VARCHAR[]) AS market, unnest($seconds::BIGINT[]) AS seconds
+        ) AS m ON m.market = t.market
+        WHERE t.{table.time} >= to_timestamp($start) AND t.{table.time} < to_timestamp($end)
+            AND {table.visible}
+        """
+
+
+def _values(selection: Selection) -> dict[str, object]:
+    return {
+        "markets": [market.id for market in selection.markets],
+        "seconds": [market.interval_seconds for market in selection.markets],
+        "start": _EVER[0] if selection.start is None else selection.start,
+        "end": _EVER[1] if selection.end is None else selection.end,
+        "now": float(selection.now),
+    }
+
+
+def _text(name: str, sql_type: str) -> str:
+    """A column as CSV and JSON show it."""
+    if sql_type == "TIMESTAMP WITH TIME ZONE":
+        fraction = "" if name in _GRID else ".%f"
+        return f'strftime(t."{name}", \'%Y-%m-%dT%H:%M:%S{fraction}Z\') AS "{name}"'
+    if sql_type == "DOUBLE":
+        return f'CASE WHEN isfinite(t."{name}") THEN t."{name}" END AS "{name}"'
+    return f't."{name}"'
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """A hidden name beside `file` to write under; at the end of the block it becomes `file`.
+
+    So `file` is whole or as it was. After an exception the hidden file is removed; what a
+    killed process left is removed by the next one that writes the same file. Raises
+    StoreError where the folder or the disk refuses.
+    """
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        _sweep(file)
+        part.touch()  # the folder's refusal comes before the long work
+        yield part
+        _to_disk(part)
+        part.replace(file)
+        _to_disk(file.parent)
+    except OSError as error:
+        raise translate(error, file) or error from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    """Have the contents of a file, or the names in a folder, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(file: Path) -> None:
+    """Remove the hidden files of processes that are no more."""
+    head, tail = f".{file.name}.", ".part"
+    for left in file.parent.iterdir():
+        number = left.name.removeprefix(head).removesuffix(tail)
+        if left.name == f"{head}{number}{tail}" and number.isdecimal() and not _runs(int(number)):
+            left.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True  # somebody else's, or no process id at all: not ours to remove
+    return True
