@@ -7,16 +7,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
-import numpy as np
-
 from cryptocast.config import Secrets, SourceSettings
-from cryptocast.errors import ConfigError, CryptocastError, SourceError
+from cryptocast.errors import ConfigError, CryptocastError
 from cryptocast.seams import Clock, Meter
-from cryptocast.sources import _faults
 from cryptocast.sources._faults import Refusal
 from cryptocast.sources._http import PATIENCE, Http, Pace, Patience, refuse_future
-from cryptocast.sources._rows import between, windows
-from cryptocast.values import INTERVAL_SECONDS, Candles, IntArray, Market, Page, iso
+from cryptocast.sources._rows import between, covered, windows
+from cryptocast.values import INTERVAL_SECONDS, Candles, IntArray, Market, Page
 
 Query = dict[str, str | int]
 
@@ -99,26 +96,8 @@ class Exchange(ABC):
     def covered(
         self, path: str, market: Market, first: int, last: int, times: IntArray
     ) -> tuple[int, int]:
-        """The part of `[first, last)` that an answer with rows at these times vouches for.
-
-        One that holds rows far from what was asked was cut by other rules than ours: it
-        vouches for what lies between its rows inside, and with none there it is no answer.
-        """
-        # `end` may be inclusive there, so a bar that opens at `last` is not far.
-        end = market.floor(last) + market.interval_seconds
-        if np.all((times >= market.floor(first)) & (times < end)):
-            return first, last
-        inside = times[(times >= first) & (times < last)]
-        if len(inside) == 0:
-            raise self.astray(path, first, last, times)
-        after_last = market.floor(int(inside.max())) + market.interval_seconds
-        return max(first, market.floor(int(inside.min()))), min(last, after_last)
-
-    def astray(self, path: str, first: int, last: int, times: IntArray) -> SourceError:
-        """The error of an answer whose rows, at these times, are not of what was asked."""
-        there = f"{iso(int(times.min()))} to {iso(int(times.max()))}"
-        found = f"with candles of {there}, none of {iso(first)} to {iso(last)}"
-        return _faults.bad_answer(self.name, path, found)
+        """The part of `[first, last)` that an answer with rows at these times vouches for."""
+        return covered(self.name, path, market, first, last, times)
 
     def unknown_market(self, refusal: Refusal, known: str) -> ConfigError:
         """The error of a pair that is not traded there; `known` says what is."""

@@ -8,8 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from cryptocast.errors import SourceError
 from cryptocast.sources import _faults
-from cryptocast.values import Candles, FloatArray
+from cryptocast.values import Candles, FloatArray, IntArray, Market, iso
 
 SECONDS = 1
 MILLISECONDS = 1000
@@ -95,6 +96,32 @@ def is_number(value: object) -> bool:
 def between(candles: Candles, start: int, end: int) -> Candles:
     """The rows with open time in `[start, end)`: whether `end` is inclusive differs by source."""
     return candles.take((candles.open_time >= start) & (candles.open_time < end))
+
+
+def covered(
+    source: str, path: str, market: Market, first: int, last: int, times: IntArray
+) -> tuple[int, int]:
+    """The part of `[first, last)` that an answer with rows at these times vouches for.
+
+    A bar more on either side is a question of what the ends include. An answer that goes
+    further was cut by other rules than ours: it vouches for what lies between its rows
+    inside, and with none there it is no answer.
+    """
+    step = market.interval_seconds
+    if np.all((times >= market.floor(first) - step) & (times < market.floor(last) + step)):
+        return first, last
+    inside = times[(times >= first) & (times < last)]
+    if len(inside) == 0:
+        raise astray(source, path, first, last, times)
+    after_last = market.floor(int(inside.max())) + step
+    return max(first, market.floor(int(inside.min()))), min(last, after_last)
+
+
+def astray(source: str, path: str, first: int, last: int, times: IntArray) -> SourceError:
+    """The error of an answer whose rows, at these times, are not of what was asked."""
+    there = f"{iso(int(times.min()))} to {iso(int(times.max()))}"
+    found = f"with candles of {there}, none of {iso(first)} to {iso(last)}"
+    return _faults.bad_answer(source, path, found)
 
 
 def _listed(source: str, path: str, rows: object) -> list[object]:

@@ -13,8 +13,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import ConfigError, SourceError
 from cryptocast.seams import Clock, Meter
@@ -22,10 +20,10 @@ from cryptocast.sources import _faults
 from cryptocast.sources._cross import cross
 from cryptocast.sources._faults import Refusal
 from cryptocast.sources._http import PATIENCE, Http, Pace, Patience, refuse_future, usable_key
-from cryptocast.sources._rows import MILLISECONDS, between, from_objects, windows
+from cryptocast.sources._rows import MILLISECONDS, between, covered, from_objects, windows
 from cryptocast.sources._session import Query
 from cryptocast.sources._slugs import Slugs
-from cryptocast.values import Candles, IntArray, Market, Page, iso
+from cryptocast.values import Candles, Market, Page
 
 BASE_URL = "https://rest.coincap.io/v3"
 INTERVALS = {
@@ -41,7 +39,7 @@ INTERVALS = {
 }
 BARS_A_CALL = 288  # a day of 5-minute bars: the most that is known to come back whole
 BYTES_A_BAR = 105
-_FIELDS = ("time", "open", "high", "low", "close", "volume")
+_FIELDS = ("time", "open", "high", "low", "close")
 _log = logging.getLogger(__name__)
 
 
@@ -173,7 +171,7 @@ class Source:
             "%s: %d bars asked, %d rows got, first and last time modulo a bar: %s",
             *(market.id, bars, len(rows), ends),
         )
-        since, until = self._covered(path, market, first, last, rows.open_time)
+        since, until = covered(self.name, path, market, first, last, rows.open_time)
         return Page(since, until, between(rows, since, until), http.skew_seconds)
 
     def _rows(self, path: str, answer: object) -> Candles:
@@ -181,29 +179,7 @@ class Source:
         rows = answer.get("candles") if isinstance(answer, dict) else None
         if not isinstance(rows, list):
             raise _faults.bad_answer(self.name, path, "without a list under 'candles'")
-        # There is no volume; a row that is no object is named by `from_objects`.
-        rows = [{**row, "volume": None} if isinstance(row, dict) else row for row in rows]
         return from_objects(self.name, path, rows, fields=_FIELDS, unit=MILLISECONDS)
-
-    def _covered(
-        self, path: str, market: Market, first: int, last: int, times: IntArray
-    ) -> tuple[int, int]:
-        """The part of `[first, last)` that an answer with rows at these times vouches for.
-
-        A bar more on either side is a question of what `start` and `end` include. An
-        answer that goes further was cut by other rules: it vouches for what lies between
-        its rows inside, and with none there it is not what was asked for.
-        """
-        interval = market.interval_seconds
-        if np.all((times >= market.floor(first) - interval) & (times < last + interval)):
-            return first, last
-        inside = times[(times >= first) & (times < last)]
-        if len(inside) == 0:
-            there = f"{iso(int(times.min()))} to {iso(int(times.max()))}"
-            found = f"with candles of {there}, none of {iso(first)} to {iso(last)}"
-            raise _faults.bad_answer(self.name, path, found)
-        after_last = market.floor(int(inside.max())) + interval
-        return max(first, market.floor(int(inside.min()))), min(last, after_last)
 
     def _judge(self, answer: object) -> SourceError | None:
         """The error that a 200 holds in place of data; None where it holds none."""

@@ -8,7 +8,7 @@ from cryptocast.errors import CryptocastError
 from cryptocast.sources import _faults
 from cryptocast.sources._exchange import Exchange, Query
 from cryptocast.sources._faults import Refusal, read_refusal
-from cryptocast.sources._rows import SECONDS, from_lists
+from cryptocast.sources._rows import SECONDS, astray, from_lists
 from cryptocast.values import Candles, IntArray, Market
 
 INTERVALS = {"1m": "1", "5m": "5", "15m": "15", "30m": "30", "1h": "60", "1d": "1440"}
@@ -70,7 +70,7 @@ class Source(Exchange):
         step = market.interval_seconds
         asked = times[times >= market.floor(first) - step]
         if len(asked) == 0:
-            raise self.astray(path, first, last, times)
+            raise astray(self.name, path, first, last, times)
         reach = int(asked.min())
         if len(asked) < self.bars_a_call:
             reach = min(reach, int(asked.max()) - (self.bars_a_call - 1) * step)

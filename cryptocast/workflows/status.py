@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cryptocast.store import Tick
+from cryptocast.store import Credits, Tick
 from cryptocast.values import Deployment, ForecastSet, Gap
 from cryptocast.workspace import Workspace
 
@@ -21,6 +23,8 @@ class MarketStatus:
     last: int | None  # open time of the newest
     behind_bars: int | None  # closed bars that the store does not have yet
     gaps: tuple[Gap, ...]  # missing bars between the first and the last, in the last days
+    confirmed: int  # of the missing bars: those that the source lacks
+    provenances: Mapping[str, int]  # how the candles of the last days came
     forecast: ForecastSet | None
     tick: Tick | None
 
@@ -33,6 +37,7 @@ class StatusReport:
     production: Deployment | None
     next_tick: float
     markets: tuple[MarketStatus, ...]
+    credits: Mapping[str, Credits]  # of each source that has cost any this month
 
 
 def status(ws: Workspace) -> StatusReport:
@@ -44,10 +49,9 @@ def status(ws: Workspace) -> StatusReport:
         for market in ws.markets():
             interval, closed = market.interval_seconds, market.floor(now)
             span = reader.span(market, closed)
-            gaps: list[Gap] = []
-            if span is not None:
-                start = max(span.first, closed - round(ws.settings.data.days * _DAY))
-                gaps = reader.gaps(market, start, span.last) if start < span.last else []
+            start = closed - round(ws.settings.data.days * _DAY)
+            first, last = (max(span.first, start), span.last) if span else (start, start)
+            gaps = reader.gaps(market, first, last) if first < last else []
             markets.append(
                 MarketStatus(
                     market=market.id,
@@ -56,10 +60,15 @@ def status(ws: Workspace) -> StatusReport:
                     last=span.last if span else None,
                     behind_bars=max(0, (closed - span.last) // interval - 1) if span else None,
                     gaps=tuple(gaps),
+                    confirmed=reader.confirmed_missing(market, first, last),
+                    provenances=reader.provenances(market, start, closed),
                     forecast=reader.newest(market, now),
                     tick=reader.last_tick(market),
                 )
             )
+        sources = dict.fromkeys(market.source for market in ws.markets())
+        spent = {source: reader.credits(source, time.time()) for source in sources}
     market = ws.markets()[0]
     next_tick = market.floor(now) + market.interval_seconds + ws.settings.loop.delay_seconds
-    return StatusReport(now, production, next_tick, tuple(markets))
+    credits = {source: found for source, found in spent.items() if found.calls}
+    return StatusReport(now, production, next_tick, tuple(markets), credits)
