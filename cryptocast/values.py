@@ -39,6 +39,28 @@ BUILTIN_RANDOM_WALK = "builtin:random_walk"
 MIN_CANDLES = 24
 """Below this many candles nothing is forecast (exit 3)."""
 
+FEATURES = (
+    "return",
+    "range",
+    "fast_volatility",
+    "medium_volatility",
+    "slow_volatility",
+    "fast_range_volatility",
+    "range_volatility",
+    "volume",
+    "place",
+    "missing",
+    "level",
+    "day_sin",
+    "day_cos",
+    "week_sin",
+    "week_cos",
+)
+"""What a model sees of a bar, in the order of the last axis of `Windows.inputs`."""
+
+LEVEL_UNIT = 1e-3
+"""The feature `level` is the logarithm of sigma in this unit: 10 bp a bar."""
+
 _SYMBOL = re.compile(r"[A-Z0-9]{1,20}/[A-Z0-9]{1,20}")
 
 

@@ -1,14 +1,12 @@
 """From candles to what models learn from: bars, features, targets, windows, folds. Pure numpy."""
 
 from cryptocast.dataset.bars import Bars, lay_out
-from cryptocast.dataset.features import NAMES as FEATURE_NAMES
 from cryptocast.dataset.features import compute, context_bars
 from cryptocast.dataset.folds import Part, Split, plan, rolling
 from cryptocast.dataset.target import log_returns, to_prices
 from cryptocast.dataset.windows import at_origin, cut, unfit
 
 __all__ = [
-    "FEATURE_NAMES",
     "Bars",
     "Part",
     "Split",

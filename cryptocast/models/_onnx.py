@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from cryptocast.values import FloatArray
+from cryptocast.values import FEATURES, FloatArray
 
 _OPSET = 17
 _IR_VERSION = 8
@@ -33,7 +33,7 @@ class VolatilityHead:
     shrink: float
 
 
-def constant(quantiles: FloatArray, lookback: int, features: int) -> bytes:
+def constant(quantiles: FloatArray, lookback: int) -> bytes:
     """A graph that answers every window with the same quantiles [H, Q]."""
     horizon, levels = quantiles.shape
     nodes = [
@@ -46,7 +46,7 @@ def constant(quantiles: FloatArray, lookback: int, features: int) -> bytes:
         "base": quantiles.astype(np.float32)[None],
         "inner": np.array([horizon, levels], dtype=np.int64),
     }
-    return _serialise(nodes, tensors, (lookback, features), (horizon, levels))
+    return _serialise(nodes, tensors, (lookback, len(FEATURES)), (horizon, levels))
 
 
 def lstm(
@@ -54,11 +54,13 @@ def lstm(
     head: VolatilityHead,
     base: FloatArray,
     lookback: int,
+    features: Sequence[int],
 ) -> bytes:
     """An LSTM whose last state widens or narrows the quantiles `base` [H, Q].
 
-    `layers` hold torch's weight_ih [4h, F], weight_hh [4h, h] and the sum of both biases
-    [4h], in torch's order of the gates.
+    `features` are the places of those that it looks at among all. `layers` hold torch's
+    weight_ih [4h, F], weight_hh [4h, h] and the sum of both biases [4h], in torch's order of
+    the gates.
     """
     tensors: dict[str, NDArray[np.generic]] = {
         "last": np.array(-1, dtype=np.int64),
@@ -72,8 +74,12 @@ def lstm(
         "base": base.astype(np.float32)[None],
         "direction": np.array([1], dtype=np.int64),
         "level_axis": np.array([2], dtype=np.int64),
+        "features": np.array(features, dtype=np.int64),
     }
-    nodes = [helper.make_node("Transpose", ["inputs"], ["layer0"], perm=[1, 0, 2])]
+    nodes = [
+        helper.make_node("Gather", ["inputs", "features"], ["seen"], axis=2),
+        helper.make_node("Transpose", ["seen"], ["layer0"], perm=[1, 0, 2]),
+    ]
     for i, (weight_ih, weight_hh, bias) in enumerate(layers):
         hidden = weight_hh.shape[1]
         tensors[f"w{i}"] = _gates(weight_ih)[None]
@@ -87,7 +93,7 @@ def lstm(
         ]
     nodes += [
         helper.make_node("Gather", [f"layer{len(layers)}", "last"], ["state"], axis=0),
-        helper.make_node("Gather", ["inputs", "last"], ["newest"], axis=1),
+        helper.make_node("Gather", ["seen", "last"], ["newest"], axis=1),
         helper.make_node("MatMul", ["state", "head"], ["from_state"]),
         helper.make_node("MatMul", ["newest", "skip"], ["from_newest"]),
         helper.make_node("Add", ["from_state", "from_newest"], ["both"]),
@@ -102,8 +108,7 @@ def lstm(
         helper.make_node("Unsqueeze", ["scale", "level_axis"], ["wide"]),
         helper.make_node("Mul", ["base", "wide"], ["quantiles"]),
     ]
-    features = layers[0][0].shape[1]
-    return _serialise(nodes, tensors, (lookback, features), (base.shape[0], base.shape[1]))
+    return _serialise(nodes, tensors, (lookback, len(FEATURES)), (base.shape[0], base.shape[1]))
 
 
 def _gates(weights: NDArray[np.float32]) -> NDArray[np.float32]:

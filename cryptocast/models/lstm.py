@@ -26,11 +26,12 @@ from torch import Tensor, nn
 from cryptocast.errors import ConfigError, ModelError
 from cryptocast.models import _onnx, _quantiles
 from cryptocast.seams import Params, Trial
-from cryptocast.values import Epoch, Fitted, FloatArray, Windows
+from cryptocast.values import FEATURES, Epoch, Fitted, FloatArray, Windows
 
 _CLIP = 12.0  # standardised targets beyond are taken as this, so that one crash is no gradient
 _SHRINKS = (1.0, 0.75, 0.5, 0.25, 0.0)
 _LEAST_WINDOWS = 128
+_USUAL = tuple(name for name in FEATURES if not name.startswith(("level", "day", "week")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +47,38 @@ class Shape:
     batch_size: int = 128
     epochs: int = 40
     patience: int = 8
+    features: str = "usual"
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Where the features that the network looks at stand in a window's last axis.
+
+        `features` is usual (all but the level and the time), all, or names with commas.
+        Raises ConfigError for a name that is none.
+        """
+        named = {"usual": _USUAL, "all": FEATURES}.get(self.features)
+        names = named or tuple(name.strip() for name in self.features.split(","))
+        if unknown := [name for name in names if name not in FEATURES]:
+            raise ConfigError(
+                f"there is no feature '{unknown[0]}'",
+                code="config.params",
+                hint=f"features = usual, all, or of {', '.join(FEATURES)}",
+            )
+        return tuple(FEATURES.index(name) for name in names)
 
 
 class Network(nn.Module):
     """The window [N, L, F] to quantiles [N, H, Q] in units of sigma * sqrt(step)."""
 
+    places: Tensor  # [F] of the features that it looks at
     base: Tensor  # [H, Q]
     basis: Tensor  # [K, H]
     centre: Tensor  # [H]
     shrink: Tensor
 
-    def __init__(self, shape: Shape, features: int, base: FloatArray) -> None:
+    def __init__(self, shape: Shape, base: FloatArray) -> None:
         super().__init__()
-        horizon = base.shape[0]
+        horizon, features = base.shape[0], len(shape.places)
         self.bound = shape.bound
         self.lstm = nn.LSTM(
             features,
@@ -72,6 +92,7 @@ class Network(nn.Module):
         # log(step). A number a step would be noise: the targets of neighbouring steps overlap.
         steps = torch.log(torch.arange(1, horizon + 1.0)) / math.log(max(horizon, 2))
         slope = 2 * steps - 1
+        self.register_buffer("places", torch.tensor(shape.places))
         self.register_buffer("basis", torch.stack([torch.ones(horizon), slope, slope**2]))
         self.register_buffer("base", torch.tensor(base, dtype=torch.float32))
         self.register_buffer("centre", torch.zeros(horizon))
@@ -83,8 +104,9 @@ class Network(nn.Module):
 
     def raw(self, inputs: Tensor) -> Tensor:
         """[N, H] the correction of log-volatility before it is centred and bounded."""
-        states, _ = self.lstm(inputs)  # [N, L, hidden]
-        coefficients = self.head(self.dropout(states[:, -1])) + self.skip(inputs[:, -1])
+        seen = inputs[..., self.places]
+        states, _ = self.lstm(seen)  # [N, L, hidden]
+        coefficients = self.head(self.dropout(states[:, -1])) + self.skip(seen[:, -1])
         return torch.as_tensor(coefficients @ self.basis)
 
     def log_scale(self, inputs: Tensor) -> Tensor:
@@ -161,7 +183,7 @@ class Model:
         level = torch.tensor(levels, dtype=torch.float32)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            network = Network(shape, train.inputs.shape[2], base)
+            network = Network(shape, base)
             history = run(
                 network,
                 lambda quantiles, targets: pinball(quantiles, targets, level),
@@ -223,7 +245,7 @@ def to_onnx(network: Network, base: FloatArray, lookback: int) -> bytes:
         bound=network.bound,
         shrink=float(network.shrink),
     )
-    return _onnx.lstm(layers, head, base, lookback)
+    return _onnx.lstm(layers, head, base, lookback, state["places"].tolist())
 
 
 def _shrink(network: Network, held_out: _Part, levels: Tensor) -> None:
@@ -245,7 +267,14 @@ def _shape(params: Params) -> Shape:
         )
     shape = Shape(**params)  # type: ignore[arg-type]  # checked by value below
     whole = ("hidden", "layers", "batch_size", "epochs", "patience")
-    for name in Shape.__dataclass_fields__:
+    if not isinstance(shape.features, str):
+        raise ConfigError(
+            f"the lstm cannot have features = {shape.features!r}",
+            code="config.params",
+            hint='its default is "usual"',
+        )
+    _ = shape.places
+    for name in sorted(set(Shape.__dataclass_fields__) - {"features"}):
         value = getattr(shape, name)
         right = type(value) is int if name in whole else type(value) in (int, float)
         least = 1 if name in whole else 0

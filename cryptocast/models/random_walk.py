@@ -52,6 +52,6 @@ class Model:
                 hint="it takes none",
             )
         both = Windows.concatenate([train, validation])
-        _, lookback, features = both.inputs.shape
+        lookback = both.inputs.shape[1]
         quantiles = _quantiles.symmetric(both.standardised, levels)
-        return Fitted(self.kind, dict(params), _onnx.constant(quantiles, lookback, features))
+        return Fitted(self.kind, dict(params), _onnx.constant(quantiles, lookback))

@@ -82,7 +82,8 @@ class Pace:
             if turn > deadline:
                 return False
             self._turns.append(turn)
-        time.sleep(turn - now)
+        if turn > now:
+            time.sleep(turn - now)
         return True
 
 

@@ -133,18 +133,39 @@ def _listed(source: str, path: str, rows: object) -> list[object]:
 
 def _from_cells(source: str, path: str, cells: list[list[object]], unit: int) -> Candles:
     """Candles of rows of cells, one a column; rows of one time stay in the answer's order."""
-    numbers: list[list[float]] = []
-    for number, row in enumerate(cells):
-        values = [_number(cell) for cell in row]
-        for column, cell, value in zip(_COLUMNS, row, values, strict=False):  # volume may lack
-            if value is None or (column == "time" and math.isnan(value)):
-                found = f"with {_faults.kind(cell)} for the {column} of candle {number}"
-                raise _faults.bad_answer(source, path, found)
-        numbers.append([value for value in values if value is not None])
-    width = len(numbers[0]) if numbers else len(_COLUMNS)
+    width = len(cells[0]) if cells else len(_COLUMNS)
+    numbers = _all_numbers(cells)
+    if numbers is None or any(map(math.isnan, numbers[::width])):
+        numbers = _each_number(source, path, cells)
     table = np.array(numbers, dtype=np.float64).reshape(-1, width)
     candles = candles_from(source, path, table[:, 0], table[:, 1:], unit)
     return candles.take(np.argsort(candles.open_time, kind="stable"))
+
+
+def _all_numbers(cells: list[list[object]]) -> list[float] | None:
+    """All cells in a row where each is plainly a number, in a third of the time; else None."""
+    flat = [cell for row in cells for cell in row]
+    if not set(map(type, flat)) <= {int, float, str}:
+        return None
+    if any("_" in cell for cell in flat if isinstance(cell, str)):
+        return None
+    try:
+        return list(map(float, flat))  # type: ignore[arg-type]  # their types are known
+    except (ValueError, OverflowError):
+        return None
+
+
+def _each_number(source: str, path: str, cells: list[list[object]]) -> list[float]:
+    """All cells in a row, each looked at; SourceError that names the first that is no number."""
+    numbers: list[float] = []
+    for number, row in enumerate(cells):
+        for column, cell in zip(_COLUMNS, row, strict=False):  # volume may lack
+            value = _number(cell)
+            if value is None or (column == "time" and math.isnan(value)):
+                found = f"with {_faults.kind(cell)} for the {column} of candle {number}"
+                raise _faults.bad_answer(source, path, found)
+            numbers.append(value)
+    return numbers
 
 
 def _number(cell: object) -> float | None:

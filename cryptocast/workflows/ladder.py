@@ -9,7 +9,7 @@ from cryptocast.bundles import Bundle
 from cryptocast.dataset import Bars
 from cryptocast.errors import ModelError
 from cryptocast.models import reference_shape
-from cryptocast.values import BUILTIN_RANDOM_WALK, Deployment, FloatArray, ServedModel
+from cryptocast.values import BUILTIN_RANDOM_WALK, FEATURES, Deployment, FloatArray, ServedModel
 from cryptocast.workspace import Workspace
 
 
@@ -61,7 +61,7 @@ class Ladder:
         card, model = bundle.card, self._settings.model
         if card.levels != model.levels or card.horizon != model.horizon:
             return "settings_mismatch"
-        if card.features != dataset.FEATURE_NAMES:
+        if card.features != FEATURES:
             return "features_mismatch"
         if card.context_bars != dataset.context_bars(card.lookback):
             return "features_mismatch"

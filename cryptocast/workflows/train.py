@@ -16,7 +16,7 @@ from cryptocast.dataset import Part
 from cryptocast.errors import ConfigError, StateError
 from cryptocast.registry import SELECTION, packages
 from cryptocast.seams import ModelKind, Params, Progress
-from cryptocast.values import Epoch, Fitted, FloatArray, Windows, iso
+from cryptocast.values import FEATURES, Epoch, Fitted, FloatArray, Windows, iso
 from cryptocast.workflows.material import Material, gather
 from cryptocast.workspace import Workspace
 
@@ -153,7 +153,7 @@ def make_card(ws: Workspace, material: Material, fitted: Fitted, seed: int) -> C
         horizon=material.horizon,
         lookback=material.lookback,
         context_bars=dataset.context_bars(material.lookback),
-        features=dataset.FEATURE_NAMES,
+        features=FEATURES,
         interval=material.markets[0].interval,
         markets=tuple(m.id for m in material.markets),
         data_start=learned.start,

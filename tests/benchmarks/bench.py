@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from candles import kept
 from processes import Summary, Usage, Worker, interleaved, run
 from rows import TARGETS, Row, compare, table, tell
 
@@ -113,6 +114,12 @@ class Bench:
         times = mine.times(floor)
         yield Row("--help", str(mine), f"at most {HELP:g} x import {floor}", times, HELP)
 
+    def candles(self) -> Iterator[Row]:
+        """Candles into the store and out of it."""
+        folder = self.folder / "candles"
+        folder.mkdir()
+        yield from kept(folder, self.threads, lambda actions: self._measure("candles", actions))
+
     def lstm(self) -> Iterator[Row]:
         """Our LSTM against neuralforecast's, one fit each by turns, week by week."""
         ours: list[dict[str, float]] = []
@@ -176,7 +183,7 @@ class Bench:
 
 def main() -> int:
     """Measure, print, compare."""
-    parts = ("init", "forecast", "help", "lstm")
+    parts = ("init", "forecast", "help", "candles", "lstm")
     parser = argparse.ArgumentParser(description="Measure what cryptocast promises to take.")
     parser.add_argument("--only", action="append", choices=parts, help="this part, repeatable")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryptocast.dataset import FEATURE_NAMES, compute, context_bars, lay_out
+from cryptocast.dataset import compute, context_bars, lay_out
 from cryptocast.dataset.features import MEMORY_BARS, SIGMA_FLOOR, average
-from cryptocast.values import Candles
+from cryptocast.values import FEATURES, Candles
 from synthetic import BAR, MARKET, START, bars, candles
 
 N = 300
@@ -33,19 +33,20 @@ def perturbed(given_candles: Candles, origin: int, seed: int = 9) -> Candles:
     return changed.take(~later | (random.random(len(changed)) < 0.7))
 
 
-@pytest.mark.parametrize("name", FEATURE_NAMES)
+@pytest.mark.parametrize("name", FEATURES)
 @pytest.mark.parametrize("volume", [True, False], ids=["with volume", "without volume"])
 def test_no_feature_knows_what_came_after(name: str, volume: bool) -> None:
     whole = candles(N, 1, GAPS)
     if not volume:
         whole = dataclasses.replace(whole, volume=np.full(len(whole), np.nan))
-    column = FEATURE_NAMES.index(name)
+    column = FEATURES.index(name)
     end = START + N * BAR
     one = compute(lay_out(whole, MARKET, START, end))
     other = compute(lay_out(perturbed(whole, ORIGIN), MARKET, START, end))
     np.testing.assert_array_equal(one.values[:ORIGIN, column], other.values[:ORIGIN, column])
     np.testing.assert_array_equal(one.sigma[:ORIGIN], other.sigma[:ORIGIN])
-    if volume or name != "volume":  # and the change is one that the feature sees
+    clock = name.startswith(("day", "week"))
+    if not clock and (volume or name != "volume"):  # and the change is one that the feature sees
         assert (one.values[ORIGIN:, column] != other.values[ORIGIN:, column]).any()
 
 
@@ -79,7 +80,7 @@ def test_what_is_older_than_the_memory_changes_no_bit() -> None:
 
 def test_a_gap_is_bridged() -> None:
     found = compute(bars(N, 1, GAPS))
-    named = dict(zip(FEATURE_NAMES, found.values.T, strict=True))
+    named = dict(zip(FEATURES, found.values.T, strict=True))
     for name, value in {"return": 0, "range": 0, "place": 0, "volume": 0, "missing": 1}.items():
         assert named[name][GAPS].tolist() == [value] * len(GAPS)
     others = np.setdiff1d(np.arange(N), GAPS)
@@ -116,7 +117,24 @@ def test_a_price_that_stands_still_has_the_least_volatility_and_no_nan() -> None
     still = Candles.of(START + BAR * np.arange(N), flat, flat, flat, flat)
     found = compute(lay_out(still, MARKET, START, START + N * BAR))
     assert (found.sigma == SIGMA_FLOOR).all()
-    assert (found.values == 0).all()
+    level = FEATURES.index("level")
+    assert (found.values[:, :level] == 0).all()
+    np.testing.assert_allclose(found.values[:, level], np.log(0.01))
+
+
+def test_the_time_of_day_and_of_the_week_is_that_of_the_close() -> None:
+    day = 288
+    start = START // (7 * 86_400) * 7 * 86_400  # a Thursday's midnight, the week of Unix time
+    flat = np.full(8 * day, 5.0)
+    whole = Candles.of(start + BAR * np.arange(8 * day), flat, flat, flat, flat)
+    found = compute(lay_out(whole, MARKET, start, start + 8 * day * BAR)).values
+    named = dict(zip(FEATURES, found.T, strict=True))
+    np.testing.assert_allclose(named["day_sin"][day - 1], 0, atol=1e-12)  # closes at midnight
+    np.testing.assert_allclose(named["day_cos"][day - 1], 1)
+    np.testing.assert_allclose(named["day_sin"][day // 4 - 1], 1)
+    np.testing.assert_array_equal(named["day_cos"][:day], named["day_cos"][7 * day :])
+    np.testing.assert_array_equal(named["week_sin"][:day], named["week_sin"][7 * day :])
+    np.testing.assert_allclose(named["week_cos"][7 * day - 1], 1)
 
 
 def test_features_are_finite_and_bounded_whatever_the_market_does() -> None:
@@ -131,7 +149,7 @@ def test_a_market_without_volume_has_a_blank_in_its_place() -> None:
     whole = candles(N, 1)
     silent = dataclasses.replace(whole, volume=np.full(N, np.nan))
     one, other = (compute(lay_out(c, MARKET, START, START + N * BAR)) for c in (whole, silent))
-    at = FEATURE_NAMES.index("volume")
+    at = FEATURES.index("volume")
     assert (other.values[:, at] == 0).all()
     np.testing.assert_array_equal(np.delete(one.values, at, 1), np.delete(other.values, at, 1))
 

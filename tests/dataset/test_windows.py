@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryptocast.dataset import (
-    FEATURE_NAMES,
     Bars,
     at_origin,
     compute,
@@ -18,7 +17,7 @@ from cryptocast.dataset import (
     lay_out,
     unfit,
 )
-from cryptocast.values import Candles, Windows
+from cryptocast.values import FEATURES, Candles, Windows
 from synthetic import BAR, MARKET, START, bars, candles, part, windows
 
 N = 260
@@ -53,17 +52,18 @@ def both_worlds(origin: int) -> tuple[Windows, Windows]:
     return one, other
 
 
-@pytest.mark.parametrize("name", FEATURE_NAMES)
+@pytest.mark.parametrize("name", FEATURES)
 @pytest.mark.parametrize("origin", [100, 151, 200])
 def test_no_input_of_a_window_knows_what_came_after_its_origin(name: str, origin: int) -> None:
     one, other = both_worlds(origin)
-    column = FEATURE_NAMES.index(name)
+    column = FEATURES.index(name)
     until = START + origin * BAR
     known, same = (world.inputs[world.origin <= until, :, column] for world in (one, other))
     assert len(known) > 50
     np.testing.assert_array_equal(known, same)
     after, differs = (world.inputs[world.origin > until, :, column] for world in (one, other))
-    assert after.shape != differs.shape or (after != differs).any()
+    clock = name.startswith(("day", "week"))
+    assert clock or after.shape != differs.shape or (after != differs).any()
 
 
 @pytest.mark.parametrize("origin", [100, 151, 200])
@@ -139,7 +139,7 @@ def test_windows_are_those_of_a_slow_loop(gaps: set[int], first: int, end: int) 
         np.testing.assert_array_equal(found.targets[row], targets)
         row += 1
     assert len(found) == row
-    assert found.inputs.shape == (row, LOOKBACK, len(FEATURE_NAMES))
+    assert found.inputs.shape == (row, LOOKBACK, len(FEATURES))
     assert found.targets.shape == (row, 4)
     assert (found.market == 7).all()
 
@@ -154,7 +154,7 @@ def test_windows_without_a_gap_take_no_memory_of_their_own() -> None:
 def test_fewer_bars_than_a_lookback_and_an_origin_give_no_window(length: int) -> None:
     found = windows(bars(length, 3), 0, length)
     assert len(found) == 0
-    assert found.inputs.shape == (0, LOOKBACK, len(FEATURE_NAMES))
+    assert found.inputs.shape == (0, LOOKBACK, len(FEATURES))
     assert found.targets.shape == (0, 6)
 
 

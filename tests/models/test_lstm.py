@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from cryptocast.evaluation import crps_bp
 from cryptocast.models import symmetric
 from cryptocast.models.lstm import pinball
 from cryptocast.seams import Params
-from cryptocast.values import Epoch, Fitted, Windows
+from cryptocast.values import FEATURES, Epoch, Fitted, Windows
 from synthetic import LEVELS, bars, windows
 
 LAID = bars(420, 2)
@@ -70,7 +71,7 @@ def test_it_learns_what_can_be_learnt() -> None:
     """Volatility that the inputs tell and sigma does not: half the origins are twice as wide."""
     random = np.random.default_rng(1)
     told = random.integers(0, 2, 900)
-    inputs = random.normal(size=(900, 16, 10)) * 0.3
+    inputs = random.normal(size=(900, 16, len(FEATURES))) * 0.3
     inputs[:, -1, 0] = 2.0 * told - 1
     world = Windows(
         inputs=inputs,
@@ -124,7 +125,7 @@ def test_an_unknown_parameter_is_refused() -> None:
     assert caught.value.message == "the lstm has no parameter 'hiden'"
     assert caught.value.hint == (
         "known: hidden, layers, dropout, bound, learning_rate, weight_decay, batch_size, epochs, "
-        "patience"
+        "patience, features"
     )
 
 
@@ -197,3 +198,28 @@ def test_the_loss_is_that_of_a_slow_loop(seed: int) -> None:
                 )
     found = float(pinball(*(torch.tensor(a) for a in (quantiles, targets, levels))))
     assert found == pytest.approx(np.mean(losses) if losses else 0.0)
+
+
+def test_it_looks_at_no_feature_but_those_that_it_is_told_to() -> None:
+    model = Forecaster(fit({"epochs": 3, "features": "range, place"}).onnx)
+    whole = model(UNSEEN.inputs)
+    blind = np.array(UNSEEN.inputs)
+    seen = [FEATURES.index(name) for name in ("range", "place")]
+    blind[..., [i for i in range(len(FEATURES)) if i not in seen]] = 3.0
+    np.testing.assert_array_equal(model(blind), whole)
+    blind[..., seen[0]] += 1.0
+    assert (model(blind) != whole).any()
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        ("range, smell", "there is no feature 'smell'"),
+        ("", "there is no feature ''"),
+        (3, "the lstm cannot have features = 3"),
+    ],
+)
+def test_a_feature_that_is_none_is_refused(features: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        fit({"epochs": 1, "features": features})
+    assert (caught.value.message, caught.value.code) == (message, "config.params")

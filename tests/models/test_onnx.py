@@ -8,8 +8,9 @@ import torch
 from cryptocast.bundles import Forecaster
 from cryptocast.models import _onnx
 from cryptocast.models.lstm import Network, Shape, to_onnx
+from cryptocast.values import FEATURES
 
-LOOKBACK, FEATURES, HORIZON, LEVELS = 12, 10, 6, 5
+LOOKBACK, HORIZON, LEVELS = 12, 6, 5
 
 
 def network(layers: int, hidden: int = 16, seed: int = 0) -> Network:
@@ -17,7 +18,7 @@ def network(layers: int, hidden: int = 16, seed: int = 0) -> Network:
     base = np.sort(np.random.default_rng(seed).normal(size=(HORIZON, LEVELS)), axis=1)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        made = Network(Shape(hidden=hidden, layers=layers), FEATURES, base)
+        made = Network(Shape(hidden=hidden, layers=layers), base)
         for parameter in made.parameters():
             torch.nn.init.normal_(parameter, std=0.4)
         made.centre.copy_(torch.randn(HORIZON) * 0.1)
@@ -29,7 +30,7 @@ def network(layers: int, hidden: int = 16, seed: int = 0) -> Network:
 @pytest.mark.parametrize("windows", [1, 3, 200])
 def test_the_graph_equals_the_network_in_torch(layers: int, windows: int) -> None:
     made = network(layers, seed=layers)
-    inputs = np.random.default_rng(layers).uniform(-8, 8, (windows, LOOKBACK, FEATURES))
+    inputs = np.random.default_rng(layers).uniform(-8, 8, (windows, LOOKBACK, len(FEATURES)))
     with torch.no_grad():
         expected = made(torch.tensor(inputs, dtype=torch.float32)).numpy()
     graph = to_onnx(made, made.base.numpy(), LOOKBACK)
@@ -38,23 +39,23 @@ def test_the_graph_equals_the_network_in_torch(layers: int, windows: int) -> Non
 
 def test_the_correction_is_bounded_however_wild_the_window() -> None:
     made = network(1)
-    inputs = np.full((1, LOOKBACK, FEATURES), 8.0)
+    inputs = np.full((1, LOOKBACK, len(FEATURES)), 8.0)
     ratio = Forecaster(to_onnx(made, made.base.numpy(), LOOKBACK))(inputs) / made.base.numpy()
     assert (np.abs(np.log(ratio)) <= 0.75 * made.bound + 1e-6).all()
 
 
 def test_a_constant_answers_every_window_alike() -> None:
     quantiles = np.array([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.5]])
-    forecaster = Forecaster(_onnx.constant(quantiles, LOOKBACK, FEATURES))
+    forecaster = Forecaster(_onnx.constant(quantiles, LOOKBACK))
     for windows in (0, 1, 5):
-        found = forecaster(np.zeros((windows, LOOKBACK, FEATURES)))
+        found = forecaster(np.zeros((windows, LOOKBACK, len(FEATURES))))
         np.testing.assert_array_equal(found, np.tile(quantiles, (windows, 1, 1)))
 
 
 def test_more_windows_than_go_at_once_are_answered_in_order() -> None:
     made = network(1, hidden=4)
     forecaster = Forecaster(to_onnx(made, made.base.numpy(), LOOKBACK))
-    inputs = np.random.default_rng(1).normal(size=(5_000, LOOKBACK, FEATURES))
+    inputs = np.random.default_rng(1).normal(size=(5_000, LOOKBACK, len(FEATURES)))
     found = forecaster(inputs)
     assert found.shape == (5_000, HORIZON, LEVELS)
     np.testing.assert_allclose(forecaster(inputs[4_990:]), found[4_990:], atol=1e-6)
@@ -65,7 +66,7 @@ def test_a_graph_is_plain_onnx_with_named_ends(layers: int) -> None:
     made = (
         to_onnx(network(layers), np.zeros((HORIZON, LEVELS)), LOOKBACK)
         if layers
-        else _onnx.constant(np.zeros((HORIZON, LEVELS)), LOOKBACK, FEATURES)
+        else _onnx.constant(np.zeros((HORIZON, LEVELS)), LOOKBACK)
     )
     model = onnx.load_from_string(made)
     onnx.checker.check_model(model, full_check=True)
@@ -73,7 +74,7 @@ def test_a_graph_is_plain_onnx_with_named_ends(layers: int) -> None:
         end.name: [d.dim_param or d.dim_value for d in end.type.tensor_type.shape.dim]
         for end in (*model.graph.input, *model.graph.output)
     }
-    assert ends == {"inputs": ["N", LOOKBACK, FEATURES], "quantiles": ["N", HORIZON, LEVELS]}
+    assert ends == {"inputs": ["N", LOOKBACK, len(FEATURES)], "quantiles": ["N", HORIZON, LEVELS]}
     assert {node.domain for node in model.graph.node} == {""}
 
 

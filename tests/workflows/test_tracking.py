@@ -15,7 +15,7 @@ import pytest
 
 from commands import AS_OF, BTC, INTERVAL, NEXT, NOW, good, query, run
 from cryptocast import bundles, dataset
-from cryptocast.values import Candles
+from cryptocast.values import FEATURES, Candles
 
 
 @pytest.fixture
@@ -103,6 +103,6 @@ def test_a_model_has_a_signature_of_its_windows_and_quantiles(
     version = client.get_model_version_by_alias("cryptocast", "production")
     assert version.version in ("2", 2)
     signature = mlflow.models.get_model_info("models:/cryptocast@production").signature
-    features = len(dataset.FEATURE_NAMES)
+    features = len(FEATURES)
     assert [(i.name, i.shape) for i in signature.inputs.inputs] == [("inputs", (-1, 64, features))]
     assert [(o.name, o.shape) for o in signature.outputs.inputs] == [("quantiles", (-1, 24, 19))]
