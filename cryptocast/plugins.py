@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
+from collections.abc import Sequence
 from types import ModuleType
 
 from cryptocast.errors import ConfigError
@@ -16,13 +17,14 @@ def names(package: str) -> tuple[str, ...]:
     return tuple(sorted(m.name for m in pkgutil.iter_modules(path) if not m.name.startswith("_")))
 
 
-def load(package: str, name: str, *, what: str) -> ModuleType:
+def load(package: str, name: str, *, what: str, known: Sequence[str] | None = None) -> ModuleType:
     """Import the plugin `name` of a package, and only that one.
 
     Raises ConfigError that lists what there is when nothing has that name; `what`
-    is the word a person uses for it ("source", "model").
+    is the word a person uses for it ("source", "model"); `known` are the names that there
+    are, by default those of the package.
     """
-    known = names(package)
+    known = names(package) if known is None else known
     if name not in known:
         close = difflib.get_close_matches(name, known, 1)
         guess = f"did you mean '{close[0]}'? " if close else ""

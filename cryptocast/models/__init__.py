@@ -8,14 +8,23 @@ from cryptocast import plugins
 from cryptocast.models._quantiles import reference_shape, symmetric
 from cryptocast.seams import ModelKind
 
-__all__ = ["get", "kinds", "reference_shape", "symmetric"]
+__all__ = ["baseline_kinds", "get", "kinds", "reference_shape", "symmetric"]
+
+_BASELINES = f"{__name__}.baselines"
+
+
+def baseline_kinds() -> tuple[str, ...]:
+    """The names of the kinds that every evaluation scores beside the versions."""
+    return plugins.names(_BASELINES)
 
 
 def kinds() -> tuple[str, ...]:
     """The names of all model kinds."""
-    return plugins.names(__name__)
+    own = (name for name in plugins.names(__name__) if name != "baselines")
+    return tuple(sorted((*own, *baseline_kinds())))
 
 
 def get(kind: str) -> ModelKind:
     """The model kind of that name; ConfigError that lists the known ones otherwise."""
-    return cast(ModelKind, plugins.load(__name__, kind, what="model").Model())
+    package = _BASELINES if kind in baseline_kinds() else __name__
+    return cast(ModelKind, plugins.load(package, kind, what="model", known=kinds()).Model())
