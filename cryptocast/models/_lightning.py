@@ -1,13 +1,19 @@
-"""The only Lightning: trains a network on tensors, quietly, and leaves no file behind."""
+"""The only Lightning: trains a network on tensors, quietly, and leaves no file behind.
+
+A training that takes long keeps where it stands in a file, and goes on from there when it is
+started again; with the same data, parameters and seed it ends as if it had not been stopped.
+"""
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import logging
 import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +21,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from cryptocast.errors import ModelError
+from cryptocast.models import _checkpoint
 from cryptocast.values import Epoch
 
 if TYPE_CHECKING:
@@ -22,6 +29,9 @@ if TYPE_CHECKING:
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 _Pair = tuple[Tensor, Tensor]  # inputs [N, L, F], targets [N, H]
+
+_SAVE_SECONDS = 5.0  # a training that is over sooner leaves no file even when it is killed
+_SCHEDULE = ("last_epoch", "_step_count", "_last_lr", "base_lrs")  # what changes as it goes on
 
 
 def train(
@@ -31,21 +41,25 @@ def train(
     held_out: _Pair,
     shape: Shape,
     on_epoch: Callable[[Epoch, int], None] | None,
+    checkpoint: Path | None = None,
 ) -> tuple[Epoch, ...]:
     """Train in place with AdamW and a one-cycle rate; the best epoch by `held_out` is kept.
 
     The untrained network counts as epoch 0: a training that never beats it changes nothing.
-    Raises ModelError when the loss is no longer finite.
+    `checkpoint` names the file of one that was interrupted, or may be; it is removed at the
+    end. Raises ModelError when the loss is no longer finite.
     """
     batches = _Batches(learned, shape.batch_size)
     module = _Module(network, loss, shape, len(batches))
-    keeper = _Keeper(module, held_out, len(learned[0]), shape, on_epoch)
+    keeper = _Keeper(module, held_out, len(learned[0]), shape, on_epoch, checkpoint)
+    if keeper.stopped:
+        return _finish(network, keeper)
     # Lightning advises about loaders, loggers and workers that are not there on purpose.
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer = Trainer(
-            max_epochs=shape.epochs,
+            max_epochs=shape.epochs - keeper.done,
             accelerator="auto",
             devices=1,
             gradient_clip_val=1.0,
@@ -64,8 +78,14 @@ def train(
                 raise
             signal.signal(signal.SIGINT, handler)
             raise KeyboardInterrupt from None
+    return _finish(network, keeper)
+
+
+def _finish(network: nn.Module, keeper: _Keeper) -> tuple[Epoch, ...]:
     network.load_state_dict(keeper.best)
     network.cpu().eval()
+    if keeper.file is not None:
+        keeper.file.unlink(missing_ok=True)
     return tuple(keeper.history)
 
 
@@ -118,23 +138,44 @@ class _Keeper(Callback):
         windows: int,
         shape: Shape,
         on_epoch: Callable[[Epoch, int], None] | None,
+        file: Path | None,
     ) -> None:
         self.module = module
         self.held_out = held_out
         self.windows = windows
         self.shape = shape
         self.on_epoch = on_epoch
+        self.file = file
+        self.saved_at = time.monotonic()
         self.history: list[Epoch] = []
         self.best: dict[str, Tensor] = {}
         self.best_loss = float("inf")
         self.best_epoch = 0
+        self.found = None if file is None else _checkpoint.load(file)
+        if self.found is not None:
+            self.history = [Epoch(*row) for row in self.found.state["history"]]
+            self.best = self.found.under("best.")
+            self.best_loss = self.found.state["best_loss"]
+            self.best_epoch = self.found.state["best_epoch"]
+            module.network.load_state_dict(self.found.under("network."))
+        self.done = len(self.history)
+        """Epochs of the training that was interrupted."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether no epoch is left: all are done, or patience has ended."""
+        number = len(self.history)
+        return number >= self.shape.epochs or number - self.best_epoch >= self.shape.patience
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.held_out = (
             self.held_out[0].to(pl_module.device),
             self.held_out[1].to(pl_module.device),
         )
-        self._keep(0)
+        if self.found is None:
+            self._keep(0)
+        else:
+            self._resume(trainer, self.found)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.perf_counter()
@@ -151,20 +192,23 @@ class _Keeper(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         seconds = time.perf_counter() - self.started
-        number = trainer.current_epoch + 1
+        number = len(self.history) + 1
         train_loss = float(torch.stack(self.losses).mean())
         loss = self._keep(number)
         epoch = Epoch(number, train_loss, loss, self.windows / seconds)
-        self.history.append(epoch)
         if not (torch.isfinite(torch.tensor([train_loss, loss]))).all():
             raise ModelError(
                 f"the training diverged in epoch {number}",
                 code="model.diverged",
                 hint="lower learning_rate, or `cryptocast train --params default`",
             )
+        self.history.append(epoch)
         if self.on_epoch is not None:
             self.on_epoch(epoch, self.shape.epochs)
-        trainer.should_stop = number - self.best_epoch >= self.shape.patience
+        trainer.should_stop = self.stopped
+        if self.file is not None and time.monotonic() - self.saved_at > _SAVE_SECONDS:
+            self._save(trainer, self.file)
+            self.saved_at = time.monotonic()
 
     def _keep(self, number: int) -> float:
         inputs, targets = self.held_out
@@ -180,3 +224,35 @@ class _Keeper(Callback):
                 number,
             )
         return loss
+
+    def _save(self, trainer: Trainer, file: Path) -> None:
+        (optimizer,) = trainer.optimizers
+        (schedule,) = trainer.lr_scheduler_configs
+        moments = optimizer.state_dict()["state"]
+        tensors = {
+            **{f"network.{k}": v for k, v in self.module.network.state_dict().items()},
+            **{f"best.{k}": v for k, v in self.best.items()},
+            **{f"adam.{i}.{k}": v for i, one in moments.items() for k, v in one.items()},
+            "random": torch.get_rng_state(),
+        }
+        state = {
+            "history": [dataclasses.astuple(epoch) for epoch in self.history],
+            "best_loss": self.best_loss,
+            "best_epoch": self.best_epoch,
+            "groups": optimizer.state_dict()["param_groups"],
+            "schedule": {
+                k: v for k, v in schedule.scheduler.state_dict().items() if k in _SCHEDULE
+            },
+        }
+        _checkpoint.save(file, _checkpoint.Checkpoint(tensors, state))
+
+    def _resume(self, trainer: Trainer, found: _checkpoint.Checkpoint) -> None:
+        (optimizer,) = trainer.optimizers
+        (schedule,) = trainer.lr_scheduler_configs
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in found.under("adam.").items():
+            number, _, key = name.partition(".")
+            moments.setdefault(int(number), {})[key] = tensor
+        optimizer.load_state_dict({"state": moments, "param_groups": found.state["groups"]})
+        schedule.scheduler.load_state_dict(found.state["schedule"])
+        torch.set_rng_state(found.tensors["random"])

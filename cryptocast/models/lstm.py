@@ -18,6 +18,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -166,8 +167,13 @@ class Model:
         params: Params,
         seed: int,
         on_epoch: Callable[[Epoch, int], None] | None = None,
+        checkpoint: Path | None = None,
     ) -> Fitted:
-        """Train, stop early, centre, shrink by validation, take the base quantiles anew."""
+        """Train, stop early, centre, shrink by validation, take the base quantiles anew.
+
+        A training that takes longer than some seconds keeps where it stands in the file
+        `checkpoint`, and goes on from there.
+        """
         # late: Lightning takes seconds to import
         from cryptocast.models._lightning import train as run
 
@@ -191,6 +197,7 @@ class Model:
                 (held_out.inputs, held_out.targets),
                 shape,
                 on_epoch,
+                checkpoint,
             )
         with torch.no_grad():
             network.centre.copy_(network.raw(learned.inputs).mean(0))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ from cryptocast import models
 from cryptocast.bundles import Forecaster
 from cryptocast.errors import ConfigError, ModelError
 from cryptocast.evaluation import crps_bp
-from cryptocast.models import symmetric
-from cryptocast.models.lstm import pinball
+from cryptocast.models import _lightning, symmetric
+from cryptocast.models.lstm import Model, pinball
 from cryptocast.seams import Params
 from cryptocast.values import FEATURES, Epoch, Fitted, Windows
 from synthetic import LEVELS, bars, windows
@@ -29,9 +30,16 @@ def fit(
     train: Windows = TRAIN,
     validation: Windows = VALIDATION,
     on_epoch: Callable[[Epoch, int], None] | None = None,
+    checkpoint: Path | None = None,
 ) -> Fitted:
-    return models.get("lstm").fit(
-        train, validation, levels=LEVELS, params=params, seed=1, on_epoch=on_epoch
+    return Model().fit(
+        train,
+        validation,
+        levels=LEVELS,
+        params=params,
+        seed=1,
+        on_epoch=on_epoch,
+        checkpoint=checkpoint,
     )
 
 
@@ -223,3 +231,46 @@ def test_a_feature_that_is_none_is_refused(features: Any, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         fit({"epochs": 1, "features": features})
     assert (caught.value.message, caught.value.code) == (message, "config.params")
+
+
+class Stopped(Exception):
+    """What ends a training in these tests."""
+
+
+@pytest.mark.parametrize("stop_at", [1, 3, 5])
+def test_a_training_that_was_interrupted_ends_as_if_it_had_not_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
+) -> None:
+    monkeypatch.setattr(_lightning, "_SAVE_SECONDS", -1.0)
+    params = {"epochs": 6, "patience": 6, "hidden": 8}
+    whole = fit(params)
+    file = tmp_path / "checkpoints" / "one.npz"
+    seen: list[int] = []
+
+    def stop(epoch: Epoch, most: int) -> None:
+        seen.append(epoch.number)
+        if epoch.number == stop_at + 1:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        fit(params, on_epoch=stop, checkpoint=file)
+    assert file.is_file()
+    seen.clear()
+    resumed = fit(params, on_epoch=lambda e, _: seen.append(e.number), checkpoint=file)
+    assert seen == list(range(stop_at + 1, 7))
+    assert resumed.onnx == whole.onnx
+    losses = [(e.number, e.train_loss, e.validation_loss) for e in whole.history]
+    assert [(e.number, e.train_loss, e.validation_loss) for e in resumed.history] == losses
+    assert not file.exists()
+
+
+def test_a_checkpoint_that_cannot_be_read_is_begun_anew(tmp_path: Path) -> None:
+    file = tmp_path / "one.npz"
+    file.write_bytes(b"half a file")
+    params = {"epochs": 2, "hidden": 8}
+    assert fit(params, checkpoint=file).onnx == fit(params).onnx
+
+
+def test_a_short_training_leaves_no_file(tmp_path: Path) -> None:
+    fit({"epochs": 2, "hidden": 8}, checkpoint=tmp_path / "one.npz")
+    assert list(tmp_path.iterdir()) == []
