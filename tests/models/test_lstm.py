@@ -146,13 +146,13 @@ def test_an_unknown_parameter_is_refused() -> None:
         ("layers", "2", "'2'", "1"),
         ("dropout", 1.0, "1.0", "0.2"),
         ("dropout", -0.1, "-0.1", "0.2"),
-        ("bound", 0, "0", "0.4"),
+        ("bound", 0, "0", "0.25"),
         ("learning_rate", float("nan"), "nan", "0.01"),
         ("learning_rate", float("inf"), "inf", "0.01"),
-        ("weight_decay", "much", "'much'", "0.3"),
-        ("epochs", -1, "-1", "40"),
-        ("patience", 0, "0", "8"),
-        ("batch_size", 2.5, "2.5", "128"),
+        ("weight_decay", "much", "'much'", "1.0"),
+        ("epochs", -1, "-1", "20"),
+        ("patience", 0, "0", "5"),
+        ("batch_size", 2.5, "2.5", "256"),
     ],
 )
 def test_an_impossible_parameter_is_refused(
@@ -206,17 +206,6 @@ def test_the_loss_is_that_of_a_slow_loop(seed: int) -> None:
                 )
     found = float(pinball(*(torch.tensor(a) for a in (quantiles, targets, levels))))
     assert found == pytest.approx(np.mean(losses) if losses else 0.0)
-
-
-def test_it_looks_at_no_feature_but_those_that_it_is_told_to() -> None:
-    model = Forecaster(fit({"epochs": 3, "features": "range, place"}).onnx)
-    whole = model(UNSEEN.inputs)
-    blind = np.array(UNSEEN.inputs)
-    seen = [FEATURES.index(name) for name in ("range", "place")]
-    blind[..., [i for i in range(len(FEATURES)) if i not in seen]] = 3.0
-    np.testing.assert_array_equal(model(blind), whole)
-    blind[..., seen[0]] += 1.0
-    assert (model(blind) != whole).any()
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,12 @@ from cryptocast.values import FEATURES
 LOOKBACK, HORIZON, LEVELS = 12, 6, 5
 
 
-def network(layers: int, hidden: int = 16, seed: int = 0) -> Network:
+def network(layers: int, hidden: int = 16, seed: int = 0, features: str = "usual") -> Network:
     """A network with weights as a training might leave them: none is zero."""
     base = np.sort(np.random.default_rng(seed).normal(size=(HORIZON, LEVELS)), axis=1)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        made = Network(Shape(hidden=hidden, layers=layers), base)
+        made = Network(Shape(hidden=hidden, layers=layers, features=features), base)
         for parameter in made.parameters():
             torch.nn.init.normal_(parameter, std=0.4)
         made.centre.copy_(torch.randn(HORIZON) * 0.1)
@@ -81,3 +81,15 @@ def test_a_graph_is_plain_onnx_with_named_ends(layers: int) -> None:
 def test_the_same_network_gives_the_same_bytes() -> None:
     one, other = (to_onnx(m, m.base.numpy(), LOOKBACK) for m in (network(2), network(2)))
     assert one == other
+
+
+def test_the_graph_looks_at_no_feature_but_those_that_it_is_told_to() -> None:
+    made = network(1, features="range, place")
+    model = Forecaster(to_onnx(made, made.base.numpy(), LOOKBACK))
+    inputs = np.random.default_rng(0).uniform(-2, 2, (5, LOOKBACK, len(FEATURES)))
+    whole = model(inputs)
+    seen = [FEATURES.index(name) for name in ("range", "place")]
+    inputs[..., [i for i in range(len(FEATURES)) if i not in seen]] = 3.0
+    np.testing.assert_array_equal(model(inputs), whole)
+    inputs[..., seen[0]] += 1.0
+    assert (model(inputs) != whole).any()
