@@ -10,7 +10,7 @@ BENCH_INSTALLED := $(VENV)/.installed-bench
 CRYPTOCAST := $(abspath $(BIN)/cryptocast)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check retrain cron bench clean
+.PHONY: help demo test check retrain cron bench accuracy clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -22,7 +22,7 @@ demo: $(INSTALLED) ## an offline workspace in demo/: init, one forecast, the sta
 	$(BIN)/cryptocast status -w demo
 
 test: $(INSTALLED) ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(INSTALLED) ## lint, formatting, types, layers
 	$(BIN)/ruff check
@@ -38,6 +38,9 @@ cron: $(INSTALLED) ## print the crontab line that forecasts every 5 minutes
 
 bench: $(BENCH_INSTALLED) ## the budgets, as ratios measured in one run (minutes)
 	$(BIN)/python tests/benchmarks/bench.py
+
+accuracy: $(INSTALLED) ## score every model on the Parquet files in DATA, tables into README.md (minutes)
+	$(BIN)/python tests/benchmarks/accuracy.py $(DATA)
 
 clean: ## remove the virtual environment, caches and the demo
 	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -47,6 +47,10 @@ class Card:
     code_version: str
     packages: Mapping[str, str]
     format: int = FORMAT
+    # What a training needs besides to be repeated; None on a card of before these were kept.
+    validation_start: int | None = None  # where early stopping's candles begin, Unix seconds
+    max_stale_bars: int | None = None
+    commit: str | None = None  # of the code, where it ran from a checkout; `-dirty`: with changes
 
 
 class Forecaster:
@@ -149,11 +153,22 @@ def load(folder: Path) -> Bundle:
 
 
 def from_document(document: Mapping[str, Any]) -> Card:
-    """A card from its JSON document; keys that are not the card's are left out."""
-    known = {field.name: document[field.name] for field in dataclasses.fields(Card)}
+    """A card from its JSON document, an older one too; keys that are not the card's are left out.
+
+    Raises ModelError where it lacks what every card has.
+    """
+    names = [field.name for field in dataclasses.fields(Card)]
+    known = {name: document[name] for name in names if name in document}
     for name in ("levels", "features", "markets"):
-        known[name] = tuple(known[name])
-    return Card(**known)
+        known[name] = tuple(known.get(name, ()))
+    try:
+        return Card(**known)
+    except TypeError as error:
+        raise ModelError(
+            f"the card of version {document.get('version')} is not whole",
+            code="model.card_damaged",
+            hint="cryptocast models lists other versions",
+        ) from error
 
 
 def _card_hash(document: Mapping[str, Any]) -> str:

@@ -11,13 +11,20 @@ SCORES = pl.Schema(
         "market": pl.String,
         "step": pl.Int64,  # null for all steps together
         "n": pl.Int64,  # scored (origin, step) pairs
+        "effective_n": pl.Float64,  # independent origins in the difference to the random walk
         "crps_bp": pl.Float64,
         "mae_bp": pl.Float64,  # of the median
         "relative_mae": pl.Float64,  # against the last price
         "direction_accuracy": pl.Float64,  # zero moves left out
+        "direction_low": pl.Float64,  # its 90 % interval
+        "direction_high": pl.Float64,
         "coverage80": pl.Float64,
         "coverage90": pl.Float64,
+        "calibration": pl.Float64,  # mean over levels of |share at or below it - level|
+        "qlike": pl.Float64,  # of the implied variance in bp^2; lower is better
         "skill_vs_random_walk": pl.Float64,
+        "skill_low": pl.Float64,  # its 90 % interval
+        "skill_high": pl.Float64,
         "skill_vs_constant": pl.Float64,
         "p_value": pl.Float64,  # one-sided Diebold-Mariano, against the random walk
     }

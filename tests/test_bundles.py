@@ -16,10 +16,11 @@ from cryptocast import bundles
 from cryptocast.bundles import Card, Forecaster, freeze, from_document, load
 from cryptocast.errors import ModelError
 from cryptocast.models import _onnx
+from cryptocast.values import FEATURES
 from synthetic import LEVELS, bars, windows
 
 QUANTILES = np.outer([1.0, 2.0], np.array(LEVELS) - 0.5)
-GRAPH = _onnx.constant(QUANTILES, 16, 10)
+GRAPH = _onnx.constant(QUANTILES, 16)
 CARD = Card(
     version="7",
     kind="lstm",
@@ -50,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
 def test_what_was_frozen_is_what_is_loaded(folder: Path) -> None:
     bundle = load(folder)
     assert bundle.card == CARD
-    found = bundle.forecaster(np.zeros((3, 16, 10)))
+    found = bundle.forecaster(np.zeros((3, 16, len(FEATURES))))
     np.testing.assert_array_equal(found, np.tile(QUANTILES.astype(np.float32), (3, 1, 1)))
 
 
@@ -68,7 +69,7 @@ def test_the_same_model_is_frozen_to_the_same_bytes(folder: Path) -> None:
 
 def test_a_bundle_that_is_there_is_replaced(folder: Path) -> None:
     (folder / "stray.txt").write_text("old")
-    other = _onnx.constant(QUANTILES * 2, 16, 10)
+    other = _onnx.constant(QUANTILES * 2, 16)
     freeze(folder, dataclasses.replace(CARD, seed=4), other)
     assert load(folder).card.seed == 4
     assert (folder / "model.onnx").read_bytes() == other
@@ -223,4 +224,4 @@ def test_a_bundle_is_loaded_without_mlflow_and_torch(folder: Path) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 4_096, 4_097])
 def test_any_number_of_windows_is_answered(folder: Path, count: int) -> None:
-    assert load(folder).forecaster(np.zeros((count, 16, 10))).shape == (count, 2, 19)
+    assert load(folder).forecaster(np.zeros((count, 16, len(FEATURES)))).shape == (count, 2, 19)

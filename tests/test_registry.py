@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import tempfile
 import time
-import traceback
 from pathlib import Path
 
+import mlflow
+import mlflow.data
 import numpy as np
 import pytest
+from mlflow.types import Schema
 
 from cryptocast.bundles import Forecaster
-from cryptocast.errors import RegistryError, StateError
+from cryptocast.errors import StateError
 from cryptocast.models import _onnx
-from cryptocast.registry import MODEL, SELECTION, Registry, packages
-from cryptocast.values import Epoch, Fitted
+from cryptocast.registry import CHALLENGER, MODEL, SELECTION, Registry, TrainingData, packages
+from cryptocast.values import FEATURES, Epoch, Fitted
 from synthetic import LEVELS
 
 QUANTILES = np.outer([1.0, 2.0], np.array(LEVELS) - 0.5)
@@ -23,7 +27,7 @@ CARD = {"kind": "lstm", "levels": list(LEVELS), "version": ""}
 
 
 def graph(scale: float = 1.0) -> bytes:
-    return _onnx.constant(QUANTILES * scale, 16, 10)
+    return _onnx.constant(QUANTILES * scale, 16)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +76,7 @@ def test_two_stores_in_one_process_do_not_meet(
     assert len(other.versions()) == len(registry.versions()) - 1
     newest = trained(other, None, scale=5.0)
     answers = [
-        Forecaster(graph)(np.zeros((1, 16, 10)))[0, -1, -1] / QUANTILES[-1, -1]
+        Forecaster(graph)(np.zeros((1, 16, len(FEATURES))))[0, -1, -1] / QUANTILES[-1, -1]
         for graph in (registry.onnx(versions[1]), other.onnx(newest), registry.onnx(versions[2]))
     ]
     assert answers == pytest.approx([2, 5, 3])
@@ -125,7 +129,7 @@ def test_the_card_comes_back_with_its_version(registry: Registry, versions: list
 
 
 def test_the_graph_comes_back_as_it_was(registry: Registry, versions: list[str]) -> None:
-    found = Forecaster(registry.onnx(versions[1]))(np.zeros((1, 16, 10)))[0]
+    found = Forecaster(registry.onnx(versions[1]))(np.zeros((1, 16, len(FEATURES))))[0]
     np.testing.assert_array_equal(found, (QUANTILES * 2).astype(np.float32))
 
 
@@ -200,48 +204,146 @@ def test_a_store_is_opened_again_with_all_that_it_held(
     assert again._client.get_registered_model(MODEL).name == "cryptocast"
 
 
-def failure(uri: str) -> RegistryError:
-    with pytest.raises(RegistryError) as caught:
-        Registry(uri, "cryptocast", None)
-    assert caught.value.exit_code == 4
-    assert caught.value.hint == "check MLFLOW_TRACKING_URI or [mlflow] tracking_uri"
-    assert "\n" not in caught.value.message
-    return caught.value
+def test_a_run_that_is_begun_in_another_is_its_child(registry: Registry) -> None:
+    with registry.run("outer") as outer:
+        with registry.run("inner") as inner, registry.run("innermost") as innermost:
+            pass
+        with registry.run("adopted", parent="0" * 32) as adopted:
+            pass
+    with registry.run("alone") as alone:
+        pass
+    parents = [
+        registry._client.get_run(run).data.tags.get("mlflow.parentRunId")
+        for run in (outer, inner, innermost, adopted, alone)
+    ]
+    assert parents == [None, outer, inner, "0" * 32, None]
 
 
-def test_a_server_that_cannot_be_reached_is_told_of_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    began = time.monotonic()
-    error = failure("http://127.0.0.1:1")
-    assert time.monotonic() - began < 10
-    assert error.message.startswith("the MLflow store http://127.0.0.1:1 failed: ")
-    assert error.retry
-
-
-@pytest.mark.parametrize(
-    "uri",
-    [
-        "http://somebody:hunter2@127.0.0.1:1",
-        "http://somebody:hun/hunter2@127.0.0.1:1",
-        "ftp://somebody:hunter2@127.0.0.1:1",
-        "postgresql+nodriver://somebody:hunter2@127.0.0.1:1/db",
-        "postgresql+nodriver:///db?user=somebody&password=hunter2",
-        "postgresql://somebody:hunter2@127.0.0.1:1/db",
-    ],
-)
-def test_credentials_in_an_address_are_never_repeated(
-    monkeypatch: pytest.MonkeyPatch, uri: str
+def test_a_pipeline_that_was_interrupted_goes_on_and_what_it_left_running_is_ended(
+    registry: Registry,
 ) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    error = failure(uri)
-    # Not even in the traceback that --verbose shows.
-    told = "".join(traceback.format_exception(error)) + error.hint
-    shown = told.replace(f'"{uri}"', "")
-    assert "hunter2" not in shown
-    assert "somebody:" not in shown
+    client = registry._client
+
+    def interrupted() -> None:
+        with registry.pipeline("init 2024-06-03T00:00:00Z", {"pipeline": "x"}) as run_id:
+            begun.append(run_id)
+            tags = {"mlflow.parentRunId": run_id}
+            killed = client.create_run(registry._experiment, run_name="tune", tags=tags)
+            begun.append(killed.info.run_id)
+            tags = {"mlflow.parentRunId": killed.info.run_id}
+            trial = client.create_run(registry._experiment, run_name="trial 0", tags=tags)
+            begun.append(trial.info.run_id)
+            raise KeyboardInterrupt
+
+    begun: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    with registry.pipeline("init 2024-06-03T00:00:00Z") as again:
+        assert again == begun[0]
+        assert client.get_run(again).info.status == "RUNNING"
+        with registry.run("train lstm") as child:
+            pass
+    ended = [client.get_run(run).info.status for run in (*begun, child)]
+    assert ended == ["FINISHED", "KILLED", "KILLED", "FINISHED"]
+    assert client.get_run(child).data.tags["mlflow.parentRunId"] == again
+    assert client.get_run(again).data.tags["pipeline"] == "x"
+    with registry.pipeline("init 2024-06-04T00:00:00Z") as other:
+        assert other != again
 
 
-def test_a_database_that_is_none_is_an_error_of_ours(tmp_path: Path) -> None:
-    (tmp_path / "mlflow.db").write_bytes(b"no database " * 500)
-    error = failure(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    assert "file is not a database" in error.message
+def test_the_candles_of_a_training_are_the_dataset_of_its_run(registry: Registry) -> None:
+    source = {"markets": "sim:BTC/EUR:5m", "start": "2024-06-03T00:00:00Z", "end": "x"}
+    data = TrainingData("candles of sim:BTC/EUR:5m", "0123456789abcdef", source, 1705)
+    with registry.run("train lstm") as run_id:
+        registry.log_data(run_id, data)
+    (found,) = registry._client.get_run(run_id).inputs.dataset_inputs
+    assert {tag.key: tag.value for tag in found.tags} == {"mlflow.data.context": "training"}
+    assert (found.dataset.name, found.dataset.digest) == (data.name, data.fingerprint)
+    assert json.loads(found.dataset.profile) == {"num_rows": 1705}
+    columns = Schema.from_json(json.dumps(json.loads(found.dataset.schema)["mlflow_colspec"]))
+    assert columns.input_names() == ["open_time", "open", "high", "low", "close", "volume"]
+    # As anybody with plain MLflow asks where the data came from.
+    assert mlflow.data.get_source(found).to_dict() == {"tags": source}
+
+
+def test_more_can_be_told_of_a_version_and_told_anew(
+    registry: Registry, versions: list[str]
+) -> None:
+    registry.amend(versions[0], "Gate", "refused", {"gate.verdict": "refused"})
+    registry.amend(versions[0], "Test", "CRPS 4 bp", {"test.n": "24"})
+    registry.amend(versions[0], "Gate", "promoted", {"gate.verdict": "promoted"})
+    (found,) = [v for v in registry.versions() if v.version == versions[0]]
+    assert found.description == "an lstm\n\nTest: CRPS 4 bp\n\nGate: promoted"
+    assert dict(found.tags) == {
+        "init": "1",
+        "kind": "lstm",
+        "test.n": "24",
+        "gate.verdict": "promoted",
+    }
+
+
+def test_what_becomes_production_is_challenger_no_longer(
+    registry: Registry, versions: list[str]
+) -> None:
+    def named() -> dict[str, tuple[str, ...]]:
+        return {v.version: v.aliases for v in registry.versions() if v.version in versions[:2]}
+
+    registry.point(CHALLENGER, versions[1])
+    registry.point("production", versions[0])
+    assert "challenger" in named()[versions[1]]
+    registry.point("production", versions[1])
+    assert "challenger" not in named()[versions[1]]
+
+
+def gone(registry: Registry, version: str, name: str) -> None:
+    """Lose one file of a version, as an impatient hand in the artefacts' folder would."""
+    found = registry._client.get_model_version(MODEL, version)
+    run = registry._client.get_run(found.run_id)
+    logged = registry._client.get_logged_model(found.source.removeprefix("models:/"))
+    for uri in (run.info.artifact_uri, logged.artifact_location):
+        Path(uri.removeprefix("file://"), name).unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("name", ["card.json", "model.onnx"])
+def test_a_version_with_a_file_lost_is_of_no_use(registry: Registry, name: str) -> None:
+    version = trained(registry, 0.98)
+    (found,) = [v for v in registry.versions() if v.version == version]
+    assert registry.missing(found) == ()
+    gone(registry, version, name)
+    assert registry.missing(found) == (name,)
+    ask = registry.card if name == "card.json" else registry.onnx
+    with pytest.raises(StateError) as caught:
+        ask(version)
+    assert caught.value.code == "state.incomplete_version"
+    assert caught.value.message == (
+        f"version {version} is of no use: its {name} is not in the MLflow store"
+    )
+    assert caught.value.hint == (
+        "cryptocast models lists the others; cryptocast train makes a new one"
+    )
+
+
+def test_a_version_whose_run_was_deleted_is_listed_without_its_figures(registry: Registry) -> None:
+    version = trained(registry, 0.98)
+    registry._client.delete_run(registry._client.get_model_version(MODEL, version).run_id)
+    (found,) = [v for v in registry.versions() if v.version == version]
+    assert (found.kind, dict(found.metrics)) == ("lstm", {})
+
+
+def test_an_experiment_that_was_deleted_comes_back(registry: Registry, folder: Path) -> None:
+    other = Registry(registry._uri, "cryptocast ETH", folder / "mlartifacts")
+    other._client.delete_experiment(other._experiment)
+    again = Registry(registry._uri, "cryptocast ETH", folder / "mlartifacts")
+    assert again._experiment == other._experiment
+    with again.run("train lstm"):
+        pass
+
+
+def test_reading_a_version_leaves_nothing_behind(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = trained(registry, 0.97)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    registry.card(version)
+    registry.onnx(version)
+    assert list(tmp_path.iterdir()) == []

@@ -1,24 +1,28 @@
 from __future__ import annotations
 
+import math
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cryptocast.errors import StateError
+from cryptocast.errors import ModelError, StateError, StoreError
 from cryptocast.seams import Params, Trial
-from cryptocast.tuning import Found, search
+from cryptocast.tuning import Found, Report, Tried, search, space
 
-Objective = Callable[[int, Params], float]
+Fold = Callable[[int, Params, int], float]
+FOLDS = 3
 
 
 def suggest(trial: Trial) -> Params:
     return {"x": trial.suggest_float("x", -10, 10), "n": trial.suggest_int("n", 0, 8), "fixed": 1}
 
 
-def bowl(number: int, params: Params) -> float:
-    return (float(params["x"]) - 3) ** 2 + (float(params["n"]) - 4) ** 2
+def bowl(number: int, params: Params, fold: int) -> float:
+    """A fold's value; each fold is harder than the one before, for everybody alike."""
+    return 10 * fold + (float(params["x"]) - 3) ** 2 + (float(params["n"]) - 4) ** 2
 
 
 @pytest.fixture
@@ -28,21 +32,31 @@ def storage(tmp_path: Path) -> Path:
 
 def run(
     storage: Path,
-    objective: Objective = bowl,
+    value: Fold = bowl,
     *,
     study: str = "a",
     trials: int = 8,
+    folds: int = FOLDS,
     seed: int = 0,
     timeout_seconds: float | None = None,
     start: Params | None = None,
-    on_trial: Callable[[int, float], None] | None = None,
+    on_trial: Callable[[tuple[Tried, ...]], None] | None = None,
 ) -> Found:
+    """Search, a trial given up where the search says so; a value that is None diverges."""
+
+    def objective(number: int, params: Params, report: Report) -> bool:
+        for fold in range(folds):
+            if report(value(number, params, fold)):
+                break
+        return True
+
     return search(
         objective,
         suggest,
         storage=storage,
         study=study,
         trials=trials,
+        folds=folds,
         seed=seed,
         timeout_seconds=timeout_seconds,
         start=start,
@@ -51,24 +65,124 @@ def run(
 
 
 def test_a_search_finds_the_best_of_its_trials(storage: Path) -> None:
-    tried: list[tuple[Params, float]] = []
+    tried: dict[int, Params] = {}
 
-    def watched(number: int, params: Params) -> float:
-        tried.append((params, bowl(number, params)))
-        return tried[-1][1]
+    def watched(number: int, params: Params, fold: int) -> float:
+        tried[number] = params
+        return bowl(number, params, fold)
 
     found = run(storage, watched)
-    assert found.trials == len(tried) == 8
-    best = min(tried, key=lambda pair: pair[1])
-    assert (dict(found.best), found.value) == (dict(best[0]), best[1])
+    assert len(found.history) == len(tried) == 8
+    assert [trial.number for trial in found.history] == list(tried)
+    complete = [trial for trial in found.history if trial.state == "complete"]
+    best = min(complete, key=lambda trial: trial.value)
+    params = tried[best.number]
+    assert (dict(found.best), found.value) == (dict(params), best.value)
+    assert found.value == pytest.approx(sum(bowl(0, params, f) for f in range(FOLDS)) / FOLDS)
     assert found.best["fixed"] == 1  # what was not searched is kept too
 
 
-def test_each_trial_is_told_with_its_number_and_value(storage: Path) -> None:
-    told: list[tuple[int, float]] = []
-    found = run(storage, trials=4, on_trial=lambda number, value: told.append((number, value)))
-    assert [number for number, _ in told] == [0, 1, 2, 3]
-    assert min(value for _, value in told) == found.value
+def test_after_each_trial_all_so_far_are_told(storage: Path) -> None:
+    told: list[tuple[Tried, ...]] = []
+    found = run(storage, trials=4, on_trial=told.append)
+    assert [len(history) for history in told] == [1, 2, 3, 4]
+    assert told[-1] == found.history
+
+
+def test_a_trial_that_is_behind_after_a_fold_is_given_up(storage: Path) -> None:
+    seen: dict[int, list[float]] = {}
+
+    def watched(number: int, params: Params, fold: int) -> float:
+        # Trial 5 is the worst of all after one fold, trial 6 the best.
+        here = {5: 100.0, 6: -100.0}.get(number, float(number))
+        seen.setdefault(number, []).append(here + 10 * fold)
+        return seen[number][-1]
+
+    found = run(storage, watched, trials=7)
+    states = [trial.state for trial in found.history]
+    assert states[:4] == ["complete"] * 4  # there is nothing to compare them with
+    assert states[5:] == ["pruned", "complete"]
+    assert seen[5] == [100.0]
+    assert found.history[5].value == 100.0
+    assert seen[6] == [-100.0, -90.0, -80.0]
+    assert (found.value, found.history[6].value) == (-90.0, -90.0)
+
+
+def test_the_last_fold_gives_nothing_up_since_all_is_spent(storage: Path) -> None:
+    def late(number: int, params: Params, fold: int) -> float:
+        return float(number) if fold == FOLDS - 1 else 0.0
+
+    found = run(storage, late, trials=9)
+    assert {trial.state for trial in found.history} == {"complete"}
+
+
+def test_pruning_saves_folds_and_finds_a_value_as_good(storage: Path) -> None:
+    folds = 0
+
+    def counted(number: int, params: Params, fold: int) -> float:
+        nonlocal folds
+        folds += 1
+        return bowl(number, params, fold)
+
+    found = run(storage, counted, trials=16, seed=3)
+    assert folds < 16 * FOLDS * 0.8
+    assert found.value < 10 + 2  # of values up to 100 + 195
+
+
+def test_a_trial_whose_value_is_no_number_counts_as_diverged(storage: Path) -> None:
+    def sometimes(number: int, params: Params, fold: int) -> float:
+        lost = {0: math.nan, 3: math.inf}
+        return lost[number] if number in lost and fold == 1 else bowl(number, params, fold)
+
+    found = run(storage, sometimes, trials=5)
+    lost = [trial.state == "diverged" for trial in found.history]
+    assert lost == [True, False, False, True, False]
+    assert math.isnan(found.history[0].value)
+    assert math.isfinite(found.value)
+
+
+def test_an_objective_may_say_that_it_diverged(storage: Path) -> None:
+    found = search(
+        lambda number, params, report: bool(report(1.0)) or number != 1,
+        suggest, storage=storage, study="a", trials=3, folds=1, seed=0,
+    )  # fmt: skip
+    assert [trial.state for trial in found.history] == ["complete", "diverged", "complete"]
+
+
+def test_where_every_trial_diverges_it_is_said(storage: Path) -> None:
+    with pytest.raises(ModelError, match=r"^each of 3 trials diverged$") as caught:
+        run(storage, lambda number, params, fold: math.nan, trials=3)
+    assert caught.value.code == "model.diverged"
+
+
+def test_what_mattered_is_told_greatest_first(storage: Path) -> None:
+    found = run(
+        storage, lambda number, params, fold: abs(float(params["x"]) - 3), trials=16, folds=1
+    )
+    assert list(found.importance) == ["x", "n"]
+    assert found.importance["x"] > 0.7
+    assert sum(found.importance.values()) == pytest.approx(1)
+
+
+def test_a_start_outside_the_space_is_tried_all_the_same(storage: Path) -> None:
+    found = run(storage, trials=8, start={"x": -50.0, "n": 4})
+    assert found.history[0].value == 53**2 + 10
+    assert set(found.importance) == {"x", "n"}
+
+
+@pytest.mark.parametrize("trials", [1, 4])
+def test_of_few_trials_nothing_is_said_to_matter(storage: Path, trials: int) -> None:
+    assert run(storage, trials=trials).importance == {}
+
+
+def test_where_all_trials_are_alike_nothing_matters(storage: Path) -> None:
+    assert run(storage, lambda number, params, fold: 1.0, trials=8).importance == {}
+
+
+def test_the_space_is_what_a_kind_asks_for() -> None:
+    assert space(suggest) == ("x", "n")
+    assert space(lambda trial: {}) == ()
+    assert space(lambda trial: {"fixed": 1}) == ()
 
 
 def test_the_same_seed_finds_the_same(storage: Path) -> None:
@@ -79,81 +193,102 @@ def test_the_same_seed_finds_the_same(storage: Path) -> None:
 
 
 def test_the_start_is_tried_first_and_once(storage: Path) -> None:
-    tried: list[Params] = []
+    tried: dict[int, Params] = {}
 
-    def watched(number: int, params: Params) -> float:
-        tried.append(params)
-        return bowl(number, params)
+    def watched(number: int, params: Params, fold: int) -> float:
+        tried[number] = params
+        return bowl(number, params, fold)
 
     start: Params = {"x": 2.5, "n": 4, "fixed": 1, "not_searched": 7}
     run(storage, watched, trials=3, start=start)
     run(storage, watched, trials=5, start=start)
-    assert [p["x"] for p in tried].index(2.5) == 0
-    assert [p["x"] for p in tried].count(2.5) == 1
+    assert [p["x"] for p in tried.values()].index(2.5) == 0
+    assert [p["x"] for p in tried.values()].count(2.5) == 1
     assert len(tried) == 5
 
 
-@pytest.mark.parametrize("at", [0, 3])
-def test_a_search_that_was_interrupted_goes_on_to_the_total(storage: Path, at: int) -> None:
-    tried: list[float] = []
+@pytest.mark.parametrize(("at", "fold"), [(0, 1), (7, 0)])
+def test_a_search_that_was_interrupted_ends_as_if_it_had_not_been(
+    storage: Path, at: int, fold: int
+) -> None:
+    whole = run(storage, study="whole", trials=9, start={"x": 2.5, "n": 4})
+    assert "pruned" in {trial.state for trial in whole.history}
 
-    def interrupted(number: int, params: Params) -> float:
-        if number == at:
+    def interrupted(number: int, params: Params, k: int) -> float:
+        if (number, k) >= (at, fold):
             raise KeyboardInterrupt
-        tried.append(float(params["x"]))
-        return bowl(number, params)
+        return bowl(number, params, k)
+
+    seen: list[int] = []
+
+    def watched(number: int, params: Params, k: int) -> float:
+        seen.append(number)
+        return bowl(number, params, k)
 
     start: Params = {"x": 2.5, "n": 4}
     with pytest.raises(KeyboardInterrupt):
-        run(storage, interrupted, trials=6, start=start)
-    assert len(tried) == at
-
-    def watched(number: int, params: Params) -> float:
-        tried.append(float(params["x"]))
-        return bowl(number, params)
-
-    found = run(storage, watched, trials=6, start=start)
-    assert found.trials == len(tried) == 6
-    assert len(set(tried)) == 6  # it goes on, it does not begin again
-    assert tried[0] == 2.5  # even where the first trial was the one that was cut short
+        run(storage, interrupted, trials=9, start=start)
+    assert run(storage, watched, trials=9, start=start) == whole
+    assert min(seen) >= at  # it goes on, it does not begin again
 
 
 def test_a_search_that_is_done_tries_no_more(storage: Path) -> None:
-    first = run(storage, trials=4)
+    first = run(storage, trials=6)
 
-    def never(number: int, params: Params) -> float:
+    def never(number: int, params: Params, fold: int) -> float:
         raise AssertionError("it was done")
 
-    assert run(storage, never, trials=4) == first
+    assert run(storage, never, trials=6) == first
     assert run(storage, never, trials=2) == first
 
 
 def test_studies_of_other_names_do_not_meet(storage: Path) -> None:
     run(storage, study="a", trials=3)
-    assert run(storage, study="b", trials=2).trials == 2
+    assert len(run(storage, study="b", trials=2).history) == 2
 
 
 def test_what_the_objective_raises_comes_through(storage: Path) -> None:
-    def broken(number: int, params: Params) -> float:
-        raise RuntimeError("diverged")
+    def broken(number: int, params: Params, fold: int) -> float:
+        raise RuntimeError("a bug")
 
-    with pytest.raises(RuntimeError, match="diverged"):
+    with pytest.raises(RuntimeError, match="a bug"):
         run(storage, broken)
-    assert run(storage, trials=2).trials == 2
+    assert len(run(storage, trials=2).history) == 2
 
 
 def test_a_search_stops_when_its_time_is_up(storage: Path) -> None:
-    def slow(number: int, params: Params) -> float:
-        time.sleep(0.05)
-        return bowl(number, params)
+    def slow(number: int, params: Params, fold: int) -> float:
+        time.sleep(0.02)
+        return bowl(number, params, fold)
 
     found = run(storage, slow, trials=1_000, timeout_seconds=0.2)
-    assert 1 <= found.trials < 20
+    assert 1 <= len(found.history) < 20
 
 
 def test_without_a_finished_trial_there_is_nothing_found(storage: Path) -> None:
     with pytest.raises(StateError, match=r"^no trial finished in time$"):
         run(storage, trials=0)
+
+
+def test_a_file_that_is_no_database_is_told_in_one_line(storage: Path) -> None:
+    storage.write_bytes(b"no database" * 1_000)
+    with pytest.raises(StoreError) as caught:
+        run(storage)
+    assert caught.value.message == (
+        f"the studies in {storage} cannot be used: file is not a database"
+    )
+    assert caught.value.hint == "move that file away: the next search begins anew"
+
+
+def test_a_file_of_another_optuna_is_told_in_one_line(storage: Path) -> None:
+    run(storage, trials=1)
+    with sqlite3.connect(storage) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'v99.0.0.a'")
+        connection.execute("UPDATE version_info SET schema_version = 99")
+    connection.close()
+    with pytest.raises(StoreError, match=r"^the studies in .* cannot be used: .+$") as caught:
+        run(storage)
+    assert "\n" not in caught.value.message
 
 
 def test_nothing_is_printed_and_no_file_but_the_study_is_left(

@@ -11,6 +11,7 @@ import typer
 from typer.exceptions import TyperException
 
 from cryptocast.cli import (
+    audit,
     doctor,
     evaluate,
     export,
@@ -53,6 +54,7 @@ for _module in (
     retrain,
     export,
     doctor,
+    audit,
 ):
     install(app, _module)
 

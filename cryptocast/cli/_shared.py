@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cryptocast.cli._output import number, percent, table
+from cryptocast.cli._output import number, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -98,24 +98,77 @@ def fetch_warnings(report: FetchReport) -> list[str]:
 
 
 def scores_tables(rows: Sequence[Mapping[str, Any]], title: str) -> Iterator[Table]:
-    """The scores at a few steps, a table a market; the JSON holds every step and figure."""
-    columns = ("model", "step", "n", "CRPS bp", "in 80 %", "in 90 %", "vs walk", "p")
+    """The scores for a person, two tables a market; the JSON holds every step and figure."""
     for market in dict.fromkeys(row["market"] for row in rows):
-        lines = (
-            [
-                row["model"] + (f" v{row['version']}" if row["version"] else ""),
-                str(row["step"]),
-                str(row["n"]),
-                number(row["crps_bp"], 3),
-                number(row["coverage80"]),
-                number(row["coverage90"]),
-                percent(row["skill_vs_random_walk"], 2),
-                "<0.01" if (row["p_value"] or 1) < 0.01 else number(row["p_value"]),
-            ]
-            for row in rows
-            if row["market"] == market and row["step"] in _SHOWN_STEPS
-        )
-        yield table(f"{title}: {market}", columns, lines)
+        found = [row for row in rows if row["market"] == market]
+        yield _skill_table(found, f"{title}: {market}")
+        whole = [row for row in found if row["step"] == "all"]
+        yield _shape_table(whole, f"Over all steps: {market}")
+
+
+def _skill_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
+    """The skill of versions at a few steps, of baselines at the first and over all."""
+    columns = ("model", "step", "n", "eff", "CRPS", "skill", "90 %", "p")
+    lines = (
+        [
+            _model(row),
+            str(row["step"]),
+            str(row["n"]),
+            number(row["effective_n"], 0),
+            number(row["crps_bp"]),
+            number(_times(100, row["skill_vs_random_walk"])),
+            _interval(_times(100, row["skill_low"]), _times(100, row["skill_high"]), "+.1f"),
+            _chance(row["p_value"]),
+        ]
+        for row in rows
+        if row["step"] in (_SHOWN_STEPS if row["version"] else (1, "all"))
+    )
+    made = table(title, columns, lines)
+    made.caption = (
+        "eff: independent origins that tell as much; CRPS in bp; skill against the random walk "
+        "in %, its 90 % interval; p: how often luck alone gives as much"
+    )
+    return made
+
+
+def _shape_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
+    """What the distributions are like: direction, coverage, calibration, volatility."""
+    columns = ("model", "MAE", "right", "90 %", "in 80", "in 90", "off", "QLIKE")
+    lines = (
+        [
+            _model(row),
+            number(row["relative_mae"], 3),
+            number(row["direction_accuracy"]),
+            _interval(row["direction_low"], row["direction_high"], ".2f"),
+            number(row["coverage80"]),
+            number(row["coverage90"]),
+            number(row["calibration"], 3),
+            number(row["qlike"]),
+        ]
+        for row in rows
+    )
+    made = table(title, columns, lines)
+    made.caption = (
+        "MAE against that of the last price; right: directions, their 90 % interval; in 80, in "
+        "90: coverage; off: mean distance from calibration; QLIKE of the implied variance"
+    )
+    return made
+
+
+def _model(row: Mapping[str, Any]) -> str:
+    return f"{row['model']} v{row['version']}" if row["version"] else str(row["model"])
+
+
+def _times(factor: float, value: float | None) -> float | None:
+    return None if value is None else factor * value
+
+
+def _chance(p_value: float | None) -> str:
+    return "<.01" if p_value is not None and p_value < 0.01 else number(p_value)
+
+
+def _interval(low: float | None, high: float | None, form: str) -> str:
+    return "-" if low is None or high is None else f"{low:{form}} {high:{form}}"
 
 
 def decision_data(decision: Decision) -> dict[str, Any]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cryptocast.cli._options import Run
 from cryptocast.cli._output import Answer, percent
+
+if TYPE_CHECKING:
+    from cryptocast.workflows.train import TrainReport
 
 NAME = "train"
 EXAMPLE = "cryptocast train --model lstm --params best"
@@ -18,21 +21,68 @@ def command(
     run: Run,
     model: Annotated[str | None, typer.Option(help="The model kind to train.")] = None,
     params: Annotated[
-        str, typer.Option(metavar="best|default|FILE", help="Where its parameters come from.")
-    ] = "best",
-    seed: Annotated[int, typer.Option(help="Seed: same data, same seed, same forecast.")] = 0,
+        str | None,
+        typer.Option(metavar="best|default|FILE", help="Where its parameters come from."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed: same data, same seed, same forecast.")
+    ] = None,
+    repeat: Annotated[
+        str | None,
+        typer.Option(metavar="VERSION", help="Train that version anew from its card, compare."),
+    ] = None,
 ) -> Answer:
     """Train one model on the stored candles, log it to MLflow, register a version."""
+    from cryptocast.errors import UsageError
     from cryptocast.workflows.train import train
 
+    if repeat is not None:
+        given = {"--model": model, "--params": params, "--seed": seed}
+        for option, value in given.items():
+            if value is not None:
+                raise UsageError(
+                    f"{option} goes not with --repeat",
+                    hint="the version's card says how it was trained",
+                )
+        return _repeat(run, repeat)
     with run.open() as ws:
-        report = train(ws, kind=model, params=params, seed=seed)
+        report = train(ws, kind=model, params=params or "best", seed=seed or 0)
+    told = f"{_told(report)}\nNext: cryptocast promote {report.version}"
+    return Answer(_data(report), lambda console: console.print(told))
+
+
+def _repeat(run: Run, version: str) -> Answer:
+    from cryptocast.workflows.repeat import repeat
+
+    with run.open() as ws:
+        report = repeat(ws, version)
+    data = {
+        **_data(report.trained),
+        "repeated": report.repeated,
+        "identical": report.identical,
+        "largest_difference": report.largest_difference,
+        "changed": list(report.changed),
+    }
+    if report.identical:
+        found = f"It answers exactly what version {version} does."
+    else:
+        since = f" (changed since: {', '.join(report.changed)})" if report.changed else ""
+        found = (
+            f"Its answers are not those of version {version}: they differ by up to "
+            f"{report.largest_difference:.3g} sigma{since}."
+        )
+    told = f"{_told(report.trained)}\n{found}"
+    return Answer(data, lambda console: console.print(told))
+
+
+def _told(report: TrainReport) -> str:
     skill = percent(1 - report.validation_crps_relative, 2)
-    told = (
+    return (
         f"Version {report.version}: {report.kind}, parameters {report.params_from}, "
         f"{report.epochs} epochs, validation CRPS {report.validation_crps_bp:.3f} bp, "
-        f"skill against the random walk {skill}\n"
-        f"Next: cryptocast promote {report.version}"
+        f"skill against the random walk {skill}"
     )
-    data = {f.name: getattr(report, f.name) for f in dataclasses.fields(report)}
-    return Answer(data, lambda console: console.print(told))
+
+
+def _data(report: TrainReport) -> dict[str, object]:
+    return {f.name: getattr(report, f.name) for f in dataclasses.fields(report)}

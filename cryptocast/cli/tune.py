@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cryptocast.cli._options import Run
 from cryptocast.cli._output import Answer, number, percent, table
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cryptocast.workflows.tune import TuneReport
+
 NAME = "tune"
 EXAMPLE = "cryptocast tune --trials 30 --timeout 600"
+
+_PICTURE_WIDTH = 72
 
 
 def command(
@@ -18,7 +25,9 @@ def command(
     trials: Annotated[
         int | None, typer.Option(min=1, help="Trials that the study shall hold in the end.")
     ] = None,
-    timeout: Annotated[float | None, typer.Option(help="Stop after that many seconds.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="No trial begins after that many seconds.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="The model kind to tune.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of search and trainings.")] = 0,
 ) -> Answer:
@@ -30,18 +39,55 @@ def command(
 
     with run.open() as ws:
         report = tune(ws, kind=model, trials=trials, timeout_seconds=timeout, seed=seed)
+    if (idle := report.idle) is not None:
+        return Answer(_data(report), lambda console: console.print(idle))
+    return Answer(_data(report), lambda console: _show(console, report))
+
+
+def _data(report: TuneReport) -> dict[str, Any]:
+    return {
+        "study": report.study,
+        "kind": report.kind,
+        "folds": report.folds,
+        "trials": report.trials,
+        "pruned": report.ended("pruned"),
+        "diverged": report.ended("diverged"),
+        "best": dict(report.best),
+        "value": report.value,
+        "importance": dict(report.importance),
+        "seconds": round(report.seconds, 3),
+        "history": [
+            {"trial": trial.number, "state": trial.state, "value": trial.value}
+            for trial in report.history
+        ],
+    }
+
+
+def _show(console: Console, report: TuneReport) -> None:
+    from cryptocast.cli._shared import counted
+    from cryptocast.reports import terminal
+
+    ends = ", ".join(
+        f"{count} {state}"
+        for state in ("pruned", "diverged")
+        if (count := report.ended(state)) or state == "pruned"
+    )
+    console.print(
+        f"Best of {counted(report.trials, 'trial')} of {report.kind} ({ends}) "
+        f"over {counted(report.folds, 'fold')}: "
+        f"validation skill against the random walk {percent(1 - report.value, 2)}"
+    )
     rows = [
         [name, number(v, 4) if isinstance(v, float) else str(v)] for name, v in report.best.items()
     ]
-    title = (
-        f"Best of {report.trials} trials of {report.kind}: "
-        f"validation skill against the random walk {percent(1 - report.value, 2)}"
-    )
-    data = {
-        "study": report.study,
-        "kind": report.kind,
-        "trials": report.trials,
-        "best": dict(report.best),
-        "value": report.value,
-    }
-    return Answer(data, lambda console: console.print(table(title, ("parameter", "value"), rows)))
+    console.print(table("Best parameters", ("parameter", "value"), rows))
+    width = min(console.width, _PICTURE_WIDTH)
+    skills = [
+        1 - trial.value if trial.state == "complete" else float("nan") for trial in report.history
+    ]
+    console.print("Skill of each trial, first to last (a dot: pruned or diverged)")
+    console.print(terminal.sparkline(skills, width), markup=False)
+    if report.importance:
+        console.print("\nWhat set the better trials apart")
+        for line in terminal.bars(report.importance, width):
+            console.print(line, markup=False)

@@ -2,11 +2,12 @@
 
 from cryptocast.config.loading import FILE_NAME, Origin, load, read_text
 from cryptocast.config.rendering import render, toml_value
-from cryptocast.config.settings import TABLES, Secrets, Settings, SourceSettings
+from cryptocast.config.settings import TABLES, GateSettings, Secrets, Settings, SourceSettings
 
 __all__ = [
     "FILE_NAME",
     "TABLES",
+    "GateSettings",
     "Origin",
     "Secrets",
     "Settings",

@@ -185,7 +185,32 @@ class TuneSettings(Section):
     """`[tune]`."""
 
     trials: int = Field(10, ge=0, le=10_000, description="trials of a study; 0: the defaults")
+    folds: int = Field(
+        3, ge=1, le=20, description="rolling origins that judge a trial; few candles allow fewer"
+    )
     timeout_seconds: float | None = Field(None, gt=0, description="stop the study after that long")
+
+
+class GateSettings(Section):
+    """`[gate]`: when `promote` says yes. Skills and losses are shares of the opponent's CRPS."""
+
+    confidence: float = Field(
+        0.9, gt=0.5, lt=1, description="how sure the gate must be of its bound of a loss"
+    )
+    worst_loss: float = Field(
+        0.01, gt=0, description="refused while a loss this large cannot be ruled out"
+    )
+    least_skill: float = Field(
+        0.0, description="the skill, shrunken for its noise, must lie above this"
+    )
+    prior_skill: float = Field(
+        0.01, gt=0, description="usual size of a true skill: a noisier estimate is shrunk more"
+    )
+    least_origins: int = Field(24, ge=2, description="on fewer unseen origins nothing is decided")
+    block_bars: int | None = Field(
+        None, ge=1, description="length of the bootstrap's blocks; 2 * horizon when left out"
+    )
+    resamples: int = Field(2000, ge=100, le=100_000, description="resamples of the bootstrap")
 
 
 class LoopSettings(Section):
@@ -230,6 +255,7 @@ class Settings(Section):
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
     tune: TuneSettings = TuneSettings()
+    gate: GateSettings = GateSettings()
     loop: LoopSettings = LoopSettings()
     store: StoreSettings = StoreSettings()
     mlflow: MlflowSettings = MlflowSettings()

@@ -9,29 +9,63 @@ from scipy import stats
 
 from cryptocast.values import FloatArray
 
-_LEAST = 8  # origins, below which no p-value is given
+_LEAST = 8  # origins, below which nothing is said
 
 
 def diebold_mariano(difference: FloatArray, step: int) -> float | None:
     """One-sided p-value that the mean of `difference` [N] (loss of the baseline minus loss
     of the model, in the order of time, NaN where unscored) is not above zero.
 
-    Diebold & Mariano (1995) with Bartlett weights (Newey & West 1987) over at least the
-    `step - 1` lags that overlapping targets share, and the small-sample correction and
-    Student's t of Harvey, Leybourne & Newbold (1997). None where there is too little to tell.
+    Diebold & Mariano (1995) with the variance of `long_run_variance`, and the small-sample
+    correction and Student's t of Harvey, Leybourne & Newbold (1997). None where there is too
+    little to tell. Where targets overlap, a 5 % test rejects 6 to 12 % of equal forecasts.
     """
     loss = difference[np.isfinite(difference)]
     n = len(loss)
+    variance = long_run_variance(loss, step)
+    correction = (n + 1 - 2 * step + step * (step - 1) / n) / n if n else 0.0
+    if variance is None or correction <= 0:
+        return None
+    statistic = float(loss.mean()) / math.sqrt(variance / n) * math.sqrt(correction)
+    return float(stats.t.sf(statistic, n - 1))
+
+
+def effective_n(series: FloatArray, step: int) -> float | None:
+    """How many independent origins tell as much of the mean as these N that overlap.
+
+    N times variance over long-run variance, at most N; None where there is too little to tell.
+    """
+    known = series[np.isfinite(series)]
+    variance = long_run_variance(known, step)
+    if variance is None:
+        return None
+    return float(min(len(known), len(known) * known.var() / variance))
+
+
+def long_run_variance(series: FloatArray, step: int) -> float | None:
+    """N times the variance of the mean of an autocorrelated series [N] without NaN.
+
+    Bartlett weights (Newey & West 1987) over at least the `step - 1` lags that overlapping
+    targets share. None for fewer than 8 values, or values that are all the same.
+    """
+    n = len(series)
     if n < _LEAST:
         return None
     lags = min(max(step - 1, math.floor(4 * (n / 100) ** (2 / 9))), n - 1)
-    centred = loss - loss.mean()
+    centred = series - series.mean()
     variance = float(centred @ centred) / n
     for lag in range(1, lags + 1):
         weight = 1 - lag / (lags + 1)
         variance += 2 * weight * float(centred[lag:] @ centred[:-lag]) / n
-    correction = (n + 1 - 2 * step + step * (step - 1) / n) / n
-    if variance <= 0 or correction <= 0:
-        return None
-    statistic = float(loss.mean()) / math.sqrt(variance / n) * math.sqrt(correction)
-    return float(stats.t.sf(statistic, n - 1))
+    return variance if variance > 0 else None
+
+
+def wilson(share: float, n: float, confidence: float) -> tuple[float, float]:
+    """The interval of a share that was found in `n` (effective) independent trials.
+
+    Wilson (1927): it stays inside 0 and 1 and holds its confidence for small `n` too.
+    """
+    z = float(stats.norm.ppf(0.5 + confidence / 2))
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return max(centre - half, 0.0), min(centre + half, 1.0)

@@ -1,4 +1,15 @@
-"""The gate: a challenger becomes production only where it is not worse than what it replaces."""
+"""The gate: a challenger becomes production only where it is not worse than what it replaces.
+
+The statistic is the mean over steps of the CRPS difference relative to the opponent's CRPS, an
+observation an origin. It is resampled in blocks that are longer than targets overlap. A
+challenger passes against an opponent where
+
+- its skill, shrunken by how noisy it is, lies above `least_skill`, and
+- its skill's lower bound (one-sided, at `confidence`) lies above `-worst_loss`: a loss as
+  large as that is ruled out.
+
+`tests/benchmarks/gate_curve.py` says how often which challenger passes.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +18,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cryptocast.evaluation.comparison import diebold_mariano
-from cryptocast.evaluation.scores import relative_crps
+from cryptocast.config import GateSettings
+from cryptocast.evaluation.bootstrap import Plan, bounds, resampled_sums, standard_error
+from cryptocast.evaluation.comparison import diebold_mariano, effective_n
 from cryptocast.values import FloatArray, IntArray
-
-LEAST_ORIGINS = 24
-"""Fewer judged origins than this decide nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +30,12 @@ class Comparison:
 
     opponent: str
     skill: float  # mean over steps (and markets) of 1 - CRPS / CRPS of the opponent
+    shrunken: float  # what to expect of it: drawn towards 0 by its noise
+    low: float  # one-sided bounds of the skill, each at the gate's confidence
+    high: float
     n: int  # origins
-    p_value: float | None  # one-sided, that the challenger is not better
+    effective_n: float | None  # independent ones that would tell as much
+    p_value: float | None  # one-sided Diebold-Mariano, that the challenger is not better
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,34 +52,58 @@ def compare(
     challenger: Sequence[FloatArray],
     loss: Sequence[FloatArray],
     origins: Sequence[IntArray],
+    rule: GateSettings,
 ) -> Comparison:
     """Compare CRPS [N, H] of the challenger and an opponent at the origins [N], a market each.
 
     Markets move together, so at one origin they are one observation: their mean. A market
     without a scored origin says nothing; where none has one, `n` is 0.
     """
-    skills, differences, moments = [], [], []
-    for mine, theirs, moment in zip(challenger, loss, origins, strict=True):
-        known = np.isfinite(theirs)
-        if not known.any():
-            continue
-        rows, steps = known.any(axis=1), known.any(axis=0)
-        mine, theirs = mine[np.ix_(rows, steps)], theirs[np.ix_(rows, steps)]
-        skills.append(1 - relative_crps(mine, theirs))
-        # In units of the opponent's mean, so that all steps and markets weigh alike.
-        relative = (theirs - mine) / np.nanmean(theirs, axis=0)
-        differences.append(np.nanmean(relative, axis=1))
-        moments.append(moment[rows])
-    if not skills:
-        return Comparison(opponent, float("nan"), 0, None)
-    _, at = np.unique(np.concatenate(moments), return_inverse=True)
-    means = np.bincount(at, weights=np.concatenate(differences)) / np.bincount(at)
-    p_value = diebold_mariano(means, challenger[0].shape[1])
-    return Comparison(opponent, float(np.mean(skills)), len(means), p_value)
+    found = [
+        (_relative(mine, theirs), moment[np.isfinite(theirs).any(axis=1)])
+        for mine, theirs, moment in zip(challenger, loss, origins, strict=True)
+        if np.isfinite(theirs).any()
+    ]
+    if not found:
+        nan = float("nan")
+        return Comparison(opponent, nan, nan, nan, nan, 0, None, None)
+    moments, at = np.unique(np.concatenate([moment for _, moment in found]), return_inverse=True)
+    # Scaled so that the mean over all origins is the mean of the markets' skills.
+    weighed = [skill * (len(moments) / len(skill) / len(found)) for skill, _ in found]
+    series = np.bincount(at, weights=np.concatenate(weighed)).astype(np.float64)
+    return compare_series(opponent, series, challenger[0].shape[1], rule)
 
 
-def decide(comparisons: Mapping[str, Comparison]) -> Verdict:
-    """Promote when the challenger is not worse than the random walk, and better than production.
+def compare_series(
+    opponent: str, skills: FloatArray, horizon: int, rule: GateSettings
+) -> Comparison:
+    """Compare by the skill at each origin [N], in the order of time.
+
+    The shrunken skill is the posterior mean where true skills are normal about 0 with the
+    standard deviation `prior_skill`: `skill * prior^2 / (prior^2 + standard error^2)`.
+    """
+    plan = Plan.of(len(skills), rule.block_bars or 2 * horizon, rule.resamples)
+    skill = float(skills.mean())
+    low = high = shrunken = skill
+    if len(skills) >= rule.least_origins:
+        drawn = resampled_sums(skills[:, None], plan)[:, 0] / len(skills)
+        low, high = bounds(skill, drawn, plan, rule.confidence)
+        prior = rule.prior_skill**2
+        shrunken = skill * prior / (prior + standard_error(drawn, plan) ** 2)
+    return Comparison(
+        opponent,
+        skill,
+        shrunken,
+        low,
+        high,
+        len(skills),
+        effective_n(skills, horizon),
+        diebold_mariano(skills, horizon),
+    )
+
+
+def decide(comparisons: Mapping[str, Comparison], rule: GateSettings) -> Verdict:
+    """Promote where the challenger passes against every opponent.
 
     The comparison with production is left out where there is none yet, that with the random
     walk where the challenger is one.
@@ -74,23 +111,50 @@ def decide(comparisons: Mapping[str, Comparison]) -> Verdict:
     if not comparisons:
         return Verdict(True, "a random walk needs no better baseline, and nothing serves yet")
     all_of_them = tuple(comparisons.values())
-    for role, comparison in comparisons.items():
-        name = comparison.opponent
-        if comparison.n < LEAST_ORIGINS:
-            return Verdict(
-                False,
-                f"only {comparison.n} unseen origins to judge by, {LEAST_ORIGINS} are needed",
-                all_of_them,
-            )
-        worse = comparison.skill < 0 if role == "random_walk" else comparison.skill <= 0
-        if worse:
-            word = "worse than" if comparison.skill < 0 else "no better than"
-            return Verdict(False, f"{word} {name} ({_words(comparison)})", all_of_them)
-    told = "; ".join(f"against {c.opponent} {_words(c)}" for c in all_of_them)
-    return Verdict(True, f"not worse than what it replaces: {told}", all_of_them)
+    for comparison in all_of_them:
+        if (objection := _objection(comparison, rule)) is not None:
+            return Verdict(False, objection, all_of_them)
+    told = "; ".join(f"than {c.opponent}: {_words(c, rule)}" for c in all_of_them)
+    return Verdict(True, f"better {told}", all_of_them)
 
 
-def _words(comparison: Comparison) -> str:
-    p = comparison.p_value
+def _objection(found: Comparison, rule: GateSettings) -> str | None:
+    """What speaks against the challenger; None where nothing does."""
+    if found.n < rule.least_origins:
+        return f"only {found.n} unseen origins to judge by, {rule.least_origins} are needed"
+    if found.shrunken <= rule.least_skill:
+        if found.skill > 0:
+            word = f"not {rule.least_skill:.2%} better than"
+        else:
+            word = "worse than" if found.skill < 0 else "no better than"
+        return f"{word} {found.opponent} ({_words(found, rule)})"
+    if found.low <= -rule.worst_loss:
+        return (
+            f"it may be worse than {found.opponent} by {rule.worst_loss:.2%} or more "
+            f"({_words(found, rule)})"
+        )
+    return None
+
+
+def _relative(mine: FloatArray, theirs: FloatArray) -> FloatArray:
+    """[N'] skills at the scored origins, whose mean is the mean over steps of relative skills.
+
+    In units of the opponent's mean, so that all steps and markets weigh alike. A step that the
+    purge left fewer origins counts more at each of them.
+    """
+    known = np.isfinite(theirs)
+    rows, steps = known.any(axis=1), known.any(axis=0)
+    mine, theirs = mine[np.ix_(rows, steps)], theirs[np.ix_(rows, steps)]
+    scored = np.isfinite(theirs).sum(axis=0) / len(theirs)
+    relative = (theirs - mine) / (np.nanmean(theirs, axis=0) * scored)
+    return np.asarray(np.where(np.isfinite(relative), relative, 0.0).mean(axis=1))
+
+
+def _words(found: Comparison, rule: GateSettings) -> str:
+    p = found.p_value
     chance = "" if p is None else ", p < 0.01" if p < 0.01 else f", p = {p:.2f}"
-    return f"skill {comparison.skill:+.2%}, n = {comparison.n} origins{chance}"
+    alone = "" if found.effective_n is None else f" ({found.effective_n:.0f} effective)"
+    return (
+        f"skill {found.skill:+.2%}, shrunken {found.shrunken:+.2%}, {rule.confidence:.0%} lower "
+        f"bound {found.low:+.2%}, n = {found.n} origins{alone}{chance}"
+    )

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import stats
 
-from cryptocast.values import FloatArray
+from cryptocast.values import FloatArray, IntArray
 
 BP = 1e4
 
@@ -24,7 +25,8 @@ def crps_bp(quantiles: FloatArray, targets: FloatArray, levels: Sequence[float])
     total = np.zeros_like(targets)
     for i, level in enumerate(levels):
         error = targets - quantiles[..., i]
-        total += 2 * np.maximum(level * error, (level - 1) * error)
+        total += (2 * level - 1) * error
+        total += np.abs(error, out=error)  # 2 max(q e, (q - 1) e) = (2 q - 1) e + |e|
     return np.asarray(BP * total / len(levels))
 
 
@@ -41,6 +43,26 @@ def inside(
     low, high = (quantiles[..., i] for i in ends)
     hit = ((low <= targets) & (targets <= high)).astype(np.float64)
     return np.where(np.isnan(targets), np.nan, hit)
+
+
+def below(quantiles: FloatArray, targets: FloatArray) -> IntArray:
+    """[H, Q] how many targets lay at or below each quantile: what calibration is judged by."""
+    counts = [np.sum(targets <= quantiles[..., i], axis=0) for i in range(quantiles.shape[-1])]
+    return np.stack(counts, axis=1)
+
+
+def qlike(quantiles: FloatArray, targets: FloatArray, levels: Sequence[float]) -> FloatArray:
+    """[N, H] QLIKE of the variance that the quantiles imply: `log(v) + r^2 / v`, v in bp^2.
+
+    Patton (2011): a proper loss for variances where only a noisy proxy of them is seen, here
+    the squared return. `v` is the quantiles' second moment over that of a standard normal's
+    quantiles at the same levels, so that a normal forecast implies its own variance; what
+    counts is the difference between models. NaN where there is no spread.
+    """
+    normal = float(np.mean(stats.norm.ppf(np.asarray(levels)) ** 2))
+    moment = np.einsum("nhq,nhq->nh", quantiles, quantiles) / len(levels)
+    variance = np.where(moment > 0, moment, np.nan) * BP**2 / normal
+    return np.asarray(np.log(variance) + (BP * targets) ** 2 / variance)
 
 
 def median(quantiles: FloatArray, levels: Sequence[float]) -> FloatArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,19 @@ import polars as pl
 
 from cryptocast import schemas
 from cryptocast.evaluation import metrics
-from cryptocast.evaluation.comparison import diebold_mariano
-from cryptocast.values import FloatArray
+from cryptocast.evaluation.bootstrap import Plan, block_length, bounds, resampled_sums
+from cryptocast.evaluation.comparison import (
+    diebold_mariano,
+    effective_n,
+    long_run_variance,
+    wilson,
+)
+from cryptocast.values import FloatArray, IntArray
+
+CONFIDENCE = 0.9
+"""What the intervals of skill and direction hold."""
+
+RESAMPLES = 1000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,6 +33,41 @@ class Candidate:
     model: str
     version: str | None
     quantiles: FloatArray
+
+    @property
+    def is_walk(self) -> bool:
+        """Whether it is the baseline that all others are compared with."""
+        return self.version is None and self.model == "random_walk"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Figures:
+    """What a candidate came to at each origin and step, [N, H] unless said otherwise."""
+
+    candidate: Candidate
+    loss: FloatArray  # CRPS in bp
+    error: FloatArray  # of the median, bp
+    hit: FloatArray  # 1: the right direction; NaN where there is none
+    inside80: FloatArray
+    inside90: FloatArray
+    qlike: FloatArray
+    below: IntArray  # [H, Q]
+
+    @classmethod
+    def of(cls, candidate: Candidate, targets: FloatArray, levels: Sequence[float]) -> _Figures:
+        quantiles = candidate.quantiles
+        middle = metrics.median(quantiles, levels)
+        moved = (middle != 0) & (targets != 0) & np.isfinite(targets)
+        return cls(
+            candidate,
+            metrics.crps_bp(quantiles, targets, levels),
+            np.abs(targets - middle) * metrics.BP,
+            np.where(moved, np.sign(middle) == np.sign(targets), np.nan),
+            metrics.inside(quantiles, targets, levels, 0.8),
+            metrics.inside(quantiles, targets, levels, 0.9),
+            metrics.qlike(quantiles, targets, levels),
+            metrics.below(quantiles, targets),
+        )
 
 
 def score(
@@ -35,13 +81,22 @@ def score(
     Among the candidates must be the baselines `random_walk` and `constant` (version None).
     `targets` [N, H] are log-returns in the order of time.
     """
-    losses = [metrics.crps_bp(c.quantiles, targets, levels) for c in candidates]
-    baseline = {c.model: loss for c, loss in zip(candidates, losses, strict=True) if not c.version}
+    figures = [_Figures.of(c, targets, levels) for c in candidates]
+    baseline = {f.candidate.model: f.loss for f in figures if not f.candidate.version}
     walk, constant = baseline["random_walk"], baseline["constant"]
+    steps = (None, *range(1, targets.shape[1] + 1))
+    intervals = {step: _skill_intervals([f.loss for f in figures], walk, step) for step in steps}
     rows = [
-        row
-        for candidate, loss in zip(candidates, losses, strict=True)
-        for row in _rows(candidate, loss, walk, constant, targets, levels, market)
+        {
+            "model": found.candidate.model,
+            "version": found.candidate.version,
+            "market": market,
+            "step": step,
+            **_row(found, walk, constant, targets, levels, step),
+            **intervals[step][i],
+        }
+        for i, found in enumerate(figures)
+        for step in steps
     ]
     return schemas.check(pl.DataFrame(rows, schema=schemas.SCORES), schemas.SCORES)
 
@@ -56,61 +111,102 @@ def relative_crps(loss: FloatArray, baseline: FloatArray) -> float:
     return float(np.mean(ratios)) if len(ratios) else float("nan")
 
 
-def _rows(
-    candidate: Candidate,
-    loss: FloatArray,
+def _row(
+    found: _Figures,
     walk: FloatArray,
     constant: FloatArray,
     targets: FloatArray,
     levels: Sequence[float],
-    market: str,
-) -> Iterator[dict[str, Any]]:
-    middle = metrics.median(candidate.quantiles, levels)
-    error = np.abs(targets - middle) * metrics.BP
-    naive = np.abs(targets) * metrics.BP
-    hit = np.where(
-        (middle != 0) & (targets != 0) & np.isfinite(targets),
-        np.sign(middle) == np.sign(targets),
-        np.nan,
-    )
-    inside80 = metrics.inside(candidate.quantiles, targets, levels, 0.8)
-    inside90 = metrics.inside(candidate.quantiles, targets, levels, 0.9)
+    step: int | None,
+) -> Mapping[str, Any]:
     horizon = targets.shape[1]
-    for step in (None, *range(1, horizon + 1)):
-        at = slice(None) if step is None else slice(step - 1, step)
-        better = walk[:, at] - loss[:, at]
-        yield {
-            "model": candidate.model,
-            "version": candidate.version,
-            "market": market,
-            "step": step,
-            "n": int(np.isfinite(targets[:, at]).sum()),
-            "crps_bp": _figure(loss[:, at]),
-            "mae_bp": _figure(error[:, at]),
-            "relative_mae": _ratio(error[:, at], naive[:, at]),
-            "direction_accuracy": _figure(hit[:, at]),
-            "coverage80": _figure(inside80[:, at]),
-            "coverage90": _figure(inside90[:, at]),
-            "skill_vs_random_walk": _skill(loss[:, at], walk[:, at]),
-            "skill_vs_constant": _skill(loss[:, at], constant[:, at]),
-            "p_value": None
-            if candidate.version is None and candidate.model == "random_walk"
-            else diebold_mariano(_by_origin(better), step or horizon),
-        }
+    at = slice(None) if step is None else slice(step - 1, step)
+    better = by_origin(walk[:, at] - found.loss[:, at])
+    n = int(np.isfinite(targets[:, at]).sum())
+    shares = found.below[at].sum(axis=0) / max(n, 1)
+    is_walk = found.candidate.is_walk
+    low, high = _direction_interval(found.hit[:, at], step or horizon)
+    return {
+        "n": n,
+        "effective_n": None if is_walk else effective_n(better, step or horizon),
+        "crps_bp": _figure(found.loss[:, at]),
+        "mae_bp": _figure(found.error[:, at]),
+        "relative_mae": _ratio(found.error[:, at], metrics.BP * np.abs(targets[:, at])),
+        "direction_accuracy": _figure(found.hit[:, at]),
+        "direction_low": low,
+        "direction_high": high,
+        "coverage80": _figure(found.inside80[:, at]),
+        "coverage90": _figure(found.inside90[:, at]),
+        "calibration": float(np.abs(shares - np.asarray(levels)).mean()) if n else None,
+        "qlike": _figure(found.qlike[:, at]),
+        "skill_vs_random_walk": _skill(found.loss[:, at], walk[:, at]),
+        "skill_vs_constant": _skill(found.loss[:, at], constant[:, at]),
+        "p_value": None if is_walk else diebold_mariano(better, step or horizon),
+    }
+
+
+def _skill_intervals(
+    losses: Sequence[FloatArray], walk: FloatArray, step: int | None
+) -> list[dict[str, float | None]]:
+    """For each candidate the interval of its skill: CRPS over CRPS of the walk, resampled.
+
+    None for the walk itself, and where there are fewer origins than two blocks.
+    """
+    at = slice(None) if step is None else slice(step - 1, step)
+    known = np.isfinite(walk[:, at]).any(axis=1)
+    n = int(known.sum())
+    block = block_length(n, step or walk.shape[1])
+    nothing: dict[str, float | None] = {"skill_low": None, "skill_high": None}
+    if n < 2 * block:
+        return [nothing] * len(losses)
+    plan = Plan.of(n, block, RESAMPLES)
+    sums = np.stack([np.nansum(loss[known, at], axis=1) for loss in (walk, *losses)], axis=1)
+    total, drawn = sums.sum(axis=0), resampled_sums(sums, plan)
+    found = []
+    for i, loss in enumerate(losses, 1):
+        if loss is walk or total[0] == 0 or (drawn[:, 0] == 0).any():
+            found.append(nothing)
+            continue
+        skill = 1 - total[i] / total[0]
+        # One-sided bounds at 95 % on either side hold 90 % between them.
+        ends = bounds(skill, 1 - drawn[:, i] / drawn[:, 0], plan, 0.5 + CONFIDENCE / 2)
+        found.append(dict(zip(nothing, ends, strict=True)))
+    return found
+
+
+def _direction_interval(hit: FloatArray, step: int) -> tuple[float | None, float | None]:
+    """Wilson's interval of the share of hits [N, H'], at the effective number of trials.
+
+    That is the number of independent ones whose share would vary as much as this does, by
+    the long-run variance over origins; where hits are all alike, targets that don't overlap.
+    """
+    known = np.isfinite(hit)
+    count = int(known.sum())
+    if count == 0:
+        return None, None
+    share = float(hit[known].mean())
+    surplus = np.where(known, hit - share, 0.0).sum(axis=1)[known.any(axis=1)]
+    variance = long_run_variance(surplus, step)
+    alone = count / (step * hit.shape[1])
+    if variance is None or share in (0.0, 1.0):
+        trials = alone
+    else:
+        trials = min(share * (1 - share) * count**2 / (variance * len(surplus)), count)
+    return wilson(share, trials, CONFIDENCE)
+
+
+def by_origin(values: FloatArray) -> FloatArray:
+    """[N] means over the steps that an origin has; NaN where it has none."""
+    known = np.isfinite(values)
+    count = known.sum(axis=1)
+    total = np.where(known, values, 0.0).sum(axis=1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _mean(values: FloatArray) -> FloatArray:
     """Means over origins [H], of the steps that have any."""
     scored = np.isfinite(values).any(axis=0)
     return np.asarray(np.nanmean(values[:, scored], axis=0))
-
-
-def _by_origin(values: FloatArray) -> FloatArray:
-    """[N] means over the steps that an origin has; NaN where it has none."""
-    known = np.isfinite(values)
-    count = known.sum(axis=1)
-    total = np.where(known, values, 0.0).sum(axis=1)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _figure(values: FloatArray) -> float | None:

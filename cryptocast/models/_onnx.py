@@ -31,6 +31,9 @@ class VolatilityHead:
     centre: NDArray[np.float32]  # [H] mean over the training origins
     bound: float
     shrink: float
+    known: NDArray[np.float32]  # [all features, H] what HAR makes of the last bar
+    known_centre: NDArray[np.float32]  # [H]
+    known_bound: float
 
 
 def constant(quantiles: FloatArray, lookback: int) -> bytes:
@@ -46,7 +49,7 @@ def constant(quantiles: FloatArray, lookback: int) -> bytes:
         "base": quantiles.astype(np.float32)[None],
         "inner": np.array([horizon, levels], dtype=np.int64),
     }
-    return _serialise(nodes, tensors, (lookback, len(FEATURES)), (horizon, levels))
+    return serialise(nodes, tensors, (lookback, len(FEATURES)), (horizon, levels))
 
 
 def lstm(
@@ -71,6 +74,10 @@ def lstm(
         "centre": head.centre,
         "bound": np.array([head.bound], dtype=np.float32),
         "shrink": np.array([head.shrink], dtype=np.float32),
+        "known": head.known,
+        "known_centre": head.known_centre,
+        "known_high": np.array(head.known_bound, dtype=np.float32),
+        "known_low": np.array(-head.known_bound, dtype=np.float32),
         "base": base.astype(np.float32)[None],
         "direction": np.array([1], dtype=np.int64),
         "level_axis": np.array([2], dtype=np.int64),
@@ -103,12 +110,17 @@ def lstm(
         helper.make_node("Div", ["centred", "bound"], ["relative"]),
         helper.make_node("Tanh", ["relative"], ["squeezed"]),
         helper.make_node("Mul", ["squeezed", "bound"], ["bounded"]),
-        helper.make_node("Mul", ["bounded", "shrink"], ["log_scale"]),
+        helper.make_node("Mul", ["bounded", "shrink"], ["learned"]),
+        helper.make_node("Gather", ["inputs", "last"], ["newest_of_all"], axis=1),
+        helper.make_node("MatMul", ["newest_of_all", "known"], ["known_raw"]),
+        helper.make_node("Sub", ["known_raw", "known_centre"], ["known_centred"]),
+        helper.make_node("Clip", ["known_centred", "known_low", "known_high"], ["start"]),
+        helper.make_node("Add", ["start", "learned"], ["log_scale"]),
         helper.make_node("Exp", ["log_scale"], ["scale"]),
         helper.make_node("Unsqueeze", ["scale", "level_axis"], ["wide"]),
         helper.make_node("Mul", ["base", "wide"], ["quantiles"]),
     ]
-    return _serialise(nodes, tensors, (lookback, len(FEATURES)), (base.shape[0], base.shape[1]))
+    return serialise(nodes, tensors, (lookback, len(FEATURES)), (base.shape[0], base.shape[1]))
 
 
 def _gates(weights: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -117,12 +129,13 @@ def _gates(weights: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate([i, o, f, c])
 
 
-def _serialise(
+def serialise(
     nodes: Sequence[onnx.NodeProto],
     tensors: Mapping[str, NDArray[np.generic]],
     window: tuple[int, int],
     answer: tuple[int, int],
 ) -> bytes:
+    """A checked model from `inputs` [N, *window] to `quantiles` [N, *answer]."""
     graph = helper.make_graph(
         nodes,
         "cryptocast",

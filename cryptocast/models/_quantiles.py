@@ -37,6 +37,18 @@ def symmetric(values: FloatArray, levels: Sequence[float]) -> FloatArray:
     return np.stack(rows)
 
 
+def crps(quantiles: FloatArray, values: FloatArray, levels: Sequence[float]) -> FloatArray:
+    """[N, H] twice the mean pinball loss of the quantiles [H, Q] for the values [N, H].
+
+    In the unit of the values; NaN where a value is.
+    """
+    total = np.zeros_like(values)
+    for level, quantile in zip(levels, quantiles.T, strict=True):
+        error = values - quantile
+        total += 2 * np.maximum(level * error, (level - 1) * error)
+    return np.asarray(total / len(levels))
+
+
 def reference(levels: Sequence[float]) -> FloatArray:
     """[Q] quantiles of Student's t, 4 degrees of freedom, unit variance.
 

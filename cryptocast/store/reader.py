@@ -279,6 +279,24 @@ class Reader:
         )
         return [Event(at, name, market, json.loads(detail)) for at, name, market, detail in found]
 
+    def scores(self, evaluation: int | None = None) -> list[dict[str, Any]]:
+        """The rows of an evaluation, by default the newest; times are Unix seconds."""
+        found = self._connection.execute(
+            """
+            SELECT * REPLACE (
+                epoch_us("at") / 1e6 AS "at", epoch_us(written_at) / 1e6 AS written_at,
+                epoch_us(start_time) // 1000000 AS start_time,
+                epoch_us(end_time) // 1000000 AS end_time
+            )
+            FROM scores
+            WHERE evaluation = coalesce($number, (SELECT max(evaluation) FROM scores))
+            ORDER BY rowid
+            """,
+            {"number": evaluation},
+        )
+        names = [column[0] for column in found.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
     def _all(
         self, sql: str, parameters: list[Any] | Mapping[str, Any] | None = None
     ) -> list[tuple[Any, ...]]:

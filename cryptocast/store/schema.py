@@ -153,7 +153,41 @@ CREATE TABLE source_notes (
 );
 """
 
-MIGRATIONS: tuple[str, ...] = (_TABLES + _FORECASTS + _SCORES, _LEDGERS)
+# What `evaluate` found: a row a (evaluation, model, version, market, step); step NULL is all of
+# them, version NULL a baseline. The columns from `model` on are `schemas.SCORES`.
+_EVALUATIONS = """
+CREATE TABLE scores (
+    evaluation INTEGER NOT NULL,
+    "at" TIMESTAMPTZ NOT NULL,
+    written_at TIMESTAMPTZ NOT NULL,
+    start_time TIMESTAMPTZ NOT NULL,
+    end_time TIMESTAMPTZ NOT NULL,
+    in_sample BOOLEAN NOT NULL,
+    model VARCHAR NOT NULL,
+    version VARCHAR,
+    market VARCHAR NOT NULL,
+    step INTEGER,
+    n INTEGER NOT NULL,
+    effective_n DOUBLE,
+    crps_bp DOUBLE,
+    mae_bp DOUBLE,
+    relative_mae DOUBLE,
+    direction_accuracy DOUBLE,
+    direction_low DOUBLE,
+    direction_high DOUBLE,
+    coverage80 DOUBLE,
+    coverage90 DOUBLE,
+    calibration DOUBLE,
+    qlike DOUBLE,
+    skill_vs_random_walk DOUBLE,
+    skill_low DOUBLE,
+    skill_high DOUBLE,
+    skill_vs_constant DOUBLE,
+    p_value DOUBLE
+);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_TABLES + _FORECASTS + _SCORES, _LEDGERS, _EVALUATIONS)
 """SQL texts; number `i` (from 1) brings a database from version `i - 1` to `i`."""
 
 CURRENT = len(MIGRATIONS)

@@ -268,6 +268,50 @@ class Writer(Reader):
         )
         return Deployment(number, float(at), *row)
 
+    def put_scores(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        at: float,
+        start: int,
+        end: int,
+        written_at: float | None = None,
+    ) -> int:
+        """Append what an evaluation of the origins in `[start, end)` found; returns its number.
+
+        Each row holds `in_sample` and the columns of `schemas.SCORES`; NaN becomes NULL.
+        """
+        (number,) = self._one("SELECT coalesce(max(evaluation), 0) + 1 FROM scores")
+        self._connection.execute(
+            """
+            INSERT INTO scores BY NAME
+            SELECT $number AS evaluation, to_timestamp($at) AS "at",
+                to_timestamp($written_at) AS written_at, to_timestamp($start) AS start_time,
+                to_timestamp($end) AS end_time, unnest(from_json($rows, $shape), recursive := true)
+            """,
+            {
+                "number": number,
+                "at": float(at),
+                "written_at": _moment(written_at),
+                "start": float(start),
+                "end": float(end),
+                "rows": json.dumps(_plain(list(rows))),
+                "shape": self._shape_of_scores(),
+            },
+        )
+        return int(number)
+
+    def _shape_of_scores(self) -> str:
+        """The columns that each row brings, as DuckDB's JSON reader wants them."""
+        columns = self._all(
+            """
+            SELECT column_name, data_type FROM duckdb_columns()
+            WHERE table_name = 'scores' AND column_name NOT IN
+                ('evaluation', 'at', 'written_at', 'start_time', 'end_time')
+            """
+        )
+        return json.dumps([dict(columns)])
+
     def put_event(
         self, at: float, kind: str, market: str | None, detail: Mapping[str, Any]
     ) -> None:

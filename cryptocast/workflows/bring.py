@@ -119,7 +119,11 @@ def _keep(
         fetched_at=ws.clock.now(),
     )
     if provenance != "imported":  # a file is no proof of what the venue lacks
-        writer.put_missing(answer.market, _lacking(answer), asked_at)
+        span = writer.span(answer.market)
+        lacking = _lacking(answer)
+        # An answer may be an old one: only a later candle shows that it reached so far.
+        shown = lacking[lacking < span.last] if span else lacking[:0]
+        writer.put_missing(answer.market, shown, asked_at)
     result.new += stored.new
     result.revised += stored.revised
     result.repaired += stored.repaired

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-from cryptocast import evaluation, models
-from cryptocast.bundles import Bundle, Forecaster, from_document
 from cryptocast.dataset import Part
 from cryptocast.errors import StateError, UsageError
-from cryptocast.evaluation import Candidate
-from cryptocast.values import FloatArray, Windows
+from cryptocast.evaluation import Diagnosis
+from cryptocast.reports import plots
+from cryptocast.values import iso
 from cryptocast.workflows.material import Material, gather
+from cryptocast.workflows.scoring import (
+    Scored,
+    score_all,
+    score_rows,
+    summary,
+    version_bundle,
+)
 from cryptocast.workspace import Workspace
 
 _DAY = 86_400
@@ -27,10 +32,13 @@ _DAY = 86_400
 class EvaluateReport:
     """Scores (`schemas.SCORES`) over the origins of `[start, end)`."""
 
+    evaluation: int  # its number in the table `scores`
     start: int
     end: int
     in_sample: tuple[str, ...]  # versions that learned from some of these candles
+    left_out: tuple[str, ...]  # baselines that could not be fitted, and why
     scores: pl.DataFrame
+    diagnoses: tuple[Diagnosis, ...]  # of each version on each market
 
     def rows(self) -> list[dict[str, Any]]:
         """The scores as the contract writes them: the step of all steps together is "all"."""
@@ -43,21 +51,27 @@ def evaluate(
     versions: Sequence[str] = (),
     days: float | None = None,
     test_bars: int | None = None,
+    start: int | None = None,
+    end: int | None = None,
 ) -> EvaluateReport:
     """Score versions (default: production and the newest of each kind) and the baselines.
 
-    Over the last `test_bars` candles (default `[data] test_bars`), or the last `days`. The
-    baselines learn from the `[data] days` before. Raises StateError for an unknown version.
+    Over the candles that opened in `[start, end)` (Unix seconds): `end` is by default now,
+    `start` by default the last `days` or `test_bars` (default `[data] test_bars`) before it.
+    The baselines learn from the `[data] days` before `start`, their targets purged there, and
+    are not renewed inside; with nothing learned from beyond `start` there is nothing to embargo.
+    The result is kept in the table `scores` and in the versions' MLflow runs. Raises
+    StateError for an unknown version, or where nothing lies before `start`.
     """
-    if days and test_bars:
-        raise UsageError("--days goes not with --test-bars", hint="name one of them")
+    part = _part(ws, days, test_bars, start, end)
     interval = ws.markets()[0].interval_seconds
-    bars = round(days * _DAY) // interval if days else test_bars or ws.settings.data.test_bars
+    bars = part.bars(interval)
     total = bars * interval / _DAY + ws.settings.data.days
+    ws.progress.stage("load versions")
     chosen = [version_bundle(ws, version) for version in (versions or _usual(ws))]
     lookback = max((b.card.lookback for b in chosen), default=ws.settings.model.lookback)
-    material = gather(ws, lookback=lookback, days=total, test_bars=bars)
-    part = Part(max(material.end - bars * interval, material.start), material.end)
+    material = gather(ws, lookback=lookback, days=total, test_bars=bars, end=part.end)
+    part = Part(max(part.start, material.start), part.end)
     learned = Part(material.start, part.start)
     if learned.bars(interval) <= lookback:
         have = (material.end - material.start) // interval
@@ -66,79 +80,103 @@ def evaluate(
             code="state.not_enough_candles",
             hint=f"cryptocast fetch --days {math.ceil(total)}, or a smaller --days or --test-bars",
         )
-    scores = score(ws, material, learned, part, chosen)
+    ws.progress.stage("score")
+    scored = score_all(ws, material, learned, part, chosen)
     in_sample = tuple(b.card.version for b in chosen if b.card.data_end > part.start)
-    return EvaluateReport(part.start, part.end, in_sample, scores)
+    ws.progress.stage("keep scores and pictures")
+    number = _keep(ws, material, part, scored, in_sample)
+    return EvaluateReport(
+        number, part.start, part.end, in_sample, scored.left_out, scored.scores, scored.diagnoses
+    )
 
 
-def score(
-    ws: Workspace, material: Material, learned: Part, part: Part, chosen: Sequence[Bundle]
-) -> pl.DataFrame:
-    """Scores on the origins of a part; the baselines learn from `learned`."""
-    levels = ws.settings.model.levels
-    frames = []
-    for i, market in enumerate(material.markets):
-        before, windows = material.market_windows(i, learned), material.market_windows(i, part)
-        candidates = [
-            Candidate(b.card.kind, b.card.version, quantiles(b, windows, levels)) for b in chosen
-        ]
-        candidates += baselines(before, windows, levels)
-        frames.append(evaluation.score(candidates, windows.targets, levels, market.id))
-    return pl.concat(frames)
+def _part(
+    ws: Workspace,
+    days: float | None,
+    test_bars: int | None,
+    start: int | None,
+    end: int | None,
+) -> Part:
+    """The open times to score, on the grid. Raises UsageError for what does not go together."""
+    given = [("--days", days), ("--test-bars", test_bars), ("--start", start)]
+    named = [name for name, value in given if value is not None]
+    if len(named) > 1:
+        raise UsageError(f"{named[0]} goes not with {named[1]}", hint="name one of them")
+    market = ws.markets()[0]
+    interval = market.interval_seconds
+    now = market.floor(ws.clock.now())
+    stop = now if end is None else min(market.floor(end), now)
+    if start is not None:
+        first = -(-start // interval) * interval
+        if first >= stop:
+            raise UsageError(
+                f"no candle opens and closes between {iso(start)} and {iso(stop)}",
+                hint="--start must lie before --end and before now",
+            )
+        return Part(first, stop)
+    bars = round(days * _DAY) // interval if days else test_bars or ws.settings.data.test_bars
+    return Part(stop - max(bars, 1) * interval, stop)
 
 
-def baselines(
-    before: Windows, windows: Windows, levels: Sequence[float]
-) -> tuple[Candidate, Candidate]:
-    """The random walk and the constant distribution, learned from the windows before."""
-    shape = models.symmetric(before.standardised, levels)
-    walk = shape * windows.unit(len(shape))[..., None]
-    # The shape is found in the unit of a typical origin, so that its least spacing holds.
-    sigma = before.sigma if len(before) else windows.sigma[:1]
-    typical = (np.median(sigma) if len(sigma) else 1.0) * np.sqrt(np.arange(1, len(shape) + 1))
-    flat = models.symmetric(before.targets / typical, levels) * typical[:, None]
-    constant = flat[None].repeat(len(windows), axis=0)
-    return Candidate("random_walk", None, walk), Candidate("constant", None, constant)
-
-
-def quantiles(bundle: Bundle, windows: Windows, levels: Sequence[float]) -> FloatArray:
-    """[N, H, Q] a version's log-return quantiles; StateError where it answers other questions."""
-    card = bundle.card
-    horizon = windows.targets.shape[1]
-    if card.levels != tuple(levels) or card.horizon != horizon:
-        raise StateError(
-            f"version {card.version} forecasts {card.horizon} steps at {len(card.levels)} levels, "
-            f"the settings ask for {horizon} at {len(levels)}",
-            code="state.other_version",
-            hint="cryptocast train makes one that fits",
-        )
-    return bundle.forecaster.log_returns(_narrow(windows, card.lookback))
-
-
-def version_bundle(ws: Workspace, version: str) -> Bundle:
-    """Load a version from MLflow."""
+def _keep(
+    ws: Workspace, material: Material, part: Part, scored: Scored, in_sample: Sequence[str]
+) -> int:
+    """Write the scores into the table `scores`, and with pictures into the versions' runs."""
+    scores = scored.scores
+    rows = [{**row, "in_sample": row["version"] in in_sample} for row in scores.to_dicts()]
+    with ws.store.write() as writer:
+        number = writer.put_scores(rows, at=ws.clock.now(), start=part.start, end=part.end)
     registry = ws.registry()
-    return Bundle(from_document(registry.card(version)), Forecaster(registry.onnx(version)))
+    judged = {d.version for d in scored.diagnoses}
+    for version in registry.versions():
+        if version.version not in judged:
+            continue
+        mine = scores.filter(pl.col("version") == version.version)
+        document = {
+            "evaluation": number,
+            "start": iso(part.start),
+            "end": iso(part.end),
+            "markets": [market.id for market in material.markets],
+            "in_sample": version.version in in_sample,
+            "scores": score_rows(mine),
+        }
+        folder = f"evaluations/{number}"
+        registry.log(version.run_id, metrics=summary(scores, version.version, "evaluate"))
+        registry.log_document(version.run_id, document, f"{folder}/scores.json")
+        looked = [d for d in scored.diagnoses if d.version == version.version]
+        for name, png in _pictures(looked, mine):
+            registry.log_bytes(version.run_id, png, f"{folder}/{name}.png")
+    return number
 
 
-def score_rows(scores: pl.DataFrame) -> list[dict[str, Any]]:
-    """Score rows as plain values; the step of all steps together is "all"."""
-    return [
-        {**row, "step": "all" if row["step"] is None else row["step"]} for row in scores.to_dicts()
-    ]
-
-
-def summary(scores: pl.DataFrame, version: str) -> Mapping[str, float]:
-    """A version's figures over all steps, a mean over the markets, for MLflow."""
-    figures = ("crps_bp", "skill_vs_random_walk", "skill_vs_constant", "coverage80", "coverage90")
-    mine = scores.filter((pl.col("version") == version) & pl.col("step").is_null())
-    means = mine.select(pl.col(figure).mean() for figure in figures).row(0, named=True)
-    return {f"test_{name}": value for name, value in means.items() if value is not None}
-
-
-def _narrow(windows: Windows, lookback: int) -> Windows:
-    """The same origins with the last `lookback` bars of each window."""
-    return dataclasses.replace(windows, inputs=windows.inputs[:, -lookback:])
+def _pictures(looked: Sequence[Diagnosis], scores: pl.DataFrame) -> Iterator[tuple[str, bytes]]:
+    """The pictures of a version, with their names: all markets in one where they fit."""
+    steps = scores.filter(pl.col("step").is_not_null()).sort("step")
+    ends = {
+        d.market: steps.filter(pl.col("market") == d.market).select("skill_low", "skill_high")
+        for d in looked
+    }
+    observed = {d.market: d.observed for d in looked}
+    yield "calibration", plots.calibration(looked[0].levels, observed)
+    yield (
+        "skill_by_step",
+        plots.skill_by_step(
+            {d.market: d.skill_by_step for d in looked},
+            low={name: end["skill_low"].to_numpy() for name, end in ends.items()},
+            high={name: end["skill_high"].to_numpy() for name, end in ends.items()},
+        ),
+    )
+    for d in looked:
+        place = re.sub(r"[^A-Za-z0-9]+", "-", d.market)
+        title = f"Skill by hour of day, {d.market}"
+        picture = plots.skill_by_hour(d.skill_by_hour, d.origins_by_hour, title=title)
+        yield f"skill_by_hour_{place}", picture
+        if d.fan is not None:
+            fan = d.fan
+            picture = plots.fan(
+                fan.times, fan.closes, fan.target_times, d.levels, fan.quantiles, title=d.market
+            )
+            yield f"fan_{place}", picture
 
 
 def _usual(ws: Workspace) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from cryptocast.errors import CryptocastError, UsageError
@@ -176,6 +176,10 @@ def _fill(plan: Plan, reader: Reader, now: float, *, repair: bool) -> None:
         lost = [(start, min(end, oldest)) for start, end in holes if start < oldest]
         plan.unreachable_bars = sum(end - start for start, end in lost) // interval
         holes = [(max(start, oldest), end) for start, end in holes if end > oldest]
+
+    def calls(start: int, end: int) -> int:
+        return -(-(end - start) // call)
+
     span = reader.span(market)
     if span is None:
         plan.ranges = holes
@@ -185,17 +189,15 @@ def _fill(plan: Plan, reader: Reader, now: float, *, repair: bool) -> None:
     for start, end in reversed(before):
         plan.ranges += [(max(start, stop - call), stop) for stop in range(end, start, -call)]
     if after and after[-1][0] == span.last + interval:
-        overlap = max(span.first, after[-1][0] - OVERLAP_BARS * interval)
-        after[-1] = (overlap, after[-1][1])
-    plan.ranges += _joined(after, call)
+        start, end = after[-1]
+        overlap = max(span.first, start - OVERLAP_BARS * interval)
+        if calls(overlap, end) == calls(start, end):  # it is never worth a call of its own
+            after[-1] = (overlap, end)
+    plan.ranges += _joined(after, calls)
 
 
-def _joined(holes: Sequence[Range], call_seconds: int) -> list[Range]:
+def _joined(holes: Sequence[Range], calls: Callable[[int, int], int]) -> list[Range]:
     """Holes joined to one range where that takes no more calls than asking for each."""
-
-    def calls(start: int, end: int) -> int:
-        return -(-(end - start) // call_seconds)
-
     ranges: list[Range] = []
     for start, end in holes:
         if ranges:

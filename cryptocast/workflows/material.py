@@ -79,15 +79,18 @@ def gather(
     horizon: int | None = None,
     days: float | None = None,
     test_bars: int | None = None,
+    end: int | None = None,
 ) -> Material:
     """Read the last `days` (default `[data] days`) of every market up to now, and split them.
+
+    `end` is a moment on the grid, before now, to read up to instead.
 
     Raises StateError where a market has fewer than 24 candles there.
     """
     data, model = ws.settings.data, ws.settings.model
     markets = ws.markets()
     interval = markets[0].interval_seconds
-    end = markets[0].floor(ws.clock.now())
+    end = markets[0].floor(ws.clock.now()) if end is None else end
     wanted = round((days or data.days) * _DAY) // interval
     start = end - wanted * interval
     with ws.store.read() as reader:

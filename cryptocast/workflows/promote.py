@@ -11,8 +11,8 @@ from cryptocast.dataset import Part
 from cryptocast.errors import GateRefused, ModelError, StateError, UsageError
 from cryptocast.evaluation import Verdict
 from cryptocast.values import Deployment, FloatArray
-from cryptocast.workflows.evaluate import baselines, quantiles, version_bundle
 from cryptocast.workflows.material import Material, gather
+from cryptocast.workflows.scoring import baseline, quantiles, version_bundle
 from cryptocast.workspace import Workspace
 
 ALL_MARKETS = "*"
@@ -59,7 +59,22 @@ def promote(
 
 
 def judge(ws: Workspace, material: Material, challenger: Bundle) -> Verdict:
-    """Compare on the gate's origins that the challenger has not learned from."""
+    """Compare on the gate's origins that the challenger has not learned from.
+
+    The verdict is written into the version's tags and description too.
+    """
+    verdict = _judge(ws, material, challenger)
+    word = "promoted" if verdict.promoted else "refused"
+    ws.registry().amend(
+        challenger.card.version,
+        "Gate",
+        f"{word}: {verdict.reason}",
+        {"gate.verdict": word, "gate.reason": verdict.reason},
+    )
+    return verdict
+
+
+def _judge(ws: Workspace, material: Material, challenger: Bundle) -> Verdict:
     split = material.split
     part = Part(max(split.judged.start, challenger.card.data_end), split.judged.end)
     if part.start >= part.end:
@@ -72,24 +87,26 @@ def judge(ws: Workspace, material: Material, challenger: Bundle) -> Verdict:
     for i in range(len(material.markets)):
         windows = material.market_windows(i, part)
         origins.append(windows.origin)
-        walk, _ = baselines(material.market_windows(i, learned), windows, levels)
+        walk = baseline("random_walk", material.market_windows(i, learned), windows, levels)
         answers = {"challenger": quantiles(challenger, windows, levels)}
         answers["random_walk"] = walk.quantiles
         if production is not None:
             answers["production"] = quantiles(production, windows, levels)
         for role, answer in answers.items():
             losses[role].append(evaluation.crps_bp(answer, windows.targets, levels))
-    comparisons = {}
-    if challenger.card.kind != "random_walk":  # it is no opponent of itself
-        comparisons["random_walk"] = evaluation.compare(
-            "the random walk", losses["challenger"], losses["random_walk"], origins
-        )
+    opponents = {"random_walk": "the random walk"}
+    if challenger.card.kind == "random_walk":  # it is no opponent of itself
+        opponents = {}
     if production is not None:
-        name = f"production version {production.card.version}"
-        comparisons["production"] = evaluation.compare(
-            name, losses["challenger"], losses["production"], origins
-        )
-    return evaluation.decide(comparisons)
+        opponents["production"] = f"production version {production.card.version}"
+    rule = ws.settings.gate
+    return evaluation.decide(
+        {
+            role: evaluation.compare(name, losses["challenger"], losses[role], origins, rule)
+            for role, name in opponents.items()
+        },
+        rule,
+    )
 
 
 def deploy(ws: Workspace, chosen: Bundle, action: str, reason: str, verdict: Verdict) -> Deployment:
@@ -104,6 +121,8 @@ def deploy(ws: Workspace, chosen: Bundle, action: str, reason: str, verdict: Ver
         previous = before.previous_version
     if previous is not None:
         registry.point("previous", previous)
+    if action == "force":
+        registry.amend(version, "Forced", reason, {"gate.forced": reason})
     now = ws.clock.now()
     with ws.store.write() as writer:
         return writer.put_deployment(

@@ -10,11 +10,12 @@ from typing import Any
 from cryptocast import models
 from cryptocast.registry import SELECTION, Version
 from cryptocast.values import iso
-from cryptocast.workflows.evaluate import score, score_rows, summary, version_bundle
 from cryptocast.workflows.fetch import FetchReport, fetch
 from cryptocast.workflows.material import Material, gather
+from cryptocast.workflows.models import tell_test
 from cryptocast.workflows.promote import Decision, deploy, judge
-from cryptocast.workflows.train import lacking, train_on
+from cryptocast.workflows.scoring import score, score_rows, summary, version_bundle
+from cryptocast.workflows.train import FINGERPRINT, lacking, train_on
 from cryptocast.workflows.tune import TuneReport, tune_on
 from cryptocast.workspace import Workspace
 
@@ -67,6 +68,26 @@ def pipeline(
     if needed is not None:
         # The random walk needs no long window: with a short one even 24 candles give some.
         material = gather(ws, lookback=_SHORT_LOOKBACK)
+    with ws.registry().pipeline(name, {PIPELINE: name}) as run_id:
+        report = _renew(ws, name, fetched, material, needed, trials=trials, seed=seed)
+        chosen = report.decision
+        told = {"decision": chosen.reason, "serves": f"version {chosen.version} ({chosen.model})"}
+        ws.registry().tag(run_id, told)
+    return report
+
+
+def _renew(
+    ws: Workspace,
+    name: str,
+    fetched: FetchReport,
+    material: Material,
+    needed: int | None,
+    *,
+    trials: int | None,
+    seed: int,
+) -> RetrainReport:
+    """Tune, train, evaluate, select and promote on material; `needed`: too little for the kind."""
+    kind = models.get(ws.settings.model.kind)
     tuned: TuneReport | None = None
     versions = [_trained(ws, material, BASELINE, name, {}, "default", seed)]
     if needed is None and kind.kind != BASELINE:
@@ -82,20 +103,34 @@ def pipeline(
         )
         origin = "best" if tuned.trials else "default"
         versions.insert(0, _trained(ws, material, kind.kind, name, tuned.best, origin, seed))
-    ws.progress.stage("evaluate")
-    bundles = [version_bundle(ws, version) for version in versions]
-    scores = score(ws, material, material.learned, material.split.test, bundles)
-    registry = ws.registry()
-    for version in registry.versions():
-        if version.version in versions:
-            registry.log(version.run_id, metrics=summary(scores, version.version))
-            registry.log_document(version.run_id, score_rows(scores), "test_scores.json")
+    scores = _tested(ws, material, versions)
     ws.progress.stage("select and promote")
+    registry = ws.registry()
     # A lone random walk needs no selection; of very few candles none is left to score it by.
     lone = [v for v in registry.versions() if [v.version] == versions]
     best = lone[0] if lone else registry.best(versions)
     decision = _decide(ws, material, best, versions, needed)
-    return RetrainReport(fetched, split_rows(material), tuned, score_rows(scores), decision)
+    return RetrainReport(fetched, split_rows(material), tuned, scores, decision)
+
+
+def _tested(ws: Workspace, material: Material, versions: list[str]) -> list[dict[str, Any]]:
+    """Scores on the test part, logged as a run of their own and with each version."""
+    ws.progress.stage("evaluate")
+    bundles = [version_bundle(ws, version) for version in versions]
+    scores = score(ws, material, material.learned, material.split.test, bundles)
+    rows = score_rows(scores)
+    registry = ws.registry()
+    with registry.run("evaluate", tags={"stage": "evaluate"}) as run_id:
+        registry.log_document(run_id, rows, "test_scores.json")
+        for version in registry.versions():
+            if version.version in versions:
+                figures = summary(scores, version.version)
+                named = {f"{key}.version_{version.version}": x for key, x in figures.items()}
+                registry.log(run_id, metrics=named)
+                registry.log(version.run_id, metrics=figures)
+                registry.log_document(version.run_id, rows, "test_scores.json")
+                tell_test(ws, version.version, rows)
+    return rows
 
 
 def split_rows(material: Material) -> dict[str, Any]:
@@ -124,8 +159,9 @@ def _trained(
     seed: int,
 ) -> str:
     """The version of that kind which this pipeline has made, or makes now."""
+    mine = {PIPELINE: pipeline_name, FINGERPRINT: material.fingerprint(material.learned)}
     for version in ws.registry().versions():
-        if version.tags.get(PIPELINE) == pipeline_name and version.kind == kind:
+        if version.kind == kind and mine.items() <= version.tags.items():
             return version.version
     tags = {PIPELINE: pipeline_name}
     model = models.get(kind)

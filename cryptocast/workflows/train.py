@@ -14,7 +14,7 @@ from cryptocast import __version__, dataset, evaluation, models
 from cryptocast.bundles import Card, Forecaster
 from cryptocast.dataset import Part
 from cryptocast.errors import ConfigError, StateError
-from cryptocast.registry import SELECTION, packages
+from cryptocast.registry import CHALLENGER, SELECTION, TrainingData, git_commit, packages
 from cryptocast.seams import ModelKind, Params, Progress
 from cryptocast.values import FEATURES, Epoch, Fitted, FloatArray, Windows, iso
 from cryptocast.workflows.material import Material, gather
@@ -22,6 +22,9 @@ from cryptocast.workspace import Workspace
 
 TUNED = "tune.finished"
 """The event that keeps the best parameters of a study."""
+
+FINGERPRINT = "data_fingerprint"
+"""The tag of a version that tells which candles it learned from; a run has it as parameter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,28 +65,48 @@ def train_on(
     seed: int,
     tags: Mapping[str, str] | None = None,
 ) -> TrainReport:
-    """Train on material that is gathered already; `tags` are put on the run and the version."""
+    """Train on material that is gathered already, and let the version be the challenger."""
+    report = learn(ws, material, model, params, params_from, seed=seed, tags=tags)
+    ws.registry().point(CHALLENGER, report.version)
+    return report
+
+
+def learn(
+    ws: Workspace,
+    material: Material,
+    model: ModelKind,
+    params: Params,
+    params_from: str,
+    *,
+    seed: int,
+    tags: Mapping[str, str] | None = None,
+) -> TrainReport:
+    """Fit, score, log and register; `tags` are put on the run and the version.
+
+    The version is registered last: one whose card or graph could not be kept is none.
+    """
     registry = ws.registry()
     ws.progress.stage(f"train {model.kind}")
     with registry.run(f"train {model.kind}", tags={"stage": "train", **(tags or {})}) as run_id:
         fitted = fit(ws, material, model, params, seed=seed, progress=ws.progress)
         scores = validate(ws, material, fitted, material.split.validation)
         card = make_card(ws, material, fitted, seed)
-        described = dataclasses.asdict(card)
+        registry.log_data(run_id, data_of(material, card))
         registry.log(
             run_id,
             params={**run_params(card), **params},
             metrics=scores,
             history=fitted.history,
         )
-        registry.log_card(run_id, described)
+        registry.log_card(run_id, dataclasses.asdict(card))
         uri = registry.log_model(run_id, fitted)
     description = (
         f"{model.kind} on {', '.join(card.markets)}, "
         f"candles {iso(card.data_start)} to {iso(card.data_end)}, "
         f"validation CRPS {scores['validation_crps_bp']:.3f} bp"
     )
-    version = registry.register(run_id, uri, model.kind, description, tags or {})
+    known = {FINGERPRINT: card.fingerprint, **(tags or {})}
+    version = registry.register(run_id, uri, model.kind, description, known)
     return TrainReport(
         version,
         model.kind,
@@ -163,7 +186,21 @@ def make_card(ws: Workspace, material: Material, fitted: Fitted, seed: int) -> C
         params=fitted.params,
         code_version=__version__,
         packages=packages(),
+        validation_start=material.split.validation.start,
+        max_stale_bars=material.max_stale_bars,
+        commit=git_commit(),
     )
+
+
+def data_of(material: Material, card: Card) -> TrainingData:
+    """The candles that a card names, as MLflow shows them."""
+    source = {
+        "markets": " ".join(card.markets),
+        "start": iso(card.data_start),
+        "end": iso(card.data_end),
+    }
+    rows, _, _ = material.rows(material.learned)
+    return TrainingData(f"candles of {source['markets']}"[:500], card.fingerprint, source, rows)
 
 
 def run_params(card: Card) -> dict[str, str]:
@@ -174,7 +211,7 @@ def run_params(card: Card) -> dict[str, str]:
         "interval": card.interval,
         "data_start": iso(card.data_start),
         "data_end": iso(card.data_end),
-        "data_fingerprint": card.fingerprint,
+        FINGERPRINT: card.fingerprint,
         "lookback": str(card.lookback),
         "horizon": str(card.horizon),
         "levels": str(len(card.levels)),

@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
-import dataclasses
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
-from cryptocast import models, tuning
-from cryptocast.dataset import Split, rolling
+from cryptocast import evaluation, models, tuning
 from cryptocast.errors import ModelError, UsageError
-from cryptocast.registry import SELECTION
-from cryptocast.seams import ModelKind, Params, Silence
-from cryptocast.values import iso
+from cryptocast.registry import SELECTION, Registry
+from cryptocast.reports import plots
+from cryptocast.seams import ModelKind, Params
+from cryptocast.tuning import Report, Tried
+from cryptocast.values import Fitted, FloatArray, iso
+from cryptocast.workflows.folds import Fold, crps, rolling_folds
 from cryptocast.workflows.material import Material, gather
-from cryptocast.workflows.train import TUNED, fit, make_card, require_bars, run_params, validate
+from cryptocast.workflows.train import TUNED, make_card, require_bars, run_params
 from cryptocast.workspace import Workspace
-
-FOLDS = 2
-_DIVERGED = 10.0  # the value of a trial whose training diverged: far from any minimum
 
 
 @dataclass(frozen=True, slots=True)
 class TuneReport:
-    """The end of a study: how many trials it holds, the best one's parameters and score."""
+    """The end of a study: its trials, the best one's parameters and score, what mattered."""
 
     study: str
     kind: str
-    trials: int
+    folds: int
+    history: tuple[Tried, ...]
     best: Params
     value: float  # mean over the folds of CRPS relative to the random walk's
+    importance: Mapping[str, float]  # share of each searched parameter, greatest first
+    seconds: float  # of this call; a study may have taken several
+    idle: str | None = None  # why there was nothing to do
+
+    @property
+    def trials(self) -> int:
+        """How many trials are finished, however they ended."""
+        return len(self.history)
+
+    def ended(self, state: str) -> int:
+        """How many of them are complete, pruned or diverged."""
+        return sum(trial.state == state for trial in self.history)
 
 
 def tune(
@@ -44,9 +57,13 @@ def tune(
     """Search on the stored candles. A study of the same candles goes on where it stopped.
 
     `trials` is how many the study shall hold in the end. Raises StateError where there are
-    too few candles for the kind.
+    too few candles for the kind. A kind without a search space needs none.
     """
     model = models.get(kind or ws.settings.model.kind)
+    if timeout_seconds is not None and not timeout_seconds > 0:
+        raise UsageError(f"--timeout {timeout_seconds:g} is no time", hint="--timeout 600")
+    if (idle := _idle(ws, model, trials)) is not None:
+        return idle
     material = gather(ws)
     require_bars(ws, model, material)
     name = f"{model.kind} {iso(material.end)} {material.fingerprint(material.learned)}"
@@ -67,83 +84,150 @@ def tune_on(
     tags: Mapping[str, str] | None = None,
 ) -> TuneReport:
     """Search on material that is gathered already, in the study of that name."""
-    settings = ws.settings.tune
-    if timeout_seconds is not None and not timeout_seconds > 0:
-        raise UsageError(f"--timeout {timeout_seconds:g} is no time", hint="--timeout 600")
+    if (idle := _idle(ws, model, trials)) is not None:
+        return idle
+    started = time.perf_counter()
+    settings, registry = ws.settings.tune, ws.registry()
     wanted = settings.trials if trials is None else trials
-    if wanted == 0:
-        return TuneReport(study, model.kind, 0, model.defaults(), float("nan"))
-    registry = ws.registry()
     ws.progress.stage(f"tune {model.kind}")
-    best = np.inf
+    folds = rolling_folds(ws, material, model)
+    # A value is worth comparing only with those of the same question.
+    study += f" L{material.lookback} H{material.horizon} Q{len(ws.settings.model.levels)}"
+    study += f" folds {len(folds)}"
     with registry.run(
         f"tune {model.kind}", tags={"stage": "tune", "study": study, **(tags or {})}
     ) as parent:
-
-        def on_trial(number: int, value: float) -> None:
-            nonlocal best
-            best = min(best, value)
-            ws.progress.advance(
-                number + 1, wanted, f"trial {number + 1}: {1 - value:+.2%}, best {1 - best:+.2%}"
-            )
-
+        card = make_card(ws, material, Fitted(model.kind, {}, b""), seed)
+        registry.log(parent, params={**run_params(card), "folds": len(folds)})
         found = tuning.search(
-            lambda number, params: _trial(ws, material, model, number, params, parent, seed),
+            lambda number, params, report: _trial(
+                ws, folds, model, number, params, parent, seed, report
+            ),
             model.suggest,
             storage=ws.optuna,
             study=study,
             trials=wanted,
+            folds=len(folds),
             seed=seed,
             timeout_seconds=timeout_seconds or settings.timeout_seconds,
             start=model.defaults(),
-            on_trial=on_trial,
+            on_trial=lambda history: _tell(ws, history, wanted),
         )
-        registry.log(
-            parent,
-            params={f"best_{name}": value for name, value in found.best.items()},
-            metrics={"trials": found.trials, f"best_{SELECTION}": found.value},
+        report = TuneReport(
+            study=study,
+            kind=model.kind,
+            folds=len(folds),
+            history=found.history,
+            best=found.best,
+            value=found.value,
+            importance=found.importance,
+            seconds=time.perf_counter() - started,
         )
-    report = TuneReport(study, model.kind, found.trials, found.best, found.value)
-    with ws.store.write() as writer:
-        writer.put_event(
-            ws.clock.now(), TUNED, None, {**dataclasses.asdict(report), "best": dict(report.best)}
-        )
+        _log(registry, parent, report)
+    _remember(ws, report)
     return report
 
 
 def _trial(
     ws: Workspace,
-    material: Material,
+    folds: list[Fold],
     model: ModelKind,
     number: int,
     params: Params,
     parent: str,
     seed: int,
-) -> float:
-    """Mean over the folds of CRPS relative to the random walk's, logged as a nested run."""
-    registry = ws.registry()
+    report: Report,
+) -> bool:
+    """Fit and judge fold by fold until the trial is hopeless; logged as a nested run.
+
+    False where the training diverged. No graph is logged: the best is trained anew.
+    """
+    started, registry = time.perf_counter(), ws.registry()
     with registry.run(f"trial {number}", parent=parent, tags={"stage": "trial"}) as run_id:
-        values, crps = [], []
-        for train, validation in rolling(material.learned, material.interval_seconds, folds=FOLDS):
-            fold = dataclasses.replace(
-                material,
-                split=Split(train, validation, material.split.gate, material.split.test),
-            )
-            try:
-                fitted = fit(ws, fold, model, params, seed=seed, progress=Silence())
-            except ModelError as error:
-                registry.tag(run_id, {"diverged": error.message})
-                return _DIVERGED
-            scores = validate(ws, fold, fitted, validation)
-            values.append(scores[SELECTION])
-            crps.append(scores["validation_crps_bp"])
-        value = float(np.mean(values))
+        state, values, in_bp = tuning.COMPLETE, [], []
+        for fold in folds:
+            loss = _fitted_loss(ws, fold, model, params, seed)
+            if loss is None:
+                state = tuning.DIVERGED
+                break
+            values.append(evaluation.relative_crps(loss, fold.walk))
+            in_bp.append(float(np.nanmean(loss)))
+            if report(values[-1]):
+                state = tuning.PRUNED
+                break
+        metrics = {f"{SELECTION}_fold{i}": value for i, value in enumerate(values)}
+        if state == tuning.COMPLETE:  # of fewer folds a mean would not compare with the others'
+            metrics |= {SELECTION: fmean(values), "validation_crps_bp": fmean(in_bp)}
         registry.log(
             run_id,
-            params={**run_params(make_card(ws, material, fitted, seed)), **params},
-            metrics={SELECTION: value, "validation_crps_bp": float(np.mean(crps))}
-            | {f"{SELECTION}_fold{i}": v for i, v in enumerate(values)},
-            history=fitted.history,
+            params={**params, "kind": model.kind, "seed": seed, "state": state},
+            metrics={**metrics, "seconds": time.perf_counter() - started},
         )
-        registry.log_model(run_id, fitted)
-    return value
+    return state != tuning.DIVERGED
+
+
+def _fitted_loss(
+    ws: Workspace, fold: Fold, model: ModelKind, params: Params, seed: int
+) -> FloatArray | None:
+    """[N, H] CRPS in bp of the kind fit on the fold; None where its training diverged."""
+    levels = ws.settings.model.levels
+    try:
+        fitted = model.fit(fold.learn, fold.stop, levels=levels, params=params, seed=seed)
+    except ModelError as error:
+        if error.code != "model.diverged":
+            raise
+        return None
+    loss = crps(fitted, fold.judge, levels)
+    return loss if np.isfinite(loss[np.isfinite(fold.walk)]).all() else None
+
+
+def _idle(ws: Workspace, model: ModelKind, trials: int | None) -> TuneReport | None:
+    """The report of a search with nothing to do."""
+    reason = None
+    if not tuning.space(model.suggest):
+        reason = f"the {model.kind} has nothing to tune"
+    elif (ws.settings.tune.trials if trials is None else trials) == 0:
+        reason = f"no trials wanted: the {model.kind} keeps its defaults"
+    if reason is None:
+        return None
+    return TuneReport("", model.kind, 0, (), model.defaults(), float("nan"), {}, 0.0, reason)
+
+
+def _tell(ws: Workspace, history: tuple[Tried, ...], wanted: int) -> None:
+    complete = [trial.value for trial in history if trial.state == tuning.COMPLETE]
+    best = f", best {1 - min(complete):+.2%}" if complete else ""
+    last = history[-1]
+    how = f"{1 - last.value:+.2%}" if last.state == tuning.COMPLETE else last.state
+    ws.progress.advance(len(history), wanted, f"trial {len(history)}: {how}{best}")
+
+
+def _log(registry: Registry, run_id: str, report: TuneReport) -> None:
+    states = (tuning.COMPLETE, tuning.PRUNED, tuning.DIVERGED)
+    registry.log(
+        run_id,
+        params={f"best_{name}": value for name, value in report.best.items()},
+        metrics={
+            "trials": report.trials,
+            f"best_{SELECTION}": report.value,
+            "seconds": report.seconds,
+            **{state: report.ended(state) for state in states},
+            **{f"importance_{name}": share for name, share in report.importance.items()},
+        },
+    )
+    values, ends = zip(*((trial.value, trial.state) for trial in report.history), strict=True)
+    registry.log_bytes(run_id, plots.history(values, ends), "history.png")
+    if report.importance:
+        registry.log_bytes(run_id, plots.importance(report.importance), "importance.png")
+
+
+def _remember(ws: Workspace, report: TuneReport) -> None:
+    """Keep what `train --params best` asks for."""
+    detail = {
+        "study": report.study,
+        "kind": report.kind,
+        "trials": report.trials,
+        "best": dict(report.best),
+        "value": report.value,
+    }
+    with ws.store.write() as writer:
+        writer.put_event(ws.clock.now(), TUNED, None, detail)

@@ -15,7 +15,7 @@ GROUP = typer.main.get_command(cli.app)
 NAMES = sorted(GROUP.commands)  # type: ignore[attr-defined]
 DELIVERED = {
     "init", "fetch", "tune", "train", "evaluate", "promote", "rollback", "models", "forecast",
-    "serve-loop", "status", "retrain", "export", "doctor",
+    "serve-loop", "status", "retrain", "export", "doctor", "audit",
 }  # fmt: skip
 
 

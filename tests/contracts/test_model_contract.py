@@ -14,7 +14,7 @@ import torch
 
 from cryptocast import models
 from cryptocast.bundles import Forecaster
-from cryptocast.dataset import lay_out
+from cryptocast.dataset import Bars, lay_out
 from cryptocast.errors import ConfigError
 from cryptocast.models._quantiles import MIN_STEP
 from cryptocast.seams import Params
@@ -22,10 +22,12 @@ from cryptocast.values import Epoch, Fitted, Windows
 from synthetic import BAR, LEVELS, MARKET, START, bars, candles, windows
 
 KINDS = models.kinds()
+BASELINES = models.baseline_kinds()
 LOOKBACK, HORIZON = 16, 6
 TRAINED, VALIDATED, N = 340, 420, 480
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
+every_baseline = pytest.mark.parametrize("kind", BASELINES)
 
 
 @cache
@@ -80,7 +82,8 @@ class FakeTrial:
 
 
 def test_there_are_the_kinds_that_settings_name() -> None:
-    assert {"lstm", "random_walk"} <= set(KINDS)
+    assert {"lstm", *BASELINES} <= set(KINDS)
+    assert {"ar1", "constant", "garch", "har", "random_walk", "seasonal"} <= set(BASELINES)
 
 
 @every_kind
@@ -189,6 +192,62 @@ def test_a_step_that_was_never_seen_is_forecast_all_the_same(kind: str) -> None:
     )
     found = Forecaster(fit(kind, train=train, validation=validation).onnx)(unseen.inputs)
     assert np.isfinite(found).all()
+
+
+def spoilt(how: str) -> Bars:
+    """Candles of a market where something went wrong, laid on the grid."""
+    whole, at = candles(N, 11), np.arange(N)
+    flat, fallen = np.full(N, 100.0), np.where(at >= 200, 0.6, 1.0)
+    changes = {
+        "constant prices": {"open": flat, "high": flat, "low": flat, "close": flat},
+        "prices that stop": {
+            name: np.where(at >= 150, whole.close[150], getattr(whole, name))
+            for name in ("open", "high", "low", "close")
+        },
+        "a crash of 40 %": {
+            name: getattr(whole, name) * (fallen if name != "open" else np.where(at > 200, 0.6, 1))
+            for name in ("open", "high", "low", "close")
+        },
+        "no volume": {"volume": np.full(N, np.nan)},
+        "volume of zero": {"volume": np.zeros(N)},
+    }
+    found = dataclasses.replace(whole, **changes[how])
+    return lay_out(found, MARKET, START, START + N * BAR)
+
+
+@every_kind
+@pytest.mark.parametrize(
+    "how",
+    ["constant prices", "prices that stop", "a crash of 40 %", "no volume", "volume of zero"],
+)
+def test_a_market_that_misbehaves_is_learned_from_all_the_same(kind: str, how: str) -> None:
+    laid = spoilt(how)
+    train, validation = windows(laid, LOOKBACK, TRAINED), windows(laid, TRAINED, VALIDATED)
+    forecaster = Forecaster(fit(kind, train=train, validation=validation).onnx)
+    for inputs in (train.inputs, windows(laid, VALIDATED, N).inputs, material()[2].inputs):
+        assert (np.diff(forecaster(inputs), axis=-1) >= MIN_STEP / 2).all()
+
+
+@every_baseline
+@pytest.mark.parametrize("count", [0, 1, 2, 24, 60])
+def test_a_baseline_learns_from_any_number_of_windows(kind: str, count: int) -> None:
+    laid = bars(N, 11)
+    train, none = windows(laid, 20, 20 + count), windows(laid, 0, 0)
+    for before, held_out in ((train, none), (none, train)):
+        forecaster = Forecaster(fit(kind, train=before, validation=held_out).onnx)
+        assert (np.diff(forecaster(material()[2].inputs), axis=-1) >= MIN_STEP / 2).all()
+
+
+@every_baseline
+def test_a_baseline_learns_from_several_markets(kind: str) -> None:
+    train, validation, unseen = material()
+    other = [dataclasses.replace(w, market=w.market + 1) for w in material((7, 8, 9))[:2]]
+    found = fit(
+        kind,
+        train=Windows.concatenate([train, other[0]]),
+        validation=Windows.concatenate([validation, other[1]]),
+    )
+    assert np.isfinite(Forecaster(found.onnx)(unseen.inputs)).all()
 
 
 @every_kind

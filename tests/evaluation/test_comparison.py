@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from cryptocast.evaluation.comparison import diebold_mariano
+from cryptocast.evaluation.comparison import (
+    diebold_mariano,
+    effective_n,
+    long_run_variance,
+    wilson,
+)
 
 
 def slowly(difference: list[float], step: int) -> float | None:
@@ -91,3 +96,34 @@ def test_the_unit_of_the_loss_does_not_matter() -> None:
 )
 def test_too_little_to_tell_gives_no_p_value(difference: list[float], step: int) -> None:
     assert diebold_mariano(np.array(difference, dtype=float), step) is None
+
+
+def test_independent_origins_count_fully_and_overlapping_ones_less() -> None:
+    shocks = np.random.default_rng(3).normal(size=4023)
+    alone, shared = shocks[:4000], np.convolve(shocks, np.ones(24), "valid")[:4000]
+    assert effective_n(alone, 1) == pytest.approx(4000, rel=0.1)
+    # Bartlett weights see about two thirds of what 24 neighbours share: 1 in 16, not 1 in 24.
+    assert effective_n(shared, 24) == pytest.approx(4000 / 16, rel=0.3)
+
+
+def test_the_effective_number_is_never_above_the_number_and_leaves_nan_out() -> None:
+    alternating = np.array([1.0, -1.0] * 20 + [float("nan")] * 5)
+    assert effective_n(alternating, 1) == 40
+    assert effective_n(np.array([1.0] * 7), 1) is None
+    assert effective_n(np.zeros(50), 1) is None
+
+
+def test_the_long_run_variance_of_what_is_all_the_same_is_none() -> None:
+    assert long_run_variance(np.ones(50), 6) is None
+
+
+@given(st.floats(0, 1), st.floats(0.5, 1e4))
+def test_wilsons_interval_holds_the_share(share: float, n: float) -> None:
+    low, high = wilson(share, n, 0.9)
+    assert 0 <= low <= share + 1e-12
+    assert share - 1e-12 <= high <= 1
+
+
+def test_wilsons_interval_is_that_of_scipy() -> None:
+    expected = stats.binomtest(27, 50).proportion_ci(0.9, "wilson")
+    assert wilson(27 / 50, 50, 0.9) == pytest.approx((expected.low, expected.high))

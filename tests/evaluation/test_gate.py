@@ -1,82 +1,131 @@
 from __future__ import annotations
 
+import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from cryptocast import evaluation
-from cryptocast.evaluation import Comparison, decide
+from cryptocast.config import GateSettings
+from cryptocast.evaluation import Comparison, Verdict
 from cryptocast.evaluation.comparison import diebold_mariano
 from cryptocast.values import FloatArray
 
+RULE = GateSettings()
 WALK = np.random.default_rng(3).gamma(5, 2, size=(100, 4)) * np.array([1.0, 2.0, 3.0, 4.0])
 
 
-def compare(opponent: str, challenger: list[FloatArray], loss: list[FloatArray]) -> Comparison:
+def compare(
+    opponent: str,
+    challenger: list[FloatArray],
+    loss: list[FloatArray],
+    rule: GateSettings = RULE,
+) -> Comparison:
     """On origins that all markets share."""
     origins = [300 * np.arange(len(market)) for market in loss]
-    return evaluation.compare(opponent, challenger, loss, origins)
+    return evaluation.compare(opponent, challenger, loss, origins, rule)
 
 
-def against(opponent: str, skill: float, n: int = 288, p_value: float | None = 0.1) -> Comparison:
-    return Comparison(opponent, skill, n, p_value)
+def against(opponent: str, skill: float, **more: Any) -> Comparison:
+    known = Comparison(opponent, skill, skill / 4, skill - 0.005, skill + 0.005, 288, 21.4, 0.1)
+    return dataclasses.replace(known, **more)
+
+
+def decide(**comparisons: Comparison) -> Verdict:
+    return evaluation.decide(comparisons, RULE)
+
+
+WORDS = "skill {}, shrunken {}, 90% lower bound {}, n = 288 origins (21 effective), p = 0.10"
 
 
 def test_a_challenger_that_is_better_than_both_is_promoted() -> None:
     verdict = decide(
-        {
-            "random_walk": against("random_walk", 0.0123, p_value=0.034),
-            "production": against("lstm 3", 0.005, p_value=None),
-        }
+        random_walk=against("the random walk", 0.0124, p_value=0.034),
+        production=against("production version 3", 0.008, p_value=None, effective_n=None),
     )
     assert verdict.promoted
     assert verdict.reason == (
-        "not worse than what it replaces: against random_walk skill +1.23%, n = 288 origins, "
-        "p = 0.03; against lstm 3 skill +0.50%, n = 288 origins"
+        "better than the random walk: skill +1.24%, shrunken +0.31%, 90% lower bound +0.74%, "
+        "n = 288 origins (21 effective), p = 0.03; than production version 3: skill +0.80%, "
+        "shrunken +0.20%, 90% lower bound +0.30%, n = 288 origins"
     )
-    assert [c.opponent for c in verdict.comparisons] == ["random_walk", "lstm 3"]
+    assert [c.opponent for c in verdict.comparisons] == ["the random walk", "production version 3"]
 
 
-def test_the_random_walk_itself_may_be_promoted_where_nothing_serves() -> None:
-    verdict = decide({"random_walk": against("random_walk", 0.0, p_value=None)})
+def test_a_random_walk_may_be_promoted_where_nothing_serves() -> None:
+    verdict = decide()
     assert verdict.promoted
-    assert verdict.reason == (
-        "not worse than what it replaces: against random_walk skill +0.00%, n = 288 origins"
-    )
-
-
-def test_a_challenger_that_is_worse_than_the_random_walk_is_refused() -> None:
-    verdict = decide({"random_walk": against("random_walk", -0.021, p_value=0.91)})
-    assert not verdict.promoted
-    assert verdict.reason == "worse than random_walk (skill -2.10%, n = 288 origins, p = 0.91)"
+    assert verdict.reason == "a random walk needs no better baseline, and nothing serves yet"
 
 
 @pytest.mark.parametrize(
     ("skill", "reason"),
     [
-        (0.0, "no better than lstm 3 (skill +0.00%, n = 288 origins, p = 0.10)"),
-        (-0.01, "worse than lstm 3 (skill -1.00%, n = 288 origins, p = 0.10)"),
+        (0.0, "no better than lstm 3 (" + WORDS.format("+0.00%", "+0.00%", "-0.50%") + ")"),
+        (-0.012, "worse than lstm 3 (" + WORDS.format("-1.20%", "-0.30%", "-1.70%") + ")"),
     ],
 )
-def test_production_stays_where_the_challenger_is_no_better(skill: float, reason: str) -> None:
-    verdict = decide(
-        {
-            "random_walk": against("random_walk", 0.02),
-            "production": against("lstm 3", skill),
-        }
-    )
+@pytest.mark.parametrize("role", ["random_walk", "production"])
+def test_a_challenger_that_is_no_better_than_an_opponent_is_refused(
+    role: str, skill: float, reason: str
+) -> None:
+    other = "production" if role == "random_walk" else "random_walk"
+    verdict = decide(**{role: against("lstm 3", skill), other: against("it", 0.02)})
     assert not verdict.promoted
     assert verdict.reason == reason
     assert len(verdict.comparisons) == 2
 
 
+def test_a_challenger_whose_loss_could_be_large_is_refused() -> None:
+    verdict = decide(random_walk=against("the random walk", 0.004, low=-0.01))
+    assert not verdict.promoted
+    assert verdict.reason == (
+        "it may be worse than the random walk by 1.00% or more ("
+        + WORDS.format("+0.40%", "+0.10%", "-1.00%")
+        + ")"
+    )
+    assert decide(random_walk=against("the random walk", 0.004, low=-0.0099)).promoted
+
+
+def test_a_skill_can_be_demanded() -> None:
+    rule = GateSettings(least_skill=0.005)
+    verdict = evaluation.decide({"random_walk": against("the random walk", 0.016)}, rule)
+    assert verdict.reason.startswith("not 0.50% better than the random walk (skill +1.60%")
+    assert evaluation.decide({"random_walk": against("the random walk", 0.0204)}, rule).promoted
+
+
 def test_too_few_origins_decide_nothing() -> None:
     for n in (0, 23):
-        verdict = decide({"random_walk": against("random_walk", 0.5, n=n)})
+        verdict = decide(random_walk=against("random_walk", 0.5, n=n))
         assert not verdict.promoted
         assert verdict.reason == f"only {n} unseen origins to judge by, 24 are needed"
-    assert decide({"random_walk": against("random_walk", 0.5, n=24)}).promoted
+    assert decide(random_walk=against("random_walk", 0.5, n=24)).promoted
+
+
+def test_the_bounds_lie_about_the_skill_and_noise_shrinks_it() -> None:
+    challenger = WALK * np.random.default_rng(1).uniform(0.8, 1.15, WALK.shape)
+    found = compare("random_walk", [challenger], [WALK])
+    assert found.low < found.skill < found.high
+    assert 0 < found.shrunken < found.skill
+    assert 0 < (found.effective_n or 0) <= found.n
+    sure = compare("random_walk", [challenger], [WALK], GateSettings(prior_skill=10))
+    assert sure.shrunken == pytest.approx(found.skill, rel=1e-3)
+    surer = compare("random_walk", [challenger], [WALK], GateSettings(confidence=0.99))
+    assert surer.low < found.low
+    assert found == compare("random_walk", [challenger], [WALK])
+
+
+def test_the_shrunken_skill_is_the_posterior_mean() -> None:
+    series = np.random.default_rng(2).normal(0.01, 0.05, 400)
+    rule = GateSettings(block_bars=1, prior_skill=0.002, resamples=20_000)
+    found = evaluation.compare_series("it", series, 24, rule)
+    error = series.std() / 20
+    factor = 0.002**2 / (0.002**2 + error**2)
+    assert found.shrunken == pytest.approx(series.mean() * factor, rel=0.03)
+    assert found.low == pytest.approx(series.mean() - stats.norm.ppf(0.9) * error, abs=2e-4)
 
 
 def test_the_skill_weighs_each_step_alike() -> None:
@@ -96,7 +145,9 @@ def test_the_p_value_is_that_of_the_mean_relative_difference_over_the_whole_hori
 
 def test_equal_losses_are_no_difference() -> None:
     found = compare("random_walk", [WALK], [WALK])
-    assert (found.skill, found.n, found.p_value) == (0.0, 100, None)
+    assert (found.skill, found.shrunken, found.low, found.n) == (0.0, 0.0, 0.0, 100)
+    assert (found.effective_n, found.p_value) == (None, None)
+    assert not decide(random_walk=found).promoted
 
 
 def test_markets_weigh_alike_whatever_their_volatility() -> None:
@@ -120,7 +171,7 @@ def test_a_market_without_a_scored_origin_says_nothing() -> None:
     found = compare("random_walk", [WALK * 1.1, nothing], [WALK, nothing])
     assert found.skill == pytest.approx(-0.1)
     assert found.n == 100
-    assert not decide({"random_walk": found}).promoted
+    assert not decide(random_walk=found).promoted
 
 
 def test_where_no_market_has_one_nothing_is_decided() -> None:
@@ -129,7 +180,7 @@ def test_where_no_market_has_one_nothing_is_decided() -> None:
         found = compare("random_walk", losses, losses)
         assert math.isnan(found.skill)
         assert (found.n, found.p_value) == (0, None)
-        assert not decide({"random_walk": found}).promoted
+        assert not decide(random_walk=found).promoted
 
 
 def test_markets_at_one_origin_are_one_observation() -> None:
@@ -138,10 +189,10 @@ def test_markets_at_one_origin_are_one_observation() -> None:
     twins = compare("random_walk", [challenger, challenger], [WALK, WALK])
     assert (twins.n, twins.p_value) == (alone.n, pytest.approx(alone.p_value))
     apart = [300 * np.arange(100), 300 * np.arange(100, 200)]
-    both = evaluation.compare("random_walk", [challenger] * 2, [WALK] * 2, apart)
+    both = evaluation.compare("random_walk", [challenger] * 2, [WALK] * 2, apart, RULE)
     assert both.n == 200
 
 
 def test_a_small_p_value_is_not_called_zero() -> None:
-    verdict = decide({"random_walk": against("the random walk", 0.01, p_value=0.0004)})
-    assert verdict.reason.endswith("n = 288 origins, p < 0.01")
+    verdict = decide(random_walk=against("the random walk", 0.01, p_value=0.0004))
+    assert verdict.reason.endswith("n = 288 origins (21 effective), p < 0.01")

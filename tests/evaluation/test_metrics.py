@@ -100,3 +100,40 @@ def test_the_end_of_an_interval_lies_inside() -> None:
     ends = [metrics.inside(quantiles, np.array([[y]]), (0.1, 0.5, 0.9), 0.8)[0, 0] for y in
             (-1.0, 1.0, 1.0 + 1e-12)]  # fmt: skip
     assert ends == [1, 1, 0]
+
+
+@given(forecasts())
+def test_what_lies_below_is_what_a_slow_loop_counts(
+    forecast: tuple[np.ndarray, np.ndarray, tuple[float, ...]],
+) -> None:
+    quantiles, targets, levels = forecast
+    found = metrics.below(quantiles, targets)
+    assert found.shape == (targets.shape[1], len(levels))
+    for h, q in np.ndindex(found.shape):
+        assert found[h, q] == sum(
+            y <= f for y, f in zip(targets[:, h], quantiles[:, h, q], strict=True)
+        )
+
+
+def test_a_normal_forecast_implies_its_own_variance() -> None:
+    sigma, target = 2e-3, 1e-3
+    quantiles = sigma * stats.norm.ppf(LEVELS)[None, None]
+    found = metrics.qlike(quantiles, np.array([[target]]), LEVELS)
+    variance = (1e4 * sigma) ** 2
+    assert found[0, 0] == pytest.approx(math.log(variance) + (1e4 * target) ** 2 / variance)
+
+
+def test_qlike_is_lowest_for_the_true_variance() -> None:
+    returns = np.random.default_rng(1).normal(size=(20_000, 1)) * 1e-3
+    shape = stats.norm.ppf(LEVELS)[None, None]
+    scores = [
+        metrics.qlike(np.repeat(1e-3 * factor * shape, 20_000, 0), returns, LEVELS).mean()
+        for factor in (0.8, 1.0, 1.25)
+    ]
+    assert scores[1] == min(scores)
+
+
+def test_qlike_needs_a_target_and_a_spread() -> None:
+    flat = np.zeros((1, 1, len(LEVELS)))
+    assert math.isnan(metrics.qlike(flat, np.array([[1e-3]]), LEVELS)[0, 0])
+    assert math.isnan(metrics.qlike(flat + LEVELS, np.array([[NAN]]), LEVELS)[0, 0])

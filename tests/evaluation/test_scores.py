@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from cryptocast import schemas
-from cryptocast.evaluation import Candidate, relative_crps, score
-from cryptocast.evaluation.comparison import diebold_mariano
+from cryptocast.evaluation import Candidate, crps_bp, metrics, relative_crps, score
+from cryptocast.evaluation.comparison import diebold_mariano, effective_n, wilson
 from synthetic import LEVELS
 
 N, H = 40, 4
@@ -96,6 +96,72 @@ def test_each_figure_is_that_of_a_slow_loop(candidate: Candidate) -> None:
         assert row["skill_vs_constant"] == pytest.approx(1 - crps / of_constant, abs=1e-12)
         expected = pytest.approx(np.mean(sides)) if sides else None
         assert row["direction_accuracy"] == expected
+
+
+def test_calibration_is_the_mean_distance_of_the_shares_below_from_their_levels() -> None:
+    for row in rows("lstm", "3"):
+        steps = range(H) if row["step"] is None else [int(str(row["step"])) - 1]
+        pairs = [(n, h) for n in range(N) for h in steps if not math.isnan(TARGETS[n, h])]
+        quantiles = CANDIDATES[0].quantiles
+        off = [
+            abs(np.mean([TARGETS[n, h] <= quantiles[n, h, i] for n, h in pairs]) - level)
+            for i, level in enumerate(LEVELS)
+        ]
+        assert row["calibration"] == pytest.approx(np.mean(off))
+
+
+def test_qlike_is_a_mean_over_what_is_scored() -> None:
+    figures = metrics.qlike(CANDIDATES[0].quantiles, TARGETS, LEVELS)
+    whole, first, *_ = rows("lstm", "3")
+    assert whole["qlike"] == pytest.approx(np.nanmean(figures))
+    assert first["qlike"] == pytest.approx(np.nanmean(figures[:, 0]))
+
+
+def test_intervals_hold_their_estimates() -> None:
+    for row in rows("lstm", "3") + rows("constant", None):
+        assert row["skill_low"] < row["skill_vs_random_walk"] < row["skill_high"]
+        if row["direction_accuracy"] is not None:
+            assert row["direction_low"] < row["direction_accuracy"] < row["direction_high"]
+
+
+def test_the_effective_number_is_of_the_difference_to_the_random_walk() -> None:
+    loss, walk = (crps_bp(CANDIDATES[i].quantiles, TARGETS, LEVELS)[:, 1] for i in (0, 2))
+    assert rows("lstm", "3")[2]["effective_n"] == pytest.approx(effective_n(walk - loss, 2))
+    assert {row["effective_n"] for row in rows("random_walk", None)} == {None}
+
+
+def test_what_overlaps_widens_the_interval_of_the_direction() -> None:
+    # Two series with the same share of hits: in one of them 8 origins go the same way.
+    runs = np.repeat(np.random.default_rng(3).permutation([1.0] * 30 + [-1.0] * 20), 8)
+    mixed = np.random.default_rng(4).permutation(runs)
+    middle = np.broadcast_to(1e-3 * MIDDLE + 1e-5, (400, 1, len(LEVELS)))
+    widths = []
+    for returns in (mixed, runs):
+        four = [Candidate(c.model, c.version, middle) for c in CANDIDATES]
+        table = score(four, returns[:, None] * 1e-3, LEVELS, MARKET_ID)
+        low, high, share = table.select(
+            "direction_low", "direction_high", "direction_accuracy"
+        ).row(0)
+        assert share == pytest.approx(0.6)
+        widths.append(high - low)
+    assert widths[0] == pytest.approx(0.08, abs=0.02)
+    assert widths[1] > 1.5 * widths[0]
+
+
+def test_hits_that_are_all_alike_count_as_often_as_targets_do_not_overlap() -> None:
+    sure = np.broadcast_to(1e-4 * MIDDLE + 1e-3, (40, 2, len(LEVELS)))
+    four = [Candidate(c.model, c.version, sure) for c in CANDIDATES]
+    table = score(four, np.full((40, 2), 1e-3), LEVELS, MARKET_ID)
+    first, second = table.filter(pl.col("step").is_not_null())["direction_low"][:2]
+    assert (first, second) == pytest.approx((wilson(1, 40, 0.9)[0], wilson(1, 20, 0.9)[0]))
+
+
+def test_fewer_origins_than_two_blocks_give_no_interval_of_the_skill() -> None:
+    few = [Candidate(c.model, c.version, c.quantiles[:15]) for c in CANDIDATES]
+    table = score(few, TARGETS[:15], LEVELS, MARKET_ID)
+    found = table.filter(pl.col("version") == "3")
+    # 15 origins: all steps and step 4 need blocks of 8, the others of at most 6.
+    assert found["skill_low"].is_null().to_list() == [True, False, False, False, True]
 
 
 def test_a_median_at_the_last_price_has_no_direction() -> None:

@@ -7,6 +7,7 @@ import torch
 
 from cryptocast.bundles import Forecaster
 from cryptocast.models import _onnx
+from cryptocast.models.baselines._correction import Correction
 from cryptocast.models.lstm import Network, Shape, to_onnx
 from cryptocast.values import FEATURES
 
@@ -18,7 +19,8 @@ def network(layers: int, hidden: int = 16, seed: int = 0, features: str = "usual
     base = np.sort(np.random.default_rng(seed).normal(size=(HORIZON, LEVELS)), axis=1)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        made = Network(Shape(hidden=hidden, layers=layers, features=features), base)
+        known = Correction(torch.randn(len(FEATURES), HORIZON).numpy(), np.ones(HORIZON), 0.4)
+        made = Network(Shape(hidden=hidden, layers=layers, features=features), base, known)
         for parameter in made.parameters():
             torch.nn.init.normal_(parameter, std=0.4)
         made.centre.copy_(torch.randn(HORIZON) * 0.1)
@@ -41,7 +43,7 @@ def test_the_correction_is_bounded_however_wild_the_window() -> None:
     made = network(1)
     inputs = np.full((1, LOOKBACK, len(FEATURES)), 8.0)
     ratio = Forecaster(to_onnx(made, made.base.numpy(), LOOKBACK))(inputs) / made.base.numpy()
-    assert (np.abs(np.log(ratio)) <= 0.75 * made.bound + 1e-6).all()
+    assert (np.abs(np.log(ratio)) <= made.known_bound + 0.75 * made.bound + 1e-6).all()
 
 
 def test_a_constant_answers_every_window_alike() -> None:
@@ -85,6 +87,7 @@ def test_the_same_network_gives_the_same_bytes() -> None:
 
 def test_the_graph_looks_at_no_feature_but_those_that_it_is_told_to() -> None:
     made = network(1, features="range, place")
+    made.known.zero_()
     model = Forecaster(to_onnx(made, made.base.numpy(), LOOKBACK))
     inputs = np.random.default_rng(0).uniform(-2, 2, (5, LOOKBACK, len(FEATURES)))
     whole = model(inputs)

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats
 
+from cryptocast.evaluation import crps_bp
 from cryptocast.models import reference_shape, symmetric
-from cryptocast.models._quantiles import MIN_STEP, reference, spread
+from cryptocast.models._quantiles import MIN_STEP, crps, reference, spread
 from synthetic import LEVELS
 
 odd_levels = st.integers(1, 30).map(
@@ -51,6 +52,14 @@ def test_a_step_with_too_few_targets_of_its_own_takes_the_shape_before() -> None
     assert not np.array_equal(found[0], found[1])
     np.testing.assert_array_equal(found[1], found[2])
     np.testing.assert_array_equal(symmetric(seen[:19], LEVELS), reference_shape(LEVELS, 3))
+
+
+def test_the_crps_is_that_of_the_evaluation() -> None:
+    seen = np.random.default_rng(1).normal(size=(30, 2))
+    seen[4, 1] = np.nan
+    quantiles = reference_shape(LEVELS, 2)
+    expected = crps_bp(np.broadcast_to(quantiles, (30, 2, 19)), seen, LEVELS) / 1e4
+    np.testing.assert_allclose(crps(quantiles, seen, LEVELS), expected, rtol=1e-12)
 
 
 def test_the_reference_is_students_t_of_unit_variance() -> None:

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
 
 from commands import AS_OF, NEXT, good, query, run
 from cryptocast.errors import StoreError
@@ -19,6 +21,11 @@ def aliases(folder: Path) -> dict[str, list[str]]:
     return {v["version"]: v["aliases"] for v in versions if v["aliases"]}
 
 
+def registered(folder: Path, number: str) -> ModelVersion:
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    return MlflowClient(uri, uri).get_model_version("cryptocast", number)
+
+
 def test_a_version_no_better_than_production_is_refused_with_the_reason(workspace: Path) -> None:
     at = ("-w", workspace, "--as-of", AS_OF)
     good("promote", "1", *at, "--force", "--reason", "x")
@@ -28,11 +35,16 @@ def test_a_version_no_better_than_production_is_refused_with_the_reason(workspac
     assert done.code == 6
     assert done.error["code"] == "gate.refused"
     assert done.error["message"].startswith(
-        "version 3 is not promoted: no better than production version 1 (skill +0.00%, n = 312"
+        "version 3 is not promoted: no better than production version 1 "
+        "(skill +0.00%, shrunken +0.00%, 90% lower bound +0.00%, n = 312 origins"
     )
     assert done.error["hint"] == ('cryptocast promote 3 --force --reason "..." overrules the gate')
     assert query(workspace, ROWS) == before
     assert not (workspace / "bundles" / "3").exists()
+    told = registered(workspace, "3")
+    assert told.tags["gate.verdict"] == "refused"
+    assert done.error["message"] == f"version 3 is not promoted: {told.tags['gate.reason']}"
+    assert f"Gate: refused: {told.tags['gate.reason']}" in told.description
     assert run("promote", "3", *at).err.startswith("error: version 3 is not promoted: no better")
 
 
@@ -51,7 +63,14 @@ def test_force_is_recorded_with_its_reason_and_what_the_gate_said(workspace: Pat
     assert (version, previous, action) == ("1", "2", "force")
     assert reason == decision["reason"]
     assert reason.startswith("I like it (the gate said: ")
-    assert json.loads(scores)["gate"] == decision["gate"]
+    gate = json.loads(scores)["gate"]
+    assert gate == decision["gate"]
+    for comparison in gate:
+        assert set(comparison) == {
+            *("opponent", "skill", "shrunken", "low", "high", "n", "effective_n", "p_value")
+        }
+        assert comparison["low"] <= comparison["skill"] <= comparison["high"]
+    assert registered(workspace, "1").tags["gate.forced"] == reason
     assert aliases(workspace) == {"1": ["production"], "2": ["previous"]}
 
 
@@ -116,3 +135,20 @@ def test_the_version_that_serves_may_be_promoted_again(workspace: Path) -> None:
     assert (decision["promoted"], decision["reason"]) == (True, "it was already")
     assert query(workspace, ROWS) == before
     assert good("rollback", *at)["decision"]["version"] == "1"
+
+
+def test_every_number_of_the_gate_is_a_setting(workspace: Path) -> None:
+    at = ("-w", workspace, "--as-of", AS_OF)
+    text = (workspace / "cryptocast.toml").read_text()
+    demanding = text.replace("least_origins = 24", "least_origins = 400")
+    (workspace / "cryptocast.toml").write_text(demanding)
+    done = run("promote", "1", *at, "--json")
+    assert done.error["message"] == (
+        "version 1 is not promoted: only 312 unseen origins to judge by, 400 are needed"
+    )
+    generous = text.replace("worst_loss = 0.01", "worst_loss = 9.0")
+    generous = generous.replace("least_skill = 0.0", "least_skill = -1.0")
+    (workspace / "cryptocast.toml").write_text(generous)
+    decision = good("promote", "1", *at)["decision"]
+    assert decision["reason"].startswith("better than production version 2: skill ")
+    assert registered(workspace, "1").tags["gate.verdict"] == "promoted"

@@ -37,6 +37,8 @@ def test_each_trial_is_a_run_under_its_search_and_each_training_a_run(
     for found in runs:
         by_stage.setdefault(found.data.tags["stage"], []).append(found)
     assert {stage: len(found) for stage, found in by_stage.items()} == {
+        "pipeline": 1,
+        "evaluate": 1,
         "tune": 1,
         "trial": 2,
         "train": 2,

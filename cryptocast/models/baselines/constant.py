@@ -1,0 +1,38 @@
+"""The last price with the unconditional distribution: as wide today as on any other day.
+
+The quantiles are those of the past returns themselves; today's volatility only translates
+them into the unit that every graph answers in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cryptocast.models import _graphs, _onnx, _quantiles
+from cryptocast.models.baselines._baseline import Baseline, Past
+from cryptocast.values import LEVEL_UNIT, Fitted
+
+
+class Model(Baseline):
+    """The constant distribution as a model kind."""
+
+    kind = "constant"
+
+    def learn(self, past: Past, levels: Sequence[float]) -> Fitted:
+        """Take the quantiles of the returns to each step, in the unit of a typical origin.
+
+        Without a single origin there is no typical one: the reference shape.
+        """
+        sigma = past.sigma
+        if not len(sigma):
+            base = _quantiles.reference_shape(levels, past.targets.shape[1])
+            return Fitted(self.kind, {}, _onnx.constant(base, past.lookback))
+        typical = float(np.median(sigma))
+        base = _quantiles.symmetric(past.standardised * (sigma / typical)[:, None], levels)
+        graph = _graphs.Graph(past.lookback)
+        widen = graph.fixed(np.full(len(base), np.log(typical / LEVEL_UNIT)))
+        return Fitted(
+            self.kind, {}, graph.stretched(base, graph.Sub(widen, graph.newest_feature("level")))
+        )

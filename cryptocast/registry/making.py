@@ -1,0 +1,55 @@
+"""Make MLflow's SQLite store, whole or absent, whoever else makes it at the same time."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+
+def local_file(uri: str) -> Path | None:
+    """The file of a SQLite store; None for a server or another database."""
+    name = uri.removeprefix("sqlite:///")
+    return None if name == uri or not name or "?" in name or ":memory:" in name else Path(name)
+
+
+def make(file: Path, artifacts: str) -> None:
+    """Make an empty store, unless there is one.
+
+    MLflow's some sixty migrations take seconds and are no transaction: a process that came
+    upon them half done would take them for damage. So they are done under another name, and
+    of two processes that do this at once the first one's file stays. Nobody waits for
+    anybody, and one that is killed leaves a draft that nothing looks at.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # late: a server needs none
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f".{file.name}.{os.getpid()}.new")
+    try:
+        draft.unlink(missing_ok=True)
+        store: Any = SqlAlchemyStore  # MLflow does not type it
+        store(f"sqlite:///{draft}", artifacts).engine.dispose()
+        with suppress(FileExistsError):
+            _rename_unless_taken(draft, file)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def give_up_soon() -> None:
+    """Try a database that cannot be opened three times: MLflow tries for two minutes."""
+    from mlflow.store.db import utils  # late: a server needs none of it
+
+    utils.MAX_RETRY_COUNT = 3
+
+
+def _rename_unless_taken(draft: Path, file: Path) -> None:
+    """Give the draft its name; FileExistsError where that is taken."""
+    try:
+        os.link(draft, file)
+    except FileExistsError:
+        raise
+    except OSError:
+        # A file system without hard links.
+        if not file.exists():
+            draft.rename(file)

@@ -1,0 +1,114 @@
+"""What every picture shares: size, labels, colours, baseline, legend, and how it is rendered.
+
+Colours are those of Okabe & Ito (2008), which the colour-blind tell apart; lines differ in
+dash too. Figures are matplotlib's own objects: there is no global state of pyplot here.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_P = ParamSpec("_P")
+
+BLUE, RED, GREY = "#0072B2", "#D55E00", "#555555"
+_COLOURS = (BLUE, RED, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_DASHES = ("-", "--", "-.", ":")
+_INCHES = (8.0, 5.0)
+_DPI = 100
+
+
+def png(draw: Callable[_P, Figure]) -> Callable[_P, bytes]:
+    """Render what a function draws; `__wrapped__` still gives the figure itself."""
+
+    @functools.wraps(draw)
+    def render(*args: _P.args, **kwargs: _P.kwargs) -> bytes:
+        # It tells once a machine that it builds its cache of fonts.
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)
+        buffer = io.BytesIO()
+        # No version of matplotlib in the file: equal pictures, equal bytes.
+        draw(*args, **kwargs).savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+        return buffer.getvalue()
+
+    return render
+
+
+def figure() -> Figure:
+    """An empty figure of 800 x 500 pixels."""
+    from matplotlib.figure import Figure  # late: the tick draws nothing
+
+    return Figure(figsize=_INCHES, dpi=_DPI, layout="constrained")
+
+
+def canvas(title: str, x: str, y: str) -> tuple[Figure, Axes]:
+    """A figure with one pair of labelled axes."""
+    made = figure()
+    axes = made.subplots()
+    label(axes, title, x, y)
+    return made, axes
+
+
+def label(axes: Axes, title: str, x: str, y: str) -> None:
+    """Title, labels and a quiet grid."""
+    axes.set_title(title, loc="left", fontweight="bold")
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(alpha=0.3)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def baseline(axes: Axes, name: str, at: float = 0.0) -> None:
+    """The line that everything is compared with."""
+    axes.axhline(at, color=GREY, linewidth=1, linestyle=(0, (6, 3)), label=name)
+
+
+def style(i: int) -> dict[str, Any]:
+    """Colour and dash of line `i`; the first twelve differ."""
+    return {"color": _COLOURS[i % len(_COLOURS)], "linestyle": _DASHES[i % len(_DASHES)]}
+
+
+def count(axes: Axes, n: int) -> None:
+    """Whole numbers from 1 to n on the x axis."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set_xlim(0.5, max(n, 1) + 0.5)
+
+
+def clock(axes: Axes) -> None:
+    """Times on the x axis, as short as they can be told."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator()  # type: ignore[no-untyped-call]  # matplotlib types these not yet
+    axes.xaxis.set_major_locator(locator)
+    formatter = ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]  # nor these
+    axes.xaxis.set_major_formatter(formatter)
+
+
+def moments(seconds: ArrayLike) -> NDArray[np.datetime64]:
+    """[N] Unix seconds as matplotlib understands times."""
+    return np.asarray(seconds, dtype=np.int64).reshape(-1).astype("datetime64[s]")
+
+
+def finish(axes: Axes, *, empty: bool, beside: bool = False) -> None:
+    """The legend, of many lines beside the axes, or the word that there is nothing."""
+    if empty:
+        axes.set(xticks=[], yticks=[])
+        box = {"facecolor": "white", "edgecolor": "none"}
+        place = axes.transAxes
+        axes.text(0.5, 0.5, "nothing to show", transform=place, ha="center", bbox=box)
+    elif beside and axes.figure is not None:
+        axes.figure.legend(loc="outside right upper", frameon=False, fontsize="small")
+    else:
+        axes.legend(frameon=False, fontsize="small")

@@ -1,0 +1,79 @@
+"""The rolling origins that a search is judged on, and the random walk's score on each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cryptocast import evaluation, models
+from cryptocast.bundles import Forecaster
+from cryptocast.dataset import Part, rolling
+from cryptocast.errors import StateError
+from cryptocast.seams import ModelKind
+from cryptocast.values import Fitted, FloatArray, Windows
+from cryptocast.workflows.material import Material
+from cryptocast.workspace import Workspace
+
+_WALK = "random_walk"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fold:
+    """One rolling origin, used as training will be: learn, stop early, then be judged unseen."""
+
+    learn: Windows
+    stop: Windows
+    judge: Windows
+    walk: FloatArray  # [N, H] CRPS of the random walk on what judges, bp
+
+
+def rolling_folds(ws: Workspace, material: Material, model: ModelKind) -> list[Fold]:
+    """As many folds as `[tune] folds` says and the candles allow.
+
+    Each stops early on the last bars of what it learns from (`[data] validation_bars`, a
+    quarter at most), as training does, not on the stretch that judges it: on 7 (coin, week)
+    pairs that flattered a trial by 0.9 % of CRPS, where an unseen stretch was right to 0.1 %
+    and chose better parameters for the two days after. Raises StateError where nothing can
+    be judged.
+    """
+    bar = material.interval_seconds
+    least = model.least_bars(material.lookback, material.horizon)
+    for wanted in range(ws.settings.tune.folds, 0, -1):
+        found = []
+        for before, judge in rolling(material.learned, bar, folds=wanted):
+            stop = min(ws.settings.data.validation_bars, before.bars(bar) // 4)
+            cut = before.end - stop * bar
+            learn = Part(before.start, cut)
+            if judge.bars(bar) > material.horizon and learn.bars(bar) >= least:
+                found.append(_fold(ws, material, learn, Part(cut, before.end), judge))
+        if len(found) == wanted and all(map(_can_judge, found)):
+            return found
+    # Too few, or too many gaps: the split of the training itself, judged by what stops it.
+    split = material.split
+    last = _fold(ws, material, split.train, split.validation, split.validation)
+    if not _can_judge(last):
+        raise StateError(
+            f"the {model.kind} cannot be tuned: no origin has a whole window and an outcome",
+            code="state.no_windows",
+            hint="more [data] days in cryptocast.toml, then cryptocast fetch",
+        )
+    return [last]
+
+
+def _fold(ws: Workspace, material: Material, learn: Part, stop: Part, judge: Part) -> Fold:
+    first, second, third = (material.windows(part) for part in (learn, stop, judge))
+    if not (len(first) and len(second) and len(third)):
+        return Fold(first, second, third, np.empty((0, material.horizon)))
+    walk, levels = models.get(_WALK), ws.settings.model.levels
+    fitted = walk.fit(first, second, levels=levels, params=walk.defaults(), seed=0)
+    return Fold(first, second, third, crps(fitted, third, levels))
+
+
+def _can_judge(fold: Fold) -> bool:
+    return bool(np.isfinite(fold.walk).any())
+
+
+def crps(fitted: Fitted, judge: Windows, levels: tuple[float, ...]) -> FloatArray:
+    """[N, H] CRPS of a model in bp."""
+    return evaluation.crps_bp(Forecaster(fitted.onnx).log_returns(judge), judge.targets, levels)

@@ -1,0 +1,12 @@
+"""Workspaces to run commands in: see commands.py."""
+
+from __future__ import annotations
+
+from commands import (  # noqa: F401 - fixtures work where their names are
+    _mlflow_is_loaded,
+    _ready_mlflow,
+    _signals_stay,
+    _small_networks,
+    forced,
+    made,
+)

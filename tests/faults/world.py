@@ -1,0 +1,171 @@
+"""A bare workspace with one market at a loopback server, whose pages are of a few bars.
+
+It holds the first `EARLIER` of `BARS` bars; what a fetch brings besides comes in three pages
+(Kraken's in one), so that a fault in the second shows what becomes of the others.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from commands import AS_OF, INTERVAL, NOW, Done, run
+from commands import candles as simulated
+from cryptocast.clock import VirtualClock
+from cryptocast.sources import binance, bitvavo, coinbase, coincap, kraken
+from cryptocast.sources._http import Patience
+from cryptocast.sources._pace import Pace
+from cryptocast.store import Store
+from cryptocast.values import Candles, Market, iso
+from cryptocast.workflows.fetch import MarketFetch, fetch
+from cryptocast.workspace import Workspace
+from loopback import KEY, Loopback
+
+BARS = 48
+EARLIER = 12
+CALL = 13  # 36 bars and an overlap of 3 are three calls
+OVERLAP = 3
+START = NOW - BARS * INTERVAL
+SOURCES = ("binance", "bitvavo", "coinbase", "coincap", "kraken")
+BRISK = Patience(
+    first_pause_seconds=0.001,
+    longest_pause_seconds=0.002,
+    minute_seconds=0.05,
+    total_seconds=20,  # a busy machine is no fault
+)
+HASTY = Patience(
+    read_seconds=0.05,
+    first_pause_seconds=0.001,
+    longest_pause_seconds=0.002,
+    total_seconds=0.3,
+)
+"""For answers that never come; a proper one may miss it on a busy machine."""
+
+_MODULES = {m.Source.name: m for m in (binance, bitvavo, coinbase, coincap, kraken)}
+
+Row = tuple[float, ...]
+Table = dict[int, Row]  # open time -> open, high, low, close
+
+
+@dataclass
+class World:
+    """One source of one market, its server, and a workspace."""
+
+    source: str
+    folder: Path
+    server: Loopback
+    patch: pytest.MonkeyPatch
+    store: Store  # of that workspace: one DuckDB for all looks at it
+
+    @property
+    def symbol(self) -> str:
+        return symbol_of(self.source)
+
+    @property
+    def pages(self) -> int:
+        """How many calls bring what is missing."""
+        return 1 if self.source == "kraken" else 3
+
+    @property
+    def truth(self) -> Table:
+        """The closed candles that the server has."""
+        c = self.server.candles[self.symbol]
+        return {t: row for t, row in table(c).items() if START <= t < NOW}
+
+    def page(self, number: int) -> Table:
+        """The closed candles of one of the calls, counted from 1."""
+        first = START + (EARLIER - OVERLAP) * INTERVAL
+        start, end = first, NOW
+        if self.source != "kraken":
+            start = first + (number - 1) * CALL * INTERVAL
+            end = min(start + CALL * INTERVAL, NOW)
+        return {t: row for t, row in self.truth.items() if start <= t < end}
+
+    def stored(self) -> Table:
+        """What the workspace's database holds of the market."""
+        with self.store.read() as reader:
+            return table(reader.candles(Market.of(self.symbol, self.source, "5m"), 0, NOW * 2))
+
+    def point(self, base_url: str | None = None) -> None:
+        """Have the commands ask this server, or another address."""
+        url = base_url or self.server.base_url(self.source)
+        self.patch.setenv("CRYPTOCAST_SOURCE__NAME", self.source)
+        self.patch.setenv("CRYPTOCAST_SOURCE__BASE_URL", url)
+        self.patch.setenv("CRYPTOCAST_MARKET__SYMBOLS", f'["{self.symbol}"]')
+        self.patch.setenv("COINCAP_API_KEY", KEY)
+
+    def patience(self, patience: Patience) -> None:
+        """How patient the source is from now on."""
+        made_by = _MODULES[self.source].Source.__init__
+        self.patch.setitem(made_by.__kwdefaults__, "patience", patience)
+
+    def fetch_again(self) -> MarketFetch:
+        """The same without the command around it, which takes as long again."""
+        self.server.requests.clear()
+        with Workspace.open(self.folder, clock=VirtualClock(NOW)) as ws:
+            ws._store = self.store
+            (market,) = fetch(ws, start=START).markets
+        return market
+
+    def fetch(self, *options: str, as_of: str | None = AS_OF) -> Done:
+        """Fetch all bars, with nothing on the lists of requests before."""
+        self.server.requests.clear()
+        moment = () if as_of is None else ("--as-of", as_of)
+        return run("fetch", "-w", self.folder, *moment, "--start", iso(START), "--json", *options)
+
+
+@contextmanager
+def world(source: str, folder: Path) -> Iterator[World]:
+    """A World of a workspace that is there."""
+    with Loopback({symbol_of(source): series()}) as server, pytest.MonkeyPatch.context() as patch:
+        made = World(source, folder, server, patch, Store(folder / "cryptocast.duckdb", 5))
+        server.now = NOW + 100
+        patch.setattr(Pace, "wait", lambda pace, deadline: True)  # no second is to be lost
+        calls_of(CALL, patch)
+        made.point()
+        made.patience(BRISK)
+        yield made
+
+
+def calls_of(bars: int, patch: pytest.MonkeyPatch) -> None:
+    """Let a call bring so many bars: with few, a short series is of several pages."""
+    for source in (binance.Source, bitvavo.Source, coinbase.Source, coincap.Source):
+        patch.setattr(source, "bars_a_call", bars)
+    patch.setattr(coincap, "BARS_A_CALL", bars)
+
+
+@cache
+def with_earlier_bars(source: str) -> Path:
+    """A workspace that holds the first bars. Not to be written to: copy it."""
+    folder = Path(tempfile.mkdtemp())
+    (folder / "cryptocast.toml").write_text("", encoding="utf-8")
+    with world(source, folder) as made:
+        done = made.fetch(as_of=iso(START + EARLIER * INTERVAL))
+        assert done.code == 0, done.err
+    return folder
+
+
+@cache
+def series() -> Candles:
+    """Some bars before the first that is asked for, and some after the newest closed one."""
+    c = simulated()
+    return c.take((c.open_time >= START - 10 * INTERVAL) & (c.open_time < NOW + 5 * INTERVAL))
+
+
+def symbol_of(source: str) -> str:
+    """The pair that a source has."""
+    return "BTC/USD" if source == "coincap" else "BTC/EUR"
+
+
+def table(c: Candles) -> Table:
+    """Candles by their open time."""
+    columns: tuple[Any, ...] = (c.open, c.high, c.low, c.close)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return dict(zip(c.open_time.tolist(), rows, strict=True))
