@@ -210,7 +210,7 @@ def main() -> None:
     """Score all pairs, print the tables, and put them into the README."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--weeks", type=int, default=6, help="weeks of each file")
+    parser.add_argument("--weeks", type=int, default=3, help="weeks of each file")
     parser.add_argument("--no-readme", action="store_true", help="only print")
     options = parser.parse_args()
     chosen = list(pairs(options.folder, options.weeks))
