@@ -159,11 +159,11 @@ def from_document(document: Mapping[str, Any]) -> Card:
     """
     names = [field.name for field in dataclasses.fields(Card)]
     known = {name: document[name] for name in names if name in document}
-    for name in ("levels", "features", "markets"):
-        known[name] = tuple(known.get(name, ()))
     try:
+        for name in ("levels", "features", "markets"):
+            known[name] = tuple(known[name])
         return Card(**known)
-    except TypeError as error:
+    except (KeyError, TypeError) as error:
         raise ModelError(
             f"the card of version {document.get('version')} is not whole",
             code="model.card_damaged",

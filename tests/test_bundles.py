@@ -225,3 +225,25 @@ def test_a_bundle_is_loaded_without_mlflow_and_torch(folder: Path) -> None:
 @pytest.mark.parametrize("count", [0, 1, 4_096, 4_097])
 def test_any_number_of_windows_is_answered(folder: Path, count: int) -> None:
     assert load(folder).forecaster(np.zeros((count, 16, len(FEATURES)))).shape == (count, 2, 19)
+
+
+def test_a_card_of_before_it_told_how_to_repeat_a_training_is_read(folder: Path) -> None:
+    document = dataclasses.asdict(CARD)
+    for name in ("validation_start", "max_stale_bars", "commit"):
+        del document[name]
+    card = from_document(document)
+    assert card == CARD
+    assert (card.validation_start, card.max_stale_bars, card.commit) == (None, None, None)
+
+
+@pytest.mark.parametrize("lacking", ["kind", "levels", "data_end", "fingerprint"])
+def test_a_card_that_is_not_whole_is_told(lacking: str) -> None:
+    document = dataclasses.asdict(CARD)
+    del document[lacking]
+    if lacking == "levels":
+        document["levels"] = None
+    with pytest.raises(ModelError) as caught:
+        from_document(document)
+    assert caught.value.code == "model.card_damaged"
+    assert caught.value.message == "the card of version 7 is not whole"
+    assert caught.value.hint == "cryptocast models lists other versions"

@@ -14,7 +14,7 @@ import pytest
 from mlflow.types import Schema
 
 from cryptocast.bundles import Forecaster
-from cryptocast.errors import StateError
+from cryptocast.errors import RegistryError, StateError
 from cryptocast.models import _onnx
 from cryptocast.registry import CHALLENGER, MODEL, SELECTION, Registry, TrainingData, packages
 from cryptocast.values import FEATURES, Epoch, Fitted
@@ -347,3 +347,15 @@ def test_reading_a_version_leaves_nothing_behind(
     registry.card(version)
     registry.onnx(version)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_card_is_told(registry: Registry) -> None:
+    version = trained(registry, 0.98)
+    found = registry._client.get_model_version(MODEL, version)
+    uri = registry._client.get_run(found.run_id).info.artifact_uri
+    for content in (b'{"kind": "ls', b"\xff\xfe"):
+        Path(uri.removeprefix("file://"), "card.json").write_bytes(content)
+        with pytest.raises(RegistryError) as caught:
+            registry.card(version)
+        assert caught.value.code == "registry.damaged"
+        assert caught.value.message == f"the card of version {version} is damaged"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import shutil
@@ -214,9 +213,6 @@ def test_a_draft_of_a_killed_process_is_in_nobodys_way(tmp_path: Path) -> None:
     draft.write_bytes(b"half of a database")
     make(file, (tmp_path / "mlartifacts").as_uri())
     assert list(tmp_path.iterdir()) == [file]
-    written = file.read_bytes()
-    make(file, (tmp_path / "mlartifacts").as_uri())  # somebody was first
-    assert file.read_bytes() == written
 
 
 def test_two_processes_that_make_a_store_at_once_share_it(tmp_path: Path) -> None:
@@ -242,7 +238,10 @@ def test_two_processes_that_make_a_store_at_once_share_it(tmp_path: Path) -> Non
                 maker.stdin.write(f"{folder}\n")
                 maker.stdin.flush()
             answers = [maker.stdout.readline().split() for maker in makers if maker.stdout]
-            assert all(answers), [maker.stderr.read() for maker in makers if maker.stderr]
+            if not all(answers):
+                for maker in makers:
+                    maker.kill()
+                pytest.fail("\n".join(maker.communicate()[1] for maker in makers))
             experiments, versions = zip(*answers, strict=True)
             assert len(set(experiments)) == 1
             assert sorted(versions) == ["1", "2"]
@@ -253,12 +252,3 @@ def test_two_processes_that_make_a_store_at_once_share_it(tmp_path: Path) -> Non
         for maker in makers:
             maker.kill()
             maker.communicate()
-
-
-def test_what_is_no_json_is_told_as_damage_of_the_store(store: Path, tmp_path: Path) -> None:
-    shutil.copy(store, tmp_path / "mlflow.db")
-    registry = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", "other", tmp_path / "mlartifacts")
-    with registry.run("train") as run_id:
-        registry.log_card(run_id, {"kind": "x"})
-    (card,) = tmp_path.glob("mlartifacts/**/card.json")
-    assert json.loads(card.read_text()) == {"kind": "x"}

@@ -157,6 +157,7 @@ class Registry:
                 run_id=run_id,
                 tags={**tags, "kind": kind},
                 description=description,
+                model_id=model_uri.removeprefix("models:/"),  # a server demands it
             )
         return str(version.version)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import sqlite3
@@ -33,8 +32,6 @@ _FOREIGN = (
     sqlite3.Error,
     OSError,
     ImportError,
-    UnicodeDecodeError,
-    json.JSONDecodeError,
 )
 
 

@@ -17,12 +17,7 @@ _URIS = (
 
 def follow(file: Path, location: str) -> None:
     """Let MLflow's absolute URIs follow a workspace that was copied or moved."""
-    if not file.is_file():
-        return
     with contextlib.closing(sqlite3.connect(file)) as connection, connection:
-        tables = "SELECT 1 FROM sqlite_master WHERE name = 'logged_models'"
-        if connection.execute(tables).fetchone() is None:
-            return  # of a process that was killed while it made the tables
         found = connection.execute("SELECT DISTINCT artifact_location FROM experiments")
         for (old,) in found.fetchall():
             if old == location or not str(old).endswith("/mlartifacts"):

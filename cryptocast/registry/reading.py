@@ -15,7 +15,7 @@ from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from cryptocast.errors import StateError
+from cryptocast.errors import RegistryError, StateError
 from cryptocast.registry.records import Version, version_of
 
 MODEL = "cryptocast"
@@ -89,7 +89,14 @@ def card(client: MlflowClient, version: str) -> dict[str, Any]:
     content = _brought(
         client, found, lambda folder: client.download_artifacts(run_id, CARD, folder)
     )
-    document: dict[str, Any] = json.loads(content)
+    try:
+        document: dict[str, Any] = json.loads(content)
+    except ValueError as error:
+        raise RegistryError(
+            f"the card of version {version} is damaged",
+            code="registry.damaged",
+            hint="cryptocast models lists other versions; cryptocast train makes a new one",
+        ) from error
     return document
 
 

@@ -74,7 +74,7 @@ def _workspace(ws: Workspace) -> Iterator[Check]:
         yield Check("workspace", FAILED, f"{', '.join(closed)} cannot be written to", hint)
     else:
         yield Check("workspace", OK, str(ws.folder))
-    drafts = sorted(ws.folder.glob(".cryptocast.duckdb.*.new*"))
+    drafts = sorted(ws.folder.glob(".*.new*"))
     if drafts:
         names = ", ".join(str(draft) for draft in drafts)
         yield Check("leftovers", WARNING, f"a killed process left {names}", f"rm {names}")

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from cryptocast import __version__, dataset, evaluation, models
 from cryptocast.bundles import Card, Forecaster
 from cryptocast.dataset import Part
-from cryptocast.errors import ConfigError, StateError
+from cryptocast.errors import StateError
 from cryptocast.registry import CHALLENGER, SELECTION, TrainingData, git_commit, packages
 from cryptocast.seams import ModelKind, Params, Progress
 from cryptocast.values import FEATURES, Epoch, Fitted, FloatArray, Windows, iso
 from cryptocast.workflows.material import Material, gather
+from cryptocast.workflows.parameters import named_params
 from cryptocast.workspace import Workspace
-
-TUNED = "tune.finished"
-"""The event that keeps the best parameters of a study."""
 
 FINGERPRINT = "data_fingerprint"
 """The tag of a version that tells which candles it learned from; a run has it as parameter."""
@@ -49,7 +44,7 @@ def train(
     TOML or JSON file. Raises StateError where there are too few candles for the kind.
     """
     model = models.get(kind or ws.settings.model.kind)
-    chosen, origin = _params(ws, model, params)
+    chosen, origin = named_params(ws, model, params)
     material = gather(ws)
     require_bars(ws, model, material)
     return train_on(ws, material, model, chosen, origin, seed=seed)
@@ -255,31 +250,3 @@ def lacking(ws: Workspace, model: ModelKind, material: Material) -> int | None:
 
 def _loss(quantiles: FloatArray, windows: Windows, levels: tuple[float, ...]) -> FloatArray:
     return evaluation.crps_bp(quantiles, windows.targets, levels)
-
-
-def _params(ws: Workspace, model: ModelKind, wanted: str) -> tuple[Params, str]:
-    if wanted == "default":
-        return model.defaults(), "default"
-    if wanted == "best":
-        with ws.store.read() as reader:
-            studies = [e for e in reader.events(TUNED) if e.detail["kind"] == model.kind]
-        if studies:
-            return studies[-1].detail["best"], "best"
-        return model.defaults(), "default"
-    file = Path(wanted)
-    try:
-        text = file.read_text(encoding="utf-8")
-        document = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read the parameters {file}: {error.strerror}",
-            code="config.params",
-            hint="--params takes best, default, or a TOML or JSON file",
-        ) from None
-    except ValueError as error:
-        raise ConfigError(
-            f"{file} holds no parameters: {error}", code="config.params", hint="mend that line"
-        ) from None
-    if not isinstance(document, dict):
-        raise ConfigError(f"{file} holds no table of parameters", code="config.params")
-    return document, wanted

@@ -18,7 +18,8 @@ from cryptocast.tuning import Report, Tried
 from cryptocast.values import Fitted, FloatArray, iso
 from cryptocast.workflows.folds import Fold, crps, rolling_folds
 from cryptocast.workflows.material import Material, gather
-from cryptocast.workflows.train import TUNED, make_card, require_bars, run_params
+from cryptocast.workflows.parameters import TUNED
+from cryptocast.workflows.train import make_card, require_bars, run_params
 from cryptocast.workspace import Workspace
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
 
 import mlflow
+import mlflow.data
 import mlflow.onnx
 import numpy as np
 import onnxruntime
@@ -91,6 +93,138 @@ def test_the_model_of_mlflow_forecasts_what_the_bundle_and_the_tick_do(
     prices = dataset.to_prices(log_returns, candles.close[-1])
     served = np.array([step["quantiles"] for step in told["steps"]])
     np.testing.assert_allclose(prices, served, rtol=1e-8)
+
+
+def test_the_runs_of_init_read_like_a_story(client: mlflow.MlflowClient) -> None:
+    (experiment,) = client.search_experiments(filter_string="name LIKE 'cryptocast %'")
+    assert experiment.name == "cryptocast file:BTC/EUR:5m"
+    runs = client.search_runs(
+        [experiment.experiment_id], order_by=["attributes.start_time ASC", "tags.`mlflow.runName`"]
+    )
+    names = {run.info.run_id: run.info.run_name for run in runs}
+    story = [(r.info.run_name, names.get(r.data.tags.get("mlflow.parentRunId"))) for r in runs]
+    pipeline = "init 2024-06-03T00:00:00Z"
+    assert story == [
+        (pipeline, None),
+        ("train random_walk", pipeline),
+        ("tune lstm", pipeline),
+        ("trial 0", "tune lstm"),
+        ("trial 1", "tune lstm"),
+        ("train lstm", pipeline),
+        ("evaluate", pipeline),
+    ]
+    whole = runs[0].data.tags
+    assert whole["decision"]
+    assert whole["serves"] in ("version 1 (random_walk)", "version 2 (lstm)")
+    assert {run.data.tags["mlflow.source.name"] for run in runs} == {"cryptocast"}
+    tested = runs[-1]
+    assert [f.path for f in client.list_artifacts(tested.info.run_id)] == ["test_scores.json"]
+    assert tested.data.metrics["test_crps_bp.version_2"] > 0
+
+
+def test_a_training_names_its_candles_as_dataset(client: mlflow.MlflowClient) -> None:
+    for number in ("1", "2"):
+        version = client.get_model_version("cryptocast", number)
+        run = client.get_run(version.run_id)
+        (found,) = run.inputs.dataset_inputs
+        assert found.dataset.name == "candles of file:BTC/EUR:5m"
+        assert found.dataset.digest == run.data.params["data_fingerprint"]
+        assert found.dataset.digest == version.tags["data_fingerprint"]
+        assert json.loads(found.dataset.profile) == {"num_rows": 1704}
+        assert mlflow.data.get_source(found).to_dict()["tags"] == {
+            "markets": "file:BTC/EUR:5m",
+            "start": "2024-05-27T00:00:00Z",
+            "end": "2024-06-01T22:00:00Z",
+        }
+
+
+def test_a_version_is_described_with_its_scores_and_its_verdict(
+    client: mlflow.MlflowClient,
+) -> None:
+    version = client.get_model_version("cryptocast", "2")
+    first, *more = (version.description or "").split("\n\n")
+    assert first.startswith(
+        "lstm on file:BTC/EUR:5m, candles 2024-05-27T00:00:00Z to 2024-06-01T22:00:00Z, "
+        "validation CRPS "
+    )
+    assert [told.partition(": ")[0] for told in more] == ["Test", "Gate", "Forced"]
+    assert more[0].startswith("Test: CRPS ")
+    assert "(n = 300" in more[0]
+    assert version.tags["test.n"] == "300"
+    assert float(version.tags["test.crps_bp"]) > 0
+    assert version.tags["gate.verdict"] in ("promoted", "refused")
+
+
+def test_the_challenger_is_the_newest_version_that_is_not_production(workspace: Path) -> None:
+    def challenger() -> list[str]:
+        found = good("models", "-w", workspace)["versions"]
+        return [v["version"] for v in found if "challenger" in v["aliases"]]
+
+    at = ("-w", workspace, "--as-of", AS_OF)
+    assert challenger() == []  # version 2 is the newest, and serves
+    for number in ("3", "4"):
+        assert good("train", "--model", "random_walk", *at)["version"] == number
+        assert challenger() == [number]
+    good("promote", "3", "--force", "--reason", "x", *at)
+    assert challenger() == ["4"]
+    good("promote", "4", "--force", "--reason", "x", *at)
+    assert challenger() == []
+
+
+def test_models_lists_what_a_choice_needs_in_80_columns(workspace: Path) -> None:
+    at = ("-w", workspace, "--as-of", AS_OF)
+    good("train", "--model", "random_walk", *at)
+    lines = run("models", *at).out.splitlines()
+    assert max(len(line.rstrip()) for line in lines) <= 80
+    shown = " ".join(" ".join(lines).split())
+    assert "v kind, made aliases data vs walk test skill gate" in shown
+    assert " 3 random_walk challenger 2024-05-27 1.0000 - - " in shown
+    assert " 2 lstm production 2024-05-27 " in shown
+    assert " n 300 " in shown
+    versions = good("models", *at)["versions"]
+    assert [v["version"] for v in versions] == ["3", "2", "1"]
+    assert set(versions[1]) == {
+        *("version", "kind", "aliases", "created_at", "run_id", "missing", "usable"),
+        *("data_start", "data_end", "data_fingerprint", "description", "metrics", "tags"),
+        *("validation_crps_bp", "validation_crps_relative", "test"),
+        *("gate", "gate_reason", "forced"),
+    }
+    assert versions[1]["data_end"] == "2024-06-01T22:00:00Z"
+    assert set(versions[1]["test"]) == {"crps_bp", "skill_vs_random_walk", "n", "p_value"}
+    assert (versions[1]["test"]["n"], versions[0]["test"]) == (300, None)
+    assert versions[1]["forced"].startswith("x (the gate said: ")
+
+
+@pytest.mark.parametrize("name", ["card.json", "model.onnx"])
+def test_a_version_whose_file_is_lost_is_not_listed_as_usable(workspace: Path, name: str) -> None:
+    at = ("-w", workspace, "--as-of", AS_OF)
+    assert good("train", "--model", "random_walk", *at)["version"] == "3"
+    newest = max(workspace.glob(f"mlartifacts/**/{name}"), key=lambda file: file.stat().st_mtime)
+    newest.unlink()
+    listed = {v["version"]: (v["usable"], v["missing"]) for v in good("models", *at)["versions"]}
+    assert listed == {"3": (False, [name]), "2": (True, []), "1": (True, [])}
+    done = run("models", *at)
+    assert done.err == f"warning: version 3 is of no use: its {name} is lost\n"
+    assert "no use" in done.out
+    before = query(workspace, "SELECT id, model_version FROM deployments")
+    done = run("promote", "3", "--force", "--reason", "x", *at, "--json")
+    assert (done.code, done.error["code"]) == (3, "state.incomplete_version")
+    assert query(workspace, "SELECT id, model_version FROM deployments") == before
+    assert not (workspace / "bundles" / "3").exists()
+
+
+def test_a_damaged_store_stops_no_tick(workspace: Path) -> None:
+    (workspace / "mlflow.db").write_bytes(b"no database " * 500)
+    at = ("-w", workspace, "--as-of", AS_OF)
+    for command in (("models",), ("train",), ("promote", "1"), ("rollback",), ("retrain",)):
+        done = run(*command, *at, "--quiet")
+        assert (done.code, done.out) == (4, "")
+        assert done.err == (
+            f"error: the MLflow store sqlite:///{workspace / 'mlflow.db'} is damaged, or is no "
+            "store of MLflow (restore a copy of it; what serves is frozen in bundles and goes on)\n"
+        )
+    (told,) = good("forecast", "--once", "-w", workspace, "--as-of", NEXT)["forecasts"]
+    assert told["model"] == {"version": "2", "kind": "lstm", "fallback": None}
 
 
 def test_a_search_without_time_for_one_trial_says_so(workspace: Path) -> None:
