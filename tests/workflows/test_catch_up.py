@@ -252,12 +252,12 @@ def test_the_time_of_a_tick_is_shared_between_the_sources(
 
     world.source("bitvavo")
     fill(world)
-    monkeypatch.setattr(catch_up, "TICK_SECONDS", 0.6)
+    monkeypatch.setattr(catch_up, "TICK_SECONDS", 4.0)
     world.fallbacks("coinbase")
-    world.server.faults.append(Reply(hang_seconds=5))
+    world.server.faults.append(Reply(hang_seconds=9))
     began = time.monotonic()
     assert world.tick()["model"]["fallback"] == "source:coinbase"
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 8
 
 
 def test_a_clock_that_disagrees_with_the_source_forecasts_nothing(
