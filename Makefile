@@ -7,10 +7,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 BENCH_INSTALLED := $(VENV)/.installed-bench
-CRYPTOCAST := $(abspath $(BIN)/cryptocast)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check retrain cron bench accuracy clean
+.PHONY: help demo test check retrain cron bench soak accuracy renewal clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -30,17 +29,23 @@ check: $(INSTALLED) ## lint, formatting, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-retrain: $(INSTALLED) ## renew the model of WORKSPACE from the newest candles
-	$(BIN)/cryptocast retrain -w $(WORKSPACE)
+retrain: $(INSTALLED) ## renew the model of WORKSPACE from the newest candles; OPTIONS=--flush
+	$(BIN)/cryptocast retrain -w '$(WORKSPACE)' $(OPTIONS)
 
-cron: $(INSTALLED) ## print the crontab line that forecasts every 5 minutes
-	@echo "*/5 * * * * $(CRYPTOCAST) forecast --once --quiet -w $(abspath $(WORKSPACE)) >> $(abspath $(WORKSPACE))/logs/cron.log 2>&1"
+cron: $(INSTALLED) ## print the crontab line that forecasts after each close in WORKSPACE
+	@$(BIN)/cryptocast schedule -w '$(WORKSPACE)'
 
 bench: $(BENCH_INSTALLED) ## the budgets, as ratios measured in one run (minutes)
 	$(BIN)/python tests/benchmarks/bench.py
 
+soak: $(INSTALLED) ## a month of ticks in one process, and 200 ticks killed at random (half an hour)
+	$(BIN)/python tests/benchmarks/soak.py
+
 accuracy: $(INSTALLED) ## score every model on the Parquet files in DATA, tables into README.md (minutes)
 	$(BIN)/python tests/benchmarks/accuracy.py $(DATA)
+
+renewal: $(INSTALLED) ## replay 30 days of files in DATA with and without retraining (an hour)
+	$(BIN)/python tests/benchmarks/renewal.py $(DATA)
 
 clean: ## remove the virtual environment, caches and the demo
 	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,3 +1,60 @@
-"""cryptocast: forecasts crypto prices every 5 minutes and proves how good the forecasts are."""
+"""cryptocast: forecasts crypto prices every 5 minutes and proves how good the forecasts are.
+
+From Python:
+
+    from pathlib import Path
+    from cryptocast import Workspace, forecast_once
+
+    with Workspace.open(Path("demo")) as ws:
+        report = forecast_once(ws)
+        with ws.store.read() as reader:
+            candles = reader.candles(ws.markets()[0], 0, int(ws.clock.now()))
+
+What is named here is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
+
+# The same names, with their types, are in `__init__.pyi`: here, rooms that ask for the version
+# would depend on all that is imported.
+__all__ = [
+    "Candles",
+    "CryptocastError",
+    "ForecastSet",
+    "Market",
+    "TickReport",
+    "VirtualClock",
+    "Workspace",
+    "__version__",
+    "forecast_once",
+]
+
+_HOMES = {
+    "Candles": ("cryptocast.values", "Candles"),
+    "CryptocastError": ("cryptocast.errors", "CryptocastError"),
+    "ForecastSet": ("cryptocast.values", "ForecastSet"),
+    "Market": ("cryptocast.values", "Market"),
+    "TickReport": ("cryptocast.workflows.forecast", "TickReport"),
+    "VirtualClock": ("cryptocast.clock", "VirtualClock"),
+    "Workspace": ("cryptocast.workspace", "Workspace"),
+    "forecast_once": ("cryptocast.workflows.forecast", "tick"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used (PEP 562)."""
+    try:
+        module, attribute = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module 'cryptocast' has no attribute '{name}'") from None
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted(__all__)

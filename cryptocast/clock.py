@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from threading import Event
 
+_LOOK_AGAIN_SECONDS = 5.0
+
 
 class SystemClock:
     """The machine's clock."""
@@ -18,12 +20,14 @@ class SystemClock:
     def sleep_until(self, moment: float, stop: Event | None = None) -> None:
         """Sleep until `moment`; wake early when `stop` is set.
 
-        The wall clock is read again at least every 30 s, so that a clock step or a
-        suspended machine delays a wake-up by no more than that.
+        It never sleeps longer than `moment` seemed away when it began, by the monotonic
+        clock: a wall clock that is set back prolongs nothing (and the caller looks at it
+        again). One that leaps ahead, or a suspended machine, is noticed within 5 s.
         """
         waiter = stop or Event()
-        while (left := moment - self.now()) > 0:
-            if waiter.wait(min(left, 30.0)):
+        latest = time.monotonic() + (moment - self.now())
+        while (left := min(moment - self.now(), latest - time.monotonic())) > 0:
+            if waiter.wait(min(left, _LOOK_AGAIN_SECONDS)):
                 return
 
 

@@ -8,6 +8,7 @@ CryptocastError                 code, exit_code, retry; message: what, hint: wha
 ├── StoreError        exit 4    store.*        the database is busy, corrupt or cannot be written
 ├── RegistryError     exit 4    registry.*     the MLflow store cannot be reached or read
 ├── ModelError        exit 5    model.*        a model diverged or its bundle is damaged
+├── NotifyError       exit 4    notify.*       a receiver did not take an alert
 └── GateRefused       exit 6    gate.*         a gate said no
 """
 
@@ -93,6 +94,13 @@ class ModelError(CryptocastError):
 
     code = "model.failed"
     exit_code = 5
+
+
+class NotifyError(CryptocastError):
+    """A receiver of alerts could not be reached, or did not take one; it tells no secret."""
+
+    code = "notify.failed"
+    exit_code = 4
 
 
 class GateRefused(CryptocastError):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from threading import Event
 from typing import Protocol
 
-from cryptocast.values import Epoch, Fitted, Market, Page, Windows
+from cryptocast.values import Alert, Epoch, Fitted, Market, Page, Windows
 
 
 class Clock(Protocol):
@@ -89,6 +90,16 @@ class Meter(Protocol):
         """Keep what a call has found out; no secret."""
 
 
+class Notifier(Protocol):
+    """A receiver of alerts. One file in `cryptocast/notify` holds one, as `Notifier`."""
+
+    def send(self, alert: Alert) -> None:
+        """Deliver it, or raise NotifyError, whose text holds no secret.
+
+        It gives up by itself after a while; who cannot wait so long sends from a thread.
+        """
+
+
 Params = Mapping[str, float | int | str]
 
 
@@ -127,11 +138,14 @@ class ModelKind(Protocol):
         params: Params,
         seed: int,
         on_epoch: Callable[[Epoch, int], None] | None = None,
+        checkpoint: Path | None = None,
     ) -> Fitted:
         """Train on one part, stop early by the other; same data and seed, same graph.
 
-        `on_epoch` is told each epoch and the most there will be. Raises ModelError when
-        the training diverges and ConfigError for a parameter that cannot be.
+        `on_epoch` is told each epoch and the most there will be. A training that takes long
+        keeps where it stands in the file `checkpoint`, goes on from what it finds there, and
+        leaves its removal to the caller. Raises ModelError when the training diverges and
+        ConfigError for a parameter that cannot be.
         """
 
 

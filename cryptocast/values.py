@@ -58,6 +58,9 @@ FEATURES = (
 )
 """What a model sees of a bar, in the order of the last axis of `Windows.inputs`."""
 
+ALERTS = ("declined", "promotion", "fallback", "source", "credits", "missed")
+"""The kinds of alerts; `cryptocast notify --test` sends one of kind `test`."""
+
 LEVEL_UNIT = 1e-3
 """The feature `level` is the logarithm of sigma in this unit: 10 bp a bar."""
 
@@ -328,6 +331,7 @@ class ForecastSet:
     model: ServedModel
     levels: tuple[float, ...]  # [Q]
     quantiles: FloatArray  # [H, Q]
+    scale: FloatArray | None = None  # [H] calibration's widening about the median; None: none
 
     @property
     def late(self) -> bool:
@@ -351,3 +355,22 @@ class Deployment:
     action: str  # promote, force, rollback
     reason: str
     scores: str  # JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """What a receiver is told. The texts are plain, and may hold whatever a person once typed."""
+
+    at: float
+    kind: str  # one of ALERTS, or `test`
+    state: str  # problem, recovered, news
+    title: str
+    text: str
+    workspace: str  # the name of its folder
+    markets: tuple[str, ...] = ()  # ids of those that it is about; none: all
+
+    @property
+    def line(self) -> str:
+        """All of it as one line that leaves a terminal as it was: no control characters."""
+        told = f"{iso(round(self.at))} {self.workspace}: {self.title}: {self.text}"
+        return " ".join("".join(c if c.isprintable() else " " for c in told).split())

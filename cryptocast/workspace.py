@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +21,11 @@ from cryptocast.store import Store
 from cryptocast.values import Market
 
 if TYPE_CHECKING:
+    from cryptocast.bundles import Bundle
     from cryptocast.registry import Registry
 
 ENVIRONMENT = "CRYPTOCAST_WORKSPACE"
+IDENTITY = "workspace.identity"
 FOLDERS = ("bundles", "mlartifacts", "reports", "archive", "logs")
 
 
@@ -58,6 +62,7 @@ class Workspace:
     progress: Progress = field(default_factory=Silence)
     _sources: dict[str, CandleSource] = field(default_factory=dict)
     _store: Store | None = None
+    _bundles: dict[str, tuple[tuple[int, ...], Bundle]] = field(default_factory=dict)
     _budget: Budget | None = None
     _registry: Registry | None = None
 
@@ -107,6 +112,23 @@ class Workspace:
         """Where a version is frozen."""
         return self.folder / "bundles" / version
 
+    def bundle(self, version: str) -> Bundle:
+        """A frozen version, read again only where its files changed.
+
+        Raises ModelError where it is missing or damaged.
+        """
+        from cryptocast import bundles  # late: not every command loads ONNX Runtime
+
+        folder = self.bundle_folder(version)
+        with suppress(OSError):
+            state = tuple(entry.stat().st_mtime_ns for entry in sorted(folder.iterdir()))
+            if (known := self._bundles.get(version)) and known[0] == state:
+                return known[1]
+            self._bundles = {v: self._bundles[v] for v in list(self._bundles)[-3:]}
+            self._bundles[version] = state, bundles.load(folder)
+            return self._bundles[version][1]
+        return bundles.load(folder)  # which tells what is wrong with it
+
     def markets(self, symbols: tuple[str, ...] = ()) -> tuple[Market, ...]:
         """The configured markets, or those of them that were asked for by symbol or id.
 
@@ -153,9 +175,26 @@ class Workspace:
             named = self.secrets.environ.get("MLFLOW_TRACKING_URI") or self._tracking_setting()
             own = f"sqlite:///{(self.folder / 'mlflow.db').resolve()}"
             experiment = "cryptocast " + " ".join(m.id for m in self.settings.markets()[:8])
-            artifacts = None if named else self.folder / "mlartifacts"
-            self._registry = Registry(named or own, experiment, artifacts)
+            environ = self.secrets.environ
+            self._registry = Registry(
+                named or own,
+                experiment,
+                None if named else self.folder / "mlartifacts",
+                model=self.settings.mlflow.model,
+                owner=self._identity if named else None,
+                environ={k: v for k, v in environ.items() if k.startswith("MLFLOW_")},
+            )
         return self._registry
+
+    def _identity(self) -> str:
+        """What tells this workspace from others that share an MLflow server; it never changes."""
+        with self.store.read() as reader:
+            found = reader.events(IDENTITY)
+        if found:
+            return str(found[0].detail["id"])  # of two processes the first one's
+        with self.store.write() as writer:
+            writer.put_event(self.clock.now(), IDENTITY, None, {"id": uuid.uuid4().hex})
+        return self._identity()
 
     def _tracking_setting(self) -> str | None:
         uri = self.settings.mlflow.tracking_uri

@@ -6,6 +6,7 @@ Making a workspace takes seconds, so one is made a session and tests copy it.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -25,6 +26,7 @@ import duckdb
 import numpy as np
 import polars as pl
 import pytest
+import typer.main
 
 from cryptocast import cli
 from cryptocast.sources import binance, bitvavo, coinbase, coincap, kraken, sim
@@ -42,6 +44,9 @@ INIT = ("--source", "file", "--trials", "2", "--as-of", AS_OF)
 QUICK = Patience(first_pause_seconds=0.001, longest_pause_seconds=0.002, total_seconds=2)
 
 _TESTS = Path(__file__).parent
+
+# Typer reads the signatures of all commands at each run: 5 ms that a process pays once.
+typer.main.get_command = functools.cache(typer.main.get_command)
 
 # A process whose networks are small, that halts at a named place to be killed there.
 HALTING = """
@@ -152,14 +157,14 @@ def small_networks(patch: pytest.MonkeyPatch | None = None) -> None:
 def halt_at(where: str) -> None:
     """Say `here` on stdout and stay, when the work comes to that place."""
     from cryptocast.models import lstm
-    from cryptocast.workflows import retrain, tune
+    from cryptocast.workflows import pipeline, tune
 
     def halt(*_: object, **__: object) -> None:
         print("here", flush=True)
         time.sleep(60)
 
     if where == "after the fetch":
-        retrain.gather = halt  # type: ignore[assignment]
+        pipeline.gather = halt  # type: ignore[assignment]
     elif where == "in the second trial":
         trial = tune._trial
 
@@ -261,14 +266,16 @@ def ready_mlflow(patch: pytest.MonkeyPatch) -> None:
 
     begin = Registry.__init__
 
-    def quick(self: Registry, uri: str, experiment: str, artifacts: Path | None) -> None:
+    def quick(
+        self: Registry, uri: str, experiment: str, artifacts: Path | None, **more: Any
+    ) -> None:
         file = Path(uri.removeprefix("sqlite:///"))
         if artifacts is not None and not file.exists():
             if "store" not in _made:
                 begin(self, f"sqlite:///{tempfile.mkdtemp()}/mlflow.db", "nothing", None)
                 _made["store"] = Path(self._uri.removeprefix("sqlite:///"))
             shutil.copy(_made["store"], file)
-        begin(self, uri, experiment, artifacts)
+        begin(self, uri, experiment, artifacts, **more)
 
     patch.setattr(Registry, "__init__", quick)
 

@@ -76,7 +76,8 @@ class Loopback:
         self._scripts = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.loopback = self
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        # So often it looks whether to stop: hundreds of tests wait for that.
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.004,))
 
     def __enter__(self) -> Loopback:
         self._thread.start()
@@ -100,12 +101,12 @@ class Loopback:
     def rows(self, symbol: str, start_ms: int, end_ms: int) -> list[list[float]]:
         """[ms, open, high, low, close, volume] of a range, oldest first."""
         c = self.candles[symbol]
-        columns = zip(c.open_time, c.open, c.high, c.low, c.close, c.volume, strict=True)
-        rows = [[int(t) * 1000, *(float(p) for p in rest)] for t, *rest in columns]
-        if self.now is not None:
-            rows = [row for row in rows if row[0] <= self.now * 1000]
         last = end_ms if self.end_inclusive else end_ms - 1
-        return [row for row in rows if start_ms <= row[0] <= last]
+        if self.now is not None:
+            last = min(last, int(self.now * 1000))
+        c = c.take((c.open_time * 1000 >= start_ms) & (c.open_time * 1000 <= last))
+        columns = (c.open_time * 1000, c.open, c.high, c.low, c.close, c.volume)
+        return [list(row) for row in zip(*(part.tolist() for part in columns), strict=True)]
 
     def answer(self, request: Request) -> Reply:
         """Record a request; its fault if one is due, else what its API says, spoilt if need be."""

@@ -35,20 +35,41 @@ def test_a_sleeper_wakes_when_it_is_told_to_stop() -> None:
     assert time.monotonic() - began < 5
 
 
-def test_a_step_of_the_wall_clock_is_noticed_while_asleep(monkeypatch: pytest.MonkeyPatch) -> None:
-    waits: list[float] = []
-    now = [0.0]
+class Waiter(threading.Event):
+    """Waits for nothing: the two clocks are moved by hand, as `wall` and `monotonic` say."""
 
-    class Leaping(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
-            assert timeout is not None
-            waits.append(timeout)
-            now[0] += 500  # a suspended machine comes back
-            return False
+    def __init__(self, patch: pytest.MonkeyPatch, *, wall: float, monotonic: float) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+        self.wall = self.monotonic = 0.0
+        self.a_second = wall, monotonic
+        patch.setattr(SystemClock, "now", lambda _: self.wall)
+        patch.setattr(time, "monotonic", lambda: self.monotonic)
 
-    monkeypatch.setattr(SystemClock, "now", lambda self: now[0])
-    SystemClock().sleep_until(600, Leaping())
-    assert waits == [30, 30]
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
+        self.waits.append(timeout)
+        self.wall += timeout * self.a_second[0]
+        self.monotonic += timeout * self.a_second[1]
+        return False
+
+
+def test_the_wall_clock_is_looked_at_every_five_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiter = Waiter(monkeypatch, wall=1, monotonic=1)
+    SystemClock().sleep_until(12, waiter)
+    assert waiter.waits == [5, 5, 2]
+
+
+def test_a_suspended_machine_wakes_up_when_it_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiter = Waiter(monkeypatch, wall=100, monotonic=1)  # the monotonic clock stood still
+    SystemClock().sleep_until(600, waiter)
+    assert waiter.waits == [5, 5]
+
+
+def test_a_clock_that_is_set_back_prolongs_no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiter = Waiter(monkeypatch, wall=-720, monotonic=1)
+    SystemClock().sleep_until(12, waiter)
+    assert waiter.waits == [5, 5, 2]
 
 
 def test_a_virtual_clock_stands_still_and_leaps_when_asked_to_sleep() -> None:

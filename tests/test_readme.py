@@ -6,7 +6,6 @@ import re
 import shlex
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from commands import (  # noqa: F401 - fixtures work where their names are
+    Done,
+    _mlflow_is_loaded,
+    _ready_mlflow,
+    _signals_stay,
+    _small_networks,
+    run,
+    start,
+)
 from cryptocast import config
 from cryptocast.cli import app
 from cryptocast.sources.sim import simulate
@@ -80,6 +88,7 @@ def test_the_commands_of_the_readme_run_as_written(
     monkeypatch.setenv("CRYPTOCAST_DATA__DAYS", "2")
     monkeypatch.setenv("CRYPTOCAST_TUNE__TRIALS", "2")
     monkeypatch.setenv("CRYPTOCAST_LOOP__WAIT_SECONDS", "0")
+    monkeypatch.chdir(tmp_path)
     ran = []
     for line in shell_lines():
         words = shlex.split(line)
@@ -90,28 +99,23 @@ def test_the_commands_of_the_readme_run_as_written(
             words = ["cryptocast", "retrain", "-w", "btc"]
         if words[0] != "cryptocast":
             continue
-        code, error = run_as_written(words[1:], tmp_path)
-        allowed = (0, 3, 6) if words[1] in ("promote", "rollback") else (0,)
-        assert code in allowed, f"{line}: exit {code}: {error}"
-        assert code == 0 or error.startswith("error: "), error
+        # A process for each would import torch and MLflow a dozen times.
+        done = stopped(*words[1:]) if words[1] == "serve-loop" else run(*words[1:])
+        allowed = (0, 3, 6) if words[1] in ("promote", "rollback", "replay") else (0,)
+        assert done.code in allowed, f"{line}: exit {done.code}: {done.err}"
+        assert done.code == 0 or done.err.startswith("error: "), done.err
         ran.append(words[1])
     assert {"init", "forecast", "evaluate", "tune", "train", "retrain", "serve-loop"} <= set(ran)
 
 
-def run_as_written(words: list[str], folder: Path) -> tuple[int, str]:
-    """Run a command line; the loop is stopped as a service manager would."""
-    # fmt: off
-    with subprocess.Popen(
-        [sys.executable, "-m", "cryptocast", *words],
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as process:
-        # fmt: on
-        if words[0] == "serve-loop":
-            assert process.stdout is not None
-            process.stdout.readline()
-            process.send_signal(signal.SIGTERM)
-        _, error = process.communicate(timeout=120)
-        return process.returncode, error
+def stopped(*words: str) -> Done:
+    """Start a command as a process; stop it, as a service manager would, when it has spoken."""
+    with start(*words) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        child.send_signal(signal.SIGTERM)
+        out, err = child.communicate(timeout=120)
+        return Done(child.returncode, out, err)
 
 
 def check_make(targets: list[str]) -> None:

@@ -359,3 +359,53 @@ def test_a_damaged_card_is_told(registry: Registry) -> None:
             registry.card(version)
         assert caught.value.code == "registry.damaged"
         assert caught.value.message == f"the card of version {version} is damaged"
+
+
+def test_a_number_that_is_taken_is_passed_over_and_never_comes_again(tmp_path: Path) -> None:
+    store = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", "taken", tmp_path / "mlartifacts")
+    with store.run("train") as run_id:
+        uri = store.log_model(run_id, Fitted("lstm", PARAMS, graph()))
+    made = [store.register(run_id, uri, "lstm", "", {}, taken=t) for t in ({"1", "2", "9"}, ())]
+    assert made == ["3", "4"]
+    assert [v.version for v in store.versions()] == ["4", "3"]
+
+
+def test_a_model_belongs_to_who_made_it_and_a_store_may_hold_several(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+    def opened(model: str, owner: str) -> Registry:
+        return Registry(uri, "shared", None, model=model, owner=lambda: owner)
+
+    first, second = opened("cryptocast", "a"), opened("cryptocast-2", "b")
+    assert [trained(r, 0.9) for r in (first, first, second)] == ["1", "2", "1"]
+    for store in (first, second):
+        store.point("production", "1")
+    first.point("production", "2")
+    assert [len(store.versions()) for store in (first, second)] == [2, 1]
+    assert second.versions()[0].aliases == ("production",)
+    assert opened("cryptocast", "a").versions()[0].aliases == ("production",)
+    with pytest.raises(RegistryError) as caught:
+        opened("cryptocast", "b")
+    assert (caught.value.code, caught.value.exit_code) == ("registry.taken", 4)
+    assert caught.value.message == (
+        f"the model 'cryptocast' in the MLflow store {uri} is another workspace's"
+    )
+    with first.pipeline("init") as one, second.pipeline("init") as other:
+        assert one != other
+    with second.pipeline("init") as again:
+        assert again == other
+
+
+def test_variables_of_mlflow_are_in_the_environment_only_while_it_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "from outside")
+    environ = {"MLFLOW_TRACKING_USERNAME": "from outside", "MLFLOW_TRACKING_TOKEN": "hunter2"}
+    store = Registry(
+        f"sqlite:///{tmp_path / 'mlflow.db'}", "x", tmp_path / "mlartifacts", environ=environ
+    )
+    assert "MLFLOW_TRACKING_TOKEN" not in os.environ
+    with store._translated(), store._translated():
+        assert os.environ["MLFLOW_TRACKING_TOKEN"] == "hunter2"
+        assert os.environ["MLFLOW_TRACKING_USERNAME"] == "from outside"
+    assert "MLFLOW_TRACKING_TOKEN" not in os.environ

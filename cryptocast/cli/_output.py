@@ -93,6 +93,14 @@ def number(value: float | None, decimals: int = 2) -> str:
     return "-" if value is None or not math.isfinite(value) else f"{value:.{decimals}f}"
 
 
+def size(size_bytes: int) -> str:
+    """A size in decimal units, as file managers show it."""
+    for unit, length in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size_bytes >= length:
+            return f"{size_bytes / length:,.1f} {unit}"
+    return f"{size_bytes} B"
+
+
 class Checklist:
     """A `seams.Progress` on stderr: a live checklist on a terminal, a line a stage elsewhere."""
 

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
     from cryptocast.values import Gap
     from cryptocast.workflows.fetch import FetchReport
+    from cryptocast.workflows.flush import Flushed
+    from cryptocast.workflows.pipeline import PipelineReport
     from cryptocast.workflows.promote import Decision
-    from cryptocast.workflows.retrain import RetrainReport
 
 _SHOWN_STEPS = (1, 6, 12, 24, "all")
 
@@ -188,7 +189,7 @@ def decision_line(decision: Decision) -> str:
     return f"Version {decision.version} ({decision.model}) {verb}: {decision.reason}"
 
 
-def pipeline_data(report: RetrainReport) -> dict[str, Any]:
+def pipeline_data(report: PipelineReport) -> dict[str, Any]:
     """What `init` and `retrain` tell."""
     tuned = report.tuning
     return {
@@ -200,3 +201,24 @@ def pipeline_data(report: RetrainReport) -> dict[str, Any]:
         "scores": report.scores,
         "decision": decision_data(report.decision),
     }
+
+
+def flushed_data(flushed: Flushed | None) -> dict[str, Any] | None:
+    """What was archived; None where that was not asked for."""
+    if flushed is None:
+        return None
+    return {
+        "folder": None if flushed.folder is None else str(flushed.folder),
+        "rows": {table.table: table.rows for table in flushed.tables},
+    }
+
+
+def flushed_line(flushed: Flushed) -> str:
+    """The same in one sentence."""
+    if flushed.folder is None:
+        return "Nothing was old enough to be archived"
+    rows = {table.table: table.rows for table in flushed.tables}
+    return (
+        f"Archived {counted(rows['candles'], 'candle')} and "
+        f"{counted(rows['forecast_sets'], 'forecast set')} in {flushed.folder}"
+    )

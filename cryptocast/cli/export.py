@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cryptocast.cli._options import Run
-from cryptocast.cli._output import Answer
+from cryptocast.cli._output import Answer, size
 
 NAME = "export"
 EXAMPLE = "cryptocast export candles --out candles.parquet"
@@ -16,12 +16,17 @@ EXAMPLE = "cryptocast export candles --out candles.parquet"
 
 def command(
     run: Run,
-    what: Annotated[str, typer.Argument(metavar="WHAT", help="candles, forecasts or scores.")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="WHAT", help="candles, forecasts, scores, evaluations or scorecard."
+        ),
+    ],
     out: Annotated[
         Path, typer.Option(help="The file to write or replace: .parquet, .csv, .csv.gz or .json.")
     ],
     start: Annotated[
-        str | None, typer.Option(help="First open time, or origin (ISO 8601).")
+        str | None, typer.Option(help="First open time, origin, or time of evaluating.")
     ] = None,
     end: Annotated[str | None, typer.Option(help="End of the range, exclusive.")] = None,
     symbol: Annotated[
@@ -30,6 +35,8 @@ def command(
 ) -> Answer:
     """Write stored candles, forecasts or scores into a Parquet, CSV or JSON file.
 
+    Scores are a row a forecast and step; evaluations are what `evaluate` found, a row a model,
+    market and step; the scorecard is that of `monitor`.
     The source "file" reads Parquet and CSV files of one market's candles: where several are
     stored, choose one with --symbol.
     """
@@ -58,20 +65,13 @@ def command(
         "first": iso(report.first),
         "last": iso(report.last),
     }
+    rows = what if what.endswith("s") else f"{what} rows"
     line = (
-        f"{_counted(report.rows, what)} of {_counted(len(report.markets), 'markets')} "
-        f"in {out} ({_size(report.bytes)})"
+        f"{_counted(report.rows, rows)} of {_counted(len(report.markets), 'markets')} "
+        f"in {out} ({size(report.bytes)})"
     )
     return Answer(data, lambda console: console.print(line, soft_wrap=True, markup=False))
 
 
 def _counted(number: int, plural: str) -> str:
     return f"{number:,} {plural.removesuffix('s') if number == 1 else plural}"
-
-
-def _size(size_bytes: int) -> str:
-    """A size in decimal units, as file managers show it."""
-    for unit, length in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size_bytes >= length:
-            return f"{size_bytes / length:,.1f} {unit}"
-    return f"{size_bytes} B"

@@ -14,12 +14,22 @@ if TYPE_CHECKING:
 
 
 NAME = "retrain"
-EXAMPLE = "cryptocast retrain"
+EXAMPLE = "cryptocast retrain --if-needed"
 
 
 def command(
     run: Run,
     seed: Annotated[int, typer.Option(help="Seed of search and training.")] = 0,
+    if_needed: Annotated[
+        bool,
+        typer.Option(
+            "--if-needed", help="Only where the monitor says declined and no cool-down holds."
+        ),
+    ] = False,
+    flush: Annotated[
+        bool,
+        typer.Option("--flush", help="Archive old candles and resolved forecasts before."),
+    ] = False,
 ) -> Answer:
     """Renew the model: fetch, split, tune, train, evaluate, select, promote.
 
@@ -29,17 +39,35 @@ def command(
         candles_table,
         decision_line,
         fetch_warnings,
+        flushed_data,
+        flushed_line,
         pipeline_data,
         scores_tables,
     )
     from cryptocast.workflows.retrain import retrain
 
     with run.open() as ws:
-        report = retrain(ws, seed=seed)
+        report = retrain(ws, seed=seed, clear=flush, if_needed=if_needed)
+    told = {
+        "reason": report.reason,
+        "finding": report.finding,
+        "flushed": flushed_data(report.flushed),
+    }
+    made = report.pipeline
+    if made is None:
+        stays = {"promoted": False, "version": report.production, "reason": report.reason}
+        return Answer(
+            {"decision": stays, **told},
+            lambda console: console.print(f"Not renewed: {report.reason}"),
+        )
 
     def show(console: Console) -> None:
-        console.print(candles_table(report.candles))
-        console.print(*scores_tables(report.scores, "Scores on the test set"))
-        console.print(decision_line(report.decision))
+        if report.flushed is not None:
+            console.print(flushed_line(report.flushed))
+        console.print(candles_table(made.candles))
+        console.print(*scores_tables(made.scores, "Scores on the test set"))
+        console.print(decision_line(made.decision))
+        if report.finding is not None:
+            console.print(f"Finding: {report.finding}")
 
-    return Answer(pipeline_data(report), show, fetch_warnings(report.candles))
+    return Answer(pipeline_data(made) | told, show, fetch_warnings(made.candles))

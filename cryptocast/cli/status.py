@@ -2,37 +2,74 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from cryptocast.cli._options import Run
-from cryptocast.cli._output import Answer, table
+from cryptocast.cli._output import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rich.console import Console
 
-    from cryptocast.workflows.status import StatusReport
+    from cryptocast.values import ForecastSet
+    from cryptocast.workflows.status import MarketStatus, StatusReport
 
 NAME = "status"
-EXAMPLE = "cryptocast status"
-_SHOWN_GAPS = 3
+EXAMPLE = "cryptocast status --watch"
 
 
-def command(run: Run) -> Answer:
-    """Show production, candles, the newest forecast and the next tick on one screen."""
-    from cryptocast.cli._shared import gaps_data
-    from cryptocast.cli.forecast import show_set
-    from cryptocast.values import iso
+def command(
+    run: Run,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Draw it anew as it changes, until Ctrl-C.")
+    ] = False,
+    symbol: Annotated[list[str] | None, typer.Option(help="Only this market, repeatable.")] = None,
+) -> Answer | None:
+    """Show price, forecast, health and what is wrong on one screen.
+
+    One market is drawn; several are a table, the worst first (--symbol draws one of them).
+    """
+    from cryptocast.errors import UsageError
     from cryptocast.workflows.status import status
 
+    symbols = tuple(symbol or ())
+    if watch:
+        from cryptocast.cli._status_watch import watch as draw
+
+        if run.as_json or run.quiet or not sys.stdout.isatty():
+            raise UsageError(
+                "--watch draws on a terminal", hint="for a script: cryptocast status --json"
+            )
+        with run.open() as ws:
+            draw(ws, symbols)
+        return None
     with run.open() as ws:
-        report = status(ws)
-        monthly = ws.settings.source.monthly_credits
-    production = report.production
-    data: dict[str, Any] = {
+        report = status(ws, symbols=symbols)
+
+    def show(console: Console) -> None:
+        from cryptocast.cli._status_screen import is_plain, screen
+
+        height = console.height if sys.stdout.isatty() else None
+        for line in screen(report, width=console.width, height=height, plain=is_plain(console)):
+            console.print(line, no_wrap=True, crop=False)
+
+    return Answer(_data(report), show)
+
+
+def _data(report: StatusReport) -> dict[str, Any]:
+    """The report as plain data."""
+    from cryptocast.values import iso
+
+    production, health = report.production, report.health
+    return {
         "now": iso(report.now),
         "next_tick": iso(report.next_tick),
+        "issues": list(report.issues),
+        "health": None
+        if health is None
+        else {"verdict": health.verdict, "reason": health.reason, "at": iso(health.at)},
         "production": None
         if production is None
         else {
@@ -41,81 +78,85 @@ def command(run: Run) -> Answer:
             "at": iso(production.at),
             "action": production.action,
             "reason": production.reason,
+            "promised_skill": report.promised_skill,
         },
-        "markets": [
-            {
-                "market": m.market,
-                "rows": m.rows,
-                "first": None if m.first is None else iso(m.first),
-                "last": None if m.last is None else iso(m.last),
-                "behind_bars": m.behind_bars,
-                "gaps": gaps_data(m.gaps),
-                "confirmed": m.confirmed,
-                "provenances": dict(m.provenances),
-                "forecast_origin": None if m.forecast is None else iso(m.forecast.origin),
-                "fallback": None if m.forecast is None else m.forecast.model.fallback,
-                "last_tick": None
-                if m.tick is None
-                else {
-                    "origin": iso(m.tick.origin),
-                    "status": m.tick.status,
-                    "error_code": m.tick.error_code,
-                    "detail": m.tick.detail,
-                },
-            }
-            for m in report.markets
-        ],
+        "shadow": report.shadow,
+        "loop": report.loop,
+        "markets": [_market_data(market) for market in report.markets],
         "credits": {
-            source: {"calls": spent.calls, "credits": spent.credits, "monthly": monthly}
+            source: {
+                "calls": spent.calls,
+                "credits": spent.credits,
+                "monthly": report.monthly_credits,
+            }
             for source, spent in report.credits.items()
         },
     }
 
-    def show(console: Console) -> None:
-        if production is None:
-            console.print("No production model yet: cryptocast init")
-        else:
-            console.print(
-                f"Production: version {production.model_version}, since {iso(int(production.at))} "
-                f"({production.action}: {production.reason})"
-            )
-        rows = [
-            [
-                m["market"],
-                f"{m['rows']:,}",
-                "-" if m["last"] is None else m["last"][:16] + "Z",
-                "-" if m["behind_bars"] is None else str(m["behind_bars"]),
-                str(sum(g["bars"] for g in m["gaps"])),
-                "-" if m["last_tick"] is None else m["last_tick"]["status"],
-            ]
-            for m in data["markets"]
-        ]
-        columns = ("market", "candles", "newest", "behind", "missing", "tick")
-        console.print(table(f"At {iso(int(report.now))}", columns, rows))
-        for line in _notes(report, monthly):
-            console.print(line, markup=False)
-        for market in report.markets:
-            if market.forecast is not None:
-                show_set(console, market.forecast)
-        console.print(f"Next tick: {iso(report.next_tick)}")
 
-    return Answer(data, show)
-
-
-def _notes(report: StatusReport, monthly_credits: int) -> Iterator[str]:
-    """Gaps, derived candles and credits, a line each."""
-    from cryptocast.cli._shared import counted
+def _market_data(m: MarketStatus) -> dict[str, Any]:
+    from cryptocast.cli._shared import gaps_data
     from cryptocast.values import iso
 
-    for m in report.markets:
-        if m.gaps:
-            shown = [
-                f"{iso(g.start)[:16]}Z ({counted(g.bars, 'bar')})" for g in m.gaps[-_SHOWN_GAPS:]
-            ]
-            before = len(m.gaps) - len(shown)
-            earlier = f"{counted(before, 'earlier gap')}, " if before else ""
-            yield f"Missing of {m.market}: {earlier}{', '.join(shown)}; {m.confirmed} confirmed"
-        if derived := m.provenances.get("derived"):
-            yield f"{m.market}: {counted(derived, 'candle')} derived from two series, not traded so"
-    for source, spent in report.credits.items():
-        yield f"{source}: {spent.credits:,} of {monthly_credits:,} credits this month"
+    stock, cover, stand_in = m.stock, m.coverage, m.stand_in
+    return {
+        "market": m.market.id,
+        "issues": list(m.issues),
+        "rows": stock.rows if stock else 0,
+        "first": iso(stock.first) if stock else None,
+        "last": iso(stock.last) if stock else None,
+        "behind_bars": m.behind_bars,
+        "gaps": gaps_data(stock.gaps) if stock else [],
+        "confirmed": stock.confirmed if stock else 0,
+        "provenances": dict(stock.provenances) if stock else {},
+        "forecast_origin": None if m.forecast is None else iso(m.forecast.origin),
+        "fallback": None if m.forecast is None else m.forecast.model.fallback,
+        "forecast": None if m.forecast is None else _forecast_data(m.forecast),
+        "overdue_bars": m.overdue_bars,
+        "widening": m.widening,
+        "stand_in": None
+        if stand_in is None
+        else {"reason": stand_in.reason, "since": iso(stand_in.since), "forecasts": stand_in.sets},
+        "coverage": None
+        if cover is None
+        else {
+            "mode": "live" if cover.live else "replay",
+            "n": cover.n,
+            "coverage80": cover.in80,
+            "coverage90": cover.in90,
+        },
+        "skill_vs_random_walk": m.skill,
+        "ticks": dict(m.ticks),
+        "last_tick": None
+        if m.tick is None
+        else {
+            "origin": iso(m.tick.origin),
+            "status": m.tick.status,
+            "error_code": m.tick.error_code,
+            "detail": m.tick.detail,
+        },
+    }
+
+
+def _forecast_data(forecast: ForecastSet) -> dict[str, Any]:
+    """The newest forecast in short: price, lag, and the range of the steps that are shown."""
+    from cryptocast.values import iso
+    from cryptocast.workflows._facts import shown_steps
+
+    middle = len(forecast.levels) // 2
+    return {
+        "version": forecast.model.version,
+        "last_close": forecast.last_close,
+        "lag_seconds": forecast.issued_at - forecast.origin,
+        "stale_bars": forecast.stale_bars,
+        "steps": [
+            {
+                "step": step,
+                "target_time": iso(forecast.target_time(step)),
+                "low": float(forecast.quantiles[step - 1, 0]),
+                "median": float(forecast.quantiles[step - 1, middle]),
+                "high": float(forecast.quantiles[step - 1, -1]),
+            }
+            for step in shown_steps(forecast.market, len(forecast.quantiles))
+        ],
+    }

@@ -1,14 +1,30 @@
 """The settings of a workspace: what there is, how it is read and checked, how it is written."""
 
-from cryptocast.config.loading import FILE_NAME, Origin, load, read_text
+from cryptocast.config.loading import (
+    ENVIRONMENT_PREFIX,
+    FILE_NAME,
+    Origin,
+    load,
+    read_text,
+    unknown,
+)
 from cryptocast.config.rendering import render, toml_value
-from cryptocast.config.settings import TABLES, GateSettings, Secrets, Settings, SourceSettings
+from cryptocast.config.settings import (
+    TABLES,
+    GateSettings,
+    ReceiverSettings,
+    Secrets,
+    Settings,
+    SourceSettings,
+)
 
 __all__ = [
+    "ENVIRONMENT_PREFIX",
     "FILE_NAME",
     "TABLES",
     "GateSettings",
     "Origin",
+    "ReceiverSettings",
     "Secrets",
     "Settings",
     "SourceSettings",
@@ -16,4 +32,5 @@ __all__ = [
     "read_text",
     "render",
     "toml_value",
+    "unknown",
 ]

@@ -13,14 +13,20 @@ from typing import Any, Literal, cast, get_args
 
 from pydantic import ValidationError
 
-from cryptocast.config.settings import FallbackSettings, PlainSecret, Section, Settings
+from cryptocast.config.settings import TABLES, PlainSecret, Section, Settings
 from cryptocast.errors import ConfigError
 
 FILE_NAME = "cryptocast.toml"
 ENVIRONMENT_PREFIX = "CRYPTOCAST_"
 NOT_SETTINGS = frozenset({"CRYPTOCAST_WORKSPACE"})
 _MAY_HOLD_SECRETS = frozenset(
-    {"source.api_key", "source.base_url", "source.fallback", "mlflow.tracking_uri"}
+    {
+        "source.api_key",
+        "source.base_url",
+        "source.fallback",
+        "notify.receiver",
+        "mlflow.tracking_uri",
+    }
 )
 
 Origin = Literal["default", "file", "environment", "option"]
@@ -48,13 +54,11 @@ def load(
         origins[key] = origin
 
     for key, value in _from_file(file).items():
-        put(key, value, "file")
-    if file is not None and "path" in merged.get("source", {}):
-        merged["source"]["path"] = _absolute(merged["source"]["path"], file.parent)
+        put(key, value if file is None else _located(key, value, file.parent), "file")
     for key, value in _from_environment(environ).items():
-        put(key, _absolute(value, cwd) if key == "source.path" else value, "environment")
+        put(key, _located(key, value, cwd), "environment")
     for key, value in (options or {}).items():
-        put(key, _absolute(value, cwd) if key == "source.path" else value, "option")
+        put(key, _located(key, value, cwd), "option")
     try:
         return Settings.model_validate(merged), origins
     except ValidationError as error:
@@ -86,7 +90,7 @@ def _from_file(file: Path | None) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for section, content in document.items():
         if section not in Settings.model_fields:
-            raise _unknown(section, list(Settings.model_fields), str(file))
+            raise unknown(section, list(Settings.model_fields), str(file))
         if not isinstance(content, dict):
             raise ConfigError(
                 f"{section} in {file} is a value where a table belongs",
@@ -104,7 +108,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         section, separator, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
         if not separator or section not in Settings.model_fields:
             known = [f"{ENVIRONMENT_PREFIX}{s.upper()}__" for s in Settings.model_fields]
-            raise _unknown(name, known, "the environment")
+            raise unknown(name, known, "the environment")
         found[f"{section}.{key}"] = _decode(section, key, text)
     return found
 
@@ -124,6 +128,20 @@ def _decode(section: str, key: str, text: str) -> Any:
     return text if texts and not isinstance(value, list | dict) else value
 
 
+def _located(key: str, value: Any, folder: Path | None) -> Any:
+    """The value with relative paths as seen from the folder; no other value is changed."""
+    if key in ("source.path", "metrics.file"):
+        return _absolute(value, folder)
+    if key == "notify.receiver" and isinstance(value, list | tuple):
+        return [
+            {**entry, "path": _absolute(entry["path"], folder)}
+            if isinstance(entry, dict) and "path" in entry
+            else entry
+            for entry in value
+        ]
+    return value
+
+
 def _absolute(value: Any, folder: Path | None) -> Any:
     if isinstance(value, str):
         # abspath, not resolve: a glob's stars and a link's name stay as they were written.
@@ -133,7 +151,8 @@ def _absolute(value: Any, folder: Path | None) -> Any:
     return value
 
 
-def _unknown(name: str, known: list[str], where: str) -> ConfigError:
+def unknown(name: str, known: list[str], where: str) -> ConfigError:
+    """The error of a name that is none of the known, with the nearest of them."""
     close = difflib.get_close_matches(name, known, 1, 0.5)
     guess = f"did you mean '{close[0]}'?" if close else "known: " + ", ".join(known)
     return ConfigError(f"unknown setting '{name}' in {where}", code="config.unknown", hint=guess)
@@ -156,10 +175,10 @@ def _translate(
     }.get(origin, "the defaults")
     if first["type"] == "extra_forbidden":
         nested = len(parts) > 2
-        model = FallbackSettings if nested else Settings.model_fields[parts[0]].annotation
+        model = TABLES[parts[1]] if nested else Settings.model_fields[parts[0]].annotation
         before = key if nested else parts[0]
         known = [f"{before}.{name}" for name in cast(type[Section], model).model_fields]
-        return _unknown(f"{before}.{parts[-1]}", known, where)
+        return unknown(f"{before}.{parts[-1]}", known, where)
     if len(parts) > 2 and not parts[-1].isdigit():
         key = f"{key}.{parts[-1]}"
     cause = first.get("ctx", {}).get("error")
@@ -167,7 +186,7 @@ def _translate(
         return ConfigError(
             f"{key} in {where} {cause}",
             code="config.secret",
-            hint="for example env:COINCAP_API_KEY",
+            hint=f"for example env:{'WEBHOOK_URL' if parts[0] == 'notify' else 'COINCAP_API_KEY'}",
         )
     wish = str(cause) if cause is not None else re.sub(r"^\w+ should", "must", first["msg"])
     # What stands in the wrong place for a secret may be one: it is not repeated.

@@ -26,7 +26,7 @@ def render(settings: Settings) -> str:
         for name, info in type(values).model_fields.items():
             value = getattr(values, name)
             if name in TABLES:
-                tables += _tables(f"{section}.{name}", str(info.description), value)
+                tables += _tables(f"{section}.{name}", str(info.description), value, TABLES[name])
                 continue
             lines.append(f"# {info.description}")
             lines.append(f"# {name} =" if value is None else f"{name} = {toml_value(value)}")
@@ -34,13 +34,15 @@ def render(settings: Settings) -> str:
     return "\n".join(lines)
 
 
-def _tables(key: str, description: str, values: Sequence[Section]) -> list[str]:
+def _tables(
+    key: str, description: str, values: Sequence[Section], kind: type[Section]
+) -> list[str]:
     """An array of tables; where it is empty one as a comment, so that TOML still takes others."""
     lines = [f"# {description}"]
     for value in values:
-        pairs = value.model_dump(exclude_none=True).items()
+        pairs = value.model_dump(exclude_none=True, exclude_defaults=True).items()
         lines += [f"[[{key}]]", *(f"{name} = {toml_value(entry)}" for name, entry in pairs)]
-    return lines if values else [*lines, f"#   [[{key}]]", '#   name = "kraken"']
+    return lines if values else [*lines, f"#   [[{key}]]", f"#   {kind.EXAMPLE}"]
 
 
 def toml_value(value: Any) -> str:

@@ -8,12 +8,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from cryptocast.errors import ConfigError
-from cryptocast.values import INTERVAL_SECONDS, Market
+from cryptocast.values import ALERTS, INTERVAL_SECONDS, Market
 
 _CREDENTIALS_IN_URL = re.compile(
     r"://[^/\s][^@\s]*@|[?&](password|passwd|token|secret|key)=", re.IGNORECASE
@@ -22,16 +22,18 @@ _CREDENTIALS_IN_URL = re.compile(
 SMALLEST_PLAN = 500
 """CoinCap's free plan in credits a month, as a user measured it; its documents say 4,000."""
 
-TABLES = frozenset({"fallback"})
-"""The settings that are arrays of tables."""
-
 # TOML arrays arrive as lists; the settings are frozen, so they are kept as tuples.
 _Strings = Annotated[tuple[str, ...], Field(strict=False)]
 _Floats = Annotated[tuple[float, ...], Field(strict=False)]
 
 
+_REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
+
+
 class Section(BaseModel):
     """One table of the settings: frozen, and strict about keys and types."""
+
+    EXAMPLE: ClassVar[str] = ""  # of an array of tables: what `init` writes as a comment
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -72,6 +74,8 @@ _BaseUrl = Annotated[str | None, AfterValidator(_checked_base_url)]
 class FallbackSettings(Section):
     """One `[[source.fallback]]`."""
 
+    EXAMPLE: ClassVar[str] = 'name = "kraken"'
+
     name: str = Field(min_length=1, description="a source that serves while the first is down")
     base_url: _BaseUrl = Field(None, description="another root than the official")
 
@@ -108,7 +112,7 @@ class SourceSettings(Section):
     @field_validator("api_key")
     @classmethod
     def _reference(cls, value: str) -> str:
-        if not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*", value):
+        if not _REFERENCE.fullmatch(value):
             # The value itself may be a key: it is not repeated.
             raise PlainSecret("must be written env:NAME, with the key itself in the environment")
         return value
@@ -224,6 +228,29 @@ class LoopSettings(Section):
     max_stale_bars: int = Field(
         3, ge=0, description="an older newest candle makes the random walk serve"
     )
+    backfill_missed: bool = Field(
+        True, description="serve origins after all that passed while nothing ran"
+    )
+    # A flush keeps 2,016 origins: nothing older is known not to have been served.
+    backfill_bars: int = Field(288, ge=1, le=2016, description="how many origins back that goes")
+
+
+class CalibrationSettings(Section):
+    """`[calibration]`."""
+
+    enabled: bool = Field(True, description="keep live coverage at its level, online")
+
+
+class RetrainSettings(Section):
+    """`[retrain]`: when `retrain --if-needed` runs."""
+
+    cooldown_hours: float = Field(
+        12, ge=0, description="the wait after an attempt; doubled by each in a row that is in vain"
+    )
+    daily: int = Field(2, ge=1, description="at most so many attempts within 24 hours")
+    auto: bool = Field(
+        False, description="serve-loop renews a model that has declined, in a process of its own"
+    )
 
 
 class StoreSettings(Section):
@@ -232,11 +259,44 @@ class StoreSettings(Section):
     wait_seconds: float = Field(30, ge=0, description="how long a busy database is waited for")
 
 
+class MonitorSettings(Section):
+    """`[monitor]`."""
+
+    false_alarm_days: float = Field(
+        30, gt=0, description="a market whose forecasts are sound is called declined this rarely"
+    )
+    least_origins: int = Field(
+        24, ge=2, description="with fewer outcomes of what serves the verdict is unknown"
+    )
+    every_minutes: float = Field(60, gt=0, description="serve-loop runs the monitor so often")
+
+
+class PruneSettings(Section):
+    """`[prune]`: what `prune` leaves, in days of age unless said otherwise."""
+
+    logs_days: float = Field(30, ge=1, description="logs that nobody wrote to for longer go")
+    runs_days: float = Field(
+        90, ge=1, description="MLflow's trials, and runs deleted by hand, older than that go"
+    )
+    bundles_days: float = Field(
+        90, ge=1, description="frozen models that have not served for longer go"
+    )
+    rows_days: float | None = Field(
+        None, ge=7, description="candles, forecasts, ticks and events older than that go; else none"
+    )
+    backups: int = Field(7, ge=1, description="how many of the newest backups stay")
+
+
 class MlflowSettings(Section):
     """`[mlflow]`."""
 
     tracking_uri: str | None = Field(
         None, description="tracking server or database; the workspace's mlflow.db when left out"
+    )
+    model: str = Field(
+        "cryptocast",
+        pattern=r"^[A-Za-z0-9._-]+$",
+        description="the registered model; a workspace that shares a server needs its own",
     )
 
     @field_validator("tracking_uri")
@@ -245,6 +305,76 @@ class MlflowSettings(Section):
         if value is not None and _CREDENTIALS_IN_URL.search(value):
             raise PlainSecret("holds a user or password: write env:NAME and put it there")
         return value
+
+
+class ReceiverSettings(Section):
+    """One `[[notify.receiver]]`."""
+
+    EXAMPLE: ClassVar[str] = 'name = "console"'
+
+    # A URL that strays here is refused without being repeated.
+    name: str = Field(pattern=r"^[a-z_]+$", description="console, file, webhook or apprise")
+    url: str | None = Field(None, description="webhook, apprise: the URL's place, env:NAME")
+    path: str | None = Field(None, description="file: another file than logs/alerts.log")
+    alerts: _Strings = Field(ALERTS, description="the kinds that it is told")
+
+    @field_validator("url")
+    @classmethod
+    def _reference(cls, value: str | None) -> str | None:
+        if value is not None and not _REFERENCE.fullmatch(value):
+            # Who knows such a URL may write to it: it is not repeated.
+            raise PlainSecret("must be written env:NAME, with the URL itself in the environment")
+        return value
+
+    @field_validator("alerts")
+    @classmethod
+    def _kinds(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for kind in value:
+            if kind not in ALERTS:
+                raise ValueError(f"'{kind}' is not one of {', '.join(ALERTS)}")
+        return value
+
+
+_Receivers = Annotated[tuple[ReceiverSettings, ...], Field(strict=False)]
+
+
+class NotifySettings(Section):
+    """`[notify]`: when somebody is told."""
+
+    receiver: _Receivers = Field(
+        (),
+        description="who is told: name (console, file, webhook, apprise), url, path, alerts; "
+        "repeatable",
+    )
+    timeout_seconds: float = Field(
+        10, gt=0, le=60, description="a tick waits no longer than that for all receivers together"
+    )
+    source_dead_minutes: float = Field(
+        30, gt=0, description="a newest candle older than that means that its source is dead"
+    )
+    credits_share: float = Field(
+        0.9, gt=0, le=1, description="the share of monthly_credits at which they are nearly spent"
+    )
+    missed_ticks: int = Field(3, ge=1, description="so many missed forecasts are worth an alert")
+
+
+class MetricsSettings(Section):
+    """`[metrics]`."""
+
+    file: str | None = Field(
+        None, description="Prometheus metrics after each tick, for node exporter: /var/lib/x.prom"
+    )
+
+    @field_validator("file")
+    @classmethod
+    def _suffix(cls, value: str | None) -> str | None:
+        if value is not None and not value.endswith(".prom"):
+            raise ValueError("must end in .prom: node exporter reads no other file")
+        return value
+
+
+TABLES: Mapping[str, type[Section]] = {"fallback": FallbackSettings, "receiver": ReceiverSettings}
+"""The settings that are arrays of tables."""
 
 
 class Settings(Section):
@@ -257,7 +387,13 @@ class Settings(Section):
     tune: TuneSettings = TuneSettings()
     gate: GateSettings = GateSettings()
     loop: LoopSettings = LoopSettings()
+    calibration: CalibrationSettings = CalibrationSettings()
+    retrain: RetrainSettings = RetrainSettings()
     store: StoreSettings = StoreSettings()
+    monitor: MonitorSettings = MonitorSettings()
+    prune: PruneSettings = PruneSettings()
+    notify: NotifySettings = NotifySettings()
+    metrics: MetricsSettings = MetricsSettings()
     mlflow: MlflowSettings = MlflowSettings()
 
     def markets(self) -> tuple[Market, ...]:

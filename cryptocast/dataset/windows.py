@@ -24,12 +24,14 @@ def usable(bars: Bars, at: IntArray, lookback: int, max_stale_bars: int) -> NDAr
     return np.asarray((missing <= lookback // 4) & (bars.age[at - 1] <= max_stale_bars))
 
 
-def unfit(bars: Bars, lookback: int, max_stale_bars: int) -> str | None:
-    """Why the window at the end of the bars cannot be trusted; None where it can."""
-    if int(bars.age[-1]) > max_stale_bars:
-        return "stale_data"
-    end = np.array([len(bars)], dtype=np.int64)
-    return None if usable(bars, end, lookback, max_stale_bars)[0] else "missing_bars"
+def unfit(bars: Bars, at: IntArray, lookback: int, max_stale_bars: int) -> list[str | None]:
+    """[N] why the windows that end before bars `at` cannot be trusted; None where they can."""
+    stale = bars.age[at - 1] > max_stale_bars
+    good = usable(bars, at, lookback, max_stale_bars)
+    return [
+        "stale_data" if old else None if fine else "missing_bars"
+        for old, fine in zip(stale, good, strict=True)
+    ]
 
 
 def cut(
@@ -49,10 +51,14 @@ def cut(
     return _at(bars, at, lookback, log_returns(bars, at, horizon, end), market)
 
 
+def before(bars: Bars, at: IntArray, lookback: int, market: int = 0) -> Windows:
+    """The windows [N, L, F] that end before bars `at` (rising), with no targets: for serving."""
+    return _at(bars, at, lookback, np.empty((len(at), 0)), market)
+
+
 def at_origin(bars: Bars, lookback: int) -> Windows:
-    """The one window [1, L, F] at the end of the bars, with no targets: what the tick needs."""
-    at = np.array([len(bars)], dtype=np.int64)
-    return _at(bars, at, lookback, np.empty((1, 0)), 0)
+    """The one window [1, L, F] at the end of the bars."""
+    return before(bars, np.array([len(bars)], dtype=np.int64), lookback)
 
 
 def _at(bars: Bars, at: IntArray, lookback: int, targets: FloatArray, market: int) -> Windows:

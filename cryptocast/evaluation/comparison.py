@@ -46,12 +46,12 @@ def long_run_variance(series: FloatArray, step: int) -> float | None:
     """N times the variance of the mean of an autocorrelated series [N] without NaN.
 
     Bartlett weights (Newey & West 1987) over at least the `step - 1` lags that overlapping
-    targets share. None for fewer than 8 values, or values that are all the same.
+    targets share. None for fewer than 8 values, values that all overlap, or are all the same.
     """
     n = len(series)
-    if n < _LEAST:
+    if n < _LEAST or n <= step:
         return None
-    lags = min(max(step - 1, math.floor(4 * (n / 100) ** (2 / 9))), n - 1)
+    lags = max(step - 1, math.floor(4 * (n / 100) ** (2 / 9)))
     centred = series - series.mean()
     variance = float(centred @ centred) / n
     for lag in range(1, lags + 1):

@@ -125,7 +125,7 @@ def _row(
     n = int(np.isfinite(targets[:, at]).sum())
     shares = found.below[at].sum(axis=0) / max(n, 1)
     is_walk = found.candidate.is_walk
-    low, high = _direction_interval(found.hit[:, at], step or horizon)
+    low, high = direction_interval(found.hit[:, at], step or horizon)
     return {
         "n": n,
         "effective_n": None if is_walk else effective_n(better, step or horizon),
@@ -174,7 +174,7 @@ def _skill_intervals(
     return found
 
 
-def _direction_interval(hit: FloatArray, step: int) -> tuple[float | None, float | None]:
+def direction_interval(hit: FloatArray, step: int) -> tuple[float | None, float | None]:
     """Wilson's interval of the share of hits [N, H'], at the effective number of trials.
 
     That is the number of independent ones whose share would vary as much as this does, by

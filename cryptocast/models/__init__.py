@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import cast
 
 from cryptocast import plugins
-from cryptocast.models._quantiles import reference_shape, symmetric
+from cryptocast.models._quantiles import reference_shape
 from cryptocast.seams import ModelKind
 
-__all__ = ["baseline_kinds", "get", "kinds", "reference_shape", "symmetric"]
+__all__ = ["baseline_kinds", "get", "kinds", "reference_shape"]
 
 _BASELINES = f"{__name__}.baselines"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zipfile
@@ -32,14 +33,21 @@ class Checkpoint:
 
 
 def save(file: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint; the file is whole, or the one before."""
+    """Write a checkpoint; the file is whole, or the one before.
+
+    Where the disk has no room there is none: a training goes on without it.
+    """
     arrays = {name: tensor.cpu().numpy() for name, tensor in checkpoint.tensors.items()}
     text = np.frombuffer(json.dumps(checkpoint.state).encode(), dtype=np.uint8)
-    file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f".{file.name}.{os.getpid()}")
-    with draft.open("wb") as out:
-        np.savez(out, allow_pickle=False, **arrays, state=text)
-    draft.replace(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("wb") as out:
+            np.savez(out, allow_pickle=False, **arrays, state=text)
+        draft.replace(file)
+    except OSError:
+        with contextlib.suppress(OSError):
+            draft.unlink()
 
 
 def load(file: Path) -> Checkpoint | None:

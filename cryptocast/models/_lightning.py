@@ -25,7 +25,7 @@ from cryptocast.models import _checkpoint
 from cryptocast.values import Epoch
 
 if TYPE_CHECKING:
-    from cryptocast.models.lstm import Shape
+    from cryptocast.models._shape import Shape
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 _Pair = tuple[Tensor, Tensor]  # inputs [N, L, F], targets [N, H]
@@ -46,8 +46,8 @@ def train(
     """Train in place with AdamW and a one-cycle rate; the best epoch by `held_out` is kept.
 
     The untrained network counts as epoch 0: a training that never beats it changes nothing.
-    `checkpoint` names the file of one that was interrupted, or may be; it is removed at the
-    end. Raises ModelError when the loss is no longer finite.
+    `checkpoint` names the file of one that was interrupted, or may be. Raises ModelError when
+    the loss is no longer finite.
     """
     batches = _Batches(learned, shape.batch_size)
     module = _Module(network, loss, shape, len(batches))
@@ -84,8 +84,6 @@ def train(
 def _finish(network: nn.Module, keeper: _Keeper) -> tuple[Epoch, ...]:
     network.load_state_dict(keeper.best)
     network.cpu().eval()
-    if keeper.file is not None:
-        keeper.file.unlink(missing_ok=True)
     return tuple(keeper.history)
 
 

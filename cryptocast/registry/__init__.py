@@ -10,10 +10,10 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
-from cryptocast.registry.client import CHALLENGER, SELECTION, Registry
+from cryptocast.registry.client import SELECTION, Registry
 from cryptocast.registry.provenance import git_commit, packages
-from cryptocast.registry.reading import MODEL
 from cryptocast.registry.records import TrainingData, Version
+from cryptocast.registry.registered import CHALLENGER, MODEL
 
 __all__ = [
     "CHALLENGER",

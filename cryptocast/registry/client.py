@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,34 +15,50 @@ import onnx
 from mlflow.entities import Param, RunTag
 
 from cryptocast.errors import RegistryError, StateError
-from cryptocast.registry import reading
+from cryptocast.registry import pruning
 from cryptocast.registry.connection import Connection
+from cryptocast.registry.faults import without_credentials
 from cryptocast.registry.provenance import git_commit, packages
-from cryptocast.registry.reading import CARD, MODEL, PAGE, unless
 from cryptocast.registry.records import TrainingData, Version, points, signature
+from cryptocast.registry.registered import CARD, MODEL, PAGE, Registered
 from cryptocast.values import Epoch, Fitted
 
 SELECTION = "validation_crps_relative"
 """The metric that versions are selected by: lower is better."""
 
-CHALLENGER = "challenger"
-"""The alias of the newest version that is not production."""
+_OWNER = "cryptocast.workspace"  # a tag of runs
 
 
 class Registry:
-    """One tracking store with one experiment and the registered model `cryptocast`."""
+    """One tracking store with one experiment and one registered model."""
 
-    def __init__(self, uri: str, experiment: str, artifacts: Path | None) -> None:
+    def __init__(
+        self,
+        uri: str,
+        experiment: str,
+        artifacts: Path | None,
+        *,
+        model: str = MODEL,
+        owner: Callable[[], str] | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         """Open the store, or make it; `artifacts` is where a workspace's own one keeps files.
 
-        None: where the server keeps them, or beside a database of SQLite.
+        None: where the server keeps them, or beside a database of SQLite. `owner` tells
+        workspaces apart that share a store: RegistryError (`registry.taken`) where the model is
+        another's. `environ` holds MLflow's variables, credentials among them.
         """
         self._uri = uri
-        self._store = Connection(uri, experiment, artifacts)
+        self._store = Connection(uri, experiment, artifacts, environ or {})
         self._client = self._store.client
         self._experiment = self._store.experiment
         self._translated = self._store.translated
         self._open: list[str] = []  # runs, each the parent of the next
+        self._owner = None if owner is None else owner()
+        self._model = Registered(self._client, model)
+        if self._owner is not None:
+            with self._translated():
+                self._model.claim(self._owner, without_credentials(uri))
 
     @contextlib.contextmanager
     def run(
@@ -57,6 +73,7 @@ class Registry:
             "mlflow.source.type": "LOCAL",
             "cryptocast.version": metadata.version("cryptocast"),
             **{f"package.{package}": version for package, version in packages().items()},
+            **({} if self._owner is None else {_OWNER: self._owner}),
             **(tags or {}),
         }
         if commit := git_commit():
@@ -74,10 +91,11 @@ class Registry:
 
         One of that name that was interrupted goes on; what it left unfinished is ended.
         """
+        wanted = f"tags.stage = 'pipeline' and attributes.run_name = '{name}'"
+        if self._owner is not None:
+            wanted += f" and tags.`{_OWNER}` = '{self._owner}'"
         with self._translated():
-            found = self._client.search_runs(
-                [self._experiment], f"tags.stage = 'pipeline' and attributes.run_name = '{name}'"
-            )
+            found = self._client.search_runs([self._experiment], wanted)
             for run in found[:1]:
                 self._end_children(run.info.run_id)
                 self._client.update_run(run.info.run_id, "RUNNING")
@@ -143,43 +161,43 @@ class Registry:
         return str(info.model_uri)
 
     def register(
-        self, run_id: str, model_uri: str, kind: str, description: str, tags: Mapping[str, str]
+        self,
+        run_id: str,
+        model_uri: str,
+        kind: str,
+        description: str,
+        tags: Mapping[str, str],
+        *,
+        taken: Collection[str] = (),
     ) -> str:
-        """Make a run's model a version, once its card and graph are kept; returns its number."""
+        """Make a run's model a version, once its card and graph are kept; returns its number.
+
+        That is none of those `taken`: versions of a store that was here before this one.
+        """
         with self._translated():
-            with unless("RESOURCE_ALREADY_EXISTS"):
-                self._client.create_registered_model(
-                    MODEL, description="Forecasts of cryptocast: window to quantiles, ONNX."
-                )
-            version = self._client.create_model_version(
-                MODEL,
+            return self._model.add(
+                run_id,
                 model_uri,
-                run_id=run_id,
-                tags={**tags, "kind": kind},
-                description=description,
-                model_id=model_uri.removeprefix("models:/"),  # a server demands it
+                description,
+                {**tags, "kind": kind},
+                owner=self._owner,
+                taken=taken,
             )
-        return str(version.version)
 
     def amend(self, version: str, heading: str, text: str, tags: Mapping[str, str]) -> None:
         """Tell more of a version: tags, and the paragraph of its description with a heading."""
         with self._translated():
-            told = reading.find(self._client, version).description or ""
-            kept = [p for p in told.split("\n\n") if p and not p.startswith(f"{heading}: ")]
-            told = "\n\n".join([*kept, f"{heading}: {text}"])
-            self._client.update_model_version(MODEL, version, told)
-            for name, value in tags.items():
-                self._client.set_model_version_tag(MODEL, version, name, value)
+            self._model.amend(version, heading, text, tags)
 
     def versions(self) -> list[Version]:
         """All registered versions, newest first."""
         with self._translated():
-            return reading.versions(self._client)
+            return self._model.versions()
 
     def missing(self, version: Version) -> tuple[str, ...]:
         """What a version lacks of its card and its graph: with either gone it is of no use."""
         with self._translated():
-            return reading.missing(self._client, version)
+            return self._model.missing(version)
 
     def best(self, versions: Sequence[str]) -> Version:
         """Of these versions the one with the lowest selection metric, by MLflow's search.
@@ -202,21 +220,27 @@ class Registry:
     def card(self, version: str) -> dict[str, Any]:
         """The card of a version, as it was logged. StateError where it is lost."""
         with self._translated():
-            return reading.card(self._client, version) | {"version": version}
+            return self._model.card(version) | {"version": version}
 
     def onnx(self, version: str) -> bytes:
         """The graph of a version, as it was logged. StateError where it is lost."""
         with self._translated():
-            return reading.graph(self._client, self._uri, version)
+            return self._model.graph(version)
 
     def point(self, alias: str, version: str) -> None:
         """Let an alias name a version; what becomes production is challenger no longer."""
         with self._translated():
-            self._client.set_registered_model_alias(MODEL, alias, version)
-            if alias == "production":
-                named = self._client.get_registered_model(MODEL).aliases.get(CHALLENGER)
-                if str(named) == version:
-                    self._client.delete_registered_model_alias(MODEL, CHALLENGER)
+            self._model.point(alias, version)
+
+    def old_runs(self, before: float) -> list[pruning.OldRun]:
+        """Trials, and runs that a person has deleted, which ended before then; no version's."""
+        with self._translated():
+            return pruning.old_runs(self._client, before)
+
+    def remove_run(self, run_id: str) -> None:
+        """Remove one of the old runs for good, with its files."""
+        with self._translated():
+            pruning.remove_run(self._client, run_id)
 
     def _end_children(self, run_id: str) -> None:
         """End the runs that a killed process left running, and theirs."""

@@ -7,7 +7,7 @@ import logging
 import os
 import sqlite3
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import mlflow
@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from cryptocast.registry.faults import translate, without_credentials
 from cryptocast.registry.making import give_up_soon, local_file, make
 from cryptocast.registry.moving import follow
-from cryptocast.registry.reading import unless
+from cryptocast.registry.registered import unless
 
 # What goes wrong is told once, by us; MLflow logs a traceback of it before that.
 logging.getLogger("mlflow").setLevel(logging.CRITICAL)
@@ -38,12 +38,16 @@ _FOREIGN = (
 class Connection:
     """A client of one store, and the id of one experiment in it."""
 
-    def __init__(self, uri: str, experiment: str, artifacts: Path | None) -> None:
+    def __init__(
+        self, uri: str, experiment: str, artifacts: Path | None, environ: Mapping[str, str]
+    ) -> None:
         """Open the store, or make it; `artifacts` is where a workspace's own one keeps files.
 
-        None: where the server keeps them, or beside a database of SQLite.
+        None: where the server keeps them, or beside a database of SQLite. `environ` holds
+        MLflow's variables, credentials among them.
         """
         self.uri = uri
+        self._environ = environ
         file = local_file(uri)
         if artifacts is None and file is not None:
             folder: Path | None = file.parent / "mlartifacts"
@@ -74,7 +78,7 @@ class Connection:
     def translated(self) -> Iterator[None]:
         """Foreign exceptions as RegistryError."""
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), self._signed_in():
                 # MLflow and SQLAlchemy warn of each other and of MLflow's own types.
                 warnings.simplefilter("ignore")
                 yield
@@ -82,6 +86,17 @@ class Connection:
             # A cause is shown by --verbose: one that may repeat a password is left out.
             cause = error if without_credentials(self.uri) == self.uri else None
             raise translate(error, self.uri) from cause
+
+    @contextlib.contextmanager
+    def _signed_in(self) -> Iterator[None]:
+        """Credentials from a `.env` file stand where MLflow looks, and only while it looks."""
+        lacking = {k: v for k, v in self._environ.items() if k not in os.environ}
+        os.environ.update(lacking)
+        try:
+            yield
+        finally:
+            for name in lacking:
+                os.environ.pop(name, None)
 
     @contextlib.contextmanager
     def chosen(self) -> Iterator[None]:

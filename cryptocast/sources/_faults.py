@@ -21,7 +21,10 @@ _LONGEST_TEXT = 160
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An answer that is no 2xx: `said` is its text, cleaned; `body` its JSON, or None."""
+    """An answer that is no 2xx: `said` is its text, cleaned; `body` its JSON, or None.
+
+    `keyed` says whether the request bore a key.
+    """
 
     source: str
     status: int
@@ -29,6 +32,7 @@ class Refusal:
     body: object
     wait_seconds: float
     path: str = ""
+    keyed: bool = False
 
     @property
     def per_minute(self) -> bool:
@@ -63,7 +67,7 @@ def read_refusal(
         said = next((text for text in texts if isinstance(text, str)), said)
     elif said.lstrip().startswith("<"):
         said = "an HTML page"
-    return Refusal(source, status, clean(said, key), decoded, wait_seconds, path)
+    return Refusal(source, status, clean(said, key), decoded, wait_seconds, path, key is not None)
 
 
 def general(refusal: Refusal) -> SourceError:
@@ -75,9 +79,9 @@ def general(refusal: Refusal) -> SourceError:
         return refusal.error(
             "source.rate_limited", f"limits how often it is asked{waits}", hint, retry=True
         )
-    if status == 401:
+    if status == 401 and refusal.keyed:
         return refusal.error("source.bad_key", "does not accept the key", "check the key")
-    if status in (403, 451):
+    if status in (401, 403, 451):
         hint = "it may refuse this network or country; check [source] base_url, "
         hint += or_another(refusal.source)
         return refusal.error("source.forbidden", "refuses to answer", hint)

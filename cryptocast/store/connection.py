@@ -145,9 +145,14 @@ def attach(
     options = "TYPE duckdb, READ_ONLY" if read_only else "TYPE duckdb"
     pause = _FIRST_PAUSE_SECONDS
     while True:
+        there = _identity(path)
         try:
             engine.execute(f"ATTACH ? AS {ALIAS} ({options})", [str(path)])
-            return
+            if there in (None, _identity(path)):
+                return
+            # Compaction has put another file in its place: the one that is attached is nobody's.
+            engine.execute(f"DETACH {ALIAS}")
+            continue
         except duckdb.IOException as error:
             if not _LOCKED.search(str(error)):
                 raise
@@ -156,6 +161,15 @@ def attach(
                 raise _busy(path, _holder(str(error))) from error
         time.sleep(min(pause, left))
         pause = min(pause * 1.6, _LONGEST_PAUSE_SECONDS)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file has the name; None where there is none."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_dev, state.st_ino
 
 
 def _holder(text: str) -> str:

@@ -1,10 +1,9 @@
-"""Candles, forecasts and scores into files: DuckDB reads, sorts and writes them by itself."""
+"""What the store holds into files: DuckDB reads, sorts and writes it by itself."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +22,10 @@ FORMATS: Mapping[str, str] = {
 """How the name of a file may end, and what DuckDB is told to write then."""
 
 _EVER = (-62_135_596_800, 253_402_300_800)  # the years 1 to 9999
-# Enough for any number of rows, and as fast as without: what doesn't fit is sorted on disk.
-_MEMORY = "1GB"
+# Enough for any number of rows: what doesn't fit is sorted on disk.
+_MEMORY = "512MB"
 # On the candle grid moments are whole seconds; the others keep their microseconds.
-_GRID = ("open_time", "origin", "target_time")
+_GRID = ("open_time", "origin", "target_time", "start_time", "end_time")
 _BY_SET = "t.market, t.origin, t.model_version, t.step"
 
 
@@ -54,6 +53,8 @@ _TABLES = {
             FROM forecast_sets AS s WHERE s.market = t.market AND s.origin = t.origin
                 AND s.model_version = t.model_version AND s.issued_at <= to_timestamp($now))""",
     ),
+    # What `evaluate` found, which is the table `scores`; the scores above are of single forecasts.
+    "evaluations": _Table("scores", "at", "t.rowid", "t.at <= to_timestamp($now)"),
 }
 KINDS = tuple(_TABLES)
 """What can be exported."""
@@ -63,8 +64,9 @@ KINDS = tuple(_TABLES)
 class Selection:
     """Rows of one of `KINDS`: those of `markets` with a time in `[start, end)`, known by `now`.
 
-    The time is `open_time` for candles, else `origin`; None is no bound. Known are candles
-    that had closed, forecasts that had been issued, scores whose candle had closed.
+    The time is `open_time` for candles, `at` for evaluations, else `origin`; None is no bound.
+    Known are candles that had closed, forecasts that had been issued, scores whose candle had
+    closed, evaluations that had been made.
     """
 
     kind: str
@@ -92,9 +94,10 @@ class Exporter:
         self._connection = connection
 
     def markets(self) -> list[str]:
-        """The ids of the markets that have candles or forecasts, in order."""
-        query = "SELECT market FROM candles UNION SELECT market FROM forecast_sets ORDER BY 1"
-        return [row[0] for row in self._connection.execute(query).fetchall()]
+        """The ids of the markets that anything could be exported of, in order."""
+        tables = ("candles", "forecast_sets", "scores")
+        query = " UNION ".join(f"SELECT market FROM {table}" for table in tables)  # noqa: S608 - constants
+        return [row[0] for row in self._connection.execute(f"{query} ORDER BY 1").fetchall()]
 
     def find(self, selection: Selection) -> Found | None:
         """What a selection holds; None where that is nothing."""
@@ -175,54 +178,3 @@ def _text(name: str, sql_type: str) -> str:
     if sql_type == "DOUBLE":
         return f'CASE WHEN isfinite(t."{name}") THEN t."{name}" END AS "{name}"'
     return f't."{name}"'
-
-
-@contextmanager
-def replacing(file: Path) -> Iterator[Path]:
-    """A hidden name beside `file` to write under; at the end of the block it becomes `file`.
-
-    So `file` is whole or as it was. After an exception the hidden file is removed; what a
-    killed process left is removed by the next one that writes the same file. Raises
-    StoreError where the folder or the disk refuses.
-    """
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        _sweep(file)
-        part.touch()  # the folder's refusal comes before the long work
-        yield part
-        _to_disk(part)
-        part.replace(file)
-        _to_disk(file.parent)
-    except OSError as error:
-        raise translate(error, file) or error from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-
-
-def _to_disk(path: Path) -> None:
-    """Have the contents of a file, or the names in a folder, survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sweep(file: Path) -> None:
-    """Remove the hidden files of processes that are no more."""
-    head, tail = f".{file.name}.", ".part"
-    for left in file.parent.iterdir():
-        number = left.name.removeprefix(head).removesuffix(tail)
-        if left.name == f"{head}{number}{tail}" and number.isdecimal() and not _runs(int(number)):
-            left.unlink(missing_ok=True)
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True  # somebody else's, or no process id at all: not ours to remove
-    return True

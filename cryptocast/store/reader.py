@@ -6,15 +6,19 @@ Times leave SQL as numbers: fetching a TIMESTAMPTZ as a Python object would need
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 import numpy as np
 
+from cryptocast.store.archive import Archiver
 from cryptocast.store.exporter import Exporter
-from cryptocast.values import Candles, Deployment, ForecastSet, Gap, Market, ServedModel
+from cryptocast.store.incidents import Event, Incidents
+from cryptocast.store.ledger import Ledger
+from cryptocast.store.pruning import Pruner
+from cryptocast.values import Candles, Deployment, Gap, Market
 
 CONFIRMING_ANSWERS = 2
 """So many well-formed answers without a bar, each in a run of its own, confirm it missing."""
@@ -40,29 +44,6 @@ class Credits:
     refused_at: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """One row of `ticks`: what one pass for one market and origin came to."""
-
-    market: str
-    origin: int
-    started_at: float
-    finished_at: float
-    status: str  # ok, late, missed, failed
-    error_code: str | None
-    detail: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One row of `events`."""
-
-    at: float
-    kind: str
-    market: str | None
-    detail: Mapping[str, Any]
-
-
 class Reader:
     """Reads through one open connection; valid only inside its `with store.read()`."""
 
@@ -86,6 +67,30 @@ class Reader:
             found["open_time"].astype(np.int64, copy=False),
             *(found[name] for name in ("open", "high", "low", "close", "volume")),
         )
+
+    def candles_of(self, markets: Sequence[Market], start: int, end: int) -> dict[Market, Candles]:
+        """The same of many markets, by one query; each has an entry."""
+        found = self._connection.execute(
+            """
+            WITH asked AS (
+                SELECT unnest($markets) AS market, generate_subscripts($markets, 1) - 1 AS number
+            )
+            SELECT number, epoch_us(open_time) // 1000000 AS open_time, open, high, low, close,
+                coalesce(volume, 'nan'::DOUBLE) AS volume
+            FROM candles JOIN asked USING (market)
+            WHERE open_time >= to_timestamp($start) AND open_time < to_timestamp($end)
+            ORDER BY number, candles.open_time
+            """,
+            {"markets": [market.id for market in markets], "start": start, "end": end},
+        ).fetchnumpy()
+        ends = np.searchsorted(found["number"], np.arange(len(markets) + 1))
+        return {
+            market: Candles(
+                found["open_time"][first:last].astype(np.int64, copy=False),
+                *(found[name][first:last] for name in ("open", "high", "low", "close", "volume")),
+            )
+            for market, first, last in zip(markets, ends[:-1], ends[1:], strict=True)
+        }
 
     def span(self, market: Market, end: float = _FOR_EVER, start: float = 0.0) -> Span | None:
         """How much of a market is stored in `[start, end)` of open times; None where nothing is."""
@@ -194,79 +199,23 @@ class Reader:
 
     def deployment_at(self, moment: float) -> Deployment | None:
         """The deployment that ruled at a moment of the system's clock (by `written_at`)."""
-        found = self._deployments(before=moment)
-        return found[-1] if found else None
+        ruled = [deployment for written_at, deployment in self.rulings() if written_at <= moment]
+        return ruled[-1] if ruled else None
 
     def deployments(self) -> list[Deployment]:
         """All deployments, oldest first."""
-        return self._deployments(before=None)
+        return [deployment for _, deployment in self.rulings()]
 
-    def _deployments(self, before: float | None) -> list[Deployment]:
-        # A workspace has some hundreds at most: one query serves all three methods.
+    def rulings(self) -> list[tuple[float, Deployment]]:
+        """All deployments, oldest first, each with its `written_at`; some hundreds at most."""
         found = self._all(
             """
-            SELECT id, epoch_us("at") / 1e6, market, model_version, previous_version, action,
-                reason, scores::VARCHAR
-            FROM deployments
-            WHERE $before IS NULL OR written_at <= to_timestamp($before::DOUBLE)
-            ORDER BY id
-            """,
-            {"before": before},
-        )
-        return [Deployment(*row) for row in found]
-
-    def served(self, market: Market, origin: int) -> ForecastSet | None:
-        """What was served for an origin; None where nothing was."""
-        return self._served(market, origin)
-
-    def newest(self, market: Market, by: float = _FOR_EVER) -> ForecastSet | None:
-        """The served forecasts with the greatest origin up to `by`; None where there are none."""
-        (origin,) = self._one(
+            SELECT epoch_us(written_at) / 1e6, id, epoch_us("at") / 1e6, market, model_version,
+                previous_version, action, reason, scores::VARCHAR
+            FROM deployments ORDER BY id
             """
-            SELECT epoch_us(max(origin)) // 1000000 FROM forecast_sets
-            WHERE market = ? AND served AND origin <= to_timestamp(?)
-            """,
-            market.id,
-            float(by),
         )
-        return None if origin is None else self._served(market, origin)
-
-    def _served(self, market: Market, origin: int) -> ForecastSet | None:
-        found = self._all(
-            """
-            SELECT epoch_us(issued_at) / 1e6, last_close, stale_bars, mode, model_version,
-                model_kind, fallback, levels, quantiles
-            FROM forecast_sets JOIN level_sets ON level_sets.id = level_set
-            WHERE market = ? AND served AND origin = to_timestamp(?)
-            """,
-            [market.id, origin],
-        )
-        if not found:
-            return None
-        issued_at, last_close, stale_bars, mode, version, kind, fallback, levels, flat = found[0]
-        return ForecastSet(
-            market=market,
-            origin=origin,
-            issued_at=issued_at,
-            last_close=last_close,
-            stale_bars=stale_bars,
-            mode=mode,
-            model=ServedModel(version, kind, fallback),
-            levels=tuple(levels),
-            quantiles=np.array(flat, dtype=np.float64).reshape(-1, len(levels)),
-        )
-
-    def last_tick(self, market: Market) -> Tick | None:
-        """The tick that finished last; of two at the same moment the later written."""
-        found = self._all(
-            """
-            SELECT market, epoch_us(origin) // 1000000, epoch_us(started_at) / 1e6,
-                epoch_us(finished_at) / 1e6, status, error_code, detail
-            FROM ticks WHERE market = ? ORDER BY finished_at DESC, rowid DESC LIMIT 1
-            """,
-            [market.id],
-        )
-        return Tick(*found[0]) if found else None
+        return [(written_at, Deployment(*row)) for written_at, *row in found]
 
     def events(self, kind: str) -> list[Event]:
         """All events of a kind, in the order they were written."""
@@ -306,6 +255,24 @@ class Reader:
         """The row of a query that always has one."""
         return self._all(sql, list(parameters))[0]
 
+    @property
+    def ledger(self) -> Ledger:
+        """The forecast sets and ticks."""
+        return Ledger(self._connection)
+
+    @property
+    def incidents(self) -> Incidents:
+        """What did not go as it should, and the events around it."""
+        return Incidents(self._connection)
+
     def exporter(self) -> Exporter:
         """What copies stored rows into files."""
         return Exporter(self._connection)
+
+    def archiver(self) -> Archiver:
+        """What takes old rows into files and out of here."""
+        return Archiver(self._connection)
+
+    def pruner(self) -> Pruner:
+        """What finds old rows, and as a writer's removes them."""
+        return Pruner(self._connection)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -67,6 +67,31 @@ class Store:
                     connection.rollback()
                 raise
             connection.commit()
+
+    @contextmanager
+    def hold(self, *, read_only: bool) -> Iterator[tuple[duckdb.DuckDBPyConnection, ExitStack]]:
+        """Hold the file for work on it as a whole; read-only, others may read it too.
+
+        What opens the file besides must be entered in the stack, which is closed after the
+        file was detached and before it is anybody else's turn: closing any descriptor of a
+        file ends all locks that the process has on it (POSIX).
+        """
+        with (
+            self._ready() as deadline,
+            ExitStack() as after,
+            self._attached(self.path, deadline, read_only=read_only) as connection,
+        ):
+            yield connection, after
+
+    def rest(self) -> None:
+        """Give back the in-memory DuckDB, which keeps tens of MiB; the next use makes another.
+
+        Where another thread is at work on the file nothing is given back.
+        """
+        with suppress(StoreError), self._turn.taken(self.path, time.monotonic()):
+            if self._engine is not None:
+                self._engine.close()
+                self._engine = None
 
     @contextmanager
     def _ready(self) -> Iterator[float]:

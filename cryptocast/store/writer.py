@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from cryptocast.store.ledger_writer import LedgerWriter
 from cryptocast.store.merge import PRICES, PROVENANCES, REPAIRED, label, merge
 from cryptocast.store.reader import Reader
-from cryptocast.values import Candles, Deployment, FloatArray, ForecastSet, IntArray, Market, iso
+from cryptocast.values import Candles, Deployment, IntArray, Market, iso
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,75 +174,10 @@ class Writer(Reader):
             [refused_at, source, float(at)],
         )
 
-    def put_set(
-        self,
-        forecast: ForecastSet,
-        *,
-        served: bool,
-        written_at: float | None = None,
-        scale: FloatArray | None = None,
-    ) -> bool:
-        """Store the forecasts of one origin; False, and nothing changed, where they are there.
-
-        They are there when this model version has a set for (market, origin), or, for a
-        served set, when any served one has. Quantiles are stored as given (the caller has
-        rounded them). `scale` [H] is calibration's widening, None where there was none;
-        `written_at` is by default the system clock's present.
-        """
-        there = self._all(
-            """
-            SELECT 1 FROM forecast_sets WHERE market = ? AND origin = to_timestamp(?)
-                AND (model_version = ? OR (served AND ?)) LIMIT 1
-            """,
-            [forecast.market.id, forecast.origin, forecast.model.version, served],
-        )
-        if there:
-            return False
-        row = _row(forecast, self._level_set(forecast.levels))
-        row |= {"served": served, "written_at": _moment(written_at)}
-        row |= {"scale": None if scale is None else scale.tolist()}
-        self._connection.execute(
-            """
-            INSERT INTO forecast_sets BY NAME
-            SELECT $market AS market, to_timestamp($origin) AS origin,
-                $interval_seconds AS interval_seconds, $model_version AS model_version,
-                $model_kind AS model_kind, $level_set AS level_set, $quantiles AS quantiles,
-                $last_close AS last_close, $stale_bars AS stale_bars, $scale AS scale,
-                to_timestamp($issued_at) AS issued_at, to_timestamp($written_at) AS written_at,
-                $mode AS mode, $late AS late, $served AS served, $fallback AS fallback
-            """,
-            row,
-        )
-        return True
-
-    def _level_set(self, levels: Sequence[float]) -> int:
-        """The id under which these levels are kept; new ones are added."""
-        wanted = [round(float(level), 9) for level in levels]
-        found = self._all("SELECT id FROM level_sets WHERE levels = ?::DOUBLE[]", [wanted])
-        if found:
-            return int(found[0][0])
-        (number,) = self._one("SELECT coalesce(max(id), 0) + 1 FROM level_sets")
-        self._connection.execute("INSERT INTO level_sets VALUES (?, ?)", [number, wanted])
-        return int(number)
-
-    def put_tick(
-        self,
-        market_id: str,
-        origin: int,
-        started_at: float,
-        finished_at: float,
-        status: str,
-        error_code: str | None = None,
-        detail: str | None = None,
-    ) -> None:
-        """Append what a tick came to: status `ok`, `late`, `missed` or `failed`."""
-        self._connection.execute(
-            """
-            INSERT INTO ticks VALUES
-                (?, to_timestamp(?), to_timestamp(?), to_timestamp(?), ?, ?, ?)
-            """,
-            [market_id, origin, float(started_at), float(finished_at), status, error_code, detail],
-        )
+    @property
+    def ledger(self) -> LedgerWriter:
+        """The forecast sets and ticks, to append to."""
+        return LedgerWriter(self._connection)
 
     def put_deployment(
         self,
@@ -324,24 +260,6 @@ class Writer(Reader):
                 "INSERT INTO events SELECT to_timestamp(?), ?, ?, unnest(?::VARCHAR[])",
                 [float(at), kind, market, details],
             )
-
-
-def _row(forecast: ForecastSet, level_set: int) -> dict[str, Any]:
-    return {
-        "market": forecast.market.id,
-        "origin": forecast.origin,
-        "interval_seconds": forecast.market.interval_seconds,
-        "model_version": forecast.model.version,
-        "model_kind": forecast.model.kind,
-        "level_set": level_set,
-        "quantiles": forecast.quantiles.ravel().tolist(),
-        "last_close": float(forecast.last_close),
-        "stale_bars": forecast.stale_bars,
-        "issued_at": float(forecast.issued_at),
-        "mode": forecast.mode,
-        "late": forecast.late,
-        "fallback": forecast.model.fallback,
-    }
 
 
 def _plain(value: Any) -> Any:

@@ -53,6 +53,12 @@ class Brought:
     example: str | None = None  # of a rejected row
     error: CryptocastError | None = None
 
+    @property
+    def refused(self) -> str | None:
+        """How many rows were refused, and why the first; None where none was."""
+        rows = "row" if self.rejected == 1 else "rows"
+        return f"refused {self.rejected} {rows}: {self.example}" if self.rejected else None
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Answer:
@@ -118,9 +124,9 @@ def _keep(
         provenance="derived" if answer.page.derived else provenance,
         fetched_at=ws.clock.now(),
     )
-    if provenance != "imported":  # a file is no proof of what the venue lacks
+    lacking = _lacking(answer)
+    if len(lacking) and provenance != "imported":  # a file is no proof of what the venue lacks
         span = writer.span(answer.market)
-        lacking = _lacking(answer)
         # An answer may be an old one: only a later candle shows that it reached so far.
         shown = lacking[lacking < span.last] if span else lacking[:0]
         writer.put_missing(answer.market, shown, asked_at)

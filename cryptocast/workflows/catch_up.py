@@ -25,6 +25,7 @@ class CaughtUp:
 
     series: Market  # the market itself, or the same pair at a fallback source
     error: CryptocastError | None = None
+    refused: str | None = None  # rows of its source that no candle can be made of
 
 
 def catch_up(ws: Workspace, markets: Sequence[Market], started: float) -> dict[Market, CaughtUp]:
@@ -40,8 +41,8 @@ def catch_up(ws: Workspace, markets: Sequence[Market], started: float) -> dict[M
     fallbacks = ws.settings.source.fallback
     share = deadline - TICK_SECONDS * len(fallbacks) / (len(fallbacks) + 1)
     origins = {market: market.floor(started) for market in markets}
-    errors = _bring_newest(ws, origins, share)
-    caught = {market: CaughtUp(market, errors.get(market)) for market in markets}
+    errors, refused = _bring_newest(ws, origins, share)
+    caught = {m: CaughtUp(m, errors.get(m), refused.get(m)) for m in markets}
     for number, fallback in enumerate(fallbacks, start=1):
         down = _without_newest(ws, {m: origins[m] for m in errors if caught[m].series == m})
         stands_in = {
@@ -54,21 +55,22 @@ def catch_up(ws: Workspace, markets: Sequence[Market], started: float) -> dict[M
         left = deadline - time.monotonic()
         share = deadline - left * (len(fallbacks) - number) / (len(fallbacks) - number + 1)
         # Only what came to have the newest candle is better than the stale series.
-        missed = _bring_newest(ws, {s: origins[m] for m, s in stands_in.items()}, share)
+        missed, _ = _bring_newest(ws, {s: origins[m] for m, s in stands_in.items()}, share)
         behind = _without_newest(ws, {s: origins[m] for m, s in stands_in.items()})
         for market, series in stands_in.items():
             if series not in behind and series not in missed:
-                caught[market] = CaughtUp(series, errors[market])
+                caught[market] = CaughtUp(series, errors[market], refused.get(market))
     return caught
 
 
 def _bring_newest(
     ws: Workspace, origins: Mapping[Market, int], deadline: float
-) -> dict[Market, CryptocastError]:
-    """Catch each series up to its origin; returns the errors of those that failed."""
+) -> tuple[dict[Market, CryptocastError], dict[Market, str]]:
+    """Catch each series up to its origin; the errors of those that failed, and refused rows."""
     _await_metered(ws, origins)
     until = min(deadline, time.monotonic() + _patience_seconds(ws, origins))
     errors: dict[Market, CryptocastError] = {}
+    refused: dict[Market, str] = {}
     with ws.store.read() as reader:
         errands = [_errand(ws, reader, market, origin) for market, origin in origins.items()]
     late = dict(origins)
@@ -80,6 +82,8 @@ def _bring_newest(
                     if result.error.code == "clock.skew":
                         raise result.error
                     errors[market] = result.error
+                if result.refused is not None:
+                    refused[market] = result.refused
         late = {m: origin for m, origin in late.items() if _waits(ws, m, errors)}
         if not late or time.monotonic() + _ASK_AGAIN_SECONDS > until:
             break
@@ -90,16 +94,18 @@ def _bring_newest(
                 Errand(ws.source(m.source), m, ((origin - m.interval_seconds, origin),))
                 for m, origin in late.items()
             ]
-    return errors
+    return errors, refused
 
 
 def _errand(ws: Workspace, reader: Reader, market: Market, origin: int) -> Errand:
     """One range: the bars after the newest stored one, an overlap, and holes within a call.
 
-    A series that has nothing yet is brought as far back as the features look.
+    A series that has nothing yet is brought as far back as the features look, those of the
+    origins too that may have been missed.
     """
-    source, interval = ws.source(market.source), market.interval_seconds
+    source, interval, loop = ws.source(market.source), market.interval_seconds, ws.settings.loop
     needed = dataset.context_bars(ws.settings.model.lookback)
+    needed += loop.backfill_bars if loop.backfill_missed else 0
     if source.bars_back is not None:
         needed = min(needed, source.bars_back)
     span = reader.span(market, origin)

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from cryptocast.bundles import Bundle
 from cryptocast.dataset import Part
 from cryptocast.errors import StateError, UsageError
 from cryptocast.evaluation import Diagnosis
@@ -18,6 +19,7 @@ from cryptocast.values import iso
 from cryptocast.workflows.material import Material, gather
 from cryptocast.workflows.scoring import (
     Scored,
+    frozen_bundle,
     score_all,
     score_rows,
     summary,
@@ -68,7 +70,7 @@ def evaluate(
     bars = part.bars(interval)
     total = bars * interval / _DAY + ws.settings.data.days
     ws.progress.stage("load versions")
-    chosen = [version_bundle(ws, version) for version in (versions or _usual(ws))]
+    chosen = [version_bundle(ws, version) for version in versions] or _usual(ws)
     lookback = max((b.card.lookback for b in chosen), default=ws.settings.model.lookback)
     material = gather(ws, lookback=lookback, days=total, test_bars=bars, end=part.end)
     part = Part(max(part.start, material.start), part.end)
@@ -179,13 +181,17 @@ def _pictures(looked: Sequence[Diagnosis], scores: pl.DataFrame) -> Iterator[tup
             yield f"fan_{place}", picture
 
 
-def _usual(ws: Workspace) -> list[str]:
+def _usual(ws: Workspace) -> list[Bundle]:
+    """Production and the newest of each kind."""
     with ws.store.read() as reader:
         production = reader.deployment()
-    chosen: dict[str, None] = {production.model_version: None} if production else {}
+    chosen: dict[str, Bundle] = {}
+    if production is not None:
+        chosen[production.model_version] = frozen_bundle(ws, production.model_version)
     kinds: set[str] = set()
     for version in ws.registry().versions():
         if version.kind not in kinds:
             kinds.add(version.kind)
-            chosen[version.version] = None
-    return list(chosen)
+            if version.version not in chosen:
+                chosen[version.version] = version_bundle(ws, version.version)
+    return list(chosen.values())

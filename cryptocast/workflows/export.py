@@ -1,15 +1,31 @@
-"""export: candles, forecasts or scores of the store as a file."""
+"""export: candles, forecasts, scores, evaluations or the scorecard as a file."""
 
 from __future__ import annotations
 
 import dataclasses
+import gzip
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cryptocast.errors import ConfigError, StateError, UsageError
-from cryptocast.store.exporter import FORMATS, KINDS, Exporter, Selection, replacing
+from cryptocast.store.backup import snapshot
+from cryptocast.store.drafts import replacing
+from cryptocast.store.exporter import FORMATS, KINDS, Exporter, Selection
 from cryptocast.values import Market, iso
 from cryptocast.workspace import Workspace
+
+SCORECARD = "scorecard"
+"""What `monitor` tells of the last week: computed, not stored."""
+
+_WEEK = 7 * 86_400
+
+_MAKERS = {
+    "candles": "cryptocast fetch",
+    "forecasts": "cryptocast forecast --once makes forecasts; they are scored when candles follow",
+    "evaluations": "cryptocast evaluate",
+}
+_CODES = {"candles": "state.no_candles", "evaluations": "state.no_evaluation"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +40,7 @@ class ExportReport:
     markets: tuple[str, ...]  # ids of those that have rows in it
     start: int | None  # the range asked for; None: no bound
     end: int | None
-    first: int  # open time (candles) or origin of its rows
+    first: int  # open time, origin or time of making of its rows
     last: int
 
 
@@ -37,21 +53,25 @@ def export(
     start: int | None = None,
     end: int | None = None,
 ) -> ExportReport:
-    """Write `what` (candles, forecasts, scores) into `out`, in the format that its name ends in.
+    """Write `what` (`exporter.KINDS`, `SCORECARD`) into `out`, in the format that its name ends in.
 
-    `[start, end)` bounds the open time of candles and the origin of the others; `symbols`
-    (or market ids) choose among the stored markets, all by default. What the workspace's
-    clock does not know yet is left out. `out` is replaced as a whole, or stays as it was.
+    `[start, end)` bounds the open time of candles, the origin of forecasts and scores, and the
+    time that evaluations were made at; `symbols` (or market ids) choose among the stored
+    markets, all by default. What the workspace's clock does not know yet is left out. `out`
+    is replaced as a whole, or stays as it was.
 
-    The store stays open while the file is written (a million candles to Parquet: well under
-    a second), so other processes' writes wait for it, up to their `[store] wait_seconds`.
+    It is read from a copy of the database, which goes again: a year of forecasts takes half a
+    minute to sort, and nobody's writes wait for longer than the copying.
 
     Raises UsageError for an `out`, range or `what` that cannot be, ConfigError for an unknown
-    symbol, StateError (`state.no_candles`, `state.no_forecast`) where no row matches, and
-    StoreError where the disk refuses: no file is written then.
+    symbol, StateError (`state.no_candles`, `state.no_forecast`, `state.no_evaluation`) where
+    no row matches, and StoreError where the disk refuses: no file is written then.
     """
+    if what == SCORECARD:
+        return _scorecard(ws, out, symbols, bounded=(start, end) != (None, None))
     if what not in KINDS:
-        raise UsageError(f"'{what}' cannot be exported", hint=f"one of {', '.join(KINDS)}")
+        known = ", ".join((*KINDS, SCORECARD))
+        raise UsageError(f"'{what}' cannot be exported", hint=f"one of {known}")
     if start is not None and end is not None and start >= end:
         raise UsageError(
             f"no time lies between {iso(start)} and {iso(end)}",
@@ -60,7 +80,7 @@ def export(
     file = out.resolve()
     suffix = _suffix(file)
     with replacing(file) as part:
-        with ws.store.read() as reader:
+        with snapshot(ws.store) as copy, copy.read() as reader:
             exporter = reader.exporter()
             markets = _chosen(ws, exporter.markets(), symbols)
             selection = Selection(what, markets, start, end, ws.clock.now())
@@ -81,6 +101,62 @@ def export(
         first=found.first,
         last=found.last,
     )
+
+
+def _scorecard(
+    ws: Workspace, out: Path, symbols: tuple[str, ...], *, bounded: bool
+) -> ExportReport:
+    """The scorecard of the configured markets, by the forecasts of the last week."""
+    from cryptocast.workflows.monitor import look, scorecard_rows  # late: it loads the models
+
+    if bounded:
+        raise UsageError(
+            "a scorecard is of the last week: --start and --end don't go with it",
+            hint="--as-of takes another moment for now",
+        )
+    file = out.resolve()
+    suffix = _suffix(file)
+    wanted = {market.id for market in ws.markets(symbols)}
+    report = look(ws)
+    rows = [row for row in scorecard_rows(report) if row["market"] in wanted]
+    if not rows:
+        raise StateError(
+            "there is no scorecard: nothing that was served in the last week has an outcome",
+            code="state.no_outcomes",
+            hint="cryptocast monitor says what is missing",
+        )
+    last = ws.markets()[0].floor(report.now)
+    times = {"start": last - _WEEK, "end": last}
+    with replacing(file) as part:
+        _write(part, suffix, [row | times for row in rows])
+        size = part.stat().st_size
+    return ExportReport(
+        what=SCORECARD,
+        file=file,
+        format=suffix.removeprefix("."),
+        rows=len(rows),
+        bytes=size,
+        markets=tuple(dict.fromkeys(row["market"] for row in rows)),
+        start=None,
+        end=None,
+        first=times["start"],
+        last=last,
+    )
+
+
+def _write(part: Path, suffix: str, rows: list[dict[str, Any]]) -> None:
+    """Rows with the times `start` and `end`: as moments in Parquet, as text elsewhere."""
+    import polars as pl  # late: DuckDB writes everything else
+
+    frame = pl.DataFrame(rows, infer_schema_length=None)
+    moments = pl.from_epoch(pl.col("start", "end")).dt.replace_time_zone("UTC")
+    if suffix == ".parquet":
+        frame.with_columns(moments).write_parquet(part)
+        return
+    frame = frame.with_columns(moments.dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    text = frame.write_json() if suffix == ".json" else frame.write_csv()
+    content = text.encode()
+    part.write_bytes(gzip.compress(content) if suffix == ".csv.gz" else content)
 
 
 def _suffix(file: Path) -> str:
@@ -119,9 +195,7 @@ def _nothing(exporter: Exporter, asked: Selection) -> StateError:
     there = exporter.find(dataclasses.replace(asked, start=None, end=None))
     if there is not None:
         hint = f"there are some from {iso(there.first)} to {iso(there.last)}"
-    elif asked.kind == "candles":
-        hint = "cryptocast fetch"
     else:
-        hint = "cryptocast forecast --once makes forecasts; they are scored when candles follow"
-    code = "state.no_candles" if asked.kind == "candles" else "state.no_forecast"
+        hint = _MAKERS.get(asked.kind, _MAKERS["forecasts"])
+    code = _CODES.get(asked.kind, "state.no_forecast")
     return StateError(f"there are no {asked.kind} of {of}{since}{until}", code=code, hint=hint)

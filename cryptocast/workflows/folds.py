@@ -6,16 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cryptocast import evaluation, models
-from cryptocast.bundles import Forecaster
 from cryptocast.dataset import Part, rolling
 from cryptocast.errors import StateError
 from cryptocast.seams import ModelKind
-from cryptocast.values import Fitted, FloatArray, Windows
+from cryptocast.values import FloatArray, Windows
 from cryptocast.workflows.material import Material
+from cryptocast.workflows.scoring import walk_crps
 from cryptocast.workspace import Workspace
-
-_WALK = "random_walk"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,15 +62,8 @@ def _fold(ws: Workspace, material: Material, learn: Part, stop: Part, judge: Par
     first, second, third = (material.windows(part) for part in (learn, stop, judge))
     if not (len(first) and len(second) and len(third)):
         return Fold(first, second, third, np.empty((0, material.horizon)))
-    walk, levels = models.get(_WALK), ws.settings.model.levels
-    fitted = walk.fit(first, second, levels=levels, params=walk.defaults(), seed=0)
-    return Fold(first, second, third, crps(fitted, third, levels))
+    return Fold(first, second, third, walk_crps(first, second, third, ws.settings.model.levels))
 
 
 def _can_judge(fold: Fold) -> bool:
     return bool(np.isfinite(fold.walk).any())
-
-
-def crps(fitted: Fitted, judge: Windows, levels: tuple[float, ...]) -> FloatArray:
-    """[N, H] CRPS of a model in bp."""
-    return evaluation.crps_bp(Forecaster(fitted.onnx).log_returns(judge), judge.targets, levels)

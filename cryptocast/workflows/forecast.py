@@ -9,25 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from cryptocast import dataset
-from cryptocast.errors import CryptocastError, StateError
-from cryptocast.values import (
-    MIN_CANDLES,
-    ForecastSet,
-    Market,
-    iso,
-)
+from cryptocast.errors import CryptocastError, StateError, StoreError
+from cryptocast.store import Tick, Unserved
+from cryptocast.values import ForecastSet, Market, iso
+from cryptocast.workflows.alerts import send_alerts
+from cryptocast.workflows.backfill import find_unserved, make_up
 from cryptocast.workflows.catch_up import CaughtUp, catch_up
+from cryptocast.workflows.gone import refuse_gone
 from cryptocast.workflows.ladder import Ladder
+from cryptocast.workflows.metrics import write_metrics
+from cryptocast.workflows.serving import Failure, Question, forecast_sets
+from cryptocast.workflows.shadows import cast_shadow, shadowing
+from cryptocast.workflows.tracks import Tracks
 from cryptocast.workspace import Workspace
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A market that got no forecast, and why."""
-
-    market: Market
-    error: CryptocastError
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,54 +35,95 @@ class TickReport:
 
 def newest(ws: Workspace, *, symbols: tuple[str, ...] = ()) -> TickReport:
     """The newest served set of every market. Raises StateError where there is none."""
+    markets = ws.markets(symbols)
     with ws.store.read() as reader:
-        found = [reader.newest(market, ws.clock.now()) for market in ws.markets(symbols)]
-    sets = tuple(f for f in found if f is not None)
-    if not sets:
+        found = reader.ledger.newest(markets, ws.clock.now())
+    if not found:
         raise StateError(
             "nothing was forecast yet", code="state.no_forecast", hint="cryptocast forecast --once"
         )
-    return TickReport(False, sets)
+    return TickReport(False, tuple(found[m] for m in markets if m in found))
 
 
 def tick(ws: Workspace, *, fetch: bool = True, symbols: tuple[str, ...] = ()) -> TickReport:
-    """Catch up, forecast every market at the clock's origin, store one set a market.
+    """Catch up, forecast every market at the clock's origin, store one set a market, and tell.
 
     What is served already is left as it is. A source that fails costs a warning, not the
-    forecast. Raises StateError without a production model or where no market has 24 candles.
+    forecast. When the newest origin is safe, the origins that nobody served are made up for,
+    and the shadow, if there is one, forecasts too. Receivers and the metrics file are told at
+    the end, of a failure as well. Raises StateError without a production model or where no
+    market has 24 candles.
     """
+    try:
+        report = _serve(ws, fetch=fetch, symbols=symbols)
+    except CryptocastError:
+        _tell(ws)
+        raise
+    return replace(report, warnings=(*report.warnings, *_tell(ws)))
+
+
+def _tell(ws: Workspace) -> list[str]:
+    """Alerts and metrics; what failed of them."""
+    return [*send_alerts(ws), *write_metrics(ws)]
+
+
+def _serve(ws: Workspace, *, fetch: bool, symbols: tuple[str, ...]) -> TickReport:
+    """The tick itself."""
     markets = ws.markets(symbols)
     started = ws.clock.now()
+    origin = markets[0].floor(started)
     with ws.store.read() as reader:
         deployment = reader.deployment()
-        there = [reader.served(m, m.floor(started)) for m in markets]
+        there = reader.ledger.served(markets, origin)
+        if ws.clock.virtual:  # the system's clock never goes back so far
+            refuse_gone(reader, markets, origin)
     if deployment is None:
         raise StateError(
             "there is no production model", code="state.no_production", hint="cryptocast init"
         )
-    missing = [m for m, served in zip(markets, there, strict=True) if served is None]
+    missing = [market for market in markets if market not in there]
     if not missing:
-        return TickReport(False, tuple(s for s in there if s is not None))
+        return TickReport(False, tuple(there[m] for m in markets))
     caught = {market: CaughtUp(market) for market in missing}
     if fetch:
         caught = catch_up(ws, missing, started)
-    ladder = Ladder(ws, deployment, started)
-    made, failures = [], []
-    for market in missing:
-        try:
-            made.append(_forecast(ws, market, caught[market].series, market.floor(started), ladder))
-        except StateError as error:
-            failures.append(Failure(market, error))
-    new, kept = _keep(ws, made, failures, started)
-    if failures and not made:
+    ladder = Ladder.of(ws, deployment)
+    questions = [Question(market, caught[market].series, (origin,)) for market in missing]
+    with ws.store.read() as reader:
+        tracks = Tracks(ws, served=True)
+        made, failures = forecast_sets(ws, reader, ladder, questions, tracks)
+        unserved = find_unserved(ws, reader, missing, origin)
+        shadow = shadowing(reader)
+    new = _keep(ws, made, failures, started)
+    if failures and not made and not there:
         # Why no candle came says more than that there are too few.
         raise caught[failures[0].market].error or failures[0].error
-    served = {s.market: s for s in (*there, *kept) if s is not None}
-    return TickReport(
-        new,
-        tuple(served[m] for m in markets if m in served),
-        tuple(_warnings(caught, failures, made)),
-    )
+    if not all(new):  # another process was quicker: what it served is the forecast
+        with ws.store.read() as reader:
+            there |= reader.ledger.served(missing, origin)
+    served = {s.market: s for s, written in zip(made, new, strict=True) if written} | there
+    warnings = [
+        *_warnings(caught, failures, made),
+        *_afterwards(
+            ws, unserved, None if shadow == deployment.model_version else shadow, questions
+        ),
+    ]
+    return TickReport(any(new), tuple(served[m] for m in markets if m in served), tuple(warnings))
+
+
+def _afterwards(
+    ws: Workspace,
+    unserved: Sequence[Unserved],
+    shadow: str | None,
+    questions: Sequence[Question],
+) -> Iterator[str]:
+    """What waits until the newest origin is served; a store that fails now costs a warning."""
+    try:
+        yield from make_up(ws, unserved)
+        if shadow is not None:
+            yield from cast_shadow(ws, shadow, questions)
+    except StoreError as error:
+        yield f"{error.message} ({error.hint})"
 
 
 def _warnings(
@@ -98,6 +133,8 @@ def _warnings(
     for market, found in caught.items():
         if found.error is not None:
             yield f"{market.id}: {found.error.message} ({found.error.hint})"
+        if found.refused is not None:
+            yield f"{market.id}: {found.refused}"
     for failure in failures:
         yield f"{failure.market.id}: {failure.error.message} ({failure.error.hint})"
     for made_set in made:
@@ -111,107 +148,62 @@ def _warnings(
             yield f"{made_set.market.id}: forecast from the candles of {series.id}"
 
 
-def _forecast(
-    ws: Workspace, market: Market, series: Market, origin: int, ladder: Ladder
-) -> ForecastSet:
-    """The forecasts of a market at an origin, from the candles of a series of the same pair."""
-    start = origin - ladder.context_bars * market.interval_seconds
-    with ws.store.read() as reader:
-        candles = reader.candles(series, start, origin)
-        enough = len(candles) >= MIN_CANDLES
-        span = None if enough else reader.span(series, origin)
-    if not enough:
-        hint = "cryptocast fetch"
-        if span is not None:
-            hint += f", or for recorded candles --as-of {iso(span.last + market.interval_seconds)}"
-        raise StateError(
-            f"{series.id} has {len(candles)} candles before {iso(origin)}, "
-            f"at least {MIN_CANDLES} are needed",
-            code="state.not_enough_candles",
-            hint=hint,
-        )
-    bars = dataset.lay_out(candles, series, start, origin)
-    model, log_quantiles = ladder.answer(bars)
-    if series != market:
-        reasons = [f"source:{series.source}", model.fallback]
-        model = replace(model, fallback=", ".join(reason for reason in reasons if reason))
-    issued_at = ws.clock.now()
-    last_close = float(candles.close[-1])
-    return ForecastSet(
-        market=market,
-        origin=origin,
-        issued_at=issued_at,
-        last_close=last_close,
-        stale_bars=int(bars.age[-1]),
-        mode="late" if issued_at - origin > ws.settings.loop.late_seconds else "live",
-        model=model,
-        levels=ws.settings.model.levels,
-        quantiles=dataset.to_prices(log_quantiles, last_close),
-    )
-
-
 def _keep(
-    ws: Workspace, made: list[ForecastSet], failures: list[Failure], started: float
-) -> tuple[bool, list[ForecastSet | None]]:
+    ws: Workspace, made: Sequence[ForecastSet], failures: Sequence[Failure], started: float
+) -> list[bool]:
     """Write every set with its tick in one transaction; a set that is there already stays.
 
-    Returns whether any was written, and what is served now.
+    Returns for each set whether it was written.
     """
-    new = False
-    kept: list[ForecastSet | None] = []
     finished = ws.clock.now()
     with ws.store.write() as writer:
-        for forecast in made:
-            if not writer.put_set(forecast, served=True):
-                kept.append(writer.served(forecast.market, forecast.origin))
-            else:
-                new = True
-                kept.append(forecast)
-                status = "late" if forecast.late else "ok"
-                writer.put_tick(
-                    forecast.market.id,
-                    forecast.origin,
-                    started,
-                    finished,
-                    status,
-                    detail=forecast.model.fallback,
-                )
-        for failure in failures:
-            writer.put_tick(
-                failure.market.id,
-                failure.market.floor(started),
+        new = writer.ledger.put_sets(made, served=True)
+        writer.ledger.put_ticks(
+            Tick(
+                s.market.id,
+                s.origin,
                 started,
                 finished,
-                "failed",
-                error_code=failure.error.code,
-                detail=failure.error.message,
+                "late" if s.late else "ok",
+                detail=s.model.fallback,
             )
-    return new, kept
+            for s, written in zip(made, new, strict=True)
+            if written
+        )
+        writer.ledger.put_ticks(
+            Tick(f.market.id, f.origin, started, finished, "failed", f.error.code, f.error.message)
+            for f in failures
+        )
+    return new
 
 
 def documents(report: TickReport) -> Iterator[dict[str, object]]:
     """The sets as the contract writes them."""
-    for s in report.forecasts:
-        yield {
-            "market": s.market.id,
-            "origin": iso(s.origin),
-            "issued_at": iso(s.issued_at),
-            "last_close": s.last_close,
-            "stale_bars": s.stale_bars,
-            "late": s.late,
-            "mode": s.mode,
-            "model": {
-                "version": s.model.version,
-                "kind": s.model.kind,
-                "fallback": s.model.fallback,
-            },
-            "levels": list(s.levels),
-            "steps": [
-                {
-                    "step": step,
-                    "target_time": iso(s.target_time(step)),
-                    "quantiles": quantiles.tolist(),
-                }
-                for step, quantiles in enumerate(s.quantiles, start=1)
-            ],
-        }
+    return map(document, report.forecasts)
+
+
+def document(forecast: ForecastSet) -> dict[str, object]:
+    """A set as the contract writes it."""
+    return {
+        "market": forecast.market.id,
+        "origin": iso(forecast.origin),
+        "issued_at": iso(forecast.issued_at),
+        "last_close": forecast.last_close,
+        "stale_bars": forecast.stale_bars,
+        "late": forecast.late,
+        "mode": forecast.mode,
+        "model": {
+            "version": forecast.model.version,
+            "kind": forecast.model.kind,
+            "fallback": forecast.model.fallback,
+        },
+        "levels": list(forecast.levels),
+        "steps": [
+            {
+                "step": step,
+                "target_time": iso(forecast.target_time(step)),
+                "quantiles": quantiles.tolist(),
+            }
+            for step, quantiles in enumerate(forecast.quantiles, start=1)
+        ],
+    }

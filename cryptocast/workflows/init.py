@@ -21,7 +21,7 @@ from cryptocast.seams import Clock, Progress
 from cryptocast.sources import resolve_auto
 from cryptocast.values import iso
 from cryptocast.workflows.fetch import fetch
-from cryptocast.workflows.retrain import RetrainReport, pipeline
+from cryptocast.workflows.pipeline import PipelineReport, pipeline
 from cryptocast.workspace import Workspace
 
 STARTED = "init.started"
@@ -37,7 +37,7 @@ class InitReport:
     source_reason: str | None  # why `auto` chose it
     added: tuple[str, ...]  # markets added to an existing workspace
     cost: str | None  # what a loop costs a month, where the source is metered
-    pipeline: RetrainReport | None
+    pipeline: PipelineReport | None
 
 
 def init(
@@ -74,13 +74,10 @@ def init(
             _make(ws)
             started = _start(ws, seed)
             ws.clock = VirtualClock(started["as_of"])
-            report = pipeline(
-                ws,
-                started["name"],
-                trials=None,
-                seed=started["seed"],
-                range_=(started["start"], started["end"]),
-            )
+            ws.progress.stage("fetch candles")
+            fetched = fetch(ws, start=started["start"], end=started["end"])
+            fetched.demand_all()
+            report = pipeline(ws, started["name"], fetched, trials=None, seed=started["seed"])
         except CryptocastError as error:
             too_few = fresh and error.code == "state.not_enough_candles"
             if too_few or not _has_candles(ws):

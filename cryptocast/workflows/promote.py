@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from dataclasses import dataclass
 
 from cryptocast import bundles, evaluation
 from cryptocast.bundles import Bundle
 from cryptocast.dataset import Part
-from cryptocast.errors import GateRefused, ModelError, StateError, UsageError
+from cryptocast.errors import GateRefused, StateError, UsageError
 from cryptocast.evaluation import Verdict
 from cryptocast.values import Deployment, FloatArray
 from cryptocast.workflows.material import Material, gather
-from cryptocast.workflows.scoring import baseline, quantiles, version_bundle
+from cryptocast.workflows.scoring import (
+    GRAPH,
+    WALK,
+    baseline,
+    frozen_bundle,
+    graph_hash,
+    quantiles,
+    version_bundle,
+)
 from cryptocast.workspace import Workspace
 
 ALL_MARKETS = "*"
@@ -87,7 +96,7 @@ def _judge(ws: Workspace, material: Material, challenger: Bundle) -> Verdict:
     for i in range(len(material.markets)):
         windows = material.market_windows(i, part)
         origins.append(windows.origin)
-        walk = baseline("random_walk", material.market_windows(i, learned), windows, levels)
+        walk = baseline(WALK, material.market_windows(i, learned), windows, levels)
         answers = {"challenger": quantiles(challenger, windows, levels)}
         answers["random_walk"] = walk.quantiles
         if production is not None:
@@ -95,7 +104,7 @@ def _judge(ws: Workspace, material: Material, challenger: Bundle) -> Verdict:
         for role, answer in answers.items():
             losses[role].append(evaluation.crps_bp(answer, windows.targets, levels))
     opponents = {"random_walk": "the random walk"}
-    if challenger.card.kind == "random_walk":  # it is no opponent of itself
+    if challenger.card.kind == WALK:  # it is no opponent of itself
         opponents = {}
     if production is not None:
         opponents["production"] = f"production version {production.card.version}"
@@ -113,14 +122,15 @@ def deploy(ws: Workspace, chosen: Bundle, action: str, reason: str, verdict: Ver
     """Freeze the bundle, set the aliases, write the row: the last is what counts."""
     version = chosen.card.version
     registry = ws.registry()
-    _freeze(ws, chosen)
+    graph = _freeze(ws, chosen)
     with ws.store.read() as reader:
         before = reader.deployment()
     previous = before.model_version if before else None
     if previous == version and before is not None:
         previous = before.previous_version
     if previous is not None:
-        registry.point("previous", previous)
+        with contextlib.suppress(StateError):  # a store that was replaced does not hold it
+            registry.point("previous", version_bundle(ws, previous).card.version)
     if action == "force":
         registry.amend(version, "Forced", reason, {"gate.forced": reason})
     now = ws.clock.now()
@@ -132,16 +142,21 @@ def deploy(ws: Workspace, chosen: Bundle, action: str, reason: str, verdict: Ver
             previous_version=previous,
             action=action,
             reason=reason,
-            scores={"gate": [dataclasses.asdict(c) for c in verdict.comparisons]},
+            scores={
+                "gate": [dataclasses.asdict(c) for c in verdict.comparisons],
+                GRAPH: graph_hash(graph),
+            },
         )
 
 
-def _freeze(ws: Workspace, chosen: Bundle) -> None:
-    """Write the bundle and let the alias `production` name its version."""
+def _freeze(ws: Workspace, chosen: Bundle) -> bytes:
+    """Write the bundle and let the alias `production` name its version; returns its graph."""
     version = chosen.card.version
     registry = ws.registry()
-    bundles.freeze(ws.bundle_folder(version), chosen.card, registry.onnx(version))
+    graph = registry.onnx(version)
+    bundles.freeze(ws.bundle_folder(version), chosen.card, graph)
     registry.point("production", version)
+    return graph
 
 
 def rollback(ws: Workspace, *, reason: str | None = None) -> Decision:
@@ -168,14 +183,9 @@ def rollback(ws: Workspace, *, reason: str | None = None) -> Decision:
 
 
 def _production(ws: Workspace, challenger: str) -> Bundle | None:
-    """What serves now, from its bundle, or from MLflow where that is damaged; None: nothing does,
-    or the challenger itself.
-    """
+    """What serves now; None: nothing does, or the challenger itself."""
     with ws.store.read() as reader:
         current = reader.deployment()
     if current is None or current.model_version == challenger:
         return None
-    try:
-        return bundles.load(ws.bundle_folder(current.model_version))
-    except ModelError:
-        return version_bundle(ws, current.model_version)
+    return frozen_bundle(ws, current.model_version)

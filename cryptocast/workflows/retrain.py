@@ -1,205 +1,214 @@
-"""retrain: fetch, split, tune, train, evaluate, select through MLflow, promote."""
+"""retrain: renew the model where that helps, and clear the past away first where asked to.
+
+Production serves throughout; it changes only in the transaction that promotes.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
 
-from cryptocast import models
-from cryptocast.registry import SELECTION, Version
-from cryptocast.values import iso
-from cryptocast.workflows.fetch import FetchReport, fetch
-from cryptocast.workflows.material import Material, gather
-from cryptocast.workflows.models import tell_test
-from cryptocast.workflows.promote import Decision, deploy, judge
-from cryptocast.workflows.scoring import score, score_rows, summary, version_bundle
-from cryptocast.workflows.train import FINGERPRINT, lacking, train_on
-from cryptocast.workflows.tune import TuneReport, tune_on
+from filelock import FileLock, Timeout
+
+from cryptocast.errors import CryptocastError, StateError, StoreError
+from cryptocast.evaluation import Verdict
+from cryptocast.evaluation.monitoring import DECLINED
+from cryptocast.store import Event
+from cryptocast.store.connection import translate
+from cryptocast.values import Deployment, iso
+from cryptocast.workflows.fetch import fetch
+from cryptocast.workflows.flush import Flushed, flush
+from cryptocast.workflows.monitor import MONITOR, monitor
+from cryptocast.workflows.pipeline import PipelineReport, pipeline
+from cryptocast.workflows.scoring import version_bundle
 from cryptocast.workspace import Workspace
 
-PIPELINE = "pipeline"
-"""The tag that ties runs and versions to the pipeline that made them."""
+ATTEMPT = "retrain"
+"""The kind of the events of an attempt: one when it begins, one when it has ended."""
 
-BASELINE = "random_walk"
-
-_SHORT_LOOKBACK = 4
+_HOUR = 3600
+_FRESH_SECONDS = _HOUR
+_DOUBLINGS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class RetrainReport:
-    """A whole pipeline: what came in, how it was split, tried, scored and decided."""
+    """What an attempt came to; `pipeline` None: there was no reason for one."""
 
-    candles: FetchReport
-    split: Mapping[str, Any]
-    tuning: TuneReport | None  # None: too few candles for the configured kind
-    scores: list[dict[str, Any]]
-    decision: Decision
-
-
-def retrain(ws: Workspace, *, seed: int = 0) -> RetrainReport:
-    """Renew the model from the newest candles; production stays where nothing is better."""
-    return pipeline(ws, f"retrain {iso(ws.clock.now())}", trials=None, seed=seed)
+    reason: str  # why it ran, or why it did not
+    production: str  # the version that serves now
+    flushed: Flushed | None
+    pipeline: PipelineReport | None
+    finding: str | None  # has the model aged, or has the market changed?
 
 
-def pipeline(
-    ws: Workspace,
-    name: str,
-    *,
-    trials: int | None,
-    seed: int,
-    range_: tuple[int, int] | None = None,
+def retrain(
+    ws: Workspace, *, seed: int = 0, clear: bool = False, if_needed: bool = False
 ) -> RetrainReport:
-    """Everything from fetch to promote. One of the same name goes on where it stopped:
-    candles that are stored, trials that are finished and versions that are trained are not
-    made again. `range_` of open times; default the last `[data] days`.
+    """Renew the model from the newest candles; production stays where nothing is better.
+
+    `clear`: after the newest candles are in, archive the old ones and resolved forecasts.
+    `if_needed`: only where the monitor says `declined`, no cool-down holds and the day's
+    budget is not spent. Raises StoreError (`retrain.running`) where another one is under way.
     """
-    ws.progress.stage("fetch candles")
-    if range_ is not None:
-        fetched = fetch(ws, start=range_[0], end=range_[1])
-    else:
+    with _alone(ws):
+        reason = "asked for"
+        if if_needed:
+            due, reason = is_due(ws)
+            if not due:
+                return RetrainReport(reason, _production(ws).model_version, None, None, None)
+        # A dead source ends it here: nothing is archived, and no attempt was made.
+        ws.progress.stage("fetch candles")
         fetched = fetch(ws, days=ws.settings.data.days)
-    fetched.demand_all()
-    ws.progress.stage("preprocess and split")
-    material = gather(ws)
-    kind = models.get(ws.settings.model.kind)
-    needed = lacking(ws, kind, material)
-    if needed is not None:
-        # The random walk needs no long window: with a short one even 24 candles give some.
-        material = gather(ws, lookback=_SHORT_LOOKBACK)
-    with ws.registry().pipeline(name, {PIPELINE: name}) as run_id:
-        report = _renew(ws, name, fetched, material, needed, trials=trials, seed=seed)
-        chosen = report.decision
-        told = {"decision": chosen.reason, "serves": f"version {chosen.version} ({chosen.model})"}
-        ws.registry().tag(run_id, told)
-    return report
+        fetched.demand_all()
+        flushed = None
+        if clear:
+            ws.progress.stage("archive old candles and forecasts")
+            flushed = flush(ws)
+        with _attempt(ws, reason) as attempt:
+            _mend(ws)
+            made = pipeline(ws, f"retrain {attempt.started}", fetched, trials=None, seed=seed)
+            finding = _finding(made.decision.verdict, ws.settings.gate.least_origins)
+            attempt.promoted = made.decision.promoted
+            attempt.told = made.decision.reason
+            attempt.finding = finding
+        return RetrainReport(reason, made.decision.version, flushed, made, finding)
 
 
-def _renew(
-    ws: Workspace,
-    name: str,
-    fetched: FetchReport,
-    material: Material,
-    needed: int | None,
-    *,
-    trials: int | None,
-    seed: int,
-) -> RetrainReport:
-    """Tune, train, evaluate, select and promote on material; `needed`: too little for the kind."""
-    kind = models.get(ws.settings.model.kind)
-    tuned: TuneReport | None = None
-    versions = [_trained(ws, material, BASELINE, name, {}, "default", seed)]
-    if needed is None and kind.kind != BASELINE:
-        tuned = tune_on(
-            ws,
-            material,
-            kind,
-            name,
-            trials=trials,
-            timeout_seconds=None,
-            seed=seed,
-            tags={PIPELINE: name},
-        )
-        origin = "best" if tuned.trials else "default"
-        versions.insert(0, _trained(ws, material, kind.kind, name, tuned.best, origin, seed))
-    scores = _tested(ws, material, versions)
-    ws.progress.stage("select and promote")
-    registry = ws.registry()
-    # A lone random walk needs no selection; of very few candles none is left to score it by.
-    lone = [v for v in registry.versions() if [v.version] == versions]
-    best = lone[0] if lone else registry.best(versions)
-    decision = _decide(ws, material, best, versions, needed)
-    return RetrainReport(fetched, split_rows(material), tuned, scores, decision)
+def is_due(ws: Workspace) -> tuple[bool, str]:
+    """Whether the model should be renewed now, and why, or why not.
 
-
-def _tested(ws: Workspace, material: Material, versions: list[str]) -> list[dict[str, Any]]:
-    """Scores on the test part, logged as a run of their own and with each version."""
-    ws.progress.stage("evaluate")
-    bundles = [version_bundle(ws, version) for version in versions]
-    scores = score(ws, material, material.learned, material.split.test, bundles)
-    rows = score_rows(scores)
-    registry = ws.registry()
-    with registry.run("evaluate", tags={"stage": "evaluate"}) as run_id:
-        registry.log_document(run_id, rows, "test_scores.json")
-        for version in registry.versions():
-            if version.version in versions:
-                figures = summary(scores, version.version)
-                named = {f"{key}.version_{version.version}": x for key, x in figures.items()}
-                registry.log(run_id, metrics=named)
-                registry.log(version.run_id, metrics=figures)
-                registry.log_document(version.run_id, rows, "test_scores.json")
-                tell_test(ws, version.version, rows)
-    return rows
-
-
-def split_rows(material: Material) -> dict[str, Any]:
-    """The split in candles; the gate's are the last of the validation's."""
-    split = material.split
-    held = dataclasses.replace(split.validation, end=split.gate.end)
-    parts = {"train": split.train, "validation": held, "gate": split.gate, "test": split.test}
-    rows = {}
-    for name, part in parts.items():
-        count, first, last = material.rows(part)
-        rows[name] = {
-            "first": None if first is None else iso(first),
-            "last": None if last is None else iso(last),
-            "rows": count,
-        }
-    return rows
-
-
-def _trained(
-    ws: Workspace,
-    material: Material,
-    kind: str,
-    pipeline_name: str,
-    params: Mapping[str, float | int | str],
-    origin: str,
-    seed: int,
-) -> str:
-    """The version of that kind which this pipeline has made, or makes now."""
-    mine = {PIPELINE: pipeline_name, FINGERPRINT: material.fingerprint(material.learned)}
-    for version in ws.registry().versions():
-        if version.kind == kind and mine.items() <= version.tags.items():
-            return version.version
-    tags = {PIPELINE: pipeline_name}
-    model = models.get(kind)
-    return train_on(ws, material, model, params, origin, seed=seed, tags=tags).version
-
-
-def _beaten(registered: list[Version], versions: list[str]) -> str:
-    """Why the random walk was selected: what the others scored against it in validation."""
-    others = [v for v in registered if v.version in versions and v.kind != BASELINE]
-    told = ", ".join(f"{v.kind} {1 - v.metrics[SELECTION]:+.2%}" for v in others)
-    return f"nothing beat it in validation (skill of the {told})"
-
-
-def _decide(
-    ws: Workspace, material: Material, best: Version, versions: list[str], needed: int | None
-) -> Decision:
-    """Promote the best version if the gate agrees, else keep production, else the random walk."""
+    The monitor is asked anew where its newest verdict is older than an hour, or than what
+    serves.
+    """
+    verdict, why = _verdict(ws)
+    if verdict != DECLINED:
+        return False, f"the monitor says {verdict}: {why}"
+    settings, now = ws.settings.retrain, ws.clock.now()
     with ws.store.read() as reader:
-        current = reader.deployment()
-    if current is not None and current.model_version in versions:
-        verdict = judge(ws, material, version_bundle(ws, current.model_version))
-        kind = version_bundle(ws, current.model_version).card.kind
-        return Decision(True, current.model_version, kind, current.reason, verdict)
-    chosen = version_bundle(ws, best.version)
-    verdict = judge(ws, material, chosen)
-    if verdict.promoted:
-        reason = verdict.reason
-        if needed is not None:
-            reason = f"too few candles for the {ws.settings.model.kind}: {needed} would suffice"
-        elif best.kind == BASELINE:
-            reason = _beaten(ws.registry().versions(), versions)
-        deploy(ws, chosen, "promote", reason, verdict)
-        return Decision(True, best.version, best.kind, reason, verdict)
-    if current is not None:
-        served = version_bundle(ws, current.model_version).card.kind
-        reason = f"version {best.version} is not promoted: {verdict.reason}"
-        return Decision(False, current.model_version, served, reason, verdict)
-    walk = version_bundle(ws, versions[-1])
-    reason = f"the {best.kind} of version {best.version} is not promoted: {verdict.reason}"
-    deploy(ws, walk, "promote", reason, verdict)
-    return Decision(True, walk.card.version, BASELINE, reason, verdict)
+        events = [event for event in reader.events(ATTEMPT) if event.at <= now]
+    # Of each attempt the last word; one that was killed has only its first.
+    attempts = list({event.detail["started"]: event for event in events}.values())
+    today = [event for event in attempts if event.at > now - 24 * _HOUR]
+    if len(today) >= settings.daily:
+        return False, f"[retrain] daily allows {settings.daily} in 24 hours: {len(today)} were made"
+    until = _cool_until(attempts, settings.cooldown_hours)
+    if now < until:
+        return False, f"the cool-down holds until {iso(round(until))}"
+    return True, f"declined: {why}"
+
+
+def _verdict(ws: Workspace) -> tuple[str, str]:
+    production, now = _production(ws), ws.clock.now()
+    with ws.store.read() as reader:
+        newest = reader.incidents.newest(MONITOR, now)
+    if newest is None or newest.at < max(production.at, now - _FRESH_SECONDS):
+        report = monitor(ws)
+        return report.verdict, report.reason
+    return str(newest.detail["verdict"]), str(newest.detail["reason"])
+
+
+def _production(ws: Workspace) -> Deployment:
+    with ws.store.read() as reader:
+        production = reader.deployment()
+    if production is None:
+        raise StateError(
+            "there is no production model", code="state.no_production", hint="cryptocast init"
+        )
+    return production
+
+
+def _cool_until(attempts: Sequence[Event], hours: float) -> float:
+    """When the next attempt may be: each one in a row that changed nothing doubles the wait."""
+    if not attempts:
+        return 0.0
+    vain = 0
+    for event in reversed(attempts):
+        if event.detail["promoted"]:
+            break
+        vain += 1
+    return attempts[-1].at + hours * _HOUR * (1 << min(vain, _DOUBLINGS))
+
+
+def _finding(verdict: Verdict, least_origins: int) -> str | None:
+    """What the comparison with production on the newest purged candles says of the decline."""
+    for found in verdict.comparisons:
+        if found.opponent.startswith("production") and found.n >= least_origins:
+            if found.shrunken > 0:
+                return "the model has aged: a fresh one does better on the newest candles"
+            return "the market has changed: a fresh model does no better on the newest candles"
+    return None
+
+
+def _mend(ws: Workspace) -> None:
+    """Let the aliases name what serves: a promotion may have been killed before it counted."""
+    with ws.store.read() as reader:
+        production = reader.deployment()
+    if production is None:
+        return
+    named = {"production": production.model_version, "previous": production.previous_version}
+    for alias, version in named.items():
+        if version is not None:
+            with suppress(StateError):  # a store that was replaced does not hold it
+                ws.registry().point(alias, version_bundle(ws, version).card.version)
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """What is noted of an attempt when it has ended."""
+
+    started: str
+    promoted: bool = False
+    told: str = "it did not end"
+    finding: str | None = None
+
+
+@contextmanager
+def _attempt(ws: Workspace, reason: str) -> Iterator[_Attempt]:
+    """Note an attempt when it begins, so that a killed one counts, and what came of it."""
+    attempt = _Attempt(iso(ws.clock.now()))
+    _note(ws, reason, attempt)
+    try:
+        yield attempt
+    except BaseException as error:
+        attempt.told = f"failed: {str(error) or type(error).__name__}"
+        with suppress(CryptocastError):  # what ended it says more
+            _note(ws, reason, attempt)
+        raise
+    _note(ws, reason, attempt)
+
+
+def _note(ws: Workspace, reason: str, attempt: _Attempt) -> None:
+    detail = {
+        "started": attempt.started,
+        "reason": reason,
+        "promoted": attempt.promoted,
+        "finding": attempt.finding,
+        "told": attempt.told,
+    }
+    with ws.store.write() as writer:
+        writer.put_event(ws.clock.now(), ATTEMPT, None, detail)
+
+
+@contextmanager
+def _alone(ws: Workspace) -> Iterator[None]:
+    """One attempt at a time; the lock goes with the process, however that ends."""
+    file = ws.folder / "logs" / "retrain.lock"
+    lock = FileLock(file)
+    try:
+        file.parent.mkdir(exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise StoreError(
+            f"another retrain of {ws.folder} is under way",
+            code="retrain.running",
+            hint="try again when it is done",
+            retry=True,
+        ) from None
+    except OSError as error:
+        raise translate(error, file) or error from error
+    try:
+        yield
+    finally:
+        lock.release()

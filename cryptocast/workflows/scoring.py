@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
-from cryptocast import evaluation, models
+from cryptocast import bundles, evaluation, models
 from cryptocast.bundles import Bundle, Forecaster, from_document
 from cryptocast.dataset import Part
-from cryptocast.errors import CryptocastError, StateError
+from cryptocast.errors import CryptocastError, ModelError, StateError
 from cryptocast.evaluation import Candidate, Diagnosis
-from cryptocast.values import FloatArray, Windows
+from cryptocast.values import Fitted, FloatArray, Windows
 from cryptocast.workflows.material import Material
 from cryptocast.workspace import Workspace
 
-_NEEDED = ("random_walk", "constant")  # skills are relative to them
+WALK = "random_walk"
+"""The baseline that everything is compared with, and the last resort."""
+
+GRAPH = "onnx_sha256"
+"""Where the `scores` of a deployment tell which graph was deployed."""
+
+_NEEDED = (WALK, "constant")  # skills are relative to them
 
 _SUMMARY = (
     "crps_bp",
@@ -82,8 +90,28 @@ def baseline(kind: str, before: Windows, windows: Windows, levels: Sequence[floa
     """A baseline that learned from the windows before, and its forecasts of the others."""
     fields = dataclasses.fields(Windows)
     nothing = Windows(**{f.name: getattr(before, f.name)[:0] for f in fields})
-    fitted = models.get(kind).fit(before, nothing, levels=levels, params={}, seed=0)
+    fitted = _learned(kind, before, nothing, levels)
     return Candidate(kind, None, Forecaster(fitted.onnx).log_returns(windows))
+
+
+def crps(fitted: Fitted, windows: Windows, levels: Sequence[float]) -> FloatArray:
+    """[N, H] CRPS of a model in bp."""
+    answers = Forecaster(fitted.onnx).log_returns(windows)
+    return evaluation.crps_bp(answers, windows.targets, levels)
+
+
+def walk_crps(
+    train: Windows, validation: Windows, windows: Windows, levels: Sequence[float]
+) -> FloatArray:
+    """[N, H] CRPS in bp of the random walk that learned from what a model learns from.
+
+    So the two differ in kind only.
+    """
+    return crps(_learned(WALK, train, validation, levels), windows, levels)
+
+
+def _learned(kind: str, train: Windows, validation: Windows, levels: Sequence[float]) -> Fitted:
+    return models.get(kind).fit(train, validation, levels=levels, params={}, seed=0)
 
 
 def quantiles(bundle: Bundle, windows: Windows, levels: Sequence[float]) -> FloatArray:
@@ -102,9 +130,36 @@ def quantiles(bundle: Bundle, windows: Windows, levels: Sequence[float]) -> Floa
 
 
 def version_bundle(ws: Workspace, version: str) -> Bundle:
-    """Load a version from MLflow."""
+    """Load a version from MLflow.
+
+    Raises StateError: `state.no_version`, or `state.other_model` where this workspace has
+    deployed another model under that number, before the store was replaced.
+    """
     registry = ws.registry()
-    return Bundle(from_document(registry.card(version)), Forecaster(registry.onnx(version)))
+    card, graph = from_document(registry.card(version)), registry.onnx(version)
+    with ws.store.read() as reader:
+        known = [d for d in reader.deployments() if d.model_version == version]
+    if known and json.loads(known[-1].scores).get(GRAPH) not in (None, graph_hash(graph)):
+        raise StateError(
+            f"version {version} in MLflow is not the model that was deployed as version {version}",
+            code="state.other_model",
+            hint="the store was replaced: bring the old one back, or cryptocast train makes a "
+            "version with a number of its own",
+        )
+    return Bundle(card, Forecaster(graph))
+
+
+def frozen_bundle(ws: Workspace, version: str) -> Bundle:
+    """A version that was deployed, as ticks read it; from MLflow where its bundle is damaged."""
+    try:
+        return bundles.load(ws.bundle_folder(version))
+    except ModelError:
+        return version_bundle(ws, version)
+
+
+def graph_hash(onnx: bytes) -> str:
+    """What tells one model from another, whatever numbers they go by."""
+    return hashlib.sha256(onnx).hexdigest()
 
 
 def score_rows(scores: pl.DataFrame) -> list[dict[str, Any]]:

@@ -1,32 +1,58 @@
-"""status: production, candles, the newest forecast and the next tick, on one screen."""
+"""status: what a person, or a machine that watches, wants to know at a glance."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
-from cryptocast.store import Credits, Tick
-from cryptocast.values import Deployment, ForecastSet, Gap
+from cryptocast.store import Coverage, Credits, Reader, StandIn, Stock, Stocks, Tick, Vitals
+from cryptocast.values import Candles, Deployment, ForecastSet, Market
+from cryptocast.workflows._facts import MONITOR, shown_steps
+from cryptocast.workflows._pulse import FILE_NAME
 from cryptocast.workspace import Workspace
 
+SHADOW = "shadow"
+"""The kind of the events that say which version shadows (workflows/shadows.py loads ONNX)."""
+
 _DAY = 86_400
+_DRAWN_BARS = 1000  # as many as any chart draws
 
 
 @dataclass(frozen=True, slots=True)
 class MarketStatus:
-    """One market: its candles of the last `[data] days`, newest forecast and last tick."""
+    """One market: its candles of the last `[data] days`, newest forecast, last day of ticks."""
 
-    market: str
-    rows: int  # all that are stored
-    first: int | None
-    last: int | None  # open time of the newest
+    market: Market
+    stock: Stock | None  # of its candles
     behind_bars: int | None  # closed bars that the store does not have yet
-    gaps: tuple[Gap, ...]  # missing bars between the first and the last, in the last days
-    confirmed: int  # of the missing bars: those that the source lacks
-    provenances: Mapping[str, int]  # how the candles of the last days came
+    candles: Candles  # the newest, to be drawn; none where many markets are shown
     forecast: ForecastSet | None
+    overdue_bars: int  # origins since it that have no forecast yet; the present one may be due
+    stand_in: StandIn | None
     tick: Tick | None
+    ticks: Mapping[str, int]  # of the last day, by how they ended
+    coverage: Coverage | None  # of the last day, at the steps that are shown
+    skill: float | None  # against the random walk, over the monitor's day
+    issues: tuple[str, ...]  # worst first
+
+    @property
+    def widening(self) -> float | None:
+        """Calibration's mean factor on the newest forecast; None where there is none."""
+        scale = None if self.forecast is None else self.forecast.scale
+        return None if scale is None else float(scale.mean())
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the monitor said last."""
+
+    at: float
+    verdict: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,40 +61,159 @@ class StatusReport:
 
     now: float
     production: Deployment | None
+    promised_skill: float | None  # against the random walk, as the gate saw it
     next_tick: float
-    markets: tuple[MarketStatus, ...]
+    markets: tuple[MarketStatus, ...]  # worst first, else as configured
     credits: Mapping[str, Credits]  # of each source that has cost any this month
+    monthly_credits: int
+    health: Health | None
+    shadow: str | None
+    loop: Mapping[str, Any] | None  # its health file
+
+    @property
+    def issues(self) -> tuple[str, ...]:
+        """What a person should look at, worst first; each once."""
+        found = [] if self.production else ["no production model: cryptocast init"]
+        if self.health is not None and self.health.verdict == "declined":
+            found.append(f"the forecasts have declined: {self.health.reason}")
+        many = len(self.markets) > 1
+        for each in self.markets:
+            name = f"{each.market.symbol}: " if many else ""
+            found += [f"{name}{issue}" for issue in each.issues]
+        return tuple(found)
 
 
-def status(ws: Workspace) -> StatusReport:
-    """Look at the store; nothing is fetched."""
-    now = ws.clock.now()
-    markets = []
+def status(ws: Workspace, *, symbols: tuple[str, ...] = ()) -> StatusReport:
+    """Look at the store; nothing is fetched. Candles are there only for a single market.
+
+    Raises ConfigError for a symbol that is not configured.
+    """
+    markets, now = ws.markets(symbols), ws.clock.now()
     with ws.store.read() as reader:
+        vitals = Vitals(reader)
+        verdict = reader.incidents.newest(MONITOR, now)
+        shadow = reader.incidents.newest(SHADOW, now)
+        found = _markets(ws, reader, markets, now, {} if verdict is None else verdict.detail)
         production = reader.deployment()
-        for market in ws.markets():
-            interval, closed = market.interval_seconds, market.floor(now)
-            span = reader.span(market, closed)
-            start = closed - round(ws.settings.data.days * _DAY)
-            first, last = (max(span.first, start), span.last) if span else (start, start)
-            gaps = reader.gaps(market, first, last) if first < last else []
-            markets.append(
-                MarketStatus(
-                    market=market.id,
-                    rows=span.rows if span else 0,
-                    first=span.first if span else None,
-                    last=span.last if span else None,
-                    behind_bars=max(0, (closed - span.last) // interval - 1) if span else None,
-                    gaps=tuple(gaps),
-                    confirmed=reader.confirmed_missing(market, first, last),
-                    provenances=reader.provenances(market, start, closed),
-                    forecast=reader.newest(market, now),
-                    tick=reader.last_tick(market),
-                )
-            )
         sources = dict.fromkeys(market.source for market in ws.markets())
-        spent = {source: reader.credits(source, time.time()) for source in sources}
-    market = ws.markets()[0]
-    next_tick = market.floor(now) + market.interval_seconds + ws.settings.loop.delay_seconds
-    credits = {source: found for source, found in spent.items() if found.calls}
-    return StatusReport(now, production, next_tick, tuple(markets), credits)
+        credits = vitals.credits(list(sources), time.time())
+    market = markets[0]
+    return StatusReport(
+        now=now,
+        production=production,
+        promised_skill=_promised(production),
+        next_tick=market.floor(now) + market.interval_seconds + ws.settings.loop.delay_seconds,
+        markets=tuple(sorted(found, key=_badness)),
+        credits=credits,
+        monthly_credits=ws.settings.source.monthly_credits,
+        health=None
+        if verdict is None
+        else Health(
+            verdict.at,
+            str(verdict.detail.get("verdict", "unknown")),
+            str(verdict.detail.get("reason") or ""),
+        ),
+        shadow=None if shadow is None else shadow.detail.get("version"),
+        loop=_loop(ws),
+    )
+
+
+def _markets(
+    ws: Workspace,
+    reader: Reader,
+    markets: tuple[Market, ...],
+    now: float,
+    verdict: Mapping[str, Any],
+) -> list[MarketStatus]:
+    vitals = Vitals(reader)
+    interval, closed = markets[0].interval_seconds, markets[0].floor(now)
+    newest = reader.ledger.newest(markets, now)
+    horizon = max((len(s.quantiles) for s in newest.values()), default=1)
+    stocks = Stocks(reader).stocks(markets, closed - round(ws.settings.data.days * _DAY), closed)
+    stand_ins = vitals.stand_ins(markets, now)
+    last = vitals.last_ticks(markets, now)
+    ticks = vitals.tick_counts(markets, now - _DAY, now)
+    coverage = vitals.coverage(markets, now - _DAY, now, shown_steps(markets[0], horizon))
+    found = []
+    for market in markets:
+        stock, forecast = stocks.get(market), newest.get(market)
+        overdue = 0 if forecast is None else (closed - forecast.origin) // interval
+        behind = None if stock is None else max(0, (closed - stock.last) // interval - 1)
+        parts = forecast, overdue, stand_ins.get(market), last.get(market), behind
+        drawn = Candles.empty()
+        if len(markets) == 1:
+            drawn = reader.candles(market, closed - _DRAWN_BARS * interval, closed)
+        found.append(
+            MarketStatus(
+                market=market,
+                stock=stock,
+                behind_bars=behind,
+                candles=drawn,
+                forecast=forecast,
+                overdue_bars=overdue,
+                stand_in=stand_ins.get(market),
+                tick=last.get(market),
+                ticks=ticks.get(market, {}),
+                coverage=coverage.get(market),
+                skill=_skill(verdict, market),
+                issues=tuple(_issues(ws, *parts)),
+            )
+        )
+    return found
+
+
+def _issues(
+    ws: Workspace,
+    forecast: ForecastSet | None,
+    overdue: int,
+    stand_in: StandIn | None,
+    tick: Tick | None,
+    behind: int | None,
+) -> list[str]:
+    """What is wrong with a market, worst first."""
+    issues = []
+    if behind is None:
+        issues.append("no candles yet: cryptocast fetch")
+    if forecast is None:
+        issues.append("no forecast yet: cryptocast forecast --once")
+    elif overdue >= 2:
+        issues.append(f"no forecast for the last {overdue} origins: does anything tick?")
+    if tick is not None and tick.status == "failed":
+        issues.append(f"the last tick failed: {tick.detail or tick.error_code}")
+    if stand_in is not None:
+        issues.append(f"a stand-in serves: {stand_in.reason}")
+    if behind is not None and behind > ws.settings.loop.max_stale_bars:
+        issues.append(f"the newest candle is {behind} bars old")
+    return issues
+
+
+def _badness(found: MarketStatus) -> tuple[int, float]:
+    """The order of markets: by the number of issues, then by how far coverage is off."""
+    cover = found.coverage.in90 if found.coverage is not None else None
+    return -len(found.issues), 0.0 if cover is None else -round(abs(cover - 0.9), 2)
+
+
+def _skill(verdict: Mapping[str, Any], market: Market) -> float | None:
+    """The skill of a market in the monitor's window of a day."""
+    for window in verdict.get("windows") or ():
+        if (window.get("market"), window.get("window")) == (market.id, "day"):
+            found = window.get("skill_vs_random_walk")
+            return None if found is None else float(found)
+    return None
+
+
+def _promised(production: Deployment | None) -> float | None:
+    """The skill against the random walk that the gate measured, where it measured one."""
+    for comparison in json.loads(production.scores or "{}").get("gate", ()) if production else ():
+        if comparison.get("opponent") == "the random walk" and comparison.get("n"):
+            found = comparison.get("skill")
+            return None if found is None else float(found)
+    return None
+
+
+def _loop(ws: Workspace) -> Mapping[str, Any] | None:
+    """The health file of `serve-loop`; None where there is none that can be read."""
+    with suppress(OSError, ValueError):
+        found = json.loads((ws.folder / "logs" / FILE_NAME).read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) else None
+    return None

@@ -6,16 +6,20 @@ import dataclasses
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
 
 from cryptocast import __version__, dataset, evaluation, models
-from cryptocast.bundles import Card, Forecaster
-from cryptocast.dataset import Part
+from cryptocast.bundles import Card
 from cryptocast.errors import StateError
 from cryptocast.registry import CHALLENGER, SELECTION, TrainingData, git_commit, packages
-from cryptocast.seams import ModelKind, Params, Progress
-from cryptocast.values import FEATURES, Epoch, Fitted, FloatArray, Windows, iso
+from cryptocast.seams import ModelKind, Params
+from cryptocast.values import FEATURES, Epoch, Fitted, iso
+from cryptocast.workflows.checkpoints import checkpoint
 from cryptocast.workflows.material import Material, gather
 from cryptocast.workflows.parameters import named_params
+from cryptocast.workflows.scoring import crps, walk_crps
 from cryptocast.workspace import Workspace
 
 FINGERPRINT = "data_fingerprint"
@@ -80,28 +84,32 @@ def learn(
 
     The version is registered last: one whose card or graph could not be kept is none.
     """
-    registry = ws.registry()
+    registry, tags = ws.registry(), tags or {}
     ws.progress.stage(f"train {model.kind}")
-    with registry.run(f"train {model.kind}", tags={"stage": "train", **(tags or {})}) as run_id:
-        fitted = fit(ws, material, model, params, seed=seed, progress=ws.progress)
-        scores = validate(ws, material, fitted, material.split.validation)
-        card = make_card(ws, material, fitted, seed)
-        registry.log_data(run_id, data_of(material, card))
-        registry.log(
-            run_id,
-            params={**run_params(card), **params},
-            metrics=scores,
-            history=fitted.history,
+    card = make_card(ws, material, model.kind, params, seed)
+    with checkpoint(ws, card) as file:
+        with registry.run(f"train {model.kind}", tags={"stage": "train", **tags}) as run_id:
+            fitted = fit(ws, material, model, params, seed=seed, checkpoint=file)
+            card = dataclasses.replace(card, params=fitted.params)
+            scores = validate(ws, material, fitted)
+            registry.log_data(run_id, data_of(material, card))
+            registry.log(
+                run_id,
+                params={**run_params(card), **params},
+                metrics=scores,
+                history=fitted.history,
+            )
+            registry.log_card(run_id, dataclasses.asdict(card))
+            uri = registry.log_model(run_id, fitted)
+        description = (
+            f"{model.kind} on {', '.join(card.markets)}, "
+            f"candles {iso(card.data_start)} to {iso(card.data_end)}, "
+            f"validation CRPS {scores['validation_crps_bp']:.3f} bp"
         )
-        registry.log_card(run_id, dataclasses.asdict(card))
-        uri = registry.log_model(run_id, fitted)
-    description = (
-        f"{model.kind} on {', '.join(card.markets)}, "
-        f"candles {iso(card.data_start)} to {iso(card.data_end)}, "
-        f"validation CRPS {scores['validation_crps_bp']:.3f} bp"
-    )
-    known = {FINGERPRINT: card.fingerprint, **(tags or {})}
-    version = registry.register(run_id, uri, model.kind, description, known)
+        known = {FINGERPRINT: card.fingerprint, **tags}
+        with ws.store.read() as reader:
+            taken = {deployment.model_version for deployment in reader.deployments()}
+        version = registry.register(run_id, uri, model.kind, description, known, taken=taken)
     return TrainReport(
         version,
         model.kind,
@@ -120,12 +128,12 @@ def fit(
     params: Params,
     *,
     seed: int,
-    progress: Progress,
+    checkpoint: Path,
 ) -> Fitted:
     """Fit on the training part, early stopping on the validation part."""
 
     def on_epoch(epoch: Epoch, most: int) -> None:
-        progress.advance(
+        ws.progress.advance(
             epoch.number,
             most,
             f"epoch {epoch.number}, loss {epoch.train_loss:.4f}, "
@@ -139,34 +147,31 @@ def fit(
         params=params,
         seed=seed,
         on_epoch=on_epoch,
+        checkpoint=checkpoint,
     )
 
 
-def validate(ws: Workspace, material: Material, fitted: Fitted, part: Part) -> dict[str, float]:
-    """CRPS of a fitted model on a part: in bp, and relative to the random walk's; NaN where
-    the part is too short to score an origin.
-
-    The walk learns from what the model learned from, so that the two differ in kind only.
+def validate(ws: Workspace, material: Material, fitted: Fitted) -> dict[str, float]:
+    """CRPS of a fitted model on its validation part: in bp, and relative to the random walk's;
+    NaN where that is too short to score an origin.
     """
     levels = ws.settings.model.levels
-    held_out = material.windows(part)
-    learned = Windows.concatenate([material.windows(material.split.train), held_out])
-    loss = _loss(Forecaster(fitted.onnx).log_returns(held_out), held_out, levels)
-    quantiles = models.symmetric(learned.standardised, levels)
-    walk = _loss(quantiles * held_out.unit(len(quantiles))[..., None], held_out, levels)
-    known = loss == loss  # not NaN
+    held_out = material.windows(material.split.validation)
+    loss = crps(fitted, held_out, levels)
+    walk = walk_crps(material.windows(material.split.train), held_out, held_out, levels)
+    known = np.isfinite(loss)
     return {
         "validation_crps_bp": float(loss[known].mean()) if known.any() else float("nan"),
         SELECTION: evaluation.relative_crps(loss, walk),
     }
 
 
-def make_card(ws: Workspace, material: Material, fitted: Fitted, seed: int) -> Card:
-    """What a version tells of itself."""
+def make_card(ws: Workspace, material: Material, kind: str, params: Params, seed: int) -> Card:
+    """What a version tells of itself: all that rules its training."""
     learned = material.learned
     return Card(
         version="",
-        kind=fitted.kind,
+        kind=kind,
         levels=ws.settings.model.levels,
         horizon=material.horizon,
         lookback=material.lookback,
@@ -178,7 +183,7 @@ def make_card(ws: Workspace, material: Material, fitted: Fitted, seed: int) -> C
         data_end=learned.end,
         fingerprint=material.fingerprint(learned),
         seed=seed,
-        params=fitted.params,
+        params=params,
         code_version=__version__,
         packages=packages(),
         validation_start=material.split.validation.start,
@@ -246,7 +251,3 @@ def lacking(ws: Workspace, model: ModelKind, material: Material) -> int | None:
         ).train.bars(1)
         >= least
     )
-
-
-def _loss(quantiles: FloatArray, windows: Windows, levels: tuple[float, ...]) -> FloatArray:
-    return evaluation.crps_bp(quantiles, windows.targets, levels)

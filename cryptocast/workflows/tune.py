@@ -15,10 +15,11 @@ from cryptocast.registry import SELECTION, Registry
 from cryptocast.reports import plots
 from cryptocast.seams import ModelKind, Params
 from cryptocast.tuning import Report, Tried
-from cryptocast.values import Fitted, FloatArray, iso
-from cryptocast.workflows.folds import Fold, crps, rolling_folds
+from cryptocast.values import FloatArray, iso
+from cryptocast.workflows.folds import Fold, rolling_folds
 from cryptocast.workflows.material import Material, gather
 from cryptocast.workflows.parameters import TUNED
+from cryptocast.workflows.scoring import crps
 from cryptocast.workflows.train import make_card, require_bars, run_params
 from cryptocast.workspace import Workspace
 
@@ -98,7 +99,7 @@ def tune_on(
     with registry.run(
         f"tune {model.kind}", tags={"stage": "tune", "study": study, **(tags or {})}
     ) as parent:
-        card = make_card(ws, material, Fitted(model.kind, {}, b""), seed)
+        card = make_card(ws, material, model.kind, {}, seed)
         registry.log(parent, params={**run_params(card), "folds": len(folds)})
         found = tuning.search(
             lambda number, params, report: _trial(

@@ -29,8 +29,10 @@ PYTHON = sys.executable
 START = "2024-06-08T00:00:00Z"  # the end of the newest week that weeks.py makes
 ROUNDS = 9
 WEEKS = 6
-FLOOR, PIPELINE, MEMORY_MIB = 2.0, 10.0, 170.0
+FLOOR, PIPELINE, MEMORY_MIB = 2.2, 10.0, 180.0
+GROWTH, YEAR_MB, MANY_SECONDS, MANY_MIB, REPLAY_SECONDS = 1.3, 250.0, 2.0, 400.0, 20.0
 HELP, INIT_SECONDS, TRIALS = 3.0, 60.0, 10
+SEARCH_SECONDS, SEARCHED, EVALUATE_SECONDS, ORIGINS = 90.0, 20, 15.0, 10_000
 
 
 class Bench:
@@ -56,8 +58,9 @@ class Bench:
 
     def forecast(self) -> Iterator[Row]:
         """`forecast --once` against the floor, and against the import of a training pipeline."""
-        workspace = self._workspace()
-        card_file = self._lstm_in_production(workspace)
+        workspace, card_file = self._serving("forecast")
+        with self._ledgers(workspace) as ledgers:
+            ledgers.ask(do="rows")
         card = json.loads(card_file.read_text())
         database = self.folder / "floor.duckdb"
         shutil.copy(workspace / "cryptocast.duckdb", database)
@@ -99,6 +102,47 @@ class Bench:
                 1.0,
             )
 
+    def serving(self) -> Iterator[Row]:
+        """Ticks beside a year's ledger, of many markets, and a replay, imports aside."""
+        (self.folder / "serving").mkdir()
+        workspace, _ = self._serving("serving/first")
+        with self._ledgers(workspace) as ledgers:
+
+            def taken(what: str) -> Callable[[int], Usage]:
+                return lambda _: Usage(ledgers.ask(do=what)["found"], 0.0, "")
+
+            ledgers.ask(do="year")
+            ticks = self._measure("year", {w: taken(w) for w in ("tick_empty", "tick_year")})
+            megabytes = ledgers.ask(do="year_bytes")["found"] / 1e6
+        whole = self._measure(
+            "whole",
+            {
+                name: lambda i, name=name: self._tick(workspace.with_name(name), 100 + i)  # type: ignore[misc]  # a bound default
+                for name in ("empty", "year")
+            },
+        )
+        with self._ledgers(workspace) as ledgers:
+            many = self._measure("many", {"many": taken("many"), "replay": taken("replay")})
+            mebibytes = ledgers.ask(do="peak_mebibytes")["found"]
+        year, empty = whole["year"], whole["empty"]
+        what = "forecast --once beside a year's ledger"
+        budget = f"at most {GROWTH:g} x beside none {empty}"
+        yield Row(what, str(year), budget, year.times(empty), GROWTH)
+        inside = ticks["tick_year"].times(ticks["tick_empty"])
+        tell(f"  the tick alone, without its process: {inside:.2f} x, {ticks['tick_year']}")
+        size = f"{megabytes:.0f} MB"
+        budget = f"at most {YEAR_MB:g} MB"
+        yield Row("a year's ledger: file", size, budget, megabytes / YEAR_MB, 1.0)
+        found, seconds = many["many"], MANY_SECONDS
+        what = "a tick of 500 markets"
+        yield Row(what, str(found), f"at most {seconds:g} s", found.median / seconds, 1.0)
+        held = f"{mebibytes:.0f} MiB"
+        budget = f"at most {MANY_MIB:g} MiB"
+        yield Row(f"{what}: peak memory", held, budget, mebibytes / MANY_MIB, 1.0)
+        found, seconds = many["replay"], REPLAY_SECONDS
+        what = "replay of 2,016 origins"
+        yield Row(what, str(found), f"at most {seconds:g} s", found.median / seconds, 1.0)
+
     def help(self) -> Iterator[Row]:
         """`--help` against the import of what it is written with."""
         words = PYTHON, "-m", "cryptocast", "--help"
@@ -119,6 +163,31 @@ class Bench:
         folder = self.folder / "candles"
         folder.mkdir()
         yield from kept(folder, self.threads, lambda actions: self._measure("candles", actions))
+
+    def learning(self) -> Iterator[Row]:
+        """A search on a week and an evaluation of five, as whole processes."""
+        workspace, candles = self.folder / "learning", self.folder / "learning.parquet"
+        run((PYTHON, str(HERE / "weeks.py"), str(candles), "49"), self.folder)
+        cryptocast = PYTHON, "-m", "cryptocast"
+        where = "-w", str(workspace), "--as-of", START, "--json"
+        source = "--source", "file", "--path", str(candles), "--symbol", "BTC/EUR"
+        run((*cryptocast, "init", *where, *source, "--trials", "0"), self.folder)
+        search = run((*cryptocast, "tune", *where, "--trials", str(SEARCHED)), self.folder)
+        tried = json.loads(search.stdout)["data"]
+        ends = ", ".join(f"{tried[end]} {end}" for end in ("pruned", "diverged"))
+        shown = f"{search.seconds:.1f} s ({ends})"
+        what, limit = f"tune, 2,016 bars, {SEARCHED} trials", SEARCH_SECONDS
+        yield Row(what, shown, f"at most {limit:g} s", search.seconds / limit, 1.0)
+        run((*cryptocast, "fetch", *where, "--days", "49"), self.folder)
+        judged = run((*cryptocast, "evaluate", *where, "--test-bars", str(ORIGINS)), self.folder)
+        scores = json.loads(judged.stdout)["data"]["scores"]
+        models = {(row["model"], row["version"]) for row in scores}
+        assert len({kind for kind, _ in models}) >= 7, models
+        assert max(row["n"] for row in scores if row["step"] == 1) > 0.9 * ORIGINS  # it has gaps
+        what, limit = f"evaluate, {ORIGINS:,} origins, {len(models)} models", EVALUATE_SECONDS
+        shown = f"{judged.seconds:.1f} s"
+        yield Row(what, shown, f"at most {limit:g} s", judged.seconds / limit, 1.0)
+        self.raw["learning"] = {"tune": search.seconds, "evaluate": judged.seconds}
 
     def lstm(self) -> Iterator[Row]:
         """Our LSTM against neuralforecast's, one fit each by turns, week by week."""
@@ -168,6 +237,18 @@ class Bench:
             self.raw["init"] = self.init_seconds
         return workspace
 
+    def _serving(self, name: str) -> tuple[Path, Path]:
+        """A copy of the workspace that has served once, and the card of its LSTM."""
+        workspace = self.folder / name
+        shutil.copytree(self._workspace(), workspace)
+        card_file = self._lstm_in_production(workspace)
+        self._tick(workspace, 0)
+        return workspace, card_file
+
+    def _ledgers(self, workspace: Path) -> Worker:
+        command = PYTHON, str(HERE / "ledgers.py"), str(workspace)
+        return Worker(command, self.folder, self.threads)
+
     def _lstm_in_production(self, workspace: Path) -> Path:
         """The card of the LSTM in production; one the gate refused is put there by force."""
         command = PYTHON, "-m", "cryptocast"
@@ -183,7 +264,7 @@ class Bench:
 
 def main() -> int:
     """Measure, print, compare."""
-    parts = ("init", "forecast", "help", "candles", "lstm")
+    parts = ("init", "forecast", "serving", "help", "candles", "learning", "lstm")
     parser = argparse.ArgumentParser(description="Measure what cryptocast promises to take.")
     parser.add_argument("--only", action="append", choices=parts, help="this part, repeatable")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")

@@ -85,13 +85,13 @@ class Week:
         return float(np.nanmean(losses[:cut])), float(np.nanmean(losses[cut:]))
 
 
-def write(file: Path) -> None:
-    """The newest week and two days that follow it, as a Parquet file of the source `file`."""
-    _, made = candles(SYMBOLS[0], range(NEWEST - 7, NEWEST + 2))
+def write(file: Path, days: int = 7) -> None:
+    """The newest days and two that follow them, as a Parquet file of the source `file`."""
+    _, made = candles(SYMBOLS[0], range(NEWEST - days, NEWEST + 2))
     columns = {name: getattr(made, name) for name in ("open", "high", "low", "close", "volume")}
     time = pl.from_epoch(pl.Series("open_time", made.open_time)).dt.replace_time_zone("UTC")
     pl.DataFrame({"open_time": time, **columns}).write_parquet(file)
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]))
+    write(Path(sys.argv[1]), *map(int, sys.argv[2:]))

@@ -16,7 +16,7 @@ from commands import AS_OF, NEXT, Done, Made, good, run, small_networks
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z")
 TIMES = {"first", "last", "start", "end", "now", "next_tick", "at", "created_at"}
-TIMES |= {"origin", "issued_at", "target_time", "forecast_origin"}
+TIMES |= {"origin", "issued_at", "target_time", "forecast_origin", "made_at"}
 SCORE = {
     "model": str,
     "version": (str, type(None)),
@@ -39,6 +39,10 @@ COMMANDS = {
     "evaluate": ("--test-bars", "48"),
     "models": (),
     "status": (),
+    "monitor": (),
+    "config": (),
+    "backup": (),
+    "prune": (),
     "serve-loop": ("--max-ticks", "2"),
     "promote": ("1", "--force", "--reason", "a test"),
     "rollback": (),
@@ -47,6 +51,7 @@ COMMANDS = {
     "retrain": (),
 }
 CHEAP = ("fetch", "forecast", "evaluate", "models", "status", "serve-loop", "promote", "rollback")
+CHEAP += ("config", "backup", "prune", "monitor")
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ NAMES = sorted(GROUP.commands)  # type: ignore[attr-defined]
 DELIVERED = {
     "init", "fetch", "tune", "train", "evaluate", "promote", "rollback", "models", "forecast",
     "serve-loop", "status", "retrain", "export", "doctor", "audit",
+    "config", "backup", "prune",
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import spoil
 from cryptocast.candles import normalise
 from cryptocast.errors import SourceError
 from cryptocast.values import Candles, Page
+from loopback import as_json
 from source_cases import END, OVER_HTTP, Case, ask, prices, recorded, rows
 
 HUNDRED = END - 100 * 300
@@ -138,6 +139,33 @@ def test_what_is_no_candle_is_an_error(http: Case, step: spoil.Rewrite) -> None:
         spoilt(http, step)
     assert (caught.value.code, caught.value.retry) == ("source.bad_answer", False)
     assert caught.value.message.startswith(f"{http.source.name} answered with")
+
+
+def test_rows_of_before_what_was_asked_are_no_answer(http: Case) -> None:
+    with pytest.raises(SourceError) as caught:
+        spoilt(http, spoil.moved_in_time(-86_400 * 30))
+    assert caught.value.code == "source.bad_answer"
+    assert caught.value.message.startswith(f"{http.source.name} answered with candles of ")
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refusal_is_of_the_key_only_where_there_is_one(http: Case, status: int) -> None:
+    assert http.server is not None
+    http.server.faults.append(as_json({"error": "no"}, status))
+    with pytest.raises(SourceError) as caught:
+        ask(http, HUNDRED, END)
+    error, name = caught.value, http.source.name
+    if (name, status) == ("coincap", 401):
+        assert error.code == "source.bad_key"
+        assert error.hint == "check COINCAP_API_KEY: keys are made at https://pro.coincap.io"
+        return
+    assert (error.code, error.retry) == ("source.forbidden", False)
+    assert error.message == f"{name} refuses to answer (HTTP {status}: no)"
+    other = "NAME" if name == "bitvavo" else "bitvavo"  # the one at fault is not advised
+    assert error.hint == (
+        "it may refuse this network or country; check [source] base_url, "
+        f"or take another source: --source {other}"
+    )
 
 
 def test_numbers_may_be_text_and_text_numbers(http: Case) -> None:

@@ -307,7 +307,7 @@ def test_a_training_prints_nothing_and_leaves_no_file(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    fit(kind)
+    fit(kind, checkpoint=tmp_path / "short.npz")
     printed = capfd.readouterr()
     assert (printed.out, printed.err) == ("", "")
     assert list(tmp_path.iterdir()) == []

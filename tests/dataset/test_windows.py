@@ -179,7 +179,7 @@ def test_targets_are_standardised_by_the_volatility_at_the_origin() -> None:
 
 def reason(gaps: list[int], max_stale_bars: int = 3) -> str | None:
     laid: Bars = bars(40, 3, gaps)
-    return unfit(laid, LOOKBACK, max_stale_bars)
+    return unfit(laid, np.array([len(laid)]), LOOKBACK, max_stale_bars)[0]
 
 
 def test_a_whole_lookback_is_fit_to_forecast_from() -> None:

@@ -20,7 +20,7 @@ def slowly(difference: list[float], step: int) -> float | None:
     """The test as the papers write it: autocovariances one by one."""
     d = [x for x in difference if not math.isnan(x)]
     n = len(d)
-    if n < 8:
+    if n < 8 or n <= step:
         return None
     mean = sum(d) / n
     most = min(max(step - 1, int(4 * (n / 100) ** (2 / 9))), n - 1)
@@ -92,6 +92,7 @@ def test_the_unit_of_the_loss_does_not_matter() -> None:
         ([1.0, 2.0] * 3 + [1.0], 1),  # seven
         ([float("nan")] * 50, 1),
         ([0.0] * 50, 1),  # the same forecasts
+        ([1.0, 2.0, 4.0] * 8, 288),  # targets that all overlap
     ],
 )
 def test_too_little_to_tell_gives_no_p_value(difference: list[float], step: int) -> None:

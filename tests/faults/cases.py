@@ -117,7 +117,11 @@ _BUSY = "Too many requests per minute"
 
 REFUSED: dict[str, Fault] = {
     "400": lasting(as_json({"error": "bad request"}, 400), "source.http"),
-    "401": lasting(as_json({"error": "who are you"}, 401), "source.bad_key"),
+    "401": lasting(
+        as_json({"error": "who are you"}, 401),
+        "source.forbidden",
+        codes={"coincap": "source.bad_key"},
+    ),
     "403": lasting(as_json({"error": "Forbidden"}, 403), "source.forbidden"),
     "403 quota": lasting(
         as_json({"error": f"Forbidden: {_QUOTA}"}, 403), "source.quota", without=_NO_PLAN

@@ -8,5 +8,7 @@ from commands import (  # noqa: F401 - fixtures work where their names are
     _signals_stay,
     _small_networks,
     forced,
+    impatient,
     made,
 )
+from ticks import stocked, w  # noqa: F401 - fixtures work where their names are

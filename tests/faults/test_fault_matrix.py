@@ -5,12 +5,10 @@ No wrong row is stored, no valid one lost, the requests are bounded, the error h
 
 from __future__ import annotations
 
-import shutil
 import socket
 import time
 from collections import deque
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +17,7 @@ import spoil
 from commands import INTERVAL, NOW, Done
 from cryptocast.values import iso
 from faults.cases import ALL, BEFORE, BUT_A_PAGE, BUT_ONE, FAULTS, FOR_EVER, heal
-from faults.world import SOURCES, Table, World, with_earlier_bars, world
+from faults.world import SOURCES, Table, World, copied, with_earlier_bars
 from loopback import KEY, Loopback, Reply, Request, redirect
 
 CASES = [
@@ -31,11 +29,10 @@ CASES = [
 
 
 @pytest.fixture
-def spot(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+def spot(request: pytest.FixtureRequest) -> Iterator[World]:
     """A workspace at the source that the test is for."""
     source = request.getfixturevalue("source")
-    folder = Path(shutil.copytree(with_earlier_bars(source), tmp_path / "w"))
-    with world(source, folder) as made:
+    with copied(source, with_earlier_bars(source)) as made:
         yield made
 
 

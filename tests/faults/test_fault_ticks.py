@@ -11,7 +11,7 @@ import pytest
 from commands import BARS, INTERVAL, NOW, Done, candles, good, run, write
 from cryptocast.values import iso
 from faults.cases import ALL, FAULTS, heal
-from faults.world import SOURCES, World, symbol_of, world
+from faults.world import SOURCES, World, copied, symbol_of
 from loopback import KEY, Reply
 
 # Bitvavo's wherever it can have the fault; a page alone cannot repeat.
@@ -35,9 +35,8 @@ def filled(forced: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def served(request: pytest.FixtureRequest, filled: Path, tmp_path: Path) -> Iterator[World]:
-    folder = Path(shutil.copytree(filled, tmp_path / "w"))
-    with world(request.getfixturevalue("source"), folder) as made:
+def served(request: pytest.FixtureRequest, filled: Path) -> Iterator[World]:
+    with copied(request.getfixturevalue("source"), filled) as made:
         yield made
 
 

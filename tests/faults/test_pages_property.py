@@ -10,8 +10,6 @@ from __future__ import annotations
 import itertools
 import random
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,7 +28,19 @@ from cryptocast.values import Candles, Market
 from cryptocast.workflows.fetch import MarketFetch, fetch
 from cryptocast.workspace import Workspace
 from faults.cases import BAD_ROWS, CUT, FAULTS, NO_CANDLES, REFUSED, UNTIDY, heal
-from faults.world import BARS, CALL, HASTY, SOURCES, START, Table, World, series, table, world
+from faults.world import (
+    BARS,
+    CALL,
+    HASTY,
+    SOURCES,
+    START,
+    Table,
+    World,
+    copied,
+    series,
+    table,
+    with_no_bars,
+)
 from loopback import Reply, Rewrite
 from loopback import Request as Asked
 
@@ -45,20 +55,10 @@ UNTIDY_ONES = [name for name in UNTIDY if "running" not in name]  # which are of
 ROWS_OF_A_STEP = 4
 
 
-@contextmanager
-def bare(source: str) -> Iterator[World]:
-    """A World that holds nothing yet."""
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "cryptocast.toml").write_text("", encoding="utf-8")
-        with world(source, Path(folder)) as made:
-            yield made
-
-
 def fetched(spot: World, now: int, start: int, *, repair: bool = False) -> MarketFetch | None:
     """Fetch up to a moment; None where that failed with an error of ours."""
     spot.server.now = now + 100
     with Workspace.open(spot.folder, clock=VirtualClock(now)) as ws:
-        ws._store = spot.store
         try:
             return fetch(ws, start=start, repair=repair).markets[0]
         except (SourceError, ConfigError):
@@ -98,7 +98,7 @@ ranges = st.tuples(
 def test_after_healthy_answers_the_table_is_exactly_what_the_server_has(
     source: str, holes: set[int], runs: list[tuple[int, int]], script: list[str | None]
 ) -> None:
-    with bare(source) as spot:
+    with copied(source, with_no_bars()) as spot:
         c = spot.server.candles[spot.symbol]
         there = ~np.isin(c.open_time, [START + bar * INTERVAL for bar in holes])
         spot.server.candles[spot.symbol] = c.take(there)
@@ -149,7 +149,7 @@ def answered(asked: Asked) -> set[int]:
 def test_a_plausible_lie_lasts_until_its_bar_is_asked_for_again(
     lies: list[tuple[int, int]], honest: list[int]
 ) -> None:
-    with bare("bitvavo") as spot:
+    with copied("bitvavo", with_no_bars()) as spot:
         truth = spot.truth
         wrong: set[int] = set()
         runs = [*lies, *((end, None) for end in honest)]

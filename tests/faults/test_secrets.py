@@ -49,7 +49,7 @@ ALL_FAULTS: dict[str, Fault] = TELLTALES | {
 
 @dataclass
 class Watched:
-    """A workspace of `init` with the key in its `.env`, and all that commands have said in it."""
+    """A workspace with the key in its `.env`, and all that commands have said in it."""
 
     spot: World
     said: list[str] = field(default_factory=list)
@@ -83,6 +83,7 @@ def recorded() -> Iterator[list[str]]:
 def watched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorded: list[str]
 ) -> Iterator[Watched]:
+    """One that is still to be made."""
     monkeypatch.setattr(dialects, "KEY", KEY)
     folder = tmp_path / "w"
     folder.mkdir()
@@ -90,14 +91,11 @@ def watched(
     with world("coincap", folder) as spot:
         spot.patch.delenv("COINCAP_API_KEY")
         spot.patch.setenv("CRYPTOCAST_SOURCE__MONTHLY_CREDITS", "1000000")
+        spot.patch.setenv("CRYPTOCAST_DATA__DAYS", "2")
         calls_of(288, spot.patch)
         spot.server.candles[spot.symbol] = candles()
         spot.server.now = NOW + 100
-        made = Watched(spot)
-        options = ("--source", "coincap", "--symbol", spot.symbol, "--trials", "1")
-        done = made.run("init", *options, "--as-of", AS_OF)
-        assert done.code == 0, done.err
-        yield made
+        yield Watched(spot)
 
 
 def texts(folder: Path) -> Iterator[tuple[str, str]]:
@@ -133,6 +131,9 @@ def test_the_key_is_nowhere_after_a_run_that_fails_in_every_way(
     watched: Watched, recorded: list[str]
 ) -> None:
     spot = watched.spot
+    options = ("--source", "coincap", "--symbol", spot.symbol, "--trials", "1")
+    done = watched.run("init", *options, "--as-of", AS_OF)
+    assert done.code == 0, done.err
     for bar, (name, fault) in enumerate(ALL_FAULTS.items(), start=1):
         moment = iso(NOW + bar * INTERVAL)
         for options in ((), ("--json",), ("--verbose",)):
@@ -166,6 +167,7 @@ def test_the_key_is_nowhere_after_a_run_that_fails_in_every_way(
 
 def test_another_host_never_sees_the_key(watched: Watched, recorded: list[str]) -> None:
     spot = watched.spot
+    (spot.folder / "cryptocast.toml").write_text("", encoding="utf-8")
     moment = iso(NOW + INTERVAL)
     for host in ("localhost", "127.0.0.1"):  # another name, and another port alone
         with Loopback({}) as other:

@@ -6,6 +6,7 @@ It holds the first `EARLIER` of `BARS` bars; what a fetch brings besides comes i
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ import pytest
 
 from commands import AS_OF, INTERVAL, NOW, Done, run
 from commands import candles as simulated
+from cryptocast import workspace
 from cryptocast.clock import VirtualClock
 from cryptocast.sources import binance, bitvavo, coinbase, coincap, kraken
 from cryptocast.sources._http import Patience
@@ -62,7 +64,7 @@ class World:
     folder: Path
     server: Loopback
     patch: pytest.MonkeyPatch
-    store: Store  # of that workspace: one DuckDB for all looks at it
+    store: Store  # of that workspace: one DuckDB for all looks at it, the commands' too
 
     @property
     def symbol(self) -> str:
@@ -110,7 +112,6 @@ class World:
         """The same without the command around it, which takes as long again."""
         self.server.requests.clear()
         with Workspace.open(self.folder, clock=VirtualClock(NOW)) as ws:
-            ws._store = self.store
             (market,) = fetch(ws, start=START).markets
         return market
 
@@ -122,16 +123,35 @@ class World:
 
 
 @contextmanager
-def world(source: str, folder: Path) -> Iterator[World]:
+def world(source: str, folder: Path, store: Store | None = None) -> Iterator[World]:
     """A World of a workspace that is there."""
     with Loopback({symbol_of(source): series()}) as server, pytest.MonkeyPatch.context() as patch:
-        made = World(source, folder, server, patch, Store(folder / "cryptocast.duckdb", 5))
+        used = store or Store(folder / "cryptocast.duckdb", 5)
+        made = World(source, folder, server, patch, used)
         server.now = NOW + 100
+        patch.setattr(workspace, "Store", lambda path, wait_seconds: used)
         patch.setattr(Pace, "wait", lambda pace, deadline: True)  # no second is to be lost
         calls_of(CALL, patch)
         made.point()
         made.patience(BRISK)
         yield made
+
+
+@contextmanager
+def copied(source: str, template: Path) -> Iterator[World]:
+    """A World of a copy of a workspace; all copies lie in one place, one after the other."""
+    store = _place()
+    folder = store.path.parent
+    shutil.rmtree(folder)
+    shutil.copytree(template, folder)
+    with world(source, folder, store) as made:
+        yield made
+
+
+@cache
+def _place() -> Store:
+    """The store of all copies: starting DuckDB for each would take longer than a fetch."""
+    return Store(Path(tempfile.mkdtemp()) / "cryptocast.duckdb", 5)
 
 
 def calls_of(bars: int, patch: pytest.MonkeyPatch) -> None:
@@ -142,14 +162,22 @@ def calls_of(bars: int, patch: pytest.MonkeyPatch) -> None:
 
 
 @cache
-def with_earlier_bars(source: str) -> Path:
-    """A workspace that holds the first bars. Not to be written to: copy it."""
+def with_no_bars() -> Path:
+    """A workspace whose database is empty. Not to be written to: copy it."""
     folder = Path(tempfile.mkdtemp())
     (folder / "cryptocast.toml").write_text("", encoding="utf-8")
-    with world(source, folder) as made:
+    with Store(folder / "cryptocast.duckdb", 5).read():
+        return folder
+
+
+@cache
+def with_earlier_bars(source: str) -> Path:
+    """A workspace that holds the first bars. Not to be written to: copy it."""
+    folder = Path(tempfile.mkdtemp()) / "w"
+    with copied(source, with_no_bars()) as made:
         done = made.fetch(as_of=iso(START + EARLIER * INTERVAL))
         assert done.code == 0, done.err
-    return folder
+        return Path(shutil.copytree(made.folder, folder))
 
 
 @cache

@@ -10,8 +10,7 @@ import pytest
 from cryptocast import models
 from cryptocast.bundles import Forecaster
 from cryptocast.dataset.features import DECAY
-from cryptocast.models import symmetric
-from cryptocast.models._quantiles import spread
+from cryptocast.models._quantiles import spread, symmetric
 from cryptocast.models.baselines import _correction, ar1, har, seasonal
 from cryptocast.values import FEATURES, Fitted, Windows
 from models.worlds import (

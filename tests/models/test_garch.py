@@ -11,8 +11,7 @@ from arch.univariate.base import ARCHModelResult
 
 from cryptocast import models
 from cryptocast.bundles import Forecaster
-from cryptocast.models import symmetric
-from cryptocast.models._quantiles import spread
+from cryptocast.models._quantiles import spread, symmetric
 from cryptocast.models.baselines import garch
 from cryptocast.models.baselines._baseline import Past
 from cryptocast.values import FEATURES, LEVEL_UNIT

@@ -7,8 +7,9 @@ import torch
 
 from cryptocast.bundles import Forecaster
 from cryptocast.models import _onnx
+from cryptocast.models._network import Network, to_onnx
+from cryptocast.models._shape import Shape
 from cryptocast.models.baselines._correction import Correction
-from cryptocast.models.lstm import Network, Shape, to_onnx
 from cryptocast.values import FEATURES
 
 LOOKBACK, HORIZON, LEVELS = 12, 6, 5

@@ -8,8 +8,8 @@ from hypothesis.extra import numpy as arrays
 from scipy import stats
 
 from cryptocast.evaluation import crps_bp
-from cryptocast.models import reference_shape, symmetric
-from cryptocast.models._quantiles import MIN_STEP, crps, reference, spread
+from cryptocast.models import reference_shape
+from cryptocast.models._quantiles import MIN_STEP, crps, reference, spread, symmetric
 from synthetic import LEVELS
 
 odd_levels = st.integers(1, 30).map(

@@ -6,7 +6,8 @@ import pytest
 from cryptocast import models
 from cryptocast.bundles import Forecaster
 from cryptocast.errors import ConfigError
-from cryptocast.models import _onnx, reference_shape, symmetric
+from cryptocast.models import _onnx, reference_shape
+from cryptocast.models._quantiles import symmetric
 from cryptocast.models.baselines import random_walk
 from cryptocast.models.baselines._baseline import Past
 from cryptocast.values import FEATURES, Fitted, Windows

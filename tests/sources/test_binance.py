@@ -2,47 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import numpy as np
 import pytest
 
-from cryptocast.clock import SystemClock
-from cryptocast.config import Secrets, SourceSettings
-from cryptocast.errors import ConfigError, CryptocastError
-from cryptocast.sources._http import Patience
+from cryptocast.errors import ConfigError
 from cryptocast.sources.binance import Source
-from cryptocast.values import Candles, Market, parse_time
+from cryptocast.values import Candles, Market
+from exchanges import START, TIMES, bitcoin, check_first, check_named, fails
 from loopback import Loopback, Reply, as_json, html
 
-START = parse_time("2024-06-01")
-BTC = Market.of("BTC/EUR", "binance", "5m")
-QUICK = Patience(first_pause_seconds=0.001, longest_pause_seconds=0.002, total_seconds=2)
-
-
-@pytest.fixture
-def server() -> Iterator[Loopback]:
-    times = START + 300 * np.arange(2500)
-    price = 100.5 + np.arange(2500)
-    candles = Candles.of(times, price, price + 2, price - 2, price + 1, price / 7)
-    with Loopback({"BTC/EUR": candles, "DOGE/EUR": candles}) as loopback:
-        yield loopback
-
-
-@pytest.fixture
-def source(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> Iterator[Source]:
-    monkeypatch.setattr(Source, "pace", (1000, 1.0))
-    settings = SourceSettings(name="binance", base_url=server.base_url("binance"))
-    source = Source(settings, [BTC], Secrets({}), clock=SystemClock(), patience=QUICK)
-    yield source
-    source.close()
-
-
-def fails(source: Source, market: Market = BTC) -> CryptocastError:
-    with pytest.raises(CryptocastError) as caught:
-        list(source.pages(market, START, START + 600))
-    assert caught.value.hint
-    return caught.value
+BTC = bitcoin(Source)
 
 
 @pytest.mark.parametrize("inclusive", [True, False])
@@ -53,10 +21,8 @@ def test_a_thousand_bars_are_asked_a_call(
     pages = list(source.pages(BTC, START, START + 2500 * 300))
     assert [len(page.candles) for page in pages] == [1000, 1000, 500]
     candles = Candles.concatenate([page.candles for page in pages])
-    assert candles.open_time.tolist() == (START + 300 * np.arange(2500)).tolist()
-    first = candles.take(slice(1))
-    assert (first.open[0], first.high[0], first.low[0]) == (100.5, 102.5, 98.5)
-    assert (first.close[0], first.volume[0]) == (101.5, 100.5 / 7)
+    assert candles.open_time.tolist() == TIMES[:2500].tolist()
+    check_first(candles)
     assert server.requests[0].path == "/klines"
     assert server.requests[0].query == {
         "symbol": "BTCEUR",
@@ -122,10 +88,7 @@ ROW = [START * 1000, "1", "2", "0.5", "1.5", "10", START * 1000 + 299_999, "1", 
 def test_another_answer_than_candles_is_named(
     server: Loopback, source: Source, reply: Reply, found: str
 ) -> None:
-    server.faults.append(reply)
-    error = fails(source)
-    assert error.code == "source.bad_answer"
-    assert error.message == f"binance answered {found} (GET /klines)"
+    check_named(server, source, reply, found, "/klines")
 
 
 @pytest.mark.parametrize("interval", ["1m", "15m", "30m", "1h", "2h", "6h", "12h", "1d"])

@@ -2,45 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
-from cryptocast.clock import SystemClock
-from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import CryptocastError
-from cryptocast.sources._http import Patience
 from cryptocast.sources.bitvavo import Source
-from cryptocast.values import Candles, Market, parse_time
+from cryptocast.values import Candles, Market
+from exchanges import BARS, START, TIMES, bitcoin, check_first, check_named, fails
 from loopback import Loopback, Reply, as_json, html, truncated_json
 
-START = parse_time("2024-06-01")
-BTC = Market.of("BTC/EUR", "bitvavo", "5m")
-QUICK = Patience(first_pause_seconds=0.001, longest_pause_seconds=0.002, total_seconds=2)
-
-
-@pytest.fixture
-def server() -> Iterator[Loopback]:
-    times = START + 300 * np.arange(3000)
-    price = 100.5 + np.arange(3000)
-    with Loopback({"BTC/EUR": Candles.of(times, price, price, price, price, price)}) as loopback:
-        yield loopback
-
-
-@pytest.fixture
-def source(server: Loopback) -> Iterator[Source]:
-    settings = SourceSettings(name="bitvavo", base_url=server.base_url("bitvavo"))
-    source = Source(settings, [BTC], Secrets({}), clock=SystemClock(), patience=QUICK)
-    yield source
-    source.close()
-
-
-def fails(source: Source, market: Market = BTC) -> CryptocastError:
-    with pytest.raises(CryptocastError) as caught:
-        list(source.pages(market, START, START + 600))
-    assert caught.value.hint
-    return caught.value
+BTC = bitcoin(Source)
 
 
 @pytest.mark.parametrize("inclusive", [True, False])
@@ -48,11 +19,11 @@ def test_pages_come_oldest_first_and_hold_every_candle_once(
     server: Loopback, source: Source, inclusive: bool
 ) -> None:
     server.end_inclusive = inclusive
-    pages = list(source.pages(BTC, START, START + 3000 * 300))
+    pages = list(source.pages(BTC, START, START + BARS * 300))
     candles = Candles.concatenate([page.candles for page in pages])
-    assert candles.open_time.tolist() == (START + 300 * np.arange(3000)).tolist()
-    assert candles.close[[0, -1]].tolist() == [100.5, 3099.5]
-    assert candles.volume[0] == 100.5
+    assert candles.open_time.tolist() == TIMES.tolist()
+    check_first(candles)
+    assert candles.close[-1] == 100.5 + BARS
     assert [page.start for page in pages] == [START + 1439 * 300 * i for i in range(3)]
     assert server.requests[0].path == "/BTC-EUR/candles"
     assert server.requests[0].query == {
@@ -110,10 +81,7 @@ ROW = [START * 1000, "1", "2", "0.5", "1.5", "10"]
 def test_another_answer_than_candles_is_named(
     server: Loopback, source: Source, reply: Reply, found: str
 ) -> None:
-    server.faults.append(reply)
-    error = fails(source)
-    assert error.code == "source.bad_answer"
-    assert error.message == f"bitvavo answered {found} (GET /BTC-EUR/candles)"
+    check_named(server, source, reply, found, "/BTC-EUR/candles")
 
 
 def test_null_and_nan_spoil_only_their_own_row(server: Loopback, source: Source) -> None:
@@ -157,23 +125,3 @@ def test_a_row_at_an_inclusive_end_is_not_far(server: Loopback, source: Source) 
     server.faults.append(as_json([ROW]))
     (page,) = source.pages(BTC, START - 6000, START)
     assert (page.start, page.end, len(page.candles)) == (START - 6000, START, 0)
-
-
-def test_the_running_candle_is_given_as_it_is(server: Loopback, source: Source) -> None:
-    server.now = START + 450
-    (page,) = source.pages(BTC, START, START + 3000)
-    assert page.candles.open_time.tolist() == [START, START + 300]
-
-
-def test_the_skew_of_the_clocks_is_known_after_an_answer(server: Loopback, source: Source) -> None:
-    server.skew_seconds = -3600
-    (page,) = source.pages(BTC, START, START + 600)
-    assert page.skew_seconds == pytest.approx(-3600, abs=5)
-
-
-def test_the_source_at_fault_is_not_the_one_advised(server: Loopback, source: Source) -> None:
-    server.faults.append(as_json({"error": "no"}, 403))
-    assert fails(source).hint == (
-        "it may refuse this network or country; check [source] base_url, "
-        "or take another source: --source NAME"
-    )

@@ -203,17 +203,17 @@ USE = """
 import sys
 from pathlib import Path
 from cryptocast import candles
-from cryptocast.store import Store
+from cryptocast.store import Store, Tick
 from cryptocast.values import Candles, Market
 market = Market("bitvavo", "BTC", "EUR", "5m")
 raw = Candles.of([0, 300], [1, 1], [1, 1], [1, 1], [1, 1])
 with Store(Path(sys.argv[1]), 5).write() as writer:
     clean = candles.normalise(raw, market, now=1e9).candles
     writer.put_candles(market, clean, provenance="live", fetched_at=1.0)
-    writer.put_tick(market.id, 300, 300.0, 301.0, "ok")
+    writer.ledger.put_ticks([Tick(market.id, 300, 300.0, 301.0, "ok")])
 with Store(Path(sys.argv[1]), 5).read() as reader:
-    reader.candles(market, 0, 900), reader.gaps(market, 0, 900), reader.newest(market)
-    reader.last_tick(market), reader.deployment(), reader.span(market)
+    reader.candles(market, 0, 900), reader.gaps(market, 0, 900), reader.ledger.newest([market], 4e9)
+    reader.ledger.last_tick(market), reader.deployment(), reader.span(market)
 heavy = {"pandas", "pytz", "pyarrow", "polars", "scipy", "torch"}
 print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
 """

@@ -3,16 +3,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from cryptocast.store import Store, Tick
+from cryptocast.store import Past, Reader, Store, Tick
 from cryptocast.values import Candles, Deployment, ForecastSet, Market
 
 START = 1_717_372_800
 BAR = 300
+LEVELS = tuple(round(0.05 * k, 2) for k in range(1, 20))
 
 Make = Callable[..., Any]
 Query = Callable[[str], list[tuple[Any, ...]]]
@@ -34,7 +36,15 @@ TABLES = {
 
 def put(store: Store, forecast: ForecastSet, *, served: bool = True, **more: Any) -> bool:
     with store.write() as writer:
-        return writer.put_set(forecast, served=served, **more)
+        return writer.ledger.put_sets([forecast], served=served, **more) == [True]
+
+
+def served(reader: Reader, market: Market, origin: int) -> ForecastSet | None:
+    return reader.ledger.served([market], origin).get(market)
+
+
+def newest(reader: Reader, market: Market) -> ForecastSet | None:
+    return reader.ledger.newest([market], 4e9).get(market)
 
 
 def columns(query: Query, name: str) -> list[str]:
@@ -68,7 +78,7 @@ def test_a_served_set_comes_back_as_it_was_put(
     forecast = make_set(4, fallback="stale: newest candle 4 bars old", mode="late")
     assert put(store, forecast)
     with store.read() as reader:
-        for found in (reader.served(market, forecast.origin), reader.newest(market)):
+        for found in (served(reader, market, forecast.origin), newest(reader, market)):
             assert found is not None
             np.testing.assert_array_equal(found.quantiles, forecast.quantiles)
             for name in (
@@ -76,8 +86,8 @@ def test_a_served_set_comes_back_as_it_was_put(
                 "mode", "late", "model", "levels",
             ):  # fmt: skip
                 assert getattr(found, name) == getattr(forecast, name)
-        assert reader.served(market, forecast.origin + BAR) is None
-        assert reader.newest(Market("kraken", "BTC", "EUR", "5m")) is None
+        assert served(reader, market, forecast.origin + BAR) is None
+        assert newest(reader, Market("kraken", "BTC", "EUR", "5m")) is None
 
 
 def test_the_newest_set_is_the_served_one_with_the_greatest_origin(
@@ -87,9 +97,9 @@ def test_the_newest_set_is_the_served_one_with_the_greatest_origin(
         put(store, make_set(bar))
     put(store, make_set(11), served=False)
     with store.read() as reader:
-        newest = reader.newest(market)
-    assert newest is not None
-    assert newest.origin == START + 9 * BAR
+        found = newest(reader, market)
+    assert found is not None
+    assert found.origin == START + 9 * BAR
 
 
 def test_a_set_is_never_rewritten(store: Store, market: Market, make_set: Make) -> None:
@@ -97,7 +107,7 @@ def test_a_set_is_never_rewritten(store: Store, market: Market, make_set: Make) 
     assert put(store, first)
     assert not put(store, make_set(0, last_close=200.0))
     with store.read() as reader:
-        found = reader.served(market, START)
+        found = served(reader, market, START)
     assert found is not None
     assert found.last_close == 100.0
 
@@ -128,7 +138,8 @@ def test_the_database_itself_refuses_a_second_served_set(
 def test_the_view_unfolds_a_set_into_its_steps(store: Store, make_set: Make, query: Query) -> None:
     forecast = make_set(2, "7", horizon=3)
     scale = np.array([1.1, 1.2, 1.3])
-    put(store, forecast, written_at=START + 700.25, scale=scale)
+    forecast = replace(forecast, scale=scale)
+    put(store, forecast, written_at=START + 700.25)
     put(store, make_set(3, "7", levels=(0.25, 0.5, 0.75), horizon=1))
     found = query(
         "SELECT market, epoch(origin), step, epoch(target_time), model_version, levels, quantiles,"
@@ -200,7 +211,7 @@ def test_scores_are_those_of_a_slow_loop_and_only_where_there_is_a_candle(
         for one, rows in candles.items():
             writer.put_candles(one, rows, provenance="backfill", fetched_at=1)
         for forecast in sets:
-            assert writer.put_set(forecast, served=True)
+            assert writer.ledger.put_sets([forecast], served=True) == [True]
     closes = {
         (one.id, int(moment) + one.interval_seconds): float(close)
         for one, rows in candles.items()
@@ -224,14 +235,212 @@ def test_scores_are_those_of_a_slow_loop_and_only_where_there_is_a_candle(
         assert tuple(scores[5:]) == slow[5:]
 
 
+def test_of_many_sets_each_tells_whether_it_was_stored(
+    store: Store, market: Market, make_set: Make
+) -> None:
+    other = replace(market, base="ETH")
+    with store.write() as writer:
+        assert writer.ledger.put_sets([], served=True) == []
+        assert writer.ledger.put_sets([make_set(1), make_set(2)], served=True) == [True, True]
+        many = [make_set(2), make_set(3, "2"), make_set(2, market=other), make_set(1, "2")]
+        assert writer.ledger.put_sets(many, served=True) == [False, True, True, False]
+        assert writer.ledger.put_sets(many, served=False) == [False, False, False, True]
+
+
+def test_a_day_of_sets_is_put_and_found_at_once(
+    store: Store, market: Market, make_set: Make
+) -> None:
+    with store.write() as writer:
+        assert (
+            writer.ledger.put_sets([make_set(k) for k in range(288)], served=True) == [True] * 288
+        )
+        assert writer.ledger.origins(market, START + BAR, START + 3 * BAR) == {
+            START + BAR,
+            START + 2 * BAR,
+        }
+
+
+def test_markets_are_asked_for_together(store: Store, market: Market, make_set: Make) -> None:
+    eth, sol = replace(market, base="ETH"), replace(market, base="SOL")
+    for forecast in (make_set(1), make_set(4), make_set(2, market=eth)):
+        put(store, forecast)
+    put(store, make_set(3, market=sol), served=False)
+    with store.read() as reader:
+        found = reader.ledger.newest([sol, eth, market], START + 3 * BAR)
+        assert {m: s.origin for m, s in found.items()} == {
+            market: START + BAR,
+            eth: START + 2 * BAR,
+        }
+        assert set(reader.ledger.served([sol, eth, market], START + 2 * BAR)) == {eth}
+        assert reader.ledger.served([], START) == {}
+
+
+def test_a_scale_comes_back_as_it_was_and_none_as_none(
+    store: Store, market: Market, make_set: Make
+) -> None:
+    scale = np.array([1.000001, 0.4, 2.5])
+    put(store, replace(make_set(0), scale=scale))
+    put(store, make_set(1))
+    with store.read() as reader:
+        first, second = (served(reader, market, START + k * BAR) for k in (0, 1))
+    assert first is not None
+    assert second is not None
+    np.testing.assert_array_equal(first.scale, scale)
+    assert second.scale is None
+
+
+def past(reader: Reader, market: Market, bar: int, **more: Any) -> Past | None:
+    given = {"since": START, "shape": (3, len(LEVELS)), "served": True} | more
+    return reader.ledger.past([market], "1", START + bar * BAR, **given).get(market)
+
+
+def test_the_past_of_a_version_is_what_its_next_set_goes_on_from(
+    store: Store, market: Market, make_set: Make
+) -> None:
+    # Each knew the candles up to two bars before its origin.
+    for bar in range(10):
+        put(store, replace(make_set(bar), scale=np.full(3, 1 + bar / 100)))
+    put(store, make_set(10, "2"))
+    put(store, make_set(10), served=False)
+    with store.read() as reader:
+        found = past(reader, market, 11)
+        assert found is not None
+        np.testing.assert_array_equal(found.scale, np.full(3, 1.09))
+        assert found.known_until == START + 7 * BAR
+        # Of step 3, targets after that moment are those of origins after the fourth.
+        assert ((found.origins - START) // BAR).tolist() == [5, 6, 7, 8, 9]
+        quantiles = np.stack([make_set(bar).quantiles for bar in range(5, 10)])
+        np.testing.assert_array_equal(found.low, quantiles[..., 0])
+        np.testing.assert_array_equal(found.high, quantiles[..., -1])
+
+
+def test_the_past_ends_before_the_origin_and_begins_where_it_is_asked_from(
+    store: Store, market: Market, make_set: Make
+) -> None:
+    for bar in range(10):
+        put(store, make_set(bar))
+    with store.read() as reader:
+        found = past(reader, market, 5)
+        assert found is not None
+        assert found.origins.tolist() == [START + bar * BAR for bar in (0, 1, 2, 3, 4)]
+        np.testing.assert_array_equal(found.scale, np.ones(3))  # NULL is no widening
+        late = past(reader, market, 9, since=START + 8 * BAR)
+        assert late is not None
+        # The newest must not lie before it; those that it goes on with may.
+        assert late.origins.tolist() == [START + bar * BAR for bar in (4, 5, 6, 7, 8)]
+        assert past(reader, market, 20, since=START + 10 * BAR) is None
+        assert past(reader, market, 0) is None
+        assert past(reader, market, 9, served=False) is None
+        assert past(reader, market, 9, shape=(4, len(LEVELS))) is None
+        assert past(reader, market, 9, shape=(3, 3)) is None
+        assert past(reader, replace(market, base="ETH"), 9) is None
+
+
+def test_the_past_of_many_markets_is_each_ones_own(
+    store: Store, market: Market, make_set: Make
+) -> None:
+    eth = replace(market, base="ETH")
+    for bar in range(9):
+        put(store, make_set(bar))
+    for bar in range(4):
+        put(store, replace(make_set(bar, market=eth), scale=np.full(3, 1.5)))
+    with store.read() as reader:
+        both = reader.ledger.past(
+            [market, eth], "1", START + 9 * BAR, since=START, shape=(3, len(LEVELS)), served=True
+        )
+        alone = past(reader, eth, 9)
+    assert alone is not None
+    assert both[eth].origins.tolist() == alone.origins.tolist()
+    assert both[eth].known_until == alone.known_until == START + BAR
+    assert both[market].known_until == START + 6 * BAR
+    np.testing.assert_array_equal(both[eth].scale, np.full(3, 1.5))
+
+
+def test_origins_are_those_served_or_those_of_a_version(
+    store: Store, market: Market, make_set: Make
+) -> None:
+    put(store, make_set(1, "1"))
+    put(store, make_set(2, "2"))
+    put(store, make_set(1, "2"), served=False)
+    with store.read() as reader:
+
+        def bars(**more: str) -> set[int]:
+            found = reader.ledger.origins(market, START, START + 3 * BAR, **more)
+            return {(origin - START) // BAR for origin in found}
+
+        assert bars() == {1, 2}
+        assert bars(version="1") == {1}
+        assert bars(version="2") == {1, 2}
+        assert reader.ledger.origins(market, START, START + 2 * BAR) == {START + BAR}
+
+
+def missed(market: Market, bar: int) -> Tick:
+    moment = START + bar * BAR
+    return Tick(market.id, moment, moment, moment, "missed")
+
+
+def unserved(reader: Reader, market: Market, first: int, end: int) -> tuple[Any, ...] | None:
+    """The bars without a set, and the run before them."""
+    found = reader.ledger.unserved([market], START + first * BAR, START + end * BAR)
+    if not found:
+        return None
+    (one,) = found
+    earlier = one.earlier and tuple((origin - START) // BAR for origin in one.earlier)
+    return [(origin - START) // BAR for origin in one.origins], earlier
+
+
+def test_what_nobody_served_is_what_lies_between_served_origins_and_the_end(
+    store: Store, market: Market, make_set: Make
+) -> None:
+    with store.write() as writer:
+        assert unserved(writer, market, 0, 10) is None  # never served: nothing was missed
+        writer.ledger.put_sets([make_set(bar) for bar in (3, 4, 7)], served=True)
+        writer.ledger.put_sets([make_set(5)], served=False)
+        assert unserved(writer, market, 0, 10) == ([5, 6, 8, 9], None)
+        assert unserved(writer, market, 3, 5) is None
+        writer.ledger.put_ticks([missed(market, 6), missed(market, 8)])
+        assert unserved(writer, market, 0, 10) == ([5, 9], None)
+        failed = replace(missed(market, 9), status="failed")
+        writer.ledger.put_ticks([failed])
+        assert unserved(writer, market, 0, 10) == ([5, 9], None)
+        assert unserved(writer, replace(market, base="ETH"), 0, 10) is None
+
+
+def test_a_run_before_the_range_is_told_until_its_last_origin_is_called_missed(
+    store: Store, market: Market, make_set: Make
+) -> None:
+    with store.write() as writer:
+        writer.ledger.put_sets([make_set(2)], served=True)
+        assert unserved(writer, market, 20, 23) == ([20, 21, 22], (3, 19))
+        assert unserved(writer, market, 3, 5) == ([3, 4], None)
+        writer.ledger.put_ticks([missed(market, bar) for bar in (19, 20, 21, 22)])
+        assert unserved(writer, market, 20, 23) is None
+        assert unserved(writer, market, 21, 24) == ([23], None)
+        assert unserved(writer, market, 24, 25) == ([24], (23, 23))
+
+
+def test_what_is_missing_of_many_markets_is_found_at_once(
+    store: Store, market: Market, make_set: Make
+) -> None:
+    eth, sol = replace(market, base="ETH"), replace(market, base="SOL")
+    with store.write() as writer:
+        for one, bars in ((market, (0, 1, 2, 3)), (eth, (0, 3))):
+            sets = [make_set(bar, market=one) for bar in bars]
+            writer.ledger.put_sets(sets, served=True)
+        found = writer.ledger.unserved([market, eth, sol], START, START + 4 * BAR)
+    assert [(one.market, len(one.origins)) for one in found] == [(eth, 2)]
+
+
 def test_ticks_of_one_origin_are_appended(store: Store, market: Market) -> None:
     with store.write() as writer:
-        assert writer.last_tick(market) is None
-        writer.put_tick(market.id, START, START + 1.5, START + 2.5, "failed", "source.down", "no")
-        writer.put_tick(market.id, START, START + 8.5, START + 9.25, "ok")
-        writer.put_tick("kraken:BTC/EUR:5m", START, START + 99, START + 99, "ok")
+        assert writer.ledger.last_tick(market) is None
+        writer.ledger.put_ticks(
+            [Tick(market.id, START, START + 1.5, START + 2.5, "failed", "source.down", "no")]
+        )
+        writer.ledger.put_ticks([Tick(market.id, START, START + 8.5, START + 9.25, "ok")])
+        writer.ledger.put_ticks([Tick("kraken:BTC/EUR:5m", START, START + 99, START + 99, "ok")])
     with store.read() as reader:
-        found = reader.last_tick(market)
+        found = reader.ledger.last_tick(market)
     assert found == Tick(market.id, START, START + 8.5, START + 9.25, "ok", None, None)
 
 

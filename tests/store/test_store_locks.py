@@ -29,7 +29,7 @@ WRITE = """
 import sys
 from pathlib import Path
 import numpy as np
-from cryptocast.store import Store
+from cryptocast.store import Store, Tick
 from cryptocast.values import ForecastSet, Market, ServedModel
 how, path = sys.argv[1:]
 store = Store(Path(path), 5)
@@ -39,11 +39,11 @@ quantiles = np.linspace(90.0, 110.0, 24 * 19).reshape(24, 19)
 
 def put(writer, origin):
     model = ServedModel("1", "lstm", None)
-    writer.put_set(
-        ForecastSet(market, origin, origin + 1.0, 100.0, 0, "live", model, levels, quantiles),
-        served=True,
+    forecast = ForecastSet(
+        market, origin, origin + 1.0, 100.0, 0, "live", model, levels, quantiles
     )
-    writer.put_tick(market.id, origin, origin, origin + 1, "ok")
+    writer.ledger.put_sets([forecast], served=True)
+    writer.ledger.put_ticks([Tick(market.id, origin, origin, origin + 1, "ok")])
 
 if how == "endless":
     for bar in range(1_000_000):
@@ -145,8 +145,8 @@ def test_a_writer_killed_inside_its_transaction_leaves_nothing(
     writer.send_signal(signal.SIGKILL)
     writer.wait()
     with store.read() as reader:
-        assert reader.newest(market) is None
-        assert reader.last_tick(market) is None
+        assert reader.ledger.newest([market], 4e9).get(market) is None
+        assert reader.ledger.last_tick(market) is None
 
 
 def test_a_writer_killed_after_its_transaction_leaves_the_whole_set(
@@ -157,7 +157,10 @@ def test_a_writer_killed_after_its_transaction_leaves_the_whole_set(
     writer.send_signal(signal.SIGKILL)
     writer.wait()
     with store.read() as reader:
-        newest, tick = reader.newest(market), reader.last_tick(market)
+        newest, tick = (
+            reader.ledger.newest([market], 4e9).get(market),
+            reader.ledger.last_tick(market),
+        )
     assert newest is not None
     assert tick is not None
     assert (newest.origin, newest.quantiles.shape, tick.origin) == (300, (24, 19), 300)
@@ -182,7 +185,7 @@ def test_a_writer_killed_at_any_moment_leaves_whole_sets_each_with_its_tick(
     told = 1 + len(lines)
     assert lines == [str(bar) for bar in range(1, told)]
     with getattr(store, first)() as reader:
-        newest = reader.newest(market)
+        newest = reader.ledger.newest([market], 4e9).get(market)
     with store.write() as again:
         again.put_event(1.0, "alive", None, {})
     ((sets, whole),) = query(

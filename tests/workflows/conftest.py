@@ -13,3 +13,4 @@ from commands import (  # noqa: F401 - fixtures work where their names are
     made,
     workspace,
 )
+from ticks import stocked, w  # noqa: F401 - fixtures work where their names are

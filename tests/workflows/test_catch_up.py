@@ -89,7 +89,7 @@ def test_a_series_that_has_nothing_is_brought_as_far_back_as_the_features_look(
 ) -> None:
     world.source("bitvavo")
     world.tick()
-    assert world.asked() == [(1098, -1)]
+    assert world.asked() == [(1386, -1)]
 
 
 def test_holes_close_by_come_with_the_same_call_until_they_are_confirmed(world: World) -> None:
@@ -156,7 +156,7 @@ def test_a_fallback_source_serves_while_the_first_is_down_and_says_so(world: Wor
     assert forecast["model"] == {"version": "2", "kind": "lstm", "fallback": "source:coinbase"}
     assert forecast["stale_bars"] == 0
     rows = dict(query(world.folder, "SELECT market, count(*) FROM candles GROUP BY 1"))
-    assert rows["coinbase:BTC/EUR:5m"] == 1099
+    assert rows["coinbase:BTC/EUR:5m"] == 1387
     assert rows["bitvavo:BTC/EUR:5m"] == 2016
     assert query(world.folder, "SELECT DISTINCT market, fallback FROM forecasts WHERE served") == [
         ("bitvavo:BTC/EUR:5m", "source:coinbase")

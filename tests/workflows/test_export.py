@@ -71,8 +71,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 market, some_candles(48, step, 7.0), provenance="imported", fetched_at=START
             )
         for bar in (*range(50, 60), 597):
-            writer.put_set(a_set(bar), served=True, written_at=START)
-        writer.put_set(a_set(50, served=False), served=False, written_at=START)
+            writer.ledger.put_sets([a_set(bar)], served=True, written_at=START)
+        writer.ledger.put_sets([a_set(50, served=False)], served=False, written_at=START)
     return made
 
 
@@ -275,7 +275,7 @@ REFUSED = [
     ("candles", 2, "usage", "Missing option '--out'", "cryptocast export --help"),
     ("--out x.csv", 2, "usage", "Missing argument 'WHAT'", "cryptocast export --help"),
     ("trades --out x.csv", 2, "usage", "'trades' cannot be exported",
-     "one of candles, forecasts, scores"),
+     "one of candles, forecasts, scores, evaluations, scorecard"),
     ("candles --out x.csv --start soon", 2, "usage", "'soon' is not a time",
      "write it as 2024-06-03T00:00:00Z"),
     ("scores --out x.csv --start 2024-06-04 --end 2024-06-04", 2, "usage",
@@ -292,6 +292,8 @@ REFUSED = [
     ("forecasts --out x.csv --symbol ETH/EUR", 3, "state.no_forecast",
      "there are no forecasts of bitvavo:ETH/EUR:5m",
      "cryptocast forecast --once makes forecasts; they are scored when candles follow"),
+    ("evaluations --out x.csv", 3, "state.no_evaluation",
+     "there are no evaluations of 4 markets", "cryptocast evaluate"),
     ("scores --out x.csv --as-of 2024-06-03", 3, "state.no_forecast",
      "there are no scores of 4 markets",
      "cryptocast forecast --once makes forecasts; they are scored when candles follow"),
@@ -349,14 +351,64 @@ def old(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_is_told_and_leaves_the_file_as_it_was(folder: Path, old: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    copy = Exporter.copy
+
+    def cramped(*arguments: Any) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+        copy(*arguments)
+
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Exporter, "copy", cramped)
+            done = run("export", "candles", "--out", old, "-w", folder, "--json")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (done.code, done.error["code"]) == (4, "store.full")
+    part = old.with_name(f".x.csv.{os.getpid()}.part")
+    assert done.error["message"].startswith(f"{part} cannot grow: the disk is full: ")
+
+
+def test_a_disk_without_room_for_the_copy_of_the_database_is_told(folder: Path, old: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = listing(folder)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
     try:
         done = run("export", "candles", "--out", old, "-w", folder, "--json")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (done.code, done.error["code"]) == (4, "store.full")
-    part = old.with_name(f".x.csv.{os.getpid()}.part")
-    assert done.error["message"].startswith(f"{part} cannot grow: the disk is full: ")
+    assert listing(folder) == before
+
+
+def test_a_long_export_keeps_no_tick_waiting(folder: Path, tmp_path: Path) -> None:
+    copy = Exporter.copy
+
+    def meanwhile(*arguments: Any) -> None:
+        with Store(folder / "cryptocast.duckdb", 0).write() as writer:
+            writer.put_event(START, "test", None, {})
+        copy(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Exporter, "copy", meanwhile)
+        assert len(put_out(folder, "candles", tmp_path / "x.csv")) == ROWS + 96
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_evaluations_are_exported_as_they_were_found(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "cryptocast.toml").touch()
+    row = {"market": BTC.id, "model": "lstm", "version": "2", "n": 24, "in_sample": False}
+    rows = [row | {"step": step, "crps_bp": 1.5} for step in (1, 2, None)]
+    with Store(tmp_path / "cryptocast.duckdb", 5).write() as writer:
+        for at in (START, START + 0.5):
+            writer.put_scores(rows, at=at, start=START - 300, end=START)
+    found = put_out(tmp_path, "evaluations", tmp_path / f"x{suffix}", "--start", iso(START))
+    assert [(r["evaluation"], r["step"]) for r in found] == [
+        (number, step) for number in (1, 2) for step in (1, 2, None)
+    ]
+    assert {moment(r["end_time"]) for r in found} == {START}
+    assert {r["crps_bp"] for r in found} == {1.5}
+    if suffix != ".parquet":
+        assert found[3]["at"] == "2024-06-03T00:00:00.500000Z"
 
 
 def test_a_name_that_the_disk_refuses_is_told(folder: Path, tmp_path: Path) -> None:

@@ -300,7 +300,7 @@ def test_a_tick_that_cannot_commit_leaves_nothing(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from cryptocast.errors import StoreError
-    from cryptocast.store.writer import Writer
+    from cryptocast.store import LedgerWriter
 
     def full(*_: object, **__: object) -> None:
         raise StoreError("the disk is full", code="store.full")
@@ -308,7 +308,7 @@ def test_a_tick_that_cannot_commit_leaves_nothing(
     good("fetch", "-w", workspace, "--as-of", NEXT)
     before = state(workspace)
     with monkeypatch.context() as patch:
-        patch.setattr(Writer, "put_tick", full)
+        patch.setattr(LedgerWriter, "put_ticks", full)
         done = run("forecast", "--once", "-w", workspace, "--as-of", NEXT, "--json")
     assert (done.code, done.error["code"]) == (4, "store.full")
     assert state(workspace) == before

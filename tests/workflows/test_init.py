@@ -31,10 +31,28 @@ from commands import (
     write,
 )
 from cryptocast import config
+from cryptocast.models import _lightning
 from cryptocast.store.writer import Writer
 from cryptocast.workflows import init as workflow
 from loopback import KEY, Loopback
 
+# A process that is killed in the last epoch of the training of its LSTM; trials have no file.
+IN_EPOCH_2 = """
+import sys, time
+import commands
+from cryptocast import cli
+from cryptocast.models import _lightning
+commands.small_networks()
+_lightning._SAVE_SECONDS = -1.0
+keep = _lightning._Keeper._keep
+def halting(self, number):
+    if self.file is not None and number == 2:
+        print("here", flush=True)
+        time.sleep(60)
+    return keep(self, number)
+_lightning._Keeper._keep = halting
+sys.exit(cli.run(sys.argv[1:]))
+"""
 SAME = ("decision", "tuning", "split", "scores")
 
 
@@ -98,6 +116,31 @@ def test_what_is_trained_already_is_not_trained_again(
     assert data["tuning"] == made.data["tuning"]
     assert len(good("models", "-w", folder)["versions"]) == 2
     assert len(query(folder, 'SELECT * EXCLUDE ("at", written_at) FROM deployments')) == 1
+
+
+def test_an_init_that_is_killed_inside_its_training_goes_on_at_that_epoch(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "w"
+    options = ("init", "-w", folder, "--path", made.files, *INIT)
+    child = start(*options, script=IN_EPOCH_2)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "here\n", child.communicate()[1]
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    seen: list[int] = []
+    keep = _lightning._Keeper._keep
+
+    def watched(self: _lightning._Keeper, number: int) -> float:
+        if self.file is not None:  # not a trial
+            seen.append(number)
+        return keep(self, number)
+
+    monkeypatch.setattr(_lightning._Keeper, "_keep", watched)
+    data = again(folder, made)
+    assert seen == [2]
+    assert {key: data[key] for key in SAME} == {key: made.data[key] for key in SAME}
+    assert not (folder / "checkpoints").exists()
 
 
 def test_ctrl_c_inside_a_training_is_one_line_and_exit_130(made: Made, tmp_path: Path) -> None:
@@ -193,6 +236,15 @@ def test_the_number_that_would_suffice_does_suffice(tmp_path: Path) -> None:
     enough = int(found[1])
     assert short(tmp_path, enough - 1)["tuning"]["trials"] == 0
     assert short(tmp_path, enough)["tuning"]["trials"] == 1
+
+
+def test_the_random_walk_as_the_kind_is_promoted_and_says_that_it_was_asked_for(
+    tmp_path: Path, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CRYPTOCAST_MODEL__KIND", "random_walk")
+    data = good("init", "-w", tmp_path / "w", "--path", made.files, *INIT)
+    assert data["decision"]["reason"] == "[model] kind asks for the random walk"
+    assert data["tuning"] == {"trials": 0, "best": None, "value": None}
 
 
 def test_the_settings_hold_a_comment_above_each_key_and_load_again(fresh: Path, made: Made) -> None:

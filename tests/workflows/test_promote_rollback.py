@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from commands import AS_OF, NEXT, good, query, run
+from commands import AS_OF, NEXT, Made, good, query, run
 from cryptocast.errors import StoreError
 from cryptocast.store.writer import Writer
 
+OTHER = "2024-06-02T00:00:00Z"
 ROWS = "SELECT model_version, previous_version, action, reason, scores FROM deployments ORDER BY id"
 
 
@@ -135,6 +137,62 @@ def test_the_version_that_serves_may_be_promoted_again(workspace: Path) -> None:
     assert (decision["promoted"], decision["reason"]) == (True, "it was already")
     assert query(workspace, ROWS) == before
     assert good("rollback", *at)["decision"]["version"] == "1"
+
+
+def replaced_store(folder: Path, made: Made) -> None:
+    """MLflow's store is that of another workspace, whose versions have the same numbers."""
+    for name in ("mlflow.db", "mlartifacts"):
+        (folder / name).rename(folder / f"before-{name}")
+    other = folder / "other"
+    at = ("--path", made.files, "--source", "file", "--trials", "1", "--as-of", OTHER)
+    good("init", "-w", other, *at, "--days", "3")
+    for name in ("mlflow.db", "mlartifacts"):
+        (other / name).rename(folder / name)
+
+
+def test_another_model_under_a_number_that_was_deployed_is_no_way_around_the_gate(
+    workspace: Path, made: Made
+) -> None:
+    at = ("-w", workspace, "--as-of", AS_OF)
+    before = query(workspace, ROWS)
+    replaced_store(workspace, made)
+    shutil.rmtree(workspace / "bundles" / "2")  # nor is a bundle that is to be mended
+    for command in (
+        ("promote", "2"),
+        ("promote", "2", "--force", "--reason", "x"),
+        ("promote", "1"),
+        ("rollback",),
+        ("evaluate", "--version", "2"),
+    ):
+        done = run(*command, *at, "--json")
+        number = "1" if command[-1] in ("1", "rollback") else "2"
+        assert (done.code, done.error["code"]) == (3, "state.other_model"), command
+        assert done.error["message"] == (
+            f"version {number} in MLflow is not the model that was deployed as version {number}"
+        )
+        assert done.error["hint"] == (
+            "the store was replaced: bring the old one back, or cryptocast train makes a version "
+            "with a number of its own"
+        )
+    assert query(workspace, ROWS) == before
+    assert not (workspace / "bundles" / "2").exists()
+    # As the hint says. Two versions are in the store, but 1 and 2 were others' numbers too.
+    assert good("train", "--model", "random_walk", *at)["version"] == "3"
+
+
+def test_a_store_that_is_begun_anew_counts_on_from_what_was_deployed(workspace: Path) -> None:
+    at = ("-w", workspace, "--as-of", AS_OF)
+    (workspace / "mlflow.db").unlink()
+    assert good("train", "--model", "random_walk", *at)["version"] == "3"
+    assert [v["version"] for v in good("models", *at)["versions"]] == ["3"]
+    done = run("promote", "2", *at, "--json")
+    assert (done.code, done.error["message"]) == (3, "there is no version '2'")
+    scored = good("evaluate", *at)["scores"]  # what serves is frozen, and scored from there
+    assert {row["version"] for row in scored} == {"2", "3", None}
+    assert good("retrain", *at)["decision"]["version"] in ("2", "4", "5")
+    good("promote", "3", "--force", "--reason", "x", *at)
+    (told,) = good("forecast", "--once", "-w", workspace, "--as-of", NEXT)["forecasts"]
+    assert told["model"]["version"] == "3"
 
 
 def test_every_number_of_the_gate_is_a_setting(workspace: Path) -> None:

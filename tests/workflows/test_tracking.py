@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
@@ -223,6 +225,27 @@ def test_a_damaged_store_stops_no_tick(workspace: Path) -> None:
             f"error: the MLflow store sqlite:///{workspace / 'mlflow.db'} is damaged, or is no "
             "store of MLflow (restore a copy of it; what serves is frozen in bundles and goes on)\n"
         )
+    (told,) = good("forecast", "--once", "-w", workspace, "--as-of", NEXT)["forecasts"]
+    assert told["model"] == {"version": "2", "kind": "lstm", "fallback": None}
+
+
+def test_a_store_of_a_newer_mlflow_stops_no_tick(workspace: Path) -> None:
+    file = workspace / "mlflow.db"
+    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    content = file.read_bytes()
+    deployed = query(workspace, "SELECT id, model_version FROM deployments")
+    at = ("-w", workspace, "--as-of", AS_OF)
+    for command in (("models",), ("train",), ("tune",), ("promote", "1"), ("retrain",)):
+        done = run(*command, *at, "--quiet")
+        assert (done.code, done.out) == (4, "")
+        assert done.err == (
+            f"error: the MLflow store sqlite:///{file} has the schema ffffffffffff, which MLflow "
+            f"{mlflow.__version__} does not know: it is from a newer one (upgrade MLflow: pip "
+            "install --upgrade mlflow)\n"
+        )
+    assert file.read_bytes() == content
+    assert query(workspace, "SELECT id, model_version FROM deployments") == deployed
     (told,) = good("forecast", "--once", "-w", workspace, "--as-of", NEXT)["forecasts"]
     assert told["model"] == {"version": "2", "kind": "lstm", "fallback": None}
 

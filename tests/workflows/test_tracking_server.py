@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import http.server
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import mlflow
 import pytest
@@ -117,6 +121,104 @@ def test_a_remote_store_serves_training_listing_promotion_and_repetition(
     assert (
         client.get_logged_model(found.source.removeprefix("models:/")).source_run_id == found.run_id
     )
+
+
+def test_two_workspaces_on_one_server_keep_their_versions_and_aliases_apart(
+    remote: Path, server: str, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    other = tmp_path / "other"
+    # The same market at the same moment: their experiment and their pipeline have one name.
+    options = ("init", "-w", other, "--path", made.files, *INIT, "--json")
+    done = run(*options)
+    assert (done.code, done.error) == (
+        4,
+        {
+            "code": "registry.taken",
+            "message": f"the model 'cryptocast' in the MLflow store {server} is another "
+            "workspace's",
+            "hint": '[mlflow] model = "cryptocast-2" in cryptocast.toml gives this one a model of '
+            "its own",
+        },
+    )
+    settings = other / "cryptocast.toml"
+    text = settings.read_text()
+    assert text.count('model = "cryptocast"') == 1
+    settings.write_text(text.replace('model = "cryptocast"', 'model = "cryptocast-2"'))
+    mine = run(*options).data["decision"]["version"]
+    client = mlflow.MlflowClient(server, server)
+    before = client.get_registered_model("cryptocast").aliases
+    assert client.get_registered_model("cryptocast-2").aliases["production"] == mine
+    assert [v["version"] for v in good("models", "-w", other)["versions"]] == ["2", "1"]
+    (experiment,) = client.search_experiments(filter_string="name LIKE 'cryptocast %'")
+    whole = client.search_runs([experiment.experiment_id], "tags.stage = 'pipeline'")
+    assert len(whole) == 2
+    assert {run.info.status for run in whole} == {"FINISHED"}
+    good("promote", "1", "--force", "--reason", "x", "-w", other, "--as-of", AS_OF)
+    assert client.get_registered_model("cryptocast-2").aliases["production"] == "1"
+    assert client.get_registered_model("cryptocast").aliases == before
+
+
+class Guarded(http.server.BaseHTTPRequestHandler):
+    """Lets through to the server who has signed in, and notes how everybody did."""
+
+    behind = ""
+    seen: ClassVar[set[str | None]] = set()
+    right = "Basic " + base64.b64encode(b"somebody:hunter2").decode()
+
+    def do_GET(self) -> None:
+        self.seen.add(self.headers["Authorization"])
+        if self.headers["Authorization"] != self.right:
+            self._answer(401, b"You are not authenticated.")
+            return
+        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+        kind = {"Content-Type": self.headers["Content-Type"] or "application/json"}
+        url = self.behind + self.path
+        found = requests.request(self.command, url, data=body, headers=kind, timeout=20)
+        self._answer(found.status_code, found.content)
+
+    do_POST = do_GET  # noqa: N815 - http.server wants these names
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_credentials_in_the_env_file_reach_the_server_and_nobody_else(
+    remote: Path, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Guarded, "behind", server)
+    folder = shutil.copytree(remote, tmp_path / "w")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Guarded) as guard:
+        threading.Thread(target=guard.serve_forever, daemon=True).start()
+        uri = f"http://127.0.0.1:{guard.server_port}"
+        (folder / ".env").write_text(f"MLFLOW_TRACKING_URI={uri}\n")
+        done = run("models", "-w", folder, "--json")
+        assert (done.code, done.error) == (
+            4,
+            {
+                "code": "registry.refused",
+                "message": f"the MLflow store {uri} refuses us",
+                "hint": "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
+                "MLFLOW_TRACKING_TOKEN",
+            },
+        )
+        with (folder / ".env").open("a") as file:
+            file.write("MLFLOW_TRACKING_USERNAME=somebody\nMLFLOW_TRACKING_PASSWORD=hunter2\n")
+        before = dict(os.environ)
+        done = run("models", "-w", folder, "--verbose")
+        guard.shutdown()
+    assert done.code == 0, done.err
+    assert Guarded.seen == {None, Guarded.right}
+    assert dict(os.environ) == before
+    assert "hunter2" not in done.out + done.err
+    for file in folder.rglob("*"):
+        assert file.name == ".env" or not file.is_file() or b"hunter2" not in file.read_bytes()
 
 
 def test_a_server_that_is_gone_stops_no_tick_and_is_one_clear_line_elsewhere(

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import resource
+import signal
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from commands import AS_OF, NEXT, candles, good, run, write
+from commands import AS_OF, NEXT, candles, good, run, start, write
 from cryptocast.bundles import Forecaster
+from cryptocast.models import _lightning, lstm
 from cryptocast.models.baselines import random_walk
 from cryptocast.registry import Registry
 from cryptocast.values import FEATURES, Fitted
@@ -164,6 +168,90 @@ def test_what_a_card_rules_is_not_asked_for_beside_it(workspace: Path) -> None:
         assert (done.code, done.error["message"]) == (2, f"{option[0]} goes not with --repeat")
     done = run("train", "--repeat", "99", *at(workspace), "--json")
     assert (done.code, done.error["code"]) == (3, "state.no_version")
+
+
+# A process that is far on in a training, says so, and is killed there.
+FAR = """
+import sys, time
+import commands
+from cryptocast import cli
+from cryptocast.models import _lightning, lstm
+_lightning._SAVE_SECONDS = -1.0
+fit = lstm.Model.fit
+def halting(self, *parts, **named):
+    def halt(epoch, most):
+        if epoch.number == 4:
+            print("here", flush=True)
+            time.sleep(60)
+    return fit(self, *parts, **{**named, "on_epoch": halt})
+lstm.Model.fit = halting
+sys.exit(cli.run(sys.argv[1:]))
+"""
+
+
+def test_a_training_that_is_killed_goes_on_where_it_was_and_ends_the_same(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = workspace / "six.json"
+    params.write_text(json.dumps({"hidden": 8, "epochs": 6, "patience": 6}))
+    train = ("train", "--params", params, "--seed", "3", *at(workspace))
+    child = start(*train, script=FAR)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "here\n", child.communicate()[1]
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    (left,) = (workspace / "checkpoints").iterdir()
+    assert list(listed(workspace)) == ["2", "1"]
+
+    seen: list[int] = []
+    fit = lstm.Model.fit
+
+    def watched(self: lstm.Model, *parts: Any, **named: Any) -> Fitted:
+        on_epoch = named.pop("on_epoch")
+        return fit(
+            self,
+            *parts,
+            on_epoch=lambda epoch, most: (seen.append(epoch.number), on_epoch(epoch, most)),
+            **named,
+        )
+
+    monkeypatch.setattr(lstm.Model, "fit", watched)
+    # Another seed is another training: it begins at its own beginning, and leaves this one be.
+    good("train", "--params", params, "--seed", "4", *at(workspace))
+    assert (seen, left.exists()) == ([1, 2, 3, 4, 5, 6], True)
+    seen.clear()
+    resumed = good(*train)
+    assert (seen, resumed["epochs"]) == ([4, 5, 6], 6)
+    assert not (workspace / "checkpoints").exists()
+    whole = good("train", "--repeat", resumed["version"], *at(workspace))
+    assert seen == [4, 5, 6, 1, 2, 3, 4, 5, 6]
+    assert (whole["identical"], whole["largest_difference"]) == (True, 0.0)
+
+
+def test_a_training_that_could_not_be_kept_is_not_made_again(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_lightning, "_SAVE_SECONDS", -1.0)
+    params = workspace / "four.json"
+    params.write_text(json.dumps({"hidden": 8, "epochs": 4, "patience": 4}))
+    train = ("train", "--params", params, *at(workspace))
+    with monkeypatch.context() as patch:
+        patch.setattr("mlflow.MlflowClient.log_model_artifacts", full)
+        assert run(*train).code == 4
+    with monkeypatch.context() as patch:
+        patch.setattr(_lightning._Module, "training_step", None)  # no step is made
+        assert good(*train)["epochs"] == 4
+
+
+def test_what_a_training_left_long_ago_is_removed(workspace: Path) -> None:
+    folder = workspace / "checkpoints"
+    folder.mkdir()
+    for name, days in (("old.npz", 2), (".draft.npz.1", 2), ("new.npz", 0.5)):
+        (folder / name).touch()
+        written = time.time() - days * 86_400
+        os.utime(folder / name, (written, written))
+    good("train", "--model", "random_walk", *at(workspace))
+    assert [file.name for file in folder.iterdir()] == ["new.npz"]
 
 
 def full(*_: object, **__: object) -> None:

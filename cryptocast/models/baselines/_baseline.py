@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,6 +102,7 @@ class Baseline(ABC):
         params: Params,
         seed: int,
         on_epoch: Callable[[Epoch, int], None] | None = None,
+        checkpoint: Path | None = None,
     ) -> Fitted:
         """Learn from both parts. Raises ConfigError for any parameter."""
         unknown = set(params) - set(self.notes)

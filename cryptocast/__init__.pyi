@@ -1,0 +1,23 @@
+# What type checkers and editors see: the public names, which `__init__.py` loads when used.
+from cryptocast.clock import VirtualClock as VirtualClock
+from cryptocast.errors import CryptocastError as CryptocastError
+from cryptocast.values import Candles as Candles
+from cryptocast.values import ForecastSet as ForecastSet
+from cryptocast.values import Market as Market
+from cryptocast.workflows.forecast import TickReport as TickReport
+from cryptocast.workflows.forecast import tick as forecast_once
+from cryptocast.workspace import Workspace as Workspace
+
+__all__ = [
+    "Candles",
+    "CryptocastError",
+    "ForecastSet",
+    "Market",
+    "TickReport",
+    "VirtualClock",
+    "Workspace",
+    "__version__",
+    "forecast_once",
+]
+
+__version__: str

@@ -1,0 +1,77 @@
+"""What can be chosen of the LSTM: the sizes of its network and how it is trained."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from cryptocast.errors import ConfigError
+from cryptocast.seams import Params
+from cryptocast.values import FEATURES
+
+_USUAL = tuple(name for name in FEATURES if not name.startswith(("day", "week")))
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The sizes of a network and how it is trained."""
+
+    hidden: int = 32
+    layers: int = 1
+    dropout: float = 0.2
+    bound: float = 0.15
+    learning_rate: float = 1e-2
+    weight_decay: float = 3.0
+    batch_size: int = 256
+    epochs: int = 20
+    patience: int = 5
+    features: str = "usual"
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Where the features that the network looks at stand in a window's last axis.
+
+        `features` is usual (all but the time), all, or names with commas.
+        Raises ConfigError for a name that is none.
+        """
+        named = {"usual": _USUAL, "all": FEATURES}.get(self.features)
+        names = named or tuple(name.strip() for name in self.features.split(","))
+        if unknown := [name for name in names if name not in FEATURES]:
+            raise ConfigError(
+                f"there is no feature '{unknown[0]}'",
+                code="config.params",
+                hint=f"features = usual, all, or of {', '.join(FEATURES)}",
+            )
+        return tuple(FEATURES.index(name) for name in names)
+
+
+def shape_of(params: Params) -> Shape:
+    """The shape with these parameters. Raises ConfigError for one that cannot be."""
+    unknown = set(params) - set(Shape.__dataclass_fields__)
+    if unknown:
+        raise ConfigError(
+            f"the lstm has no parameter '{min(unknown)}'",
+            code="config.params",
+            hint="known: " + ", ".join(Shape.__dataclass_fields__),
+        )
+    shape = Shape(**params)  # type: ignore[arg-type]  # checked by value below
+    whole = ("hidden", "layers", "batch_size", "epochs", "patience")
+    if not isinstance(shape.features, str):
+        raise ConfigError(
+            f"the lstm cannot have features = {shape.features!r}",
+            code="config.params",
+            hint='its default is "usual"',
+        )
+    _ = shape.places
+    for name in sorted(set(Shape.__dataclass_fields__) - {"features"}):
+        value = getattr(shape, name)
+        right = type(value) is int if name in whole else type(value) in (int, float)
+        least = 1 if name in whole else 0
+        beyond = (name == "dropout" and value >= 1) or (name == "bound" and value == 0)
+        if not right or not math.isfinite(value) or value < least or beyond:
+            raise ConfigError(
+                f"the lstm cannot have {name} = {value!r}",
+                code="config.params",
+                hint=f"its default is {getattr(Shape(), name)}",
+            )
+    return shape

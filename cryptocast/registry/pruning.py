@@ -1,0 +1,102 @@
+"""Runs of no more use: trials that ended long ago, and what a person has deleted."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from mlflow import MlflowClient
+from mlflow.entities import LifecycleStage, LoggedModel, Run, ViewType
+
+from cryptocast.registry.registered import PAGE, every_page
+
+
+@dataclass(frozen=True, slots=True)
+class OldRun:
+    """A run that may go, with what it logged."""
+
+    run_id: str
+    name: str
+    reason: str  # trial, deleted
+    ended_at: float
+    bytes: int  # of its files
+
+
+def old_runs(client: MlflowClient, before: float) -> list[OldRun]:
+    """Trials, and runs that a person has deleted, which ended before then; oldest first.
+
+    A run that a registered version came from is never among them, whatever became of it.
+    """
+    versions = every_page(
+        lambda token: client.search_model_versions(max_results=PAGE, page_token=token)
+    )
+    kept = {version.run_id for version in versions}
+    found = []
+    for run in _runs(client):
+        ended = (run.info.end_time or run.info.start_time) / 1000
+        deleted = run.info.lifecycle_stage == LifecycleStage.DELETED
+        trial = run.data.tags.get("stage") == "trial" and run.info.status != "RUNNING"
+        if run.info.run_id in kept or ended >= before or not (deleted or trial):
+            continue
+        files = [_folder(run.info.artifact_uri)]
+        files += [_folder(model.artifact_location) for model in _models(client, run)]
+        size = sum(_size(folder) for folder in files if folder is not None)
+        reason = "deleted" if deleted else "trial"
+        found.append(OldRun(run.info.run_id, run.info.run_name, reason, ended, size))
+    return sorted(found, key=lambda old: old.ended_at)
+
+
+def remove_run(client: MlflowClient, run_id: str) -> None:
+    """Remove a run for good, its files first, as `mlflow gc` does; of a database only."""
+    run = client.get_run(run_id)
+    store: Any = client._tracking_client.store  # what `mlflow gc` calls has no public name
+    for model in _models(client, run):
+        _remove(_folder(model.artifact_location))
+        client.delete_logged_model(model.model_id)
+        store._hard_delete_logged_model(model.model_id)
+    # The run's own folder is the parent of what it calls its artifacts.
+    folder = _folder(run.info.artifact_uri)
+    _remove(folder.parent if folder and folder.parent.name == run_id else folder)
+    if run.info.lifecycle_stage != LifecycleStage.DELETED:
+        client.delete_run(run_id)
+    store._hard_delete_run(run_id)
+
+
+def _runs(client: MlflowClient) -> list[Run]:
+    """Every run of every experiment, deleted ones too."""
+    experiments = every_page(
+        lambda token: client.search_experiments(ViewType.ALL, max_results=PAGE, page_token=token)
+    )
+    where = [experiment.experiment_id for experiment in experiments]
+    return every_page(
+        lambda token: client.search_runs(
+            where, run_view_type=ViewType.ALL, max_results=PAGE, page_token=token
+        )
+    )
+
+
+def _models(client: MlflowClient, run: Run) -> list[LoggedModel]:
+    """The models that a run logged."""
+    return list(
+        client.search_logged_models(
+            [run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"
+        )
+    )
+
+
+def _folder(uri: str) -> Path | None:
+    """The folder of a `file:` URI; None for another store."""
+    parts = urlparse(uri)
+    return Path(unquote(parts.path)) if parts.scheme in ("", "file") and parts.path else None
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _remove(folder: Path | None) -> None:
+    if folder is not None and folder.is_dir():
+        shutil.rmtree(folder)

@@ -1,0 +1,72 @@
+"""What is to be run and how often; the same for every scheduler."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptocast.errors import UsageError
+from cryptocast.values import INTERVAL_SECONDS
+
+_DAY_MINUTES = 1440
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A tick of a workspace just after each close of its candles."""
+
+    workspace: Path  # absolute
+    command: tuple[str, ...]  # its executable is absolute
+    log: Path
+    interval: str  # of the candles
+    offsets: frozenset[int]  # of local time from UTC over the year, in seconds
+
+    def local_times(self) -> tuple[list[int], list[int]]:
+        """The minutes and the hours, by local time, at which candles close.
+
+        Some closes fall on other hours in summer than in winter (a candle of 6 h), and the
+        hours of both are in the list: a tick that comes too often changes nothing.
+        """
+        every = INTERVAL_SECONDS[self.interval] // 60
+        closes = {
+            (close + offset // 60) % _DAY_MINUTES
+            for close in range(0, _DAY_MINUTES, every)
+            for offset in self.offsets
+        }
+        return sorted({c % 60 for c in closes}), sorted({c // 60 for c in closes})
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What a scheduler reads, and where that belongs: `crontab`, or a file."""
+
+    place: str
+    text: str
+
+
+def checked(workspace: Path) -> Path:
+    """The folder, where a line can name it. Raises UsageError for control characters, no UTF-8."""
+    if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", str(workspace)):
+        raise UsageError(
+            f"{str(workspace)!r} cannot be scheduled: no scheduler's line holds such a path",
+            hint="rename the folder, or cryptocast serve-loop",
+        )
+    return workspace
+
+
+def mark(workspace: Path) -> str:
+    """The comment that tells a workspace's own lines from all others.
+
+    Quoted, because then no path's mark is the end of another's.
+    """
+    return f"# cryptocast: {shlex.quote(str(workspace))}"
+
+
+def name(workspace: Path) -> str:
+    """A name that no other workspace has, and that every scheduler and file system takes."""
+    word = re.sub(r"[^a-z0-9]+", "-", workspace.name.lower()).strip("-")[:32]
+    digest = hashlib.sha256(str(workspace).encode()).hexdigest()[:8]
+    return "-".join(part for part in ("cryptocast", word, digest) if part)

@@ -1,0 +1,185 @@
+"""Consistent copies of databases that others go on writing to, and proof that they are whole."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from cryptocast.errors import StoreError
+from cryptocast.store.connection import ALIAS, attach, new_engine, translate, translated
+from cryptocast.store.drafts import discard, part_of, sweep
+from cryptocast.store.store import Store
+
+_CHUNK_BYTES = 1 << 22
+_MEMORY = "256MB"
+_STEP_PAGES = 1024  # of SQLite's backup, between looks at the clock
+_HELD = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """A copy: how many rows each of its tables holds, and how long writers had to wait for it."""
+
+    rows: Mapping[str, int]
+    held_seconds: float
+
+
+def copy_store(store: Store, target: Path) -> Copied:
+    """Copy the database into a file that is not there yet, and read the copy as a whole.
+
+    Writers wait while the bytes are copied, readers don't. A write-ahead log that a killed
+    process left is copied too, and written into the copy. Raises StoreError where the store
+    is busy, the disk is full, or the copy cannot be read or lacks rows.
+    """
+    copied = _copy_bytes(store, target)
+    _same(target, copied.rows, _read_whole(target))
+    return copied
+
+
+@contextmanager
+def snapshot(store: Store) -> Iterator[Store]:
+    """A private copy beside the database, to read from for long while others write on.
+
+    It is removed at the end; what a killed process left is removed by the next one.
+    """
+    part = part_of(store.path)
+    try:
+        sweep(store.path)
+        _copy_bytes(store, part)
+        yield Store(part, store.wait_seconds)
+    finally:
+        discard(part)
+
+
+def _copy_bytes(store: Store, target: Path) -> Copied:
+    with store.hold(read_only=True) as (connection, after):
+        began = time.monotonic()
+        rows = {table: _count(connection, table) for table in _tables(connection)}
+        try:
+            for suffix in ("", ".wal"):
+                path = store.path.with_name(store.path.name + suffix)
+                if path.exists():
+                    source = after.enter_context(path.open("rb"))
+                    with target.with_name(target.name + suffix).open("xb") as copy:
+                        shutil.copyfileobj(source, copy, _CHUNK_BYTES)
+        except OSError as error:
+            raise translate(error, target) or error from error
+        return Copied(rows, time.monotonic() - began)
+
+
+def _read_whole(file: Path) -> dict[str, int]:
+    """The rows of each table, after every value was read: a damaged block is an error."""
+    query = 'SELECT count(*), bit_xor(hash(t)) FROM "{}" AS t'
+    with translated(file), new_engine(file) as engine:
+        engine.execute(f"SET memory_limit = '{_MEMORY}'")  # else it keeps every block it read
+        attach(engine, file, time.monotonic(), read_only=False)
+        engine.execute(f"USE {ALIAS}")
+        found = {
+            table: int(engine.execute(query.format(table)).fetchall()[0][0])
+            for table in _tables(engine)
+        }
+        engine.execute("USE memory")
+        engine.execute(f"DETACH {ALIAS}")
+    return found
+
+
+def _tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    rows = connection.execute(
+        "SELECT table_name FROM duckdb_tables() WHERE database_name = ? ORDER BY 1", [ALIAS]
+    ).fetchall()
+    return [name for (name,) in rows]
+
+
+def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
+    query = f'SELECT count(*) FROM "{table}"'  # noqa: S608 - the name of a table
+    return int(connection.execute(query).fetchall()[0][0])
+
+
+def copy_sqlite(source: Path, target: Path, wait_seconds: float) -> Copied:
+    """Copy a SQLite database by its online backup, and check the copy.
+
+    It is a snapshot: others read meanwhile, and write after it. Raises StoreError
+    (`store.busy`) where one of them holds the file longer than `wait_seconds`, and where the
+    copy is not whole.
+    """
+    began = time.monotonic()
+
+    def tick(state: int, *_: int) -> None:
+        if state in _HELD and time.monotonic() - began > wait_seconds:
+            raise StoreError(
+                f"{source} is in use",
+                code="store.busy",
+                hint="try again when MLflow or Optuna are done with it",
+                retry=True,
+            )
+
+    try:
+        with (
+            closing(sqlite3.connect(source, timeout=wait_seconds)) as connection,
+            closing(sqlite3.connect(target)) as copy,
+        ):
+            connection.execute("BEGIN")  # one snapshot to count and to copy
+            rows = _sqlite_rows(connection)
+            connection.backup(copy, pages=_STEP_PAGES, progress=tick)
+            connection.rollback()
+            held = time.monotonic() - began
+            (verdict,) = copy.execute("PRAGMA quick_check(1)").fetchone()
+            found = _sqlite_rows(copy)
+    except (sqlite3.Error, OSError) as error:
+        raise _translated_sqlite(error, source, target) from error
+    if verdict != "ok":
+        raise _damaged(source, verdict)
+    _same(target, rows, found)
+    return Copied(rows, held)
+
+
+def _sqlite_rows(connection: sqlite3.Connection) -> dict[str, int]:
+    query = 'SELECT count(*) FROM "{}"'
+    names = connection.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' "
+        "ESCAPE '\\' ORDER BY 1"
+    ).fetchall()
+    return {name: int(connection.execute(query.format(name)).fetchone()[0]) for (name,) in names}
+
+
+def _translated_sqlite(error: Exception, source: Path, target: Path) -> StoreError:
+    text = str(error)
+    if "locked" in text or "busy" in text:
+        return StoreError(
+            f"{source} is in use: {text}",
+            code="store.busy",
+            hint="try again when MLflow or Optuna are done with it",
+            retry=True,
+        )
+    if "disk is full" in text or "No space" in text:
+        return StoreError(
+            f"{target} cannot grow: the disk is full", code="store.full", hint="free some space"
+        )
+    if "malformed" in text or "not a database" in text:
+        return _damaged(source, text)
+    return StoreError(f"{source} cannot be copied: {text}", hint="check the disk and the folder")
+
+
+def _damaged(source: Path, detail: str) -> StoreError:
+    return StoreError(
+        f"{source} is damaged: {detail}",
+        code="store.corrupt",
+        hint="restore it from a backup, or move it away",
+    )
+
+
+def _same(target: Path, wanted: Mapping[str, int], found: Mapping[str, int]) -> None:
+    for table, rows in wanted.items():
+        if found.get(table) != rows:
+            raise StoreError(
+                f"{target} holds {found.get(table, 0)} rows of {table} instead of {rows}",
+                code="store.corrupt",
+                hint="check the disk, then make the backup again",
+            )

@@ -1,0 +1,130 @@
+"""What is added to the ledger: forecast sets and ticks, whole or not at all, never rewritten."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from cryptocast.store.ledger import Ledger, Tick
+from cryptocast.values import ForecastSet
+
+
+class LedgerWriter(Ledger):
+    """Appends to the ledger, inside a transaction of the store."""
+
+    def put_sets(
+        self, sets: Sequence[ForecastSet], *, served: bool, written_at: float | None = None
+    ) -> list[bool]:
+        """Store forecast sets; for each whether it was stored, or False: it was there already.
+
+        It is there when its model version has a set for (market, origin), or, for served
+        sets, when any served one has. Quantiles are stored as given (the caller has rounded
+        them). `written_at` is by default the system clock's present.
+        """
+        numbers = {levels: self._level_set(levels) for levels in {s.levels for s in sets}}
+        common = {
+            "shape": _SHAPE,
+            "served": served,
+            "written_at": time.time() if written_at is None else float(written_at),
+        }
+        stored: set[tuple[str, int]] = set()
+        for first in range(0, len(sets), _SETS_A_TIME):
+            some = [_row(s, numbers[s.levels]) for s in sets[first : first + _SETS_A_TIME]]
+            stored.update(
+                self._connection.execute(_PUT_SETS, common | {"rows": json.dumps(some)}).fetchall()
+            )
+        return [(s.market.id, s.origin) in stored for s in sets]
+
+    def _level_set(self, levels: Sequence[float]) -> int:
+        """The id under which these levels are kept; new ones are added."""
+        wanted = [round(float(level), 9) for level in levels]
+        found = self._connection.execute(
+            "SELECT id FROM level_sets WHERE levels = ?::DOUBLE[]", [wanted]
+        ).fetchone()
+        if found:
+            return int(found[0])
+        [(number,)] = self._connection.execute(
+            "SELECT coalesce(max(id), 0) + 1 FROM level_sets"
+        ).fetchall()
+        self._connection.execute("INSERT INTO level_sets VALUES (?, ?)", [number, wanted])
+        return int(number)
+
+    def put_ticks(self, ticks: Iterable[Tick]) -> None:
+        """Append what ticks came to."""
+        rows = [
+            [t.market, t.origin, t.started_at, t.finished_at, t.status, t.error_code, t.detail]
+            for t in ticks
+        ]
+        if not rows:
+            return
+        self._connection.execute(
+            """
+            INSERT INTO ticks
+            SELECT r[1], to_timestamp(r[2]::DOUBLE), to_timestamp(r[3]::DOUBLE),
+                to_timestamp(r[4]::DOUBLE), r[5], r[6], r[7]
+            FROM (SELECT unnest(from_json(?, '[["VARCHAR"]]')) AS r)
+            """,
+            [json.dumps(rows)],
+        )
+
+
+# What each set brings, as DuckDB's JSON reader wants it; the rest is the same for all.
+_SHAPE = json.dumps(
+    [
+        {
+            "market": "VARCHAR",
+            "origin": "BIGINT",
+            "interval_seconds": "INTEGER",
+            "model_version": "VARCHAR",
+            "model_kind": "VARCHAR",
+            "level_set": "INTEGER",
+            "quantiles": ["DOUBLE"],
+            "last_close": "DOUBLE",
+            "stale_bars": "INTEGER",
+            "scale": ["DOUBLE"],
+            "issued_at": "DOUBLE",
+            "mode": "VARCHAR",
+            "late": "BOOLEAN",
+            "fallback": "VARCHAR",
+        }
+    ]
+)
+
+
+# The text of so many sets is half a megabyte.
+_SETS_A_TIME = 64
+
+_PUT_SETS = """
+INSERT INTO forecast_sets BY NAME
+SELECT given.* REPLACE (
+        to_timestamp(given.origin) AS origin, to_timestamp(given.issued_at) AS issued_at
+    ), to_timestamp($written_at) AS written_at, $served AS served
+FROM (SELECT unnest(from_json($rows, $shape), recursive := true)) AS given
+WHERE NOT EXISTS (
+    SELECT 1 FROM forecast_sets AS s
+    WHERE s.market = given.market AND s.origin = to_timestamp(given.origin)
+        AND (s.model_version = given.model_version OR (s.served AND $served))
+)
+RETURNING market, epoch_us(origin) // 1000000
+"""
+
+
+def _row(forecast: ForecastSet, level_set: int) -> Mapping[str, Any]:
+    return {
+        "market": forecast.market.id,
+        "origin": forecast.origin,
+        "interval_seconds": forecast.market.interval_seconds,
+        "model_version": forecast.model.version,
+        "model_kind": forecast.model.kind,
+        "level_set": level_set,
+        "quantiles": forecast.quantiles.ravel().tolist(),
+        "last_close": float(forecast.last_close),
+        "stale_bars": forecast.stale_bars,
+        "scale": None if forecast.scale is None else forecast.scale.tolist(),
+        "issued_at": float(forecast.issued_at),
+        "mode": forecast.mode,
+        "late": forecast.late,
+        "fallback": forecast.model.fallback,
+    }

@@ -1,0 +1,65 @@
+"""config: each setting, its value and where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cryptocast import config as settings_of
+from cryptocast.workspace import Workspace
+
+MLFLOW_VARIABLE = "MLFLOW_TRACKING_URI"
+"""MLflow's own variable, which goes before the setting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting: `value` is plain data, as JSON has it; a secret is only ever named."""
+
+    key: str  # dotted
+    value: Any
+    origin: settings_of.Origin
+    place: str | None  # the file, or the variable
+    secrets: Mapping[str, bool]  # each `env:NAME` in the value: whether it is set
+    meaning: str
+
+
+def config(ws: Workspace, key: str | None = None) -> tuple[Setting, ...]:
+    """The settings in the order of the file: all, those of a section, or one.
+
+    Raises ConfigError for a key that there is not.
+    """
+    settings, origins = settings_of.load(ws.file, ws.secrets.environ)
+    found = []
+    for section, content in settings:
+        values = content.model_dump(mode="json", exclude_none=True)
+        for name, info in type(content).model_fields.items():
+            dotted = f"{section}.{name}"
+            value = values.get(name)
+            origin = origins.get(dotted, "default")
+            place = {
+                "file": str(ws.file),
+                "environment": f"{settings_of.ENVIRONMENT_PREFIX}{section}__{name}".upper(),
+            }.get(origin)
+            if dotted == "mlflow.tracking_uri" and ws.secrets.environ.get(MLFLOW_VARIABLE):
+                # Its text may hold a password.
+                value, origin, place = f"env:{MLFLOW_VARIABLE}", "environment", MLFLOW_VARIABLE
+            secrets = {n: ws.secrets.resolve(n) is not None for n in _references(value)}
+            found.append(Setting(dotted, value, origin, place, secrets, str(info.description)))
+    if key is None:
+        return tuple(found)
+    chosen = tuple(s for s in found if key in (s.key, s.key.partition(".")[0]))
+    if not chosen:
+        sections = list(type(settings).model_fields)
+        raise settings_of.unknown(key, [*sections, *(s.key for s in found)], "the settings")
+    return chosen
+
+
+def _references(value: Any) -> list[str]:
+    """Every `env:NAME` in a value."""
+    if isinstance(value, Mapping):
+        return [name for entry in value.values() for name in _references(entry)]
+    if isinstance(value, list):
+        return [name for entry in value for name in _references(entry)]
+    return [value] if isinstance(value, str) and value.startswith("env:") else []

@@ -1,0 +1,153 @@
+"""report: one HTML page of forecast against actual, from what the store holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptocast.errors import UsageError
+from cryptocast.reports.facts import Facts, Happening, Incident, MarketFacts, Verdict
+from cryptocast.reports.page import render
+from cryptocast.store import Event, Reader
+from cryptocast.store.drafts import replacing
+from cryptocast.store.incidents import Trouble
+from cryptocast.values import ForecastSet, Gap, Market
+from cryptocast.workflows._found import find
+from cryptocast.workflows._outcomes import outcomes
+from cryptocast.workspace import Workspace
+
+DAYS = 30.0
+"""How far back a report looks."""
+
+MONITOR = "monitor"
+"""The kind of the event that holds the monitor's newest verdict."""
+
+_DAY = 86_400
+_MOST_EVENTS = 100
+_QUIET = (MONITOR, "workspace.identity")  # events that are no incident
+
+
+@dataclass(frozen=True, slots=True)
+class ReportReport:
+    """A page that was written."""
+
+    file: Path  # absolute
+    bytes: int
+    facts: Facts  # what it shows
+
+
+def report(ws: Workspace, *, out: Path | None = None, days: float | None = None) -> ReportReport:
+    """Write the page of the last `days` (default DAYS) into `out`, which is replaced as a whole.
+
+    By default that is `reports/report.html` in the workspace. The store is open only while its
+    rows are read. Raises UsageError for an `out` that cannot be, StoreError where the disk or
+    the database refuses.
+    """
+    if out is None:
+        file = ws.folder / "reports" / "report.html"
+        file.parent.mkdir(parents=True, exist_ok=True)
+    else:
+        file = _checked(out.resolve())
+    with replacing(file) as part:
+        facts = gather(ws, DAYS if days is None else days)
+        part.write_text(render(facts), encoding="utf-8")
+        size = part.stat().st_size
+    return ReportReport(file, size, facts)
+
+
+def _checked(file: Path) -> Path:
+    if file.is_dir():
+        raise UsageError(f"{file} is a folder", hint="name the file to write")
+    if not file.parent.is_dir():
+        raise UsageError(f"there is no folder {file.parent}", hint=f"mkdir -p {file.parent}")
+    return file
+
+
+def gather(ws: Workspace, days: float) -> Facts:
+    """What the page shows of the last `days`: read, and computed, and nothing written."""
+    now = ws.clock.now()
+    markets = ws.markets()
+    end = markets[0].floor(now)
+    start = end - round(days * _DAY)
+    with ws.store.read() as reader:
+        newest = reader.ledger.newest(markets, now)
+        told = reader.incidents.newest(MONITOR, now)
+        deployments = [d for d in reader.deployments() if d.at <= now]
+        events = reader.incidents.events(start, now, without=_QUIET, most=_MOST_EVENTS)
+        others = set(reader.stored_markets()) - {market.id for market in markets}
+    found = [_market(ws, market, (start, end), newest.get(market)) for market in markets]
+    return Facts(
+        workspace=ws.folder.name,
+        now=now,
+        start=start,
+        end=end,
+        horizon=ws.settings.model.horizon,
+        interval_seconds=markets[0].interval_seconds,
+        markets=sorted(found, key=_goodness),
+        deployments=deployments,
+        events=[Happening(e.at, e.kind, e.market, e.detail) for e in events],
+        verdict=None if told is None else _verdict(told),
+        others=sorted(others),
+    )
+
+
+def _market(
+    ws: Workspace, market: Market, span: tuple[int, int], newest: ForecastSet | None
+) -> MarketFacts:
+    # Opened for each market, and closed before its figures are computed: a tick waits meanwhile.
+    with ws.store.read() as reader:
+        candles = reader.candles(market, *span)
+        gaps = _gaps(reader, market, *span)
+        served = find(ws, reader, market, *span)
+        troubles = reader.incidents.troubles(market, *span)
+        ticks = reader.incidents.ticks(market, *span)
+    return MarketFacts(
+        market=market,
+        candles=candles,
+        newest=newest,
+        outcomes=None if served is None else outcomes(market, ws.settings.model.levels, served),
+        gaps=tuple(gaps),
+        incidents=_incidents(market, gaps, troubles),
+        ticks=ticks,
+    )
+
+
+def _verdict(told: Event) -> Verdict:
+    words = {name: str(told.detail.get(name) or "") for name in ("verdict", "reason")}
+    return Verdict(told.at, words["verdict"] or "unknown", words["reason"])
+
+
+def _goodness(found: MarketFacts) -> tuple[bool, float]:
+    """Worst first: by skill, and last those of which nothing is known."""
+    skill = None if found.outcomes is None else found.outcomes.total.skill
+    return skill is None, 0.0 if skill is None else skill
+
+
+def _gaps(reader: Reader, market: Market, start: int, end: int) -> list[Gap]:
+    """Missing bars between the first and the last candle of the range."""
+    span = reader.span(market, end, start)
+    return reader.gaps(market, span.first, span.last) if span else []
+
+
+def _incidents(
+    market: Market, gaps: Sequence[Gap], troubles: Iterable[Trouble]
+) -> tuple[Incident, ...]:
+    missing = [Incident("gap", gap.start, gap.end, gap.bars, "candles missing") for gap in gaps]
+    runs = _runs(troubles, market.interval_seconds)
+    return tuple(sorted([*missing, *runs], key=lambda each: each.start))
+
+
+def _runs(troubles: Iterable[Trouble], interval: int) -> Iterator[Incident]:
+    """Troubles of one kind and detail at consecutive origins are one incident."""
+    run: Incident | None = None
+    for each in troubles:
+        goes_on = run is not None and (run.kind, run.detail) == (each.kind, each.detail)
+        if run is not None and goes_on and each.origin <= run.end:
+            run = Incident(run.kind, run.start, each.origin + interval, run.count + 1, run.detail)
+            continue
+        if run is not None:
+            yield run
+        run = Incident(each.kind, each.origin, each.origin + interval, 1, each.detail)
+    if run is not None:
+        yield run

@@ -1,0 +1,139 @@
+"""schedule: what makes cron, systemd or launchd tick just after each close, shown or installed."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cryptocast import schedulers, workspace
+from cryptocast.config.loading import ENVIRONMENT_PREFIX, NOT_SETTINGS
+from cryptocast.errors import UsageError
+from cryptocast.schedulers import Plan, Text
+from cryptocast.workspace import Workspace
+
+LOG = "schedule.log"
+DOTENV, SHELL = ".env", "shell"
+_KEYED = "coincap"  # the only source with a key
+_OF_HTTP = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE")
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A variable that a tick goes by; never its value."""
+
+    name: str
+    found: str | None  # ".env"; "shell": only where this runs; None: nowhere
+    warning: str | None  # why a scheduled tick would miss it, and what to do
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How a workspace's ticks are scheduled."""
+
+    kind: str
+    when: str  # how often, in the scheduler's own words
+    command: tuple[str, ...]
+    log: Path
+    texts: tuple[Text, ...]
+    variables: tuple[Variable, ...]
+    changed: bool = False  # whether installing changed anything
+
+
+def schedule(ws: Workspace, kind: str) -> Schedule:
+    """What the scheduler must read. Nothing is written.
+
+    Raises ConfigError for an unknown kind, UsageError where the folder's path cannot stand
+    in its lines.
+    """
+    scheduler = schedulers.get(kind)
+    plan = _plan(ws)
+    return Schedule(
+        kind,
+        scheduler.when(plan),
+        plan.command,
+        plan.log,
+        scheduler.texts(plan),
+        tuple(_variables(ws, kind)),
+    )
+
+
+def install(ws: Workspace, kind: str) -> Schedule:
+    """Give it to the scheduler; done twice, it is there once. Lines of others stay.
+
+    Raises UsageError too where the machine has no such scheduler, or it refuses.
+    """
+    made = schedule(ws, kind)
+    plan = _plan(ws)
+    try:
+        plan.log.parent.mkdir(exist_ok=True)  # neither cron nor systemd makes it
+    except OSError as error:
+        raise UsageError(
+            f"{plan.log.parent} cannot be made: {error.strerror}",
+            hint="give the user that runs cryptocast the right to write there",
+        ) from error
+    return replace(made, changed=schedulers.get(kind).install(plan))
+
+
+def remove(folder: Path, kind: str) -> bool:
+    """Take a workspace's ticks from the scheduler; returns whether there were any.
+
+    The folder need not be a workspace any more. Raises as `install` does.
+    """
+    scheduler = schedulers.get(kind)
+    return bool(scheduler.remove(schedulers.checked(folder)))
+
+
+def _plan(ws: Workspace) -> Plan:
+    folder = schedulers.checked(ws.folder)
+    tick = ("forecast", "--once", "--quiet", "--workspace", str(folder))
+    return Plan(
+        workspace=folder,
+        command=(*_executable(), *tick),
+        log=folder / "logs" / LOG,
+        interval=ws.markets()[0].interval,
+        offsets=frozenset({-time.timezone, -time.altzone}),
+    )
+
+
+def _executable() -> tuple[str, ...]:
+    """This installation's own program, wherever PATH leads."""
+    # The link in a virtual environment is not followed: the Python behind it has no packages.
+    python = Path(sys.executable)
+    script = python.parent / "cryptocast"
+    return (str(script),) if script.is_file() else (str(python), "-m", "cryptocast")
+
+
+def _variables(ws: Workspace, kind: str) -> Iterator[Variable]:
+    """Those that a tick needs or that rule it here: a scheduler has none of this shell's."""
+    kept = workspace.with_dotenv(ws.folder, {})
+    needed = [ws.settings.source.api_key.removeprefix("env:")] if _keyed(ws) else []
+    ruling = [
+        variable
+        for variable in sorted(os.environ)
+        if variable.startswith(ENVIRONMENT_PREFIX) and variable not in NOT_SETTINGS
+    ]
+    for variable in dict.fromkeys([*needed, *ruling]):
+        yield _variable(variable, kept, ws.folder / ".env")
+    for variable in sorted(os.environ):
+        if variable.upper() in _OF_HTTP:
+            warning = f"{variable} is set in this shell only: set it for {kind} too"
+            yield Variable(variable, SHELL, warning)
+
+
+def _variable(variable: str, kept: Mapping[str, str], file: Path) -> Variable:
+    if kept.get(variable):
+        return Variable(variable, DOTENV, None)
+    if os.environ.get(variable):
+        told = f"{variable} is set in this shell only, and a scheduled tick does not see it"
+        return Variable(variable, SHELL, f"{told}: write it into {file}")
+    return Variable(variable, None, f"{variable} is not set: write it into {file}")
+
+
+def _keyed(ws: Workspace) -> bool:
+    """Whether a market's source, or one that stands in for it, asks for a key."""
+    names = {market.source for market in ws.markets()}
+    return _KEYED in names | {fallback.name for fallback in ws.settings.source.fallback}

@@ -1,0 +1,42 @@
+"""shadow: let a challenger forecast beside production, unserved, to be compared live."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cryptocast import bundles
+from cryptocast.errors import StateError
+from cryptocast.workflows.scoring import version_bundle
+from cryptocast.workflows.shadows import SHADOW, shadowing
+from cryptocast.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowReport:
+    """The version that shadows now, and the one before; None: none."""
+
+    version: str | None
+    before: str | None
+
+
+def shadow(ws: Workspace, version: str | None, *, stop: bool = False) -> ShadowReport:
+    """Let a version shadow from the next tick on, or none, or only tell which one does.
+
+    Raises StateError where the version is unknown, or serves.
+    """
+    with ws.store.read() as reader:
+        before, production = shadowing(reader), reader.deployment()
+    if version is None and not stop:
+        return ShadowReport(before, before)
+    if version is not None:
+        if production is not None and production.model_version == version:
+            raise StateError(
+                f"version {version} serves already",
+                code="state.serves",
+                hint="cryptocast models lists the others",
+            )
+        chosen = version_bundle(ws, version)
+        bundles.freeze(ws.bundle_folder(version), chosen.card, ws.registry().onnx(version))
+    with ws.store.write() as writer:
+        writer.put_event(ws.clock.now(), SHADOW, None, {"version": version})
+    return ShadowReport(version, before)

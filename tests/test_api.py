@@ -1,0 +1,63 @@
+"""The package from Python: what the README shows a notebook."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cryptocast
+from commands import good
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+AS_OF = "2024-06-03T00:00:00Z"
+
+
+def test_every_public_name_is_there_and_has_words() -> None:
+    for name in cryptocast.__all__:
+        assert getattr(cryptocast, name) is not None
+    assert dir(cryptocast) == sorted(cryptocast.__all__)
+
+
+def test_the_stub_names_what_the_package_has() -> None:
+    stub = (Path(cryptocast.__file__).parent / "__init__.pyi").read_text(encoding="utf-8")
+    assert set(re.findall(r'^    "(\w+)",$', stub, re.M)) == set(cryptocast.__all__)
+    for name in set(cryptocast.__all__) - {"__version__"}:
+        assert re.search(rf"import (\w+ as )?{name}\b", stub), name
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(
+        AttributeError, match="module 'cryptocast' has no attribute 'forecast_twice'"
+    ):
+        cryptocast.forecast_twice  # noqa: B018 - the look-up is what is tested
+
+
+def test_importing_the_package_loads_nothing_of_it() -> None:
+    look = "import sys, cryptocast; print([m for m in sys.modules if m[:6] in ('crypto', 'numpy')])"
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert done.stdout == "['cryptocast']\n"
+
+
+def test_the_example_of_the_readme_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [example] = re.findall(r"```python\n(.*?)```", README, re.S)
+    folder = tmp_path / "btc"
+    monkeypatch.setenv("CRYPTOCAST_MODEL__KIND", "random_walk")
+    good("init", "-w", folder, "--source", "sim", "--days", "1", "--as-of", AS_OF)
+    monkeypatch.chdir(tmp_path)
+    # Of the simulator only past days are there at once: the example's clock stands then.
+    clock = 'Workspace.open(Path("btc"), clock=VirtualClock(1717372800))'
+    imports = "from cryptocast import VirtualClock, Workspace, forecast_once"
+    text = example.replace('Workspace.open(Path("btc"))', clock)
+    text = text.replace("from cryptocast import Workspace, forecast_once", imports)
+    names: dict[str, object] = {}
+    exec(text, names)
+    assert capsys.readouterr().out.startswith("sim:BTC/EUR:5m ")
+    candles, newest = names["candles"], names["newest"]
+    assert 280 <= len(candles) <= 288  # type: ignore[arg-type]  # Candles, some bars missing
+    assert len(newest) == 1  # type: ignore[arg-type]  # a dict

@@ -1,0 +1,115 @@
+"""config: each setting with its value and where it came from; no secret is ever shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from commands import good, run
+from cryptocast.config import Settings
+
+TOML = """
+[market]
+symbols = ["BTC/USD"]
+[[source.fallback]]
+name = "kraken"
+[mlflow]
+tracking_uri = "env:MY_MLFLOW"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("MLFLOW_TRACKING_URI", "COINCAP_API_KEY", "MY_MLFLOW"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "cryptocast.toml").write_text(TOML, encoding="utf-8")
+    return tmp_path
+
+
+def told(folder: Path, *key: str) -> dict[str, dict[str, Any]]:
+    return {s["key"]: s for s in good("config", *key, "-w", folder)["settings"]}
+
+
+def test_every_setting_is_listed_with_its_meaning(folder: Path) -> None:
+    sections = Settings.model_fields.items()
+    keys = [f"{s}.{name}" for s, info in sections for name in info.annotation.model_fields]
+    found = told(folder)
+    assert list(found) == keys
+    assert all(setting["meaning"] for setting in found.values())
+
+
+def test_a_value_says_where_it_came_from(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRYPTOCAST_DATA__DAYS", "3")
+    (folder / ".env").write_text("CRYPTOCAST_TUNE__TRIALS=4\n", encoding="utf-8")
+    found = told(folder)
+    shown = ("market.symbols", "data.days", "tune.trials", "model.horizon", "source.fallback")
+    assert [[found[k][name] for name in ("value", "from", "place")] for k in shown] == [
+        [["BTC/USD"], "file", str(folder / "cryptocast.toml")],
+        [3, "environment", "CRYPTOCAST_DATA__DAYS"],
+        [4, "environment", "CRYPTOCAST_TUNE__TRIALS"],
+        [24, "default", None],
+        [[{"name": "kraken"}], "file", str(folder / "cryptocast.toml")],
+    ]
+
+
+def test_a_secret_is_named_and_whether_it_is_set_but_never_shown(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / ".env").write_text("COINCAP_API_KEY=hush-hush\n", encoding="utf-8")
+    found = told(folder)
+    assert found["source.api_key"]["secrets"] == {"env:COINCAP_API_KEY": True}
+    assert found["mlflow.tracking_uri"]["secrets"] == {"env:MY_MLFLOW": False}
+    assert run("config", "source.api_key", "-w", folder).out == (
+        "# the key's place: env:NAME (environment or .env file)\n"
+        "source.api_key  env:COINCAP_API_KEY (set)  # default\n"
+    )
+    # MLflow's own variable goes before the setting.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:hush-hush@example.org")
+    setting = told(folder)["mlflow.tracking_uri"]
+    shown = ("env:MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_URI")
+    assert (setting["value"], setting["place"]) == shown
+    for options in ((), ("--json",)):
+        done = run("config", "-w", folder, *options)
+        assert "hush-hush" not in done.out + done.err
+
+
+def test_a_person_reads_a_line_a_setting(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRYPTOCAST_DATA__DAYS", "3")
+    assert run("config", "data", "-w", folder).out == (
+        f"# {folder / 'cryptocast.toml'}\n"
+        "data.days             3.0  # CRYPTOCAST_DATA__DAYS\n"
+        "data.test_bars        24  # default\n"
+        "data.gate_bars        288  # default\n"
+        "data.validation_bars  288  # default\n"
+    )
+    lines = {" ".join(line.split()) for line in run("config", "-w", folder).out.splitlines()}
+    assert lines >= {
+        'market.symbols ["BTC/USD"] # cryptocast.toml',
+        'source.fallback [{ "name" = "kraken" }] # cryptocast.toml',
+        "model.levels [0.05, 0.1, ..., 0.95] # default",
+        "source.path - # default",
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"), [("data.dayz", "did you mean 'data.days'?"), ("dat", "did you mean 'data'?")]
+)
+def test_an_unknown_key_is_refused_with_the_nearest(folder: Path, key: str, hint: str) -> None:
+    done = run("config", key, "-w", folder, "--json")
+    assert (done.code, done.error) == (
+        2,
+        {
+            "code": "config.unknown",
+            "message": f"unknown setting '{key}' in the settings",
+            "hint": hint,
+        },
+    )
+
+
+def test_a_file_that_cannot_be_read_is_an_error_as_everywhere(folder: Path) -> None:
+    (folder / "cryptocast.toml").write_text("[data]\ndays = -1\n", encoding="utf-8")
+    done = run("config", "-w", folder, "--json")
+    assert (done.code, done.error["code"]) == (2, "config.invalid")
+    assert done.error["message"].startswith("data.days = -1 in ")
