@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 
-SECRET = "s3cret-T0ken+%41"
-"""The last part of the URL's path, as most webhooks have one."""
+SECRET = "s3cret-T0ken.41~x"
+"""The last part of the URL's path, as most webhooks have one; nothing of it is ever escaped."""
 
 
 class Hook:

@@ -136,6 +136,7 @@ def test_what_it_installs_is_enough_to_serve_and_no_more(workspace: Path) -> Non
         ["fetch", "--days", "1", "--json"],
         ["export", "candles", "--out", str(workspace / "c.parquet"), "--json"],
         ["schedule", "--json"],
+        ["monitor", "--json"],  # not in the image, and says so
         ["serve-loop", "--max-ticks", "1", "--json"],
     ]
     given = [[*line, "--workspace", str(workspace)] for line in lines]
@@ -143,7 +144,8 @@ def test_what_it_installs_is_enough_to_serve_and_no_more(workspace: Path) -> Non
     assert done.code == 0, done.err
     *told, last = done.out.splitlines()
     codes, loaded = json.loads(last)
-    assert codes == [0] * len(lines), done.err
+    assert codes == [2 if line[0] == "monitor" else 0 for line in lines], done.err
+    assert "which is not installed" in done.err
     documents = [json.loads(line) for line in told if line.startswith('{"command"')]
     (forecast,) = documents[0]["data"]["forecasts"]
     assert forecast["model"] == {"version": "1", "kind": "random_walk", "fallback": None}

@@ -116,6 +116,13 @@ def run(arguments: Sequence[str]) -> int:
             traceback.print_exception(error)
         _tell(error.code, error.message, error.hint, as_json)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        if verbose or (error.name or "cryptocast").partition(".")[0] == "cryptocast":
+            raise
+        # The serving image has no more than ticks need.
+        needed = f"this needs {error.name}, which is not installed"
+        _tell("usage.not_installed", needed, "pip install cryptocast brings all it needs", as_json)
+        return 2
     except TyperException as error:
         word = next((a for a in arguments if not a.startswith("-")), "")
         known = word in {c.name for c in app.registered_commands}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
 from typing import Any
 
 from cryptocast.errors import ConfigError, NotifyError
@@ -14,6 +13,7 @@ from cryptocast.values import Alert
 NEEDS_URL = True
 
 _TYPES = {"problem": "warning", "recovered": "success", "news": "info"}
+# These tell the URL and what was sent, at one level or another.
 _LOGGERS = ("apprise", "urllib3.connectionpool")
 
 
@@ -30,7 +30,7 @@ class Notifier:
                 hint="pip install 'cryptocast[apprise]'",
             ) from None
         self._apprise: Any = apprise.Apprise()
-        with _mute():
+        with _silence:
             known = self._apprise.add(receiver.url)
         if not known:
             raise ConfigError(
@@ -41,7 +41,7 @@ class Notifier:
 
     def send(self, alert: Alert) -> None:
         """Send it to all. Raises NotifyError where one of them did not take it."""
-        with _mute():
+        with _silence:
             taken = self._apprise.notify(
                 body=alert.text,
                 title=f"{alert.workspace}: {alert.title}",
@@ -52,15 +52,27 @@ class Notifier:
             raise NotifyError("it did not take the alert", code="notify.refused")
 
 
-@contextmanager
-def _mute() -> Iterator[None]:
-    """Nobody logs: these tell the URL and what was sent, at one level or another."""
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    before = [logger.disabled for logger in loggers]
-    for logger in loggers:
-        logger.disabled = True
-    try:
-        yield
-    finally:
-        for logger, state in zip(loggers, before, strict=True):
-            logger.disabled = state
+class _Silence(logging.Filter):
+    """While anybody is inside it, what it filters logs nothing; sends may overlap in threads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._inside = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record may pass."""
+        return self._inside == 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+        for name in _LOGGERS:
+            logging.getLogger(name).addFilter(self)  # the same filter is added once only
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+
+
+_silence = _Silence()

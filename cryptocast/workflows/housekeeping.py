@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from cryptocast.workspace import Workspace
 
@@ -32,7 +33,8 @@ class _Chore:
 class Housekeeping:
     """Runs `monitor`, `report` and `retrain --if-needed` beside the loop, and tells their ends.
 
-    On a virtual clock nothing is run: its loop is over before a process has started.
+    On a virtual clock nothing is run: its loop is over before a process has started. Nor is it
+    where polars isn't installed: the serving image has no more than ticks need.
     """
 
     def __init__(self, ws: Workspace, *, report_every_minutes: float | None = None) -> None:
@@ -48,7 +50,7 @@ class Housekeeping:
 
     def after_tick(self) -> Iterator[str]:
         """Start what is due, and tell what ended since the last time."""
-        if self._ws.clock.virtual:
+        if self._ws.clock.virtual or not _installed("polars"):
             return
         now = self._ws.clock.now()
         for chore in self._chores:
@@ -94,3 +96,9 @@ class Housekeeping:
                 os.setpriority(os.PRIO_PROCESS, chore.process.pid, _NICE)
         except OSError as error:
             yield f"{name} could not be started: {error.strerror}"
+
+
+def _installed(module: str) -> bool:
+    with suppress(ImportError):
+        return find_spec(module) is not None
+    return False
