@@ -60,7 +60,7 @@ class _Silence(logging.Filter):
         self._lock = threading.Lock()
         self._inside = 0
 
-    def filter(self, record: logging.LogRecord) -> bool:
+    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 - as logging calls it
         """Whether a record may pass."""
         return self._inside == 0
 

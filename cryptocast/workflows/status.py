@@ -72,14 +72,17 @@ class StatusReport:
 
     @property
     def issues(self) -> tuple[str, ...]:
-        """What a person should look at, worst first; each once."""
+        """What a person should look at, worst first; what markets share once."""
         found = [] if self.production else ["no production model: cryptocast init"]
         if self.health is not None and self.health.verdict == "declined":
             found.append(f"the forecasts have declined: {self.health.reason}")
-        many = len(self.markets) > 1
+        shared: dict[str, list[str]] = {}
         for each in self.markets:
-            name = f"{each.market.symbol}: " if many else ""
-            found += [f"{name}{issue}" for issue in each.issues]
+            for issue in each.issues:
+                shared.setdefault(issue, []).append(each.market.symbol)
+        for issue, symbols in shared.items():
+            name = symbols[0] if len(symbols) == 1 else f"{len(symbols)} markets"
+            found.append(f"{name}: {issue}" if len(self.markets) > 1 else issue)
         return tuple(found)
 
 

@@ -39,6 +39,7 @@ COMMANDS = {
     "evaluate": ("--test-bars", "48"),
     "models": (),
     "status": (),
+    "notify": (),
     "monitor": (),
     "config": (),
     "backup": (),
@@ -51,7 +52,7 @@ COMMANDS = {
     "retrain": (),
 }
 CHEAP = ("fetch", "forecast", "evaluate", "models", "status", "serve-loop", "promote", "rollback")
-CHEAP += ("config", "backup", "prune", "monitor")
+CHEAP += ("notify", "config", "backup", "prune", "monitor")
 
 
 @pytest.fixture(scope="module")

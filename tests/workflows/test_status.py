@@ -194,6 +194,11 @@ def test_the_worst_market_comes_first(w: Path) -> None:
     assert all(len(m.candles) == 0 for m in report.markets)
 
 
+def test_what_many_markets_share_is_told_once(w: Path) -> None:
+    report = look(w, 1, market__symbols=list(SYMBOLS))
+    assert report.issues == ("3 markets: no forecast yet: cryptocast forecast --once",)
+
+
 def test_one_of_many_markets_may_be_looked_at(w: Path) -> None:
     options = {"market__symbols": list(SYMBOLS)}
     ticked(w, 1, **options)
