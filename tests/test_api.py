@@ -45,7 +45,8 @@ def test_importing_the_package_loads_nothing_of_it() -> None:
 def test_the_example_of_the_readme_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    [example] = re.findall(r"```python\n(.*?)```", README, re.S)
+    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+    [example] = [block for block in blocks if "forecast_once" in block]
     folder = tmp_path / "btc"
     monkeypatch.setenv("CRYPTOCAST_MODEL__KIND", "random_walk")
     good("init", "-w", folder, "--source", "sim", "--days", "1", "--as-of", AS_OF)
