@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
@@ -53,7 +55,9 @@ def cut(
 
 def before(bars: Bars, at: IntArray, lookback: int, market: int = 0) -> Windows:
     """The windows [N, L, F] that end before bars `at` (rising), with no targets: for serving."""
-    return _at(bars, at, lookback, np.empty((len(at), 0)), market)
+    windows = _at(bars, at, lookback, np.empty((len(at), 0)), market)
+    # A view would keep the features of all bars, for hundreds of markets at once.
+    return replace(windows, inputs=windows.inputs.copy())
 
 
 def at_origin(bars: Bars, lookback: int) -> Windows:

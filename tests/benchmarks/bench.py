@@ -114,6 +114,7 @@ class Bench:
             ledgers.ask(do="year")
             ticks = self._measure("year", {w: taken(w) for w in ("tick_empty", "tick_year")})
             megabytes = ledgers.ask(do="year_bytes")["found"] / 1e6
+            ledgers.ask(do="spread")
         whole = self._measure(
             "whole",
             {
@@ -122,8 +123,9 @@ class Bench:
             },
         )
         with self._ledgers(workspace) as ledgers:
-            many = self._measure("many", {"many": taken("many"), "replay": taken("replay")})
+            many = self._measure("many", {"many": taken("many")})
             mebibytes = ledgers.ask(do="peak_mebibytes")["found"]
+            many |= self._measure("replay", {"replay": taken("replay")})
         year, empty = whole["year"], whole["empty"]
         what = "forecast --once beside a year's ledger"
         budget = f"at most {GROWTH:g} x beside none {empty}"

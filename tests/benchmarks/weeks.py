@@ -86,8 +86,8 @@ class Week:
 
 
 def write(file: Path, days: int = 7) -> None:
-    """The newest days and two that follow them, as a Parquet file of the source `file`."""
-    _, made = candles(SYMBOLS[0], range(NEWEST - days, NEWEST + 2))
+    """The newest days and eight that follow them, as a Parquet file of the source `file`."""
+    _, made = candles(SYMBOLS[0], range(NEWEST - days, NEWEST + 8))
     columns = {name: getattr(made, name) for name in ("open", "high", "low", "close", "volume")}
     time = pl.from_epoch(pl.Series("open_time", made.open_time)).dt.replace_time_zone("UTC")
     pl.DataFrame({"open_time": time, **columns}).write_parquet(file)
