@@ -214,6 +214,8 @@ class Workspace:
         for source in self._sources.values():
             source.close()
         self._sources.clear()
+        if self._store is not None:
+            self._store.rest()
 
     def __enter__(self) -> Workspace:
         return self

@@ -23,6 +23,7 @@ from cryptocast.values import Candles, Deployment, Gap, Market
 CONFIRMING_ANSWERS = 2
 """So many well-formed answers without a bar, each in a run of its own, confirm it missing."""
 
+_MARKETS_A_QUERY = 100
 _FOR_EVER = 32_503_680_000.0  # the year 3000: later than any candle
 
 
@@ -69,7 +70,14 @@ class Reader:
         )
 
     def candles_of(self, markets: Sequence[Market], start: int, end: int) -> dict[Market, Candles]:
-        """The same of many markets, by one query; each has an entry."""
+        """The same of many markets, by a query for each hundred; each market has an entry."""
+        found: dict[Market, Candles] = {}
+        # A query sorts what it gives: of all markets at once that is twice the memory.
+        for first in range(0, len(markets), _MARKETS_A_QUERY):
+            found |= self._candles_of(markets[first : first + _MARKETS_A_QUERY], start, end)
+        return found
+
+    def _candles_of(self, markets: Sequence[Market], start: int, end: int) -> dict[Market, Candles]:
         found = self._connection.execute(
             """
             WITH asked AS (

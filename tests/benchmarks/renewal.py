@@ -23,6 +23,7 @@ import numpy as np
 
 from cryptocast import cli
 from cryptocast.clock import VirtualClock
+from cryptocast.errors import StateError
 from cryptocast.evaluation.bootstrap import Plan, resampled_sums, standard_error
 from cryptocast.evaluation.metrics import crps_bp
 from cryptocast.values import FloatArray, iso, parse_time
@@ -103,9 +104,13 @@ def served(folder: Path, first: int, last: int) -> None:
 
 def renewed(folder: Path, start: int, end: int) -> Iterator[Renewal | str]:
     """Serve hour by hour, renewing where the monitor says so; each change of its verdict too."""
-    before = ""
+    before, first = "", start
     for hour in range(start, end, HOUR):
-        served(folder, hour, hour + HOUR - BAR)
+        try:
+            served(folder, first, hour + HOUR - BAR)
+        except StateError:
+            continue  # the exchange was down: these origins come with its next candles
+        first = hour + HOUR
         with opened(folder, hour + HOUR) as ws:
             report = monitor(ws)
             if report.verdict != before:
@@ -196,7 +201,7 @@ def main() -> None:
             [str(case), iso(r.at), *map(_short, (r.reason, r.finding, r.decision))]
             for r in renewals
         ]
-        print(f"{case}: {time.monotonic() - started:.0f} s", flush=True)
+        print(f"{' | '.join(row)} ({time.monotonic() - started:.0f} s)", flush=True)
     print(_table(["market", "time", "reason", "finding", "decision"], retrains), "\n")
     columns = ["market", "origins", "retrains", "skill without", "with", "with against without"]
     print(_table([*columns, "after the first retraining"], rows))
