@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cryptocast import models
+from cryptocast.evaluation import Verdict
 from cryptocast.registry import SELECTION, Version
 from cryptocast.seams import ModelKind
 from cryptocast.values import iso
@@ -214,5 +215,6 @@ def _decide(
         return Decision(False, current.model_version, served, reason, verdict)
     walk = version_bundle(ws, versions[-1])
     reason = f"the {best.kind} of version {best.version} is not promoted: {verdict.reason}"
-    deploy(ws, walk, "promote", reason, verdict)
+    # The verdict is of the one that was refused: none of its figures is a promise of the walk.
+    deploy(ws, walk, "promote", reason, Verdict(True, reason))
     return Decision(True, walk.card.version, WALK, reason, verdict)

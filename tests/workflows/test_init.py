@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import signal
 import sqlite3
@@ -154,6 +155,18 @@ def test_ctrl_c_inside_a_training_is_one_line_and_exit_130(made: Made, tmp_path:
     assert "Traceback" not in err
     assert err.splitlines()[-1] == ("error: interrupted (the same command goes on where it was)")
     assert err.count("error") == 1
+
+
+def test_a_walk_that_stands_in_for_a_refused_model_promises_nothing_of_it(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CRYPTOCAST_GATE__LEAST_SKILL", "0.9")
+    decision = good("init", "-w", tmp_path / "w", "--path", made.files, *INIT)["decision"]
+    assert decision["model"] == "random_walk"
+    assert "is not promoted: " in decision["reason"]
+    assert decision["gate"] != []
+    [(scores,)] = query(tmp_path / "w", "SELECT scores FROM deployments")
+    assert json.loads(scores)["gate"] == []
 
 
 def test_a_finished_workspace_says_so_and_stays_as_it_is(fresh: Path, made: Made) -> None:
