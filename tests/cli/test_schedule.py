@@ -371,7 +371,15 @@ def test_a_python_without_the_program_beside_it_is_run_as_a_module(
 
 def test_make_cron_prints_what_schedule_prints() -> None:
     done = subprocess.run(
-        ["make", "-n", "-o", ".venv/.installed", "cron", "WORKSPACE=my btc"],
+        [
+            "make",
+            "--no-print-directory",
+            "-n",
+            "-o",
+            ".venv/.installed",
+            "cron",
+            "WORKSPACE=my btc",
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
