@@ -108,3 +108,10 @@ class GateRefused(CryptocastError):
 
     code = "gate.refused"
     exit_code = 6
+
+
+def no_production() -> StateError:
+    """What a command says that needs a model that serves, where none does."""
+    return StateError(
+        "there is no production model", code="state.no_production", hint="cryptocast init"
+    )

@@ -8,7 +8,7 @@ from typing import Any
 
 from cryptocast import bundles, models
 from cryptocast.bundles import Bundle, Card
-from cryptocast.errors import StateError
+from cryptocast.errors import StateError, no_production
 from cryptocast.values import FEATURES
 from cryptocast.workflows._perturbation import perturbation
 from cryptocast.workflows._placebo import placebo
@@ -72,9 +72,7 @@ def _production(ws: Workspace) -> Bundle:
     with ws.store.read() as reader:
         current = reader.deployment()
     if current is None:
-        raise StateError(
-            "there is no production model", code="state.no_production", hint="cryptocast init"
-        )
+        raise no_production()
     return bundles.load(ws.bundle_folder(current.model_version))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from cryptocast.errors import CryptocastError, StateError, StoreError
+from cryptocast.errors import CryptocastError, StateError, StoreError, no_production
 from cryptocast.store import Tick, Unserved
 from cryptocast.values import ForecastSet, Market, iso
 from cryptocast.workflows.alerts import send_alerts
@@ -78,9 +78,7 @@ def _serve(ws: Workspace, *, fetch: bool, symbols: tuple[str, ...]) -> TickRepor
         if ws.clock.virtual:  # the system's clock never goes back so far
             refuse_gone(reader, markets, origin)
     if deployment is None:
-        raise StateError(
-            "there is no production model", code="state.no_production", hint="cryptocast init"
-        )
+        raise no_production()
     missing = [market for market in markets if market not in there]
     if not missing:
         return TickReport(False, tuple(there[m] for m in markets))

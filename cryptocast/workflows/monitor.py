@@ -17,6 +17,7 @@ from cryptocast.errors import ModelError, UsageError
 from cryptocast.evaluation.monitoring import DECLINED, HEALTHY, UNKNOWN, WATCH
 from cryptocast.store import Reader
 from cryptocast.values import Deployment, ForecastSet, Market, iso
+from cryptocast.workflows._facts import MONITOR
 from cryptocast.workflows._watch import (
     WINDOWS,
     Production,
@@ -28,9 +29,6 @@ from cryptocast.workflows._watch import (
 )
 from cryptocast.workflows.live import LIVE, REPLAYED, Outcome, outcome
 from cryptocast.workspace import Workspace
-
-MONITOR = "monitor"
-"""The kind of the events that hold the verdicts."""
 
 _OPPONENT = "the random walk"  # as the gate's comparisons name it
 _NAMED = 3

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from cryptocast import bundles, evaluation
 from cryptocast.bundles import Bundle
 from cryptocast.dataset import Part
-from cryptocast.errors import GateRefused, StateError, UsageError
+from cryptocast.errors import GateRefused, StateError, UsageError, no_production
 from cryptocast.evaluation import Verdict
 from cryptocast.values import Deployment, FloatArray
 from cryptocast.workflows.material import Material, gather
@@ -167,9 +167,7 @@ def rollback(ws: Workspace, *, reason: str | None = None) -> Decision:
     with ws.store.read() as reader:
         current = reader.deployment()
     if current is None:
-        raise StateError(
-            "there is no production model", code="state.no_production", hint="cryptocast init"
-        )
+        raise no_production()
     if current.previous_version is None:
         raise StateError(
             f"version {current.model_version} is the first: there is none before it",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cryptocast import bundles
-from cryptocast.errors import ModelError, StateError, UsageError
+from cryptocast.errors import ModelError, StateError, UsageError, no_production
 from cryptocast.store import Reader, Tick
 from cryptocast.values import ForecastSet, Market, iso
 from cryptocast.workflows.gone import refuse_gone
@@ -80,9 +80,7 @@ def plan(
     with ws.store.read() as reader:
         deployment = reader.deployment()
         if deployment is None:
-            raise StateError(
-                "there is no production model", code="state.no_production", hint="cryptocast init"
-            )
+            raise no_production()
         refuse_gone(reader, markets, first)
         for market in markets:
             _require_candles(ws, reader, market, last)

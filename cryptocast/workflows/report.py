@@ -13,6 +13,7 @@ from cryptocast.store import Event, Reader
 from cryptocast.store.drafts import replacing
 from cryptocast.store.incidents import Trouble
 from cryptocast.values import ForecastSet, Gap, Market
+from cryptocast.workflows._facts import MONITOR
 from cryptocast.workflows._found import find
 from cryptocast.workflows._outcomes import outcomes
 from cryptocast.workspace import Workspace
@@ -20,8 +21,6 @@ from cryptocast.workspace import Workspace
 DAYS = 30.0
 """How far back a report looks."""
 
-MONITOR = "monitor"
-"""The kind of the event that holds the monitor's newest verdict."""
 
 _DAY = 86_400
 _MOST_EVENTS = 100

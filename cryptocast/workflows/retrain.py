@@ -11,15 +11,16 @@ from dataclasses import dataclass
 
 from filelock import FileLock, Timeout
 
-from cryptocast.errors import CryptocastError, StateError, StoreError
+from cryptocast.errors import CryptocastError, StateError, StoreError, no_production
 from cryptocast.evaluation import Verdict
 from cryptocast.evaluation.monitoring import DECLINED
 from cryptocast.store import Event
 from cryptocast.store.connection import translate
 from cryptocast.values import Deployment, iso
+from cryptocast.workflows._facts import MONITOR
 from cryptocast.workflows.fetch import fetch
 from cryptocast.workflows.flush import Flushed, flush
-from cryptocast.workflows.monitor import MONITOR, monitor
+from cryptocast.workflows.monitor import monitor
 from cryptocast.workflows.pipeline import PipelineReport, pipeline
 from cryptocast.workflows.scoring import version_bundle
 from cryptocast.workspace import Workspace
@@ -113,9 +114,7 @@ def _production(ws: Workspace) -> Deployment:
     with ws.store.read() as reader:
         production = reader.deployment()
     if production is None:
-        raise StateError(
-            "there is no production model", code="state.no_production", hint="cryptocast init"
-        )
+        raise no_production()
     return production
 
 
