@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 BENCH_INSTALLED := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check retrain cron bench soak accuracy renewal clean
+.PHONY: help demo test check retrain cron bench soak accuracy ablation renewal clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -41,8 +41,11 @@ bench: $(BENCH_INSTALLED) ## the budgets, as ratios measured in one run (minutes
 soak: $(INSTALLED) ## a month of ticks in one process, and 200 ticks killed at random (half an hour)
 	$(BIN)/python tests/benchmarks/soak.py
 
-accuracy: $(INSTALLED) ## score every model on the Parquet files in DATA, tables into README.md (minutes)
+accuracy: $(BENCH_INSTALLED) ## score every model on the Parquet files in DATA, tables into README.md (minutes)
 	$(BIN)/python tests/benchmarks/accuracy.py $(DATA)
+
+ablation: $(INSTALLED) ## what was tried for the base network, on the files in DATA, tables into README.md
+	$(BIN)/python tests/benchmarks/ablation.py $(DATA)
 
 renewal: $(INSTALLED) ## replay 30 days of files in DATA with and without retraining (an hour)
 	$(BIN)/python tests/benchmarks/renewal.py $(DATA)

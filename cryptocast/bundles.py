@@ -50,6 +50,8 @@ class Card:
     # What a training needs besides to be repeated; None on a card of before these were kept.
     validation_start: int | None = None  # where early stopping's candles begin, Unix seconds
     max_stale_bars: int | None = None
+    origin: str | None = None  # where the candles came from, and their licence
+    evidence: Mapping[str, float] | None = None  # of a base network: its skill where it was unseen
     commit: str | None = None  # of the code, where it ran from a checkout; `-dirty`: with changes
 
 
@@ -61,6 +63,8 @@ class Forecaster:
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        # Kept between runs it would hold 12 MB of a batch of 288 for each of hundreds of models.
+        options.enable_cpu_mem_arena = False
         try:
             self._session = onnxruntime.InferenceSession(
                 onnx, options, providers=["CPUExecutionProvider"]

@@ -72,6 +72,27 @@ def normalise(
     )
 
 
+def aggregate(candles: Candles, finer_seconds: int, seconds: int) -> Candles:
+    """Candles of `finer_seconds`, normalised, put together to candles of `seconds`.
+
+    One that lacks any of its parts is left out: nothing is invented.
+    """
+    opens = candles.open_time // seconds * seconds
+    starts = np.flatnonzero(np.append(True, opens[1:] != opens[:-1])[: len(opens)])
+    if not len(starts):
+        return candles
+    lasts = np.append(starts[1:], len(opens)) - 1
+    whole = Candles(
+        opens[starts],
+        candles.open[starts],
+        np.maximum.reduceat(candles.high, starts),
+        np.minimum.reduceat(candles.low, starts),
+        candles.close[lasts],
+        np.add.reduceat(candles.volume, starts),
+    )
+    return whole.take(lasts - starts + 1 == seconds // finer_seconds)
+
+
 def _within(times: IntArray, start: int | None, end: int | None) -> _Mask:
     inside = np.ones(len(times), dtype=np.bool_)
     if start is not None:

@@ -120,6 +120,9 @@ class ModelKind(Protocol):
     def kind(self) -> str:
         """The name that settings and cards use."""
 
+    def started_at(self, network: str) -> ModelKind:
+        """The same kind starting at a base network by its name; itself where it starts at none."""
+
     def least_bars(self, lookback: int, horizon: int) -> int:
         """How many training bars it takes, at least."""
 

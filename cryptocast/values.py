@@ -259,6 +259,17 @@ class Windows:
     def __len__(self) -> int:
         return len(self.origin)
 
+    def take(self, index: slice) -> Windows:
+        """The origins that a slice selects; `inputs` stay a view."""
+        return Windows(
+            self.inputs[index],
+            self.sigma[index],
+            self.log_close[index],
+            self.origin[index],
+            self.targets[index],
+            self.market[index],
+        )
+
     def unit(self, horizon: int) -> FloatArray:
         """[N, H] what models measure a step in: volatility of a bar times sqrt(step)."""
         return np.asarray(self.sigma[:, None] * np.sqrt(np.arange(1, horizon + 1)))
@@ -345,11 +356,11 @@ class ForecastSet:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One row of `deployments`; the one with the greatest id rules what serves."""
+    """One row of `deployments`; of those for a market the one with the greatest id rules."""
 
     id: int
     at: float
-    market: str
+    market: str  # an id, or `*`: all of them
     model_version: str
     previous_version: str | None
     action: str  # promote, force, rollback

@@ -124,7 +124,9 @@ class Workspace:
             state = tuple(entry.stat().st_mtime_ns for entry in sorted(folder.iterdir()))
             if (known := self._bundles.get(version)) and known[0] == state:
                 return known[1]
-            self._bundles = {v: self._bundles[v] for v in list(self._bundles)[-3:]}
+            # Production and the one before of every market, and some that are only looked at.
+            for oldest in list(self._bundles)[: -1 - 2 * len(self.settings.market.symbols)]:
+                del self._bundles[oldest]
             self._bundles[version] = state, bundles.load(folder)
             return self._bundles[version][1]
         return bundles.load(folder)  # which tells what is wrong with it

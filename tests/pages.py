@@ -125,7 +125,7 @@ def facts(*markets: MarketFacts, n: int = 864, **changes: Any) -> Facts:
     """A workspace with these markets; without any with one that has everything."""
     now = START + n * BAR
     deployed = {
-        "market": MARKET.id, "previous_version": "1", "action": "promote", "reason": "better",
+        "market": "*", "previous_version": "1", "action": "promote", "reason": "better",
         "scores": json.dumps({"gate": GATE}),
     }  # fmt: skip
     given: dict[str, Any] = {

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptocast.candles import Normalised, normalise
+from cryptocast.candles import Normalised, aggregate, normalise
 from cryptocast.values import Candles, Market
 
 MARKET = Market("bitvavo", "BTC", "EUR", "5m")
@@ -168,6 +169,85 @@ def test_no_candle_at_all_normalises_to_none() -> None:
     found = normalise(Candles.empty(), MARKET, now=FAR)
     assert isinstance(found, Normalised)
     assert len(found.candles) == 0
+
+
+# Finer candles put together to longer ones.
+
+
+def minutes(kept: list[int], seed: int = 1, step: int = BAR) -> Candles:
+    """Candles of `step` seconds at these places after START, of one random path."""
+    n = max(kept, default=0) + 1
+    random = np.random.default_rng(seed)
+    close = 100 * np.exp(np.cumsum(random.normal(0, 0.01, n)))
+    opening = np.append(100.0, close[:-1])
+    edge = random.random((2, n)) / 10
+    every = Candles.of(
+        START + step * np.arange(n),
+        opening,
+        np.maximum(opening, close) + edge[0],
+        np.minimum(opening, close) - edge[1],
+        close,
+        random.integers(0, 100, n).astype(float),
+    )
+    return every.take(np.array(kept, dtype=np.intp))
+
+
+def slowly(found: Candles, finer: int, seconds: int) -> list[Row]:
+    """The same by a loop over the times that a longer candle needs."""
+    rows = {row[0]: row for row in rows_of(found)}
+    made = []
+    for start in sorted({moment // seconds * seconds for moment in rows}):
+        parts = [rows.get(moment) for moment in range(start, start + seconds, finer)]
+        if all(part is not None for part in parts):
+            whole = [part for part in parts if part is not None]
+            high, low = max(p[2] for p in whole), min(p[3] for p in whole)
+            volume = sum(p[5] for p in whole)
+            made.append((start, whole[0][1], high, low, whole[-1][4], volume))
+    return made
+
+
+places = st.lists(st.integers(0, 80), unique=True, max_size=81).map(sorted)
+
+
+@given(places | st.integers(0, 80).map(lambda n: list(range(n))), st.integers(1, 13))
+def test_longer_candles_are_those_that_a_slow_loop_puts_together(kept: list[int], n: int) -> None:
+    given_so = minutes(kept)
+    found = aggregate(given_so, BAR, n * BAR)
+    assert rows_of(found) == slowly(given_so, BAR, n * BAR)
+    assert (found.open_time % (n * BAR) == 0).all()
+
+
+@given(places, st.integers(0, 5))
+def test_put_together_twice_is_put_together_at_once(kept: list[int], seed: int) -> None:
+    quarters = aggregate(minutes(kept, seed), BAR, 3 * BAR)
+    hours = aggregate(quarters, 3 * BAR, 12 * BAR)
+    assert rows_of(hours) == rows_of(aggregate(minutes(kept, seed), BAR, 12 * BAR))
+
+
+def test_one_without_all_of_its_parts_is_left_out() -> None:
+    whole = list(range(6 * 12))
+    for lost in (12, 17, 23):
+        found = aggregate(minutes([b for b in whole if b != lost]), BAR, 12 * BAR)
+        assert found.open_time.tolist() == [START + 3600 * h for h in (0, 2, 3, 4, 5)]
+
+
+def test_a_first_and_a_last_one_that_are_cut_are_left_out() -> None:
+    found = aggregate(minutes(list(range(1, 35))), BAR, 12 * BAR)
+    assert found.open_time.tolist() == [START + 3600]
+
+
+def test_a_volume_that_is_unknown_in_a_part_is_unknown_in_the_whole() -> None:
+    known = minutes(list(range(6)))
+    volume = np.where(np.arange(6) == 4, np.nan, known.volume)
+    found = aggregate(replace(known, volume=volume), BAR, 3 * BAR)
+    assert np.isnan(found.volume).tolist() == [False, True]
+    assert np.isfinite(found.close).all()
+
+
+@pytest.mark.parametrize("candle_count", [0, 2])
+def test_too_few_for_one_are_none(candle_count: int) -> None:
+    found = aggregate(minutes(list(range(candle_count))), BAR, 3 * BAR)
+    assert len(found) == 0
 
 
 def test_a_day_of_minutes_takes_far_less_than_ten_milliseconds() -> None:

@@ -21,6 +21,7 @@ from commands import (  # noqa: F401 - fixtures work where their names are
     _small_networks,
     run,
     start,
+    write,
 )
 from cryptocast import config
 from cryptocast.cli import app
@@ -88,7 +89,12 @@ def test_the_commands_of_the_readme_run_as_written(
     monkeypatch.setenv("CRYPTOCAST_DATA__DAYS", "2")
     monkeypatch.setenv("CRYPTOCAST_TUNE__TRIALS", "2")
     monkeypatch.setenv("CRYPTOCAST_LOOP__WAIT_SECONDS", "0")
+    monkeypatch.setenv("CRYPTOCAST_PRETRAIN__STEPS", "50")
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    days = np.arange(20_000, 20_004)
+    recorded = simulate(1, Market.of("BTC/EUR", "sim", "5m"), days)
+    write(tmp_path / "candles" / "BTC-EUR.parquet", recorded)
     ran = []
     for line in shell_lines():
         words = shlex.split(line)

@@ -102,17 +102,36 @@ def test_versions_are_listed_newest_first_with_all_that_is_known(
 def test_the_best_is_the_one_with_the_lowest_score_and_of_equals_the_first(
     registry: Registry, versions: list[str]
 ) -> None:
-    assert registry.best(versions).version == versions[1]
-    assert registry.best([versions[0], versions[2]]).version == versions[2]
-    assert registry.best([versions[0], versions[3]]).version == versions[0]
+    newest_first = {v.version: v for v in registry.versions() if v.version in versions}
+    assert registry.best(list(newest_first.values())).version == versions[1]
+    for asked, best in (((0, 2), 2), ((0, 3), 0)):
+        some = [newest_first[versions[place]] for place in asked]
+        assert registry.best(some).version == versions[best]
 
 
 def test_without_a_score_none_is_the_best(registry: Registry, versions: list[str]) -> None:
-    for asked in ([versions[3]], []):
+    unscored = [v for v in registry.versions() if v.version == versions[3]]
+    for asked in (unscored, []):
         with pytest.raises(StateError) as caught:
             registry.best(asked)
         assert caught.value.message == "no version has a validation score"
         assert caught.value.hint == "cryptocast train"
+
+
+def test_versions_are_found_by_their_tags(registry: Registry, versions: list[str]) -> None:
+    found = {v.version for v in registry.versions({"init": "1", "kind": "lstm"})}
+    assert set(versions) <= found
+    assert registry.versions({"init": "1", "kind": "har"}) == []
+
+
+def test_an_alias_is_dropped_and_a_markets_own_ends_a_challenge(
+    registry: Registry, versions: list[str]
+) -> None:
+    registry.point("challenger", versions[0])
+    registry.point("production-sim-BTC_EUR-5m", versions[0])
+    assert registry.aliases() == {"production-sim-BTC_EUR-5m": versions[0]}
+    registry.drop("production-sim-BTC_EUR-5m")
+    assert registry.aliases() == {}
 
 
 def test_an_alias_names_one_version_at_a_time(registry: Registry, versions: list[str]) -> None:

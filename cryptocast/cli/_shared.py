@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cryptocast.cli._output import number, table
+from cryptocast.cli._output import number, percent, table
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from cryptocast.errors import CryptocastError
     from cryptocast.values import Gap
     from cryptocast.workflows.fetch import FetchReport
     from cryptocast.workflows.flush import Flushed
-    from cryptocast.workflows.pipeline import PipelineReport
+    from cryptocast.workflows.pipeline import Renewal
     from cryptocast.workflows.promote import Decision
+    from cryptocast.workflows.renewals import Renewals
 
 _SHOWN_STEPS = (1, 6, 12, 24, "all")
+_SHOWN_DECISIONS = 20
+SHOWN_MARKETS = 6
+"""Of how many markets an answer has tables, where there are more."""
 
 
 def gaps_data(gaps: Sequence[Gap]) -> list[dict[str, Any]]:
@@ -98,13 +104,30 @@ def fetch_warnings(report: FetchReport) -> list[str]:
     return warnings
 
 
-def scores_tables(rows: Sequence[Mapping[str, Any]], title: str) -> Iterator[Table]:
-    """The scores for a person, two tables a market; the JSON holds every step and figure."""
-    for market in dict.fromkeys(row["market"] for row in rows):
+def scores_tables(rows: Sequence[Mapping[str, Any]], title: str) -> Iterator[Table | str]:
+    """The scores for a person, two tables a market; the JSON holds every step and figure.
+
+    Of many markets some have tables, those first where a version has the least skill.
+    """
+    markets = list(dict.fromkeys(row["market"] for row in rows))
+    more = len(markets) - SHOWN_MARKETS
+    if more > 0:
+        markets.sort(key=lambda market: _least_skill(rows, market))
+    for market in markets[:SHOWN_MARKETS]:
         found = [row for row in rows if row["market"] == market]
         yield _skill_table(found, f"{title}: {market}")
         whole = [row for row in found if row["step"] == "all"]
         yield _shape_table(whole, f"Over all steps: {market}")
+
+    if more > 0:
+        yield f"and {more:,} more markets, where the skill is larger (--json has all)"
+
+
+def _least_skill(rows: Sequence[Mapping[str, Any]], market: str) -> float:
+    """Of the versions over all steps of a market; infinite where none is known."""
+    whole = (r for r in rows if r["market"] == market and r["version"] and r["step"] == "all")
+    skills = (row["skill_vs_random_walk"] for row in whole)
+    return min((skill for skill in skills if skill is not None), default=math.inf)
 
 
 def _skill_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
@@ -175,6 +198,7 @@ def _interval(low: float | None, high: float | None, form: str) -> str:
 def decision_data(decision: Decision) -> dict[str, Any]:
     """The decision with the gate's comparisons."""
     return {
+        "market": decision.market,
         "promoted": decision.promoted,
         "version": decision.version,
         "model": decision.model,
@@ -186,21 +210,88 @@ def decision_data(decision: Decision) -> dict[str, Any]:
 def decision_line(decision: Decision) -> str:
     """The decision in one sentence."""
     verb = "is production" if decision.promoted else "stays production"
-    return f"Version {decision.version} ({decision.model}) {verb}: {decision.reason}"
+    of = "" if decision.market == "*" else f" of {decision.market}"
+    return f"Version {decision.version} ({decision.model}) {verb}{of}: {decision.reason}"
 
 
-def pipeline_data(report: PipelineReport) -> dict[str, Any]:
-    """What `init` and `retrain` tell."""
-    tuned = report.tuning
+def decision_lines(decisions: Sequence[Decision]) -> Iterator[str]:
+    """A sentence each; of hundreds of markets those that changed nothing, and some of the rest."""
+    ordered = sorted(decisions, key=lambda decision: decision.promoted)
+    yield from map(decision_line, ordered[:_SHOWN_DECISIONS])
+    if more := ordered[_SHOWN_DECISIONS:]:
+        yield f"and {len(more):,} more, {sum(d.promoted for d in more):,} of them promoted"
+
+
+def candidates_data(renewal: Renewal) -> list[dict[str, Any]]:
+    """What stood for selection, and what the gate said of each that was put before it."""
+    return [
+        {
+            "role": c.role,
+            "version": c.version,
+            "model": c.model,
+            "validation_skill": c.validation_skill,
+            "promoted": None if c.verdict is None else c.verdict.promoted,
+            "gate": None if c.verdict is None else c.verdict.reason,
+        }
+        for c in renewal.candidates
+    ]
+
+
+def candidates_table(renewal: Renewal) -> Table:
+    """The same for a person: skills against the random walk, and who was chosen."""
+    rows = []
+    for c in renewal.candidates:
+        against = [] if c.verdict is None else c.verdict.comparisons
+        walk = next((found.skill for found in against if found.opponent == "the random walk"), None)
+        word = "-" if c.verdict is None else "no"
+        if c.version == renewal.decision.version:
+            word = "serves"
+        rows.append([c.role, c.version, percent(c.validation_skill, 2), percent(walk, 2), word])
+    columns = ("candidate", "version", "validation", "gate", "")
+    return table("Candidates: skill against the random walk", columns, rows)
+
+
+def pipeline_data(report: Renewals) -> dict[str, Any]:
+    """What `init` and `retrain` tell: of several models the split and trials of all together."""
+    tuned = [r.tuning for r in report.renewals if r.tuning is not None]
+    alone = tuned[0] if len(tuned) == len(report.renewals) == 1 else None
     return {
         "candles": candles_data(report.candles),
-        "split": report.split,
-        "tuning": {"trials": tuned.trials, "best": dict(tuned.best), "value": tuned.value}
-        if tuned
-        else {"trials": 0, "best": None, "value": None},
-        "scores": report.scores,
+        "split": split_data(report),
+        "tuning": {
+            "trials": sum(t.trials for t in tuned),
+            "best": None if alone is None else dict(alone.best),
+            "value": None if alone is None else alone.value,
+        },
+        "scores": [row for renewal in report.renewals for row in renewal.scores],
         "decision": decision_data(report.decision),
+        "candidates": [row for renewal in report.renewals for row in candidates_data(renewal)],
+        "no_base": next((r.no_base for r in report.renewals if r.no_base is not None), None),
+        "decisions": [decision_data(decision) for decision in report.decisions],
     }
+
+
+def split_data(report: Renewals) -> dict[str, Any]:
+    """The parts in candles: of several models the first and the last of all, and their sum."""
+    splits = [renewal.split for renewal in report.renewals]
+    return {
+        name: {
+            "first": min((s[name]["first"] for s in splits if s[name]["rows"]), default=None),
+            "last": max((s[name]["last"] for s in splits if s[name]["rows"]), default=None),
+            "rows": sum(s[name]["rows"] for s in splits),
+        }
+        for name in splits[0]
+    }
+
+
+def failure_warnings(failed: Mapping[str, CryptocastError]) -> list[str]:
+    """A line for each market that got no model."""
+    return [f"{market}: {error.message} ({error.hint})" for market, error in failed.items()]
+
+
+def failure_code(failed: Mapping[str, CryptocastError]) -> int:
+    """The exit code where the others were done: that of the first failure."""
+    return next((error.exit_code for error in failed.values()), 0)
 
 
 def flushed_data(flushed: Flushed | None) -> dict[str, Any] | None:

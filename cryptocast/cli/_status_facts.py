@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from cryptocast.cli._shared import counted
 from cryptocast.values import iso
+from cryptocast.workflows.status import promised
 
 if TYPE_CHECKING:
     from cryptocast.store import Stock
-    from cryptocast.values import Deployment
     from cryptocast.workflows.status import MarketStatus, StatusReport
 
 _SHOWN_GAPS = 3
@@ -32,8 +32,8 @@ def facts(report: StatusReport) -> Iterator[tuple[str, str]]:
         for status, count in market.ticks.items():
             total[status] = total.get(status, 0) + count
     yield "Last day", _ticks(total)
-    if report.production is not None:
-        yield "Production", _production(report, report.production)
+    if report.productions:
+        yield "Production", _production(report)
     if report.shadow is not None:
         yield "Shadow", f"version {report.shadow} forecasts beside it"
     for source, spent in report.credits.items():
@@ -100,11 +100,15 @@ def _ticks(counts: Mapping[str, int]) -> str:
     return f"ticks: {', '.join(told) or 'none'}"
 
 
-def _production(report: StatusReport, production: Deployment) -> str:
+def _production(report: StatusReport) -> str:
+    production, *others = report.productions
     action = _ACTIONS[production.action]
     told = f"version {production.model_version}, {action} {ago(report.now - production.at)}"
-    if report.promised_skill is not None:
-        told += f", skill {100 * report.promised_skill:+.2f} % at the gate"
+    if others:
+        of = "" if production.market == "*" else f" for {production.market}"
+        return f"{len(others) + 1} versions, the newest{of}: {told}"
+    if (skill := promised(production)) is not None:
+        told += f", skill {100 * skill:+.2f} % at the gate"
     return f"{told}: {textwrap.shorten(production.reason, _LONGEST_REASON, placeholder=' ...')}"
 
 

@@ -33,6 +33,14 @@ def command(
     days: Annotated[float | None, typer.Option(help="Days of candles to learn from.")] = None,
     trials: Annotated[int | None, typer.Option(help="Trials of the search.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of search and training.")] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="base|scratch",
+            help="Start at the network that knows other markets, or at nothing.",
+        ),
+    ] = None,
 ) -> Answer:
     """Make a workspace with a promoted model: fetch, split, tune, train, evaluate, promote.
 
@@ -41,8 +49,12 @@ def command(
     import os
 
     from cryptocast.cli._shared import (
+        SHOWN_MARKETS,
+        candidates_table,
         candles_table,
-        decision_line,
+        decision_lines,
+        failure_code,
+        failure_warnings,
         fetch_warnings,
         pipeline_data,
         scores_tables,
@@ -54,6 +66,7 @@ def command(
         "source.path": None if path is None else str(path),
         "data.days": days,
         "tune.trials": trials,
+        "model.start": start,
     }
     report = init(
         run.folder,
@@ -71,7 +84,7 @@ def command(
         "source_reason": report.source_reason,
         "added": list(report.added),
         "cost": report.cost,
-        "finished_before": report.pipeline is None,
+        "finished_before": report.pipeline is None or bool(report.added),
     }
     made = report.pipeline
     if made is None:
@@ -87,7 +100,9 @@ def command(
             else []
         )
         return Answer(data, lambda console: console.print(told), warnings)
-    split = ", ".join(f"{name} {part['rows']:,}" for name, part in made.split.items())
+    found = pipeline_data(made)
+    split = ", ".join(f"{name} {part['rows']:,}" for name, part in found["split"].items())
+    failed = {failure.decision.market: failure.error for failure in made.failures}
     why = [f"source {report.source}: {report.source_reason}"] if report.source_reason else []
 
     def show(console: Console) -> None:
@@ -95,12 +110,18 @@ def command(
             console.print(line)
         console.print(candles_table(made.candles))
         console.print(f"Split in candles: {split} (the gate's are the last of the validation's)\n")
-        console.print(*scores_tables(made.scores, "Scores on the test set"))
-        console.print(decision_line(made.decision))
+        console.print(*scores_tables(found["scores"], "Scores on the test set"))
+        for renewal in made.renewals[:SHOWN_MARKETS]:
+            console.print(candidates_table(renewal))
+            if renewal.no_base is not None:
+                console.print(f"No candidate: {renewal.no_base}", markup=False)
+        console.print("\n".join(decision_lines(made.decisions)))
         if report.cost is not None:
             console.print(
                 f"{report.source}: {report.cost} ([source] monthly_credits)", markup=False
             )
         console.print(f"Next: cryptocast forecast --once -w {report.folder}")
 
-    return Answer(data | pipeline_data(made), show, fetch_warnings(made.candles))
+    # A fetch that failed is told once.
+    warnings = list(dict.fromkeys(fetch_warnings(made.candles) + failure_warnings(failed)))
+    return Answer(data | found, show, warnings, failure_code(failed))

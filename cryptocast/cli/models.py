@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 NAME = "models"
 EXAMPLE = "cryptocast models --json"
 
+_SHOWN_MARKETS = 3
 _COLUMNS = ("v", "kind, made", "aliases", "data", "vs walk", "test skill", "gate")
 
 
@@ -34,6 +35,15 @@ def command(run: Run) -> Answer:
     return Answer(data, lambda console: console.print(table("Models", _COLUMNS, rows)), warnings)
 
 
+def _names(entry: Entry) -> list[str]:
+    """Its aliases; of what serves single markets these are named as people do."""
+    own = [alias for alias in entry.aliases if "-" not in alias]
+    markets = [market.rsplit(":", 2)[1] for market in entry.serves if market != "*"]
+    more = len(markets) - _SHOWN_MARKETS
+    own += [f"serves {market}" for market in markets[:_SHOWN_MARKETS]]
+    return [*own, *([f"and {more} more"] if more > 0 else [])]
+
+
 def _row(entry: Entry) -> list[str]:
     """Two lines a version, so that 80 columns hold them."""
     test = "-"
@@ -45,7 +55,7 @@ def _row(entry: Entry) -> list[str]:
     return [
         entry.version,
         f"{entry.kind}\n{entry.created_at[:10]}",
-        "\n".join(entry.aliases) or "-",
+        "\n".join(_names(entry)) or "-",
         f"{(entry.data_start or '-')[:10]}\n{(entry.data_end or '-')[:10]}",
         number(entry.validation_crps_relative, 4),
         test,

@@ -81,7 +81,7 @@ def _tables(data: dict[str, Any]) -> Iterator[Table]:
     if data["tests"]:
         yield table(
             "Tests (declined at the threshold, watch at half of it)",
-            ("market", "test", "statistic", "threshold", "verdict", "since"),
+            ("market", "test", "statistic", "threshold", "verdict", "input", "since"),
             (
                 [
                     row["market"],
@@ -89,6 +89,7 @@ def _tables(data: dict[str, Any]) -> Iterator[Table]:
                     number(row["statistic"]),
                     number(row["threshold"]),
                     row["verdict"],
+                    row["feature"] or "-",
                     row["since"] or "-",
                 ]
                 for row in data["tests"]

@@ -19,7 +19,10 @@ def command(
     force: Annotated[bool, typer.Option("--force", help="Overrule the gate.")] = False,
     reason: Annotated[str | None, typer.Option(help="Why; needed with --force.")] = None,
 ) -> Answer:
-    """Make a version production, if the gate agrees; refused: exit 6."""
+    """Make a version production, if the gate agrees; refused: exit 6.
+
+    Where each market has a model of its own, one that learned from a single market is for it.
+    """
     from cryptocast.cli._shared import decision_data, decision_line
     from cryptocast.workflows.promote import promote
 

@@ -33,11 +33,16 @@ def command(
 ) -> Answer:
     """Renew the model: fetch, split, tune, train, evaluate, select, promote.
 
-    Production stays where the gate finds nothing better; that too is exit 0.
+    Production stays where the gate finds nothing better; that too is exit 0. Where each market
+    has a model of its own, they are renewed one after the other.
     """
     from cryptocast.cli._shared import (
+        SHOWN_MARKETS,
+        candidates_table,
         candles_table,
-        decision_line,
+        decision_lines,
+        failure_code,
+        failure_warnings,
         fetch_warnings,
         flushed_data,
         flushed_line,
@@ -48,26 +53,34 @@ def command(
 
     with run.open() as ws:
         report = retrain(ws, seed=seed, clear=flush, if_needed=if_needed)
+    made, findings = report.pipeline, report.findings
     told = {
         "reason": report.reason,
-        "finding": report.finding,
+        "finding": None if made is None else findings.get(made.decision.market),
         "flushed": flushed_data(report.flushed),
     }
-    made = report.pipeline
     if made is None:
         stays = {"promoted": False, "version": report.production, "reason": report.reason}
         return Answer(
-            {"decision": stays, **told},
+            {"decision": stays, "decisions": [], **told},
             lambda console: console.print(f"Not renewed: {report.reason}"),
         )
+    failed = {failure.decision.market: failure.error for failure in made.failures}
+    data = pipeline_data(made) | told
+    for decision in data["decisions"]:
+        decision["finding"] = findings.get(decision["market"])
 
     def show(console: Console) -> None:
         if report.flushed is not None:
             console.print(flushed_line(report.flushed))
         console.print(candles_table(made.candles))
-        console.print(*scores_tables(made.scores, "Scores on the test set"))
-        console.print(decision_line(made.decision))
-        if report.finding is not None:
-            console.print(f"Finding: {report.finding}")
+        console.print(*scores_tables(data["scores"], "Scores on the test set"))
+        for renewal in made.renewals[:SHOWN_MARKETS]:
+            console.print(candidates_table(renewal))
+        console.print("\n".join(decision_lines(made.decisions)))
+        for finding in dict.fromkeys(filter(None, findings.values())):
+            console.print(f"Finding: {finding}")
 
-    return Answer(pipeline_data(made) | told, show, fetch_warnings(made.candles))
+    # A fetch that failed is told once.
+    warnings = list(dict.fromkeys(fetch_warnings(made.candles) + failure_warnings(failed)))
+    return Answer(data, show, warnings, failure_code(failed))

@@ -15,15 +15,20 @@ EXAMPLE = 'cryptocast rollback --reason "coverage fell after the last promotion"
 
 def command(
     run: Run,
+    symbol: Annotated[
+        list[str] | None,
+        typer.Option(help="Only of this market, repeatable; needed where several versions serve."),
+    ] = None,
     reason: Annotated[str | None, typer.Option(help="Why; kept in `deployments`.")] = None,
 ) -> Answer:
     """Put the production version before this one back; twice gives back the first."""
-    from cryptocast.cli._shared import decision_data, decision_line
-    from cryptocast.workflows.promote import rollback
+    from cryptocast.cli._shared import decision_data, decision_lines
+    from cryptocast.workflows.rollback import rollback
 
     with run.open() as ws:
-        decision = rollback(ws, reason=reason)
+        decisions = rollback(ws, symbols=tuple(symbol or ()), reason=reason)
+    told = [decision_data(decision) for decision in decisions]
     return Answer(
-        {"decision": decision_data(decision)},
-        lambda console: console.print(decision_line(decision)),
+        {"decision": told[0], "decisions": told},
+        lambda console: console.print("\n".join(decision_lines(decisions))),
     )

@@ -13,7 +13,7 @@ from cryptocast.cli._output import Answer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cryptocast.values import ForecastSet
+    from cryptocast.values import Deployment, ForecastSet
     from cryptocast.workflows.status import MarketStatus, StatusReport
 
 NAME = "status"
@@ -62,7 +62,8 @@ def _data(report: StatusReport) -> dict[str, Any]:
     """The report as plain data."""
     from cryptocast.values import iso
 
-    production, health = report.production, report.health
+    health = report.health
+    productions = [_production_data(row) for row in report.productions]
     return {
         "now": iso(report.now),
         "next_tick": iso(report.next_tick),
@@ -70,16 +71,8 @@ def _data(report: StatusReport) -> dict[str, Any]:
         "health": None
         if health is None
         else {"verdict": health.verdict, "reason": health.reason, "at": iso(health.at)},
-        "production": None
-        if production is None
-        else {
-            "version": production.model_version,
-            "previous": production.previous_version,
-            "at": iso(production.at),
-            "action": production.action,
-            "reason": production.reason,
-            "promised_skill": report.promised_skill,
-        },
+        "production": productions[0] if productions else None,
+        "productions": productions,
         "shadow": report.shadow,
         "loop": report.loop,
         "markets": [_market_data(market) for market in report.markets],
@@ -94,6 +87,21 @@ def _data(report: StatusReport) -> dict[str, Any]:
     }
 
 
+def _production_data(row: Deployment) -> dict[str, Any]:
+    from cryptocast.values import iso
+    from cryptocast.workflows.status import promised
+
+    return {
+        "market": row.market,
+        "version": row.model_version,
+        "previous": row.previous_version,
+        "at": iso(row.at),
+        "action": row.action,
+        "reason": row.reason,
+        "promised_skill": promised(row),
+    }
+
+
 def _market_data(m: MarketStatus) -> dict[str, Any]:
     from cryptocast.cli._shared import gaps_data
     from cryptocast.values import iso
@@ -101,6 +109,7 @@ def _market_data(m: MarketStatus) -> dict[str, Any]:
     stock, cover, stand_in = m.stock, m.coverage, m.stand_in
     return {
         "market": m.market.id,
+        "version": None if m.production is None else m.production.model_version,
         "issues": list(m.issues),
         "rows": stock.rows if stock else 0,
         "first": iso(stock.first) if stock else None,

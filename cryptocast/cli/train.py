@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cryptocast.workflows.train import TrainReport
 
 NAME = "train"
-EXAMPLE = "cryptocast train --model lstm --params best"
+EXAMPLE = "cryptocast train --model lstm --params best --from scratch"
 
 
 def command(
@@ -27,17 +27,33 @@ def command(
     seed: Annotated[
         int | None, typer.Option(help="Seed: same data, same seed, same forecast.")
     ] = None,
+    symbol: Annotated[
+        list[str] | None, typer.Option(help="Only from this market, repeatable; default all.")
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="base|scratch",
+            help="Start at the network that knows other markets, or at nothing.",
+        ),
+    ] = None,
     repeat: Annotated[
         str | None,
         typer.Option(metavar="VERSION", help="Train that version anew from its card, compare."),
     ] = None,
 ) -> Answer:
-    """Train one model on the stored candles, log it to MLflow, register a version."""
+    """Train one model on the stored candles, log it to MLflow, register a version.
+
+    One of all markets together, or one of each ([model] scope).
+    """
+    from cryptocast.cli._shared import failure_code, failure_warnings
     from cryptocast.errors import UsageError
     from cryptocast.workflows.train import train
 
     if repeat is not None:
-        given = {"--model": model, "--params": params, "--seed": seed}
+        given = {"--model": model, "--params": params, "--seed": seed, "--symbol": symbol}
+        given["--from"] = start
         for option, value in given.items():
             if value is not None:
                 raise UsageError(
@@ -45,10 +61,19 @@ def command(
                     hint="the version's card says how it was trained",
                 )
         return _repeat(run, repeat)
-    with run.open() as ws:
-        report = train(ws, kind=model, params=params or "best", seed=seed or 0)
-    told = f"{_told(report)}\nNext: cryptocast promote {report.version}"
-    return Answer(_data(report), lambda console: console.print(told))
+    with run.open({"model.start": start}) as ws:
+        made, failed_markets = train(
+            ws, kind=model, params=params or "best", seed=seed or 0, symbols=tuple(symbol or ())
+        )
+    failed = {market.id: error for market, error in failed_markets.items()}
+    told = "\n".join([*map(_told, made), f"Next: cryptocast promote {made[0].version}"])
+    data = _data(made[0]) | {"versions": [_data(report) for report in made]}
+    return Answer(
+        data,
+        lambda console: console.print(told),
+        failure_warnings(failed),
+        failure_code(failed),
+    )
 
 
 def _repeat(run: Run, version: str) -> Answer:

@@ -30,24 +30,47 @@ def command(
     ] = None,
     model: Annotated[str | None, typer.Option(help="The model kind to tune.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of search and trainings.")] = 0,
+    symbol: Annotated[
+        list[str] | None, typer.Option(help="Only on this market, repeatable; default all.")
+    ] = None,
 ) -> Answer:
     """Search the best parameters over rolling-origin folds; a stopped study goes on.
 
-    `cryptocast train` uses what was found.
+    `cryptocast train` uses what was found. One study of all markets, or one of each ([model]
+    scope).
     """
+    from cryptocast.cli._shared import failure_code, failure_warnings
     from cryptocast.workflows.tune import tune
 
     with run.open() as ws:
-        report = tune(ws, kind=model, trials=trials, timeout_seconds=timeout, seed=seed)
-    if (idle := report.idle) is not None:
-        return Answer(_data(report), lambda console: console.print(idle))
-    return Answer(_data(report), lambda console: _show(console, report))
+        made, failed_markets = tune(
+            ws,
+            kind=model,
+            trials=trials,
+            timeout_seconds=timeout,
+            seed=seed,
+            symbols=tuple(symbol or ()),
+        )
+    failed = {market.id: error for market, error in failed_markets.items()}
+
+    def show(console: Console) -> None:
+        for report in made:
+            if len(made) > 1:
+                console.print(f"\n{', '.join(report.markets)}", style="bold")
+            if report.idle is not None:
+                console.print(report.idle)
+            else:
+                _show(console, report)
+
+    data = _data(made[0]) | {"studies": [_data(report) for report in made]}
+    return Answer(data, show, failure_warnings(failed), failure_code(failed))
 
 
 def _data(report: TuneReport) -> dict[str, Any]:
     return {
         "study": report.study,
         "kind": report.kind,
+        "markets": list(report.markets),
         "folds": report.folds,
         "trials": report.trials,
         "pruned": report.ended("pruned"),

@@ -12,6 +12,7 @@ from cryptocast.config.rendering import render, toml_value
 from cryptocast.config.settings import (
     TABLES,
     GateSettings,
+    PretrainSettings,
     ReceiverSettings,
     Secrets,
     Settings,
@@ -24,6 +25,7 @@ __all__ = [
     "TABLES",
     "GateSettings",
     "Origin",
+    "PretrainSettings",
     "ReceiverSettings",
     "Secrets",
     "Settings",

@@ -130,7 +130,7 @@ def _decode(section: str, key: str, text: str) -> Any:
 
 def _located(key: str, value: Any, folder: Path | None) -> Any:
     """The value with relative paths as seen from the folder; no other value is changed."""
-    if key in ("source.path", "metrics.file"):
+    if key in ("source.path", "metrics.file", "model.base"):
         return _absolute(value, folder)
     if key == "notify.receiver" and isinstance(value, list | tuple):
         return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import math
 import re
@@ -27,6 +28,8 @@ _Strings = Annotated[tuple[str, ...], Field(strict=False)]
 _Floats = Annotated[tuple[float, ...], Field(strict=False)]
 
 
+_SCOPES = ("global", "market")
+_STARTS = ("base", "scratch")
 _REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -158,16 +161,42 @@ class DataSettings(Section):
     )
 
 
+def _one_of(known: tuple[str, ...], value: str) -> str:
+    if value not in known:
+        close = difflib.get_close_matches(value, known, 1)
+        guess = f", did you mean '{close[0]}'?" if close else ""
+        raise ValueError(f"must be one of {', '.join(known)}{guess}")
+    return value
+
+
 class ModelSettings(Section):
     """`[model]`."""
 
     kind: str = Field("lstm", description="the model that is tuned and trained")
+    scope: str = Field("global", description="global: one model for all markets; market: one each")
+    start: str = Field(
+        "base",
+        description="base: start at a network that knows other markets; scratch: at nothing",
+    )
+    base: str | None = Field(
+        None, description="the folder of that network (`pretrain`); else the one that is shipped"
+    )
     lookback: int = Field(64, ge=8, le=512, description="candles that the network looks at")
     horizon: int = Field(24, ge=1, le=288, description="steps ahead that are forecast")
     levels: _Floats = Field(
         tuple(round(0.05 * i, 2) for i in range(1, 20)),
         description="quantile levels: evenly spaced, symmetric, with 0.5 among them",
     )
+
+    @field_validator("scope")
+    @classmethod
+    def _known_scope(cls, value: str) -> str:
+        return _one_of(_SCOPES, value)
+
+    @field_validator("start")
+    @classmethod
+    def _known_start(cls, value: str) -> str:
+        return _one_of(_STARTS, value)
 
     @field_validator("levels")
     @classmethod
@@ -193,6 +222,21 @@ class TuneSettings(Section):
         3, ge=1, le=20, description="rolling origins that judge a trial; few candles allow fewer"
     )
     timeout_seconds: float | None = Field(None, gt=0, description="stop the study after that long")
+
+
+class PretrainSettings(Section):
+    """`[pretrain]`: how `pretrain` learns one network from many markets."""
+
+    hidden: int = Field(32, ge=1, le=1024, description="width of the network's two layers")
+    steps: int = Field(1000, ge=50, description="batches that it learns from")
+    batch_size: int = Field(1024, ge=1, description="origins of a batch, as many of each market")
+    learning_rate: float = Field(3e-3, gt=0, description="the highest of a one-cycle schedule")
+    weight_decay: float = Field(0.01, ge=0, description="how strongly AdamW shrinks the weights")
+    validation_share: float = Field(
+        0.3, gt=0, lt=1, description="the newest share of the time, held out to validate"
+    )
+    minutes: float | None = Field(None, gt=0, description="the most that a training may take")
+    mixed_precision: bool = Field(True, description="bfloat16 where a GPU has it")
 
 
 class GateSettings(Section):
@@ -385,6 +429,7 @@ class Settings(Section):
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
     tune: TuneSettings = TuneSettings()
+    pretrain: PretrainSettings = PretrainSettings()
     gate: GateSettings = GateSettings()
     loop: LoopSettings = LoopSettings()
     calibration: CalibrationSettings = CalibrationSettings()

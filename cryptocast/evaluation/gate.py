@@ -13,8 +13,10 @@ challenger passes against an opponent where
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -36,6 +38,7 @@ class Comparison:
     n: int  # origins
     effective_n: float | None  # independent ones that would tell as much
     p_value: float | None  # one-sided Diebold-Mariano, that the challenger is not better
+    prior: float | None = None  # the skill that it showed elsewhere, which its own is drawn towards
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +56,13 @@ def compare(
     loss: Sequence[FloatArray],
     origins: Sequence[IntArray],
     rule: GateSettings,
+    prior: float | None = None,
 ) -> Comparison:
     """Compare CRPS [N, H] of the challenger and an opponent at the origins [N], a market each.
 
     Markets move together, so at one origin they are one observation: their mean. A market
-    without a scored origin says nothing; where none has one, `n` is 0.
+    without a scored origin says nothing; where none has one, `n` is 0. `prior`: see
+    `compare_series`.
     """
     found = [
         (_relative(mine, theirs), moment[np.isfinite(theirs).any(axis=1)])
@@ -65,22 +70,27 @@ def compare(
         if np.isfinite(theirs).any()
     ]
     if not found:
-        nan = float("nan")
-        return Comparison(opponent, nan, nan, nan, nan, 0, None, None)
+        return _expected(opponent, prior, rule)
     moments, at = np.unique(np.concatenate([moment for _, moment in found]), return_inverse=True)
     # Scaled so that the mean over all origins is the mean of the markets' skills.
     weighed = [skill * (len(moments) / len(skill) / len(found)) for skill, _ in found]
     series = np.bincount(at, weights=np.concatenate(weighed)).astype(np.float64)
-    return compare_series(opponent, series, challenger[0].shape[1], rule)
+    return compare_series(opponent, series, challenger[0].shape[1], rule, prior)
 
 
 def compare_series(
-    opponent: str, skills: FloatArray, horizon: int, rule: GateSettings
+    opponent: str,
+    skills: FloatArray,
+    horizon: int,
+    rule: GateSettings,
+    prior: float | None = None,
 ) -> Comparison:
     """Compare by the skill at each origin [N], in the order of time.
 
     The shrunken skill is the posterior mean where true skills are normal about 0 with the
     standard deviation `prior_skill`: `skill * prior^2 / (prior^2 + standard error^2)`.
+    A challenger that has shown a skill elsewhere, on candles of other markets and years, brings
+    it as `prior`: then they are normal about that, and the bounds are the posterior's too.
     """
     plan = Plan.of(len(skills), rule.block_bars or 2 * horizon, rule.resamples)
     skill = float(skills.mean())
@@ -88,8 +98,14 @@ def compare_series(
     if len(skills) >= rule.least_origins:
         drawn = resampled_sums(skills[:, None], plan)[:, 0] / len(skills)
         low, high = bounds(skill, drawn, plan, rule.confidence)
-        prior = rule.prior_skill**2
-        shrunken = skill * prior / (prior + standard_error(drawn, plan) ** 2)
+        usual, noise = rule.prior_skill**2, standard_error(drawn, plan) ** 2
+        shrunken = (skill * usual + (prior or 0.0) * noise) / (usual + noise)
+        if prior is not None:
+            spread = math.sqrt(usual * noise / (usual + noise))
+            low, high = _normal_bounds(shrunken, spread, rule)
+    elif prior is not None:
+        shrunken = prior
+        low, high = _normal_bounds(prior, rule.prior_skill, rule)
     return Comparison(
         opponent,
         skill,
@@ -99,7 +115,22 @@ def compare_series(
         len(skills),
         effective_n(skills, horizon),
         diebold_mariano(skills, horizon),
+        prior,
     )
+
+
+def _expected(opponent: str, prior: float | None, rule: GateSettings) -> Comparison:
+    """A comparison without an origin: what was shown elsewhere, or nothing."""
+    nan = float("nan")
+    if prior is None:
+        return Comparison(opponent, nan, nan, nan, nan, 0, None, None)
+    low, high = _normal_bounds(prior, rule.prior_skill, rule)
+    return Comparison(opponent, nan, prior, low, high, 0, None, None, prior)
+
+
+def _normal_bounds(mean: float, spread: float, rule: GateSettings) -> tuple[float, float]:
+    reach = NormalDist().inv_cdf(rule.confidence) * spread
+    return mean - reach, mean + reach
 
 
 def decide(comparisons: Mapping[str, Comparison], rule: GateSettings) -> Verdict:
@@ -120,7 +151,7 @@ def decide(comparisons: Mapping[str, Comparison], rule: GateSettings) -> Verdict
 
 def _objection(found: Comparison, rule: GateSettings) -> str | None:
     """What speaks against the challenger; None where nothing does."""
-    if found.n < rule.least_origins:
+    if found.n < rule.least_origins and found.prior is None:
         return f"only {found.n} unseen origins to judge by, {rule.least_origins} are needed"
     if found.shrunken <= rule.least_skill:
         if found.skill > 0:
@@ -151,10 +182,15 @@ def _relative(mine: FloatArray, theirs: FloatArray) -> FloatArray:
 
 
 def _words(found: Comparison, rule: GateSettings) -> str:
+    if found.n == 0:
+        return f"no origin here to judge by, skill {found.shrunken:+.2%} on other markets and years"
     p = found.p_value
     chance = "" if p is None else ", p < 0.01" if p < 0.01 else f", p = {p:.2f}"
     alone = "" if found.effective_n is None else f" ({found.effective_n:.0f} effective)"
+    drawn = "shrunken"
+    if found.prior is not None:
+        drawn = f"drawn towards the {found.prior:+.2%} shown elsewhere"
     return (
-        f"skill {found.skill:+.2%}, shrunken {found.shrunken:+.2%}, {rule.confidence:.0%} lower "
+        f"skill {found.skill:+.2%}, {drawn} {found.shrunken:+.2%}, {rule.confidence:.0%} lower "
         f"bound {found.low:+.2%}, n = {found.n} origins{alone}{chance}"
     )

@@ -40,7 +40,8 @@ HEALTHY, WATCH, DECLINED, UNKNOWN = "healthy", "watch", "declined", "unknown"
 _FIRST_STEPS = 3  # whose targets hardly overlap
 _BOUND = 2.5  # standard deviations: an outlier counts no more than this
 _CONTROL = 0.75  # the share of the walk's surprise that is taken off
-_CEILING = 1.5  # thresholds: so that a recovery is seen, however long the decline was
+CEILING = 1.5
+"""Thresholds that a sum is cut at: so that a recovery is seen, however long the decline was."""
 _TESTS = 3
 
 
@@ -64,10 +65,12 @@ class Test:
 
     __test__ = False  # pytest takes the name for a test case
 
-    name: str  # loss, narrow, wide
+    name: str  # loss, narrow, wide; inputs, still, answers
     statistic: float
     threshold: float
     since: int | None  # bar after which the sum last began to rise; None where it is low
+    feature: str | None = None  # the worst input, where there is one
+    fault: str | None = None  # what that input is instead of what it should be
 
     @property
     def verdict(self) -> str:
@@ -185,7 +188,7 @@ def threshold(rule: Rule, false_alarm_bars: float) -> float:
 
 def _test(name: str, series: FloatArray, rule: Rule, false_alarm_bars: float, first: int) -> Test:
     limit = threshold(rule, false_alarm_bars)
-    sums = cusum(series, rule.allowance, _CEILING * limit)
+    sums = cusum(series, rule.allowance, CEILING * limit)
     statistic = float(sums[-1])
     zeros = np.flatnonzero(sums == 0)
     rose = first + (int(zeros[-1]) + 1 if len(zeros) else 0)

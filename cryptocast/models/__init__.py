@@ -6,9 +6,20 @@ from typing import cast
 
 from cryptocast import plugins
 from cryptocast.models._quantiles import reference_shape
+from cryptocast.models._series import Series
+from cryptocast.models._shipped import folder as base_folder
+from cryptocast.models._shipped import intervals as base_intervals
 from cryptocast.seams import ModelKind
 
-__all__ = ["baseline_kinds", "get", "kinds", "reference_shape"]
+__all__ = [
+    "Series",
+    "base_folder",
+    "base_intervals",
+    "baseline_kinds",
+    "get",
+    "kinds",
+    "reference_shape",
+]
 
 _BASELINES = f"{__name__}.baselines"
 

@@ -28,9 +28,17 @@ class Graph:
         self._nodes: list[onnx.NodeProto] = []
         self._tensors: dict[str, NDArray[np.generic]] = {}
 
-    def fixed(self, values: FloatArray | float) -> str:
-        """A tensor that the fit found, in single precision."""
-        return self._hold(np.asarray(values, dtype=np.float32))
+    def fixed(self, values: NDArray[np.floating] | float, name: str | None = None) -> str:
+        """A tensor that the fit found, in single precision; `name` lets it be read back."""
+        return self._hold(np.asarray(values, dtype=np.float32), name)
+
+    def whole(self, *numbers: int) -> str:
+        """A tensor of whole numbers: places, axes, sizes; one alone is a scalar."""
+        return self._hold(np.array(numbers[0] if len(numbers) == 1 else numbers))
+
+    def axis(self, number: int) -> str:
+        """The one axis that an operator works along, as it takes it."""
+        return self._hold(np.array([number]))
 
     def __getattr__(self, operator: str) -> Callable[..., str]:
         """Any ONNX operator by its name: `graph.Add(a, b)` is the name of the sum."""
@@ -46,15 +54,19 @@ class Graph:
 
     def newest(self) -> str:
         """[N, F] the features of the last bar."""
-        return self.Gather("inputs", self._hold(np.array(_NEWEST)), axis=1)
+        return self.Gather("inputs", self.whole(_NEWEST), axis=1)
 
     def feature(self, name: str) -> str:
         """[N, L] one feature of every bar."""
-        return self.Gather("inputs", self._hold(np.array(FEATURES.index(name))), axis=2)
+        return self.Gather("inputs", self.whole(FEATURES.index(name)), axis=2)
 
     def newest_feature(self, name: str) -> str:
         """[N, 1] one feature of the last bar."""
-        return self.Gather(self.newest(), self._hold(np.array([FEATURES.index(name)])), axis=1)
+        return self.column(self.newest(), FEATURES.index(name))
+
+    def column(self, tensor: str, place: int) -> str:
+        """[N, 1] one column of a tensor [N, C]."""
+        return self.Gather(tensor, self.axis(place), axis=1)
 
     def stretched(self, base: FloatArray, log_scale: str) -> bytes:
         """The quantiles `base` [H, Q] about zero times `exp(log_scale)` [N, H].
@@ -75,10 +87,10 @@ class Graph:
         return self._finish(quantiles, *base.shape)
 
     def _over_levels(self, values: str) -> str:
-        return self.Unsqueeze(values, self._hold(np.array([2])))
+        return self.Unsqueeze(values, self.axis(2))
 
-    def _hold(self, values: NDArray[Any]) -> str:
-        name = f"fixed{len(self._tensors)}"
+    def _hold(self, values: NDArray[Any], name: str | None = None) -> str:
+        name = name or f"fixed{len(self._tensors)}"
         self._tensors[name] = values
         return name
 

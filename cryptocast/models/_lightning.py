@@ -9,12 +9,13 @@ from __future__ import annotations
 import copy
 import dataclasses
 import logging
+import math
 import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -28,30 +29,47 @@ if TYPE_CHECKING:
     from cryptocast.models._shape import Shape
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-_Pair = tuple[Tensor, Tensor]  # inputs [N, L, F], targets [N, H]
+Rows = tuple[Tensor, ...]  # [N, ...] what the network is called with, last the targets [N, H]
 
 _SAVE_SECONDS = 5.0  # a training that is over sooner leaves no file even when it is killed
 _SCHEDULE = ("last_epoch", "_step_count", "_last_lr", "base_lrs")  # what changes as it goes on
 
 
+class Batches(Protocol):
+    """What one epoch learns from, drawn anew by torch's generator each time it is walked."""
+
+    @property
+    def windows(self) -> int:
+        """How many windows an epoch holds."""
+
+    def __len__(self) -> int:
+        """How many batches an epoch holds."""
+
+    def __iter__(self) -> Iterator[Rows]:
+        """Yield them."""
+
+
 def train(
     network: nn.Module,
     loss: Loss,
-    learned: _Pair,
-    held_out: _Pair,
+    batches: Batches,
+    held_out: Rows,
     shape: Shape,
     on_epoch: Callable[[Epoch, int], None] | None,
     checkpoint: Path | None = None,
+    *,
+    deadline: float = math.inf,
+    mixed: bool = False,
 ) -> tuple[Epoch, ...]:
     """Train in place with AdamW and a one-cycle rate; the best epoch by `held_out` is kept.
 
     The untrained network counts as epoch 0: a training that never beats it changes nothing.
-    `checkpoint` names the file of one that was interrupted, or may be. Raises ModelError when
-    the loss is no longer finite.
+    `checkpoint` names the file of one that was interrupted, or may be. No epoch begins after
+    `deadline`, on the monotonic clock. `mixed`: half precision where a GPU has it. Raises
+    ModelError when the loss is no longer finite.
     """
-    batches = _Batches(learned, shape.batch_size)
     module = _Module(network, loss, shape, len(batches))
-    keeper = _Keeper(module, held_out, len(learned[0]), shape, on_epoch, checkpoint)
+    keeper = _Keeper(module, held_out, batches.windows, shape, on_epoch, checkpoint, deadline)
     if keeper.stopped:
         return _finish(network, keeper)
     # Lightning advises about loaders, loggers and workers that are not there on purpose.
@@ -62,6 +80,7 @@ def train(
             max_epochs=shape.epochs - keeper.done,
             accelerator="auto",
             devices=1,
+            precision="bf16-mixed" if mixed and _has_bf16() else "32-true",
             gradient_clip_val=1.0,
             callbacks=[keeper],
             logger=False,
@@ -87,20 +106,28 @@ def _finish(network: nn.Module, keeper: _Keeper) -> tuple[Epoch, ...]:
     return tuple(keeper.history)
 
 
-class _Batches:
+class Shuffled:
     """Shuffled batches by index: no copy a sample, no worker, no collation."""
 
-    def __init__(self, pair: _Pair, size: int) -> None:
-        self.pair = pair
+    def __init__(self, rows: Rows, size: int) -> None:
+        self.rows = rows
         self.size = size
 
-    def __len__(self) -> int:
-        return -(-len(self.pair[0]) // self.size)
+    @property
+    def windows(self) -> int:
+        """All of them, each once."""
+        return len(self.rows[0])
 
-    def __iter__(self) -> Iterator[_Pair]:
-        inputs, targets = self.pair
-        for index in torch.split(torch.randperm(len(inputs)), self.size):
-            yield inputs[index], targets[index]
+    def __len__(self) -> int:
+        return -(-self.windows // self.size)
+
+    def __iter__(self) -> Iterator[Rows]:
+        for index in torch.split(torch.randperm(self.windows), self.size):
+            yield tuple(tensor[index] for tensor in self.rows)
+
+
+def _has_bf16() -> bool:
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
 
 
 class _Module(LightningModule):
@@ -111,9 +138,9 @@ class _Module(LightningModule):
         self.shape = shape
         self.batches = batches
 
-    def training_step(self, batch: _Pair) -> Tensor:
-        inputs, targets = batch
-        return self.loss(self.network(inputs), targets)
+    def training_step(self, batch: Rows) -> Tensor:
+        *inputs, targets = batch
+        return self.loss(self.network(*inputs), targets)
 
     def configure_optimizers(self) -> Any:
         shape = self.shape
@@ -132,13 +159,15 @@ class _Keeper(Callback):
     def __init__(
         self,
         module: _Module,
-        held_out: _Pair,
+        held_out: Rows,
         windows: int,
         shape: Shape,
         on_epoch: Callable[[Epoch, int], None] | None,
         file: Path | None,
+        deadline: float,
     ) -> None:
         self.module = module
+        self.deadline = deadline
         self.held_out = held_out
         self.windows = windows
         self.shape = shape
@@ -161,15 +190,14 @@ class _Keeper(Callback):
 
     @property
     def stopped(self) -> bool:
-        """Whether no epoch is left: all are done, or patience has ended."""
+        """Whether no epoch is left: all are done, or patience or the time has ended."""
         number = len(self.history)
-        return number >= self.shape.epochs or number - self.best_epoch >= self.shape.patience
+        impatient = number - self.best_epoch >= self.shape.patience
+        late = number > 0 and time.monotonic() > self.deadline
+        return number >= self.shape.epochs or impatient or late
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.held_out = (
-            self.held_out[0].to(pl_module.device),
-            self.held_out[1].to(pl_module.device),
-        )
+        self.held_out = tuple(tensor.to(pl_module.device) for tensor in self.held_out)
         if self.found is None:
             self._keep(0)
         else:
@@ -209,11 +237,11 @@ class _Keeper(Callback):
             self.saved_at = time.monotonic()
 
     def _keep(self, number: int) -> float:
-        inputs, targets = self.held_out
+        *inputs, targets = self.held_out
         network = self.module.network
         network.eval()
         with torch.no_grad():
-            loss = float(self.module.loss(network(inputs), targets))
+            loss = float(self.module.loss(network(*inputs), targets))
         network.train()
         if loss < self.best_loss or not self.best:
             self.best, self.best_loss, self.best_epoch = (

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cryptocast.models import _onnx
+from cryptocast.models._graphs import Graph
 from cryptocast.models._shape import Shape
-from cryptocast.models.baselines._correction import Correction
 from cryptocast.values import FloatArray
+
+_AT_ONCE = 4096  # windows of many markets, whose states would not fit into memory together
+
+
+class Start(Protocol):
+    """What the network corrects: a log-scale that the newest bar's features tell."""
+
+    def log_scale(self, newest: FloatArray) -> FloatArray:
+        """[N, H] for features [N, F]."""
+
+    def draw(self, graph: Graph, newest: str) -> str:
+        """The same in a graph."""
 
 
 class Network(nn.Module):
@@ -19,15 +33,13 @@ class Network(nn.Module):
     places: Tensor  # [F] of the features that it looks at
     base: Tensor  # [H, Q]
     basis: Tensor  # [K, H]
-    known: Tensor  # [all features, H]
-    known_centre: Tensor  # [H]
     centre: Tensor  # [H]
     shrink: Tensor
 
-    def __init__(self, shape: Shape, base: FloatArray, known: Correction) -> None:
+    def __init__(self, shape: Shape, base: FloatArray, bound: float) -> None:
         super().__init__()
         horizon, features = base.shape[0], len(shape.places)
-        self.bound = shape.bound
+        self.bound = bound
         self.lstm = nn.LSTM(
             features,
             shape.hidden,
@@ -43,9 +55,6 @@ class Network(nn.Module):
         self.register_buffer("places", torch.tensor(shape.places))
         self.register_buffer("basis", torch.stack([torch.ones(horizon), slope, slope**2]))
         self.register_buffer("base", torch.tensor(base, dtype=torch.float32))
-        self.known_bound = known.bound
-        self.register_buffer("known", torch.tensor(known.weights, dtype=torch.float32))
-        self.register_buffer("known_centre", torch.tensor(known.centre, dtype=torch.float32))
         self.register_buffer("centre", torch.zeros(horizon))
         self.register_buffer("shrink", torch.ones(()))
         self.head = nn.Linear(shape.hidden, 3)
@@ -55,44 +64,52 @@ class Network(nn.Module):
 
     def raw(self, inputs: Tensor) -> Tensor:
         """[N, H] the correction of log-volatility before it is centred and bounded."""
+        if len(inputs) > _AT_ONCE and not torch.is_grad_enabled():
+            return torch.cat([self.raw(part) for part in torch.split(inputs, _AT_ONCE)])
         seen = inputs[..., self.places]
         states, _ = self.lstm(seen)  # [N, L, hidden]
         coefficients = self.head(self.dropout(states[:, -1])) + self.skip(seen[:, -1])
         return torch.as_tensor(coefficients @ self.basis)
 
-    def log_scale(self, inputs: Tensor) -> Tensor:
-        """[N, H] log of the factor that the base quantiles are stretched by."""
-        start = inputs[:, -1] @ self.known - self.known_centre
+    def log_scale(self, inputs: Tensor, start: Tensor) -> Tensor:
+        """[N, H] log of the factor that the base quantiles are stretched by; `start` [N, H]."""
         relative = (self.raw(inputs) - self.centre) / self.bound
-        learned = self.shrink * self.bound * torch.tanh(relative)
-        return start.clamp(-self.known_bound, self.known_bound) + learned
+        return start + self.shrink * self.bound * torch.tanh(relative)
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, start: Tensor) -> Tensor:
         """[N, L, F] to [N, H, Q]."""
-        return self.base * torch.exp(self.log_scale(inputs))[..., None]
+        return self.base * torch.exp(self.log_scale(inputs, start))[..., None]
 
 
-def to_onnx(network: Network, base: FloatArray, lookback: int) -> bytes:
+def to_onnx(network: Network, start: Start, base: FloatArray, lookback: int) -> bytes:
     """The trained network with the base quantiles [H, Q] as an ONNX graph."""
     state = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-    layers = [
-        (
-            state[f"lstm.weight_ih_l{i}"],
-            state[f"lstm.weight_hh_l{i}"],
-            state[f"lstm.bias_ih_l{i}"] + state[f"lstm.bias_hh_l{i}"],
+    graph = Graph(lookback)
+    seen = graph.Gather("inputs", graph.whole(*state["places"].tolist()), axis=2)
+    layer = graph.Transpose(seen, perm=[1, 0, 2])
+    for i in range(network.lstm.num_layers):
+        weight_ih, weight_hh, bias_ih, bias_hh = (
+            _gates(state[f"lstm.{name}_l{i}"])
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         )
-        for i in range(network.lstm.num_layers)
-    ]
-    head = _onnx.VolatilityHead(
-        skip=state["skip.weight"].T,
-        head=state["head.weight"].T,
-        bias=state["head.bias"],
-        basis=state["basis"],
-        centre=state["centre"],
-        bound=network.bound,
-        shrink=float(network.shrink),
-        known=state["known"],
-        known_centre=state["known_centre"],
-        known_bound=network.known_bound,
-    )
-    return _onnx.lstm(layers, head, base, lookback, state["places"].tolist())
+        bias = np.concatenate([bias_ih + bias_hh, np.zeros_like(bias_ih)])
+        weights = [graph.fixed(array[None]) for array in (weight_ih, weight_hh, bias)]
+        states = graph.LSTM(layer, *weights, hidden_size=weight_hh.shape[1])
+        layer = graph.Squeeze(states, graph.axis(1))
+    last = graph.whole(-1)
+    head, skip = (graph.fixed(state[f"{name}.weight"].T) for name in ("head", "skip"))
+    from_state = graph.MatMul(graph.Gather(layer, last, axis=0), head)
+    from_newest = graph.MatMul(graph.Gather(seen, last, axis=1), skip)
+    coefficients = graph.Add(graph.Add(from_state, from_newest), graph.fixed(state["head.bias"]))
+    raw = graph.MatMul(coefficients, graph.fixed(state["basis"]))
+    bound = graph.fixed(network.bound)
+    relative = graph.Div(graph.Sub(raw, graph.fixed(state["centre"])), bound)
+    most = graph.fixed(network.bound * float(network.shrink))
+    learned = graph.Mul(graph.Tanh(relative), most)
+    return graph.stretched(base, graph.Add(start.draw(graph, graph.newest()), learned))
+
+
+def _gates(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Torch's order of the gates (input, forget, cell, output) as ONNX's (i, o, f, c)."""
+    i, f, c, o = np.split(weights, 4)
+    return np.concatenate([i, o, f, c])

@@ -11,6 +11,9 @@ from cryptocast.values import FEATURES
 
 _USUAL = tuple(name for name in FEATURES if not name.startswith(("day", "week")))
 
+HAR = "har"
+"""The start of a network that knows nothing of other markets."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -26,6 +29,7 @@ class Shape:
     epochs: int = 20
     patience: int = 5
     features: str = "usual"
+    start_at: str = HAR  # har, or the name of a base network (`_shipped`)
 
     @property
     def places(self) -> tuple[int, ...]:
@@ -56,14 +60,16 @@ def shape_of(params: Params) -> Shape:
         )
     shape = Shape(**params)  # type: ignore[arg-type]  # checked by value below
     whole = ("hidden", "layers", "batch_size", "epochs", "patience")
-    if not isinstance(shape.features, str):
-        raise ConfigError(
-            f"the lstm cannot have features = {shape.features!r}",
-            code="config.params",
-            hint='its default is "usual"',
-        )
+    words = ("features", "start_at")
+    for name in words:
+        if not isinstance(getattr(shape, name), str):
+            raise ConfigError(
+                f"the lstm cannot have {name} = {getattr(shape, name)!r}",
+                code="config.params",
+                hint=f'its default is "{getattr(Shape(), name)}"',
+            )
     _ = shape.places
-    for name in sorted(set(Shape.__dataclass_fields__) - {"features"}):
+    for name in sorted(set(Shape.__dataclass_fields__) - set(words)):
         value = getattr(shape, name)
         right = type(value) is int if name in whole else type(value) in (int, float)
         least = 1 if name in whole else 0

@@ -20,9 +20,7 @@ decay 3 as here +0.76 % (0.14), at step 1 +0.57 % (0.08).
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,30 +28,24 @@ import torch
 from torch import Tensor
 
 from cryptocast.errors import ModelError
-from cryptocast.models import _quantiles
-from cryptocast.models._network import Network, to_onnx
-from cryptocast.models._shape import Shape, shape_of
+from cryptocast.models import _quantiles, _shipped
+from cryptocast.models._base import Base
+from cryptocast.models._network import Network, Start, to_onnx
+from cryptocast.models._pinball import pinball
+from cryptocast.models._shape import HAR, Shape, shape_of
+from cryptocast.models._threads import one_thread
 from cryptocast.models.baselines import har
 from cryptocast.models.baselines._baseline import Past
 from cryptocast.seams import Params, Trial
-from cryptocast.values import FEATURES, Epoch, Fitted, Windows
+from cryptocast.values import FEATURES, Epoch, Fitted, FloatArray, Windows
+
+_Rows = tuple[Tensor, Tensor, Tensor]
+"""Inputs [N, L, F], where the network starts [N, H], and targets [N, H]."""
 
 _CLIP = 12.0  # standardised targets beyond are taken as this, so that one crash is no gradient
+_BOUND_FROM_BASE = 0.25  # how much less than HAR a base network leaves to correct
 _SHRINKS = (1.0, 0.75, 0.5, 0.25, 0.0)
 _LEAST_WINDOWS = 128
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Matrices this small gain nothing from a second thread, and two trainings on two cores
-    whose threads wait for each other take minutes instead of a second.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 class Model:
@@ -61,13 +53,21 @@ class Model:
 
     kind = "lstm"
 
+    def __init__(self, start: str = HAR) -> None:
+        self._start = start
+
+    def started_at(self, network: str) -> Model:
+        """One that starts at a base network instead of HAR: it is tuned to the candles."""
+        return Model(network)
+
     def least_bars(self, lookback: int, horizon: int) -> int:
         """Training bars for 128 windows with all their targets."""
         return lookback + horizon + _LEAST_WINDOWS
 
     def defaults(self) -> Params:
         """What a training uses that nobody tuned."""
-        return {name: getattr(Shape(), name) for name in Shape.__dataclass_fields__}
+        shape = Shape(start_at=self._start)
+        return {name: getattr(shape, name) for name in Shape.__dataclass_fields__}
 
     def suggest(self, trial: Trial) -> Params:
         """One point of the search space."""
@@ -80,7 +80,7 @@ class Model:
             "weight_decay": trial.suggest_float("weight_decay", 0.5, 8.0, log=True),
         }
 
-    @_one_thread()
+    @one_thread()
     def fit(
         self,
         train: Windows,
@@ -98,6 +98,7 @@ class Model:
         `checkpoint`, and goes on from there.
         """
         # late: Lightning takes seconds to import
+        from cryptocast.models._lightning import Shuffled
         from cryptocast.models._lightning import train as run
 
         shape = shape_of({**self.defaults(), **params})
@@ -108,60 +109,65 @@ class Model:
                 hint="more [data] days in cryptocast.toml, then cryptocast fetch",
             )
         past = Past((train, validation))
-        known = har.correction(past.newest(*FEATURES), past.standardised)
-        start = np.exp(known.log_scale(train.inputs[:, -1]))
-        base = _quantiles.symmetric(train.standardised / start, levels)
-        learned, held_out = _Part.of(train), _Part.of(validation)
+        start = _start(shape, past)
+        learned, held_out = _rows(train, start), _rows(validation, start)
+        bound = shape.bound
+        if isinstance(start, Base):  # many markets know better what is left than a week of one
+            quantiles, bound = start.at(levels), bound * _BOUND_FROM_BASE
+        else:
+            ratios = train.standardised / np.exp(start.log_scale(train.inputs[:, -1]))
+            quantiles = _quantiles.symmetric(ratios, levels)
         level = torch.tensor(levels, dtype=torch.float32)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            network = Network(shape, base, known)
+            network = Network(shape, quantiles, bound)
             history = run(
                 network,
                 lambda quantiles, targets: pinball(quantiles, targets, level),
-                (learned.inputs, learned.targets),
-                (held_out.inputs, held_out.targets),
+                Shuffled(learned, shape.batch_size),
+                held_out,
                 shape,
                 on_epoch,
                 checkpoint,
             )
         with torch.no_grad():
-            network.centre.copy_(network.raw(learned.inputs).mean(0))
+            network.centre.copy_(network.raw(learned[0]).mean(0))
             _shrink(network, held_out, level)
-            both = Windows.concatenate([train, validation])
-            stretched = network.log_scale(torch.cat([learned.inputs, held_out.inputs])).double()
-            ratios = both.standardised / np.exp(stretched.numpy())
-        final = _quantiles.symmetric(ratios, levels)
-        lookback = train.inputs.shape[1]
-        return Fitted(self.kind, dict(params), to_onnx(network, final, lookback), history)
+            if not isinstance(start, Base):
+                quantiles = _left(network, (learned, held_out), past, levels)
+        graph = to_onnx(network, start, quantiles, train.inputs.shape[1])
+        return Fitted(self.kind, dict(params), graph, history)
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    inputs: Tensor  # [N, L, F]
-    targets: Tensor  # [N, H] standardised and clipped, NaN where unknown
-
-    @classmethod
-    def of(cls, windows: Windows) -> _Part:
-        targets = np.clip(windows.standardised, -_CLIP, _CLIP)
-        return cls(
-            torch.tensor(np.ascontiguousarray(windows.inputs, dtype=np.float32)),
-            torch.tensor(targets, dtype=torch.float32),
-        )
+def _left(
+    network: Network, parts: Sequence[_Rows], past: Past, levels: Sequence[float]
+) -> FloatArray:
+    """[H, Q] quantiles of the ratios that the network leaves."""
+    stretched = torch.cat([network.log_scale(inputs, start) for inputs, start, _ in parts])
+    return _quantiles.symmetric(past.standardised / np.exp(stretched.double().numpy()), levels)
 
 
-def pinball(quantiles: Tensor, targets: Tensor, levels: Tensor) -> Tensor:
-    """Mean pinball loss (times 2) of [N, H, Q] against [N, H]; NaN targets are left out."""
-    known = torch.isfinite(targets)
-    error = torch.where(known, targets, 0.0)[..., None] - quantiles
-    loss = 2 * torch.maximum(levels * error, (levels - 1) * error).mean(-1)
-    return (loss * known).sum() / known.sum().clamp(min=1)
+def _start(shape: Shape, past: Past) -> Start:
+    """What the network starts at: HAR, learned from the past; or a base network, as it is."""
+    if shape.start_at == HAR:
+        return har.correction(past.newest(*FEATURES), past.standardised)
+    return _shipped.base(shape.start_at, past.horizon)
 
 
-def _shrink(network: Network, held_out: _Part, levels: Tensor) -> None:
+def _rows(windows: Windows, start: Start) -> _Rows:
+    """What a part of the candles teaches, its targets clipped."""
+    targets = np.clip(windows.standardised, -_CLIP, _CLIP)
+    return (
+        torch.tensor(np.ascontiguousarray(windows.inputs, dtype=np.float32)),
+        torch.tensor(start.log_scale(windows.inputs[:, -1]), dtype=torch.float32),
+        torch.tensor(targets, dtype=torch.float32),
+    )
+
+
+def _shrink(network: Network, held_out: _Rows, levels: Tensor) -> None:
     """Keep as much of the correction as the validation part thanks for."""
     losses = []
     for shrink in _SHRINKS:
         network.shrink.fill_(shrink)
-        losses.append(float(pinball(network(held_out.inputs), held_out.targets, levels)))
+        losses.append(float(pinball(network(*held_out[:2]), held_out[2], levels)))
     network.shrink.fill_(_SHRINKS[int(np.argmin(losses))])

@@ -20,7 +20,7 @@ from cryptocast.registry.connection import Connection
 from cryptocast.registry.faults import without_credentials
 from cryptocast.registry.provenance import git_commit, packages
 from cryptocast.registry.records import TrainingData, Version, points, signature
-from cryptocast.registry.registered import CARD, MODEL, PAGE, Registered
+from cryptocast.registry.registered import CARD, MODEL, Registered
 from cryptocast.values import Epoch, Fitted
 
 SELECTION = "validation_crps_relative"
@@ -189,32 +189,34 @@ class Registry:
         with self._translated():
             self._model.amend(version, heading, text, tags)
 
-    def versions(self) -> list[Version]:
-        """All registered versions, newest first."""
+    def versions(self, tags: Mapping[str, str] | None = None) -> list[Version]:
+        """All registered versions (that bear these tags), newest first."""
         with self._translated():
-            return self._model.versions()
+            return self._model.versions(tags or {})
 
     def missing(self, version: Version) -> tuple[str, ...]:
         """What a version lacks of its card and its graph: with either gone it is of no use."""
         with self._translated():
             return self._model.missing(version)
 
-    def best(self, versions: Sequence[str]) -> Version:
+    def best(self, versions: Sequence[Version]) -> Version:
         """Of these versions the one with the lowest selection metric, by MLflow's search.
 
         Of equals the one that was registered first.
         """
-        wanted = {v.run_id: v for v in reversed(self.versions()) if v.version in versions}
-        with self._translated():
-            runs = self._client.search_runs(
-                [self._experiment],
-                f"attributes.status = 'FINISHED' and metrics.{SELECTION} > 0",
-                order_by=[f"metrics.{SELECTION} ASC", "attributes.start_time ASC"],
-                max_results=PAGE,
-            )
-        for run in runs:
-            if run.info.run_id in wanted:
-                return wanted[run.info.run_id]
+        wanted = {v.run_id: v for v in sorted(versions, key=lambda v: -int(v.version))}
+        if wanted:
+            among = ", ".join(f"'{run_id}'" for run_id in wanted)
+            with self._translated():
+                runs = self._client.search_runs(
+                    [self._experiment],
+                    f"attributes.status = 'FINISHED' and metrics.{SELECTION} > 0 "
+                    f"and attributes.run_id IN ({among})",
+                    order_by=[f"metrics.{SELECTION} ASC", "attributes.start_time ASC"],
+                    max_results=1,
+                )
+            if runs:
+                return wanted[runs[0].info.run_id]
         raise StateError("no version has a validation score", hint="cryptocast train")
 
     def card(self, version: str) -> dict[str, Any]:
@@ -231,6 +233,16 @@ class Registry:
         """Let an alias name a version; what becomes production is challenger no longer."""
         with self._translated():
             self._model.point(alias, version)
+
+    def drop(self, alias: str) -> None:
+        """Take an alias away."""
+        with self._translated():
+            self._model.drop(alias)
+
+    def aliases(self) -> dict[str, str]:
+        """Every alias with the version that it names."""
+        with self._translated():
+            return self._model.aliases()
 
     def old_runs(self, before: float) -> list[pruning.OldRun]:
         """Trials, and runs that a person has deleted, which ended before then; no version's."""

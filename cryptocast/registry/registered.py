@@ -107,10 +107,19 @@ class Registered:
     def point(self, alias: str, version: str) -> None:
         """Let an alias name a version; what becomes production is challenger no longer."""
         self._client.set_registered_model_alias(self._name, alias, version)
-        if alias == "production":
-            named = self._client.get_registered_model(self._name).aliases.get(CHALLENGER)
-            if str(named) == version:
-                self._client.delete_registered_model_alias(self._name, CHALLENGER)
+        if alias.partition("-")[0] == "production" and self.aliases().get(CHALLENGER) == version:
+            self.drop(CHALLENGER)
+
+    def drop(self, alias: str) -> None:
+        """Take an alias away."""
+        self._client.delete_registered_model_alias(self._name, alias)
+
+    def aliases(self) -> dict[str, str]:
+        """Every alias with the version that it names."""
+        aliases: Mapping[str, Any] = {}
+        with unless("RESOURCE_DOES_NOT_EXIST"):
+            aliases = self._client.get_registered_model(self._name).aliases
+        return {alias: str(version) for alias, version in aliases.items()}
 
     def find(self, version: str) -> ModelVersion:
         """A version of that number; StateError where there is none."""
@@ -125,14 +134,13 @@ class Registered:
                 ) from None
             raise
 
-    def versions(self) -> list[Version]:
-        """All versions with what their runs logged, newest first."""
-        aliases: Mapping[str, str] = {}
-        with unless("RESOURCE_DOES_NOT_EXIST"):
-            aliases = self._client.get_registered_model(self._name).aliases
+    def versions(self, tags: Mapping[str, str]) -> list[Version]:
+        """All versions that bear these tags with what their runs logged, newest first."""
+        aliases = self.aliases()
+        wanted = [f"name='{self._name}'", *(f"tags.`{k}` = '{v}'" for k, v in tags.items())]
         found = every_page(
             lambda token: self._client.search_model_versions(
-                f"name='{self._name}'", max_results=PAGE, page_token=token
+                " and ".join(wanted), max_results=PAGE, page_token=token
             )
         )
         runs = _runs(self._client, {v.run_id for v in found})

@@ -41,7 +41,7 @@ def market_data(facts: Facts, found: MarketFacts, sections: int) -> dict[str, An
         "skill": None if outcomes is None else _skill(outcomes),
         "coverage": None if outcomes is None else _both(outcomes),
         "calibration": [] if outcomes is None else _calibration(outcomes, facts),
-        "deployments": _deployments(facts.deployments, facts),
+        "deployments": _deployments(facts.deployed(found.market), facts),
         "incidents": [[i.kind, i.start, i.end, i.count, i.detail] for i in found.incidents],
     }
 

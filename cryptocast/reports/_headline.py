@@ -57,16 +57,16 @@ def _card(name: str, figure: str, detail: str) -> Markup:
 
 def _cards(facts: Facts) -> Iterator[tuple[str, str, str]]:
     yield _newest(facts)
-    production = facts.production
-    if production is None:
+    productions = facts.productions
+    if not productions:
         yield "Production", "none", "type cryptocast init"
     else:
-        age = span(max(facts.now - production.at, 0))
-        yield (
-            "Production",
-            f"version {production.model_version}",
-            f"for {age} ({production.action})",
-        )
+        newest = productions[0]
+        figure, age = f"version {newest.model_version}", span(max(facts.now - newest.at, 0))
+        told = f"for {age} ({newest.action})"
+        if len(productions) > 1:
+            figure, told = f"{len(productions)} versions", f"the newest, {figure}, {told}"
+        yield "Production", figure, told
     if facts.markets:
         yield from _quality(facts, facts.markets[0])
     day = [_lately(facts, found) for found in facts.markets]

@@ -19,7 +19,7 @@ from cryptocast.reports._html import (
     together,
 )
 from cryptocast.reports._quality import quality
-from cryptocast.reports.facts import Facts, MarketFacts, Outcomes, shown_steps
+from cryptocast.reports.facts import Facts, MarketFacts, shown_steps
 
 
 def section(facts: Facts, found: MarketFacts, place: int) -> Markup:
@@ -31,7 +31,7 @@ def section(facts: Facts, found: MarketFacts, place: int) -> Markup:
         pictures += quality(facts, outcomes, place)
     else:
         pictures.append(_nothing_scored(facts, found))
-    pictures += [_versions(facts, outcomes), _incidents(found, place)]
+    pictures += [_versions(facts, found), _incidents(found, place)]
     return tag(
         "section",
         tag("h2", title, id=f"market-{place}"),
@@ -124,10 +124,10 @@ def _nothing_scored(facts: Facts, found: MarketFacts) -> Markup:
     return tag("div", tag("h3", "How good are they?"), tag("p", text), class_="nothing")
 
 
-def _versions(facts: Facts, found: Outcomes | None) -> Markup:
+def _versions(facts: Facts, found: MarketFacts) -> Markup:
     served = [
         [v.version, f"{v.sets:,}", f"{v.fallbacks:,}", *scored(v.score)]
-        for v in (found.versions if found is not None else ())
+        for v in (found.outcomes.versions if found.outcomes is not None else ())
     ]
     columns = ("version", "forecasts", "as stand-in", *SCORE)
     versions = table("What each version served in this range", columns, served)
@@ -140,7 +140,7 @@ def _versions(facts: Facts, found: Outcomes | None) -> Markup:
             skill(promise(d)),
             d.reason,
         ]
-        for d in reversed(facts.deployments)
+        for d in reversed(facts.deployed(found.market))
     ][:SHOWN_ROWS]
     heads = ("no.", "at", "version", "how", "promised skill", "why")
     deployments = table(
@@ -151,7 +151,7 @@ def _versions(facts: Facts, found: Outcomes | None) -> Markup:
         "(the promise). A version with a name like builtin:random_walk stood in for another."
     )
     shown = together(versions, deployments)
-    return figure("Versions and deployments", what, words.versions_now(facts), shown)
+    return figure("Versions and deployments", what, words.versions_now(facts, found), shown)
 
 
 def _incidents(found: MarketFacts, place: int) -> Markup:

@@ -178,11 +178,12 @@ def _shape(found: Outcomes) -> str:
     return "The ranges are about as wide as they should be."
 
 
-def versions_now(facts: Facts) -> str:
-    """What serves, and since when."""
-    production = facts.production
-    if production is None:
+def versions_now(facts: Facts, found: MarketFacts) -> str:
+    """What serves a market, and since when."""
+    deployed = facts.deployed(found.market)
+    if not deployed:
         return "No version is in production: type cryptocast init."
+    production = deployed[-1]
     age = span(max(facts.now - production.at, 0))
     return (
         f"Version {production.model_version} serves since {moment(production.at)} ({age}): "

@@ -156,10 +156,15 @@ class Facts:
     verdict: Verdict | None
     others: Sequence[str] = ()  # series in the store that are not configured
 
+    def deployed(self, market: Market) -> list[Deployment]:
+        """The deployments that ruled a market, oldest first: the last is its production."""
+        return [row for row in self.deployments if row.market in ("*", market.id)]
+
     @property
-    def production(self) -> Deployment | None:
-        """What serves."""
-        return self.deployments[-1] if self.deployments else None
+    def productions(self) -> list[Deployment]:
+        """What serves the markets, the newest first."""
+        serving = {rows[-1].id: rows[-1] for m in self.markets if (rows := self.deployed(m.market))}
+        return [serving[number] for number in sorted(serving, reverse=True)]
 
 
 def shown_steps(horizon: int) -> tuple[int, ...]:

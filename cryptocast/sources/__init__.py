@@ -8,7 +8,10 @@ from typing import cast
 from cryptocast import plugins
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.seams import CandleSource, Clock, Meter
+from cryptocast.sources._recordings import Recording, recordings
 from cryptocast.values import Market
+
+__all__ = ["PACKAGE", "Recording", "open_source", "recordings", "resolve_auto"]
 
 PACKAGE = "cryptocast.sources"
 

@@ -90,7 +90,7 @@ class Source:
                 code="config.path",
                 hint='set [source] path = "candles.parquet" (or a folder, glob or list)',
             )
-        files = list(dict.fromkeys(f for p in self._settings.paths() for f in _expand(p)))
+        files = list(dict.fromkeys(f for p in self._settings.paths() for f in expand(p)))
         if own := _names.own(files, market):
             return own
         if len(files) > 1 or len(self._markets) > 1:
@@ -152,7 +152,7 @@ def _listed(files: list[Path]) -> str:
     return f"{files[0]} holds" if len(files) == 1 else f"{files[0]} and {len(files) - 1} more hold"
 
 
-def _expand(path: Path) -> list[Path]:
+def expand(path: Path) -> list[Path]:
     """The files that a path, folder or glob stands for; SourceError where there is none."""
     if path.is_dir():
         found = [f for f in sorted(path.iterdir()) if f.name.lower().endswith(SUFFIXES)]

@@ -9,6 +9,7 @@ variance of the day, so returns stay uncorrelated while their size comes in clus
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 
@@ -33,6 +34,9 @@ BASE_PRICES = {
     "DOT": 6.0,
     "LTC": 75.0,
 }
+INVENTED = re.compile(r"SIM[1-9][0-9]{0,3}")
+"""Coins beyond these: SIM1 to SIM9999, for workspaces of hundreds of markets."""
+
 QUOTE_RATES = {"EUR": 0.92, "USD": 1.0, "USDT": 1.0}
 FIRST_OPEN_TIME = 1_420_070_400  # 2015-01-01
 MISSING_SHARE = 0.003
@@ -81,11 +85,13 @@ class Source:
         Like an exchange it has none from before it opened (2015) and none that open after
         now; the bar that runs now is among them. Raises ConfigError (`config.symbol`).
         """
-        if market.base not in BASE_PRICES or market.quote not in QUOTE_RATES:
+        known = market.base in BASE_PRICES or INVENTED.fullmatch(market.base)
+        if not known or market.quote not in QUOTE_RATES:
+            bases = f"{', '.join(BASE_PRICES)}, SIM1 to SIM9999"
             raise ConfigError(
                 f"sim does not trade {market.symbol}",
                 code="config.symbol",
-                hint=f"known: {', '.join(BASE_PRICES)}, each in {', '.join(QUOTE_RATES)}",
+                hint=f"known: {bases}, each in {', '.join(QUOTE_RATES)}",
             )
         return self._pages(market, start, end)
 
@@ -127,6 +133,17 @@ def simulate(seed: int, market: Market, days: IntArray) -> Candles:
     return candles.take(traded)
 
 
+def base_price(base: str) -> float:
+    """What a coin costs, in dollars, where the simulation starts; an invented one 0.01 to 10,000.
+
+    A number of its own: the same whatever the seed.
+    """
+    if base in BASE_PRICES:
+        return BASE_PRICES[base]
+    (height,) = _uniform(0, f"price {base}", np.zeros(1, dtype=np.int64))
+    return float(f"{10 ** (6 * height - 2):.3g}")
+
+
 def _candles(
     seed: int,
     market: Market,
@@ -138,7 +155,8 @@ def _candles(
     """Prices and volumes from log prices at both ends of each bar, all [D, bars]."""
     number = open_time // market.interval_seconds
     move = closes - opens
-    base = BASE_PRICES[market.base] * QUOTE_RATES[market.quote]
+    dollars = base_price(market.base)
+    base = dollars * QUOTE_RATES[market.quote]
     tick = 10.0 ** np.floor(np.log10(base) - 6)
 
     def extreme(stream: str) -> FloatArray:
@@ -151,7 +169,7 @@ def _candles(
         return np.round(rounded, max(0, int(-np.log10(tick)) + 1)).ravel()
 
     busy = sigma / (DAILY_SIGMA * np.sqrt(market.interval_seconds / DAY))
-    usual = 2e6 / BASE_PRICES[market.base] * market.interval_seconds / 300
+    usual = 2e6 / dollars * market.interval_seconds / 300
     noise = np.exp(0.5 * _normal(seed, f"volume {market.id}", number))
     volume = usual * noise * busy * (0.4 + np.abs(move) / sigma)
     open_price, close_price = price(opens), price(closes)

@@ -4,6 +4,7 @@ from cryptocast.store.archive import Archived
 from cryptocast.store.incidents import Event
 from cryptocast.store.ledger import Ledger, Past, Served, Tick, Unserved
 from cryptocast.store.ledger_writer import LedgerWriter
+from cryptocast.store.productions import ALL_MARKETS, Productions, ruling
 from cryptocast.store.reader import Credits, Reader, Span
 from cryptocast.store.stocks import Stock, Stocks
 from cryptocast.store.store import Store
@@ -11,6 +12,7 @@ from cryptocast.store.vitals import Coverage, StandIn, Vitals
 from cryptocast.store.writer import Stored, Writer
 
 __all__ = [
+    "ALL_MARKETS",
     "Archived",
     "Coverage",
     "Credits",
@@ -18,6 +20,7 @@ __all__ = [
     "Ledger",
     "LedgerWriter",
     "Past",
+    "Productions",
     "Reader",
     "Served",
     "Span",
@@ -30,4 +33,5 @@ __all__ = [
     "Unserved",
     "Vitals",
     "Writer",
+    "ruling",
 ]

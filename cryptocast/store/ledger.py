@@ -109,40 +109,44 @@ class Ledger:
 
     def past(
         self,
-        markets: Sequence[Market],
-        version: str,
+        asked: Sequence[tuple[Market, str]],
         origin: int,
         *,
         since: int,
         shape: tuple[int, int],
         served: bool,
-    ) -> dict[Market, Past]:
-        """The newest sets of a version before an origin, and not before `since`.
+    ) -> dict[tuple[Market, str], Past]:
+        """The newest sets of each market by a version before an origin, and not before `since`.
 
-        `shape` is (H, Q): sets of another one are left out. Markets without any are left out.
+        `shape` is (H, Q): sets of another one are left out, and so is who has none.
         """
         horizon, levels = shape
-        asked = {
-            "markets": [market.id for market in markets],
-            "version": version,
+        named = {(market.id, version): (market, version) for market, version in asked}
+        given = {
+            "markets": sorted({market for market, _ in named}),
+            "versions": sorted({version for _, version in named}),
             "since": since,
             "origin": origin,
             "served": served,
         }
+        # Of the pairs that nobody asked for there are few: a market has few versions.
         which = """
-            list_contains($markets, market) AND model_version = $version AND served = $served
+            list_contains($markets, market) AND list_contains($versions, model_version)
+            AND served = $served
             AND origin >= to_timestamp($since) AND origin < to_timestamp($origin)
         """
-        interval = markets[0].interval_seconds
+        interval = asked[0][0].interval_seconds
         known = {
-            market: last - stale_bars * interval
-            for market, last, stale_bars in self._connection.execute(
+            (market, version): last - stale_bars * interval
+            for market, version, last, stale_bars in self._connection.execute(
                 f"""
-                SELECT market, epoch_us(max(origin)) // 1000000, arg_max(stale_bars, origin)
-                FROM forecast_sets WHERE {which} GROUP BY market
+                SELECT market, model_version, epoch_us(max(origin)) // 1000000,
+                    arg_max(stale_bars, origin)
+                FROM forecast_sets WHERE {which} GROUP BY market, model_version
                 """,  # noqa: S608 - a constant
-                asked,
+                given,
             ).fetchall()
+            if (market, version) in named
         }
         if not known:
             return {}
@@ -151,19 +155,20 @@ class Ledger:
         wider = {"since": since, "horizon": horizon, "levels": levels}
         rows = self._connection.execute(
             f"""
-            SELECT market, epoch_us(origin) // 1000000, len(quantiles), scale,
+            SELECT market, model_version, epoch_us(origin) // 1000000, len(quantiles), scale,
                 list_transform(range($horizon), lambda h: quantiles[h * $levels + 1]),
                 list_transform(range($horizon), lambda h: quantiles[(h + 1) * $levels])
             FROM forecast_sets WHERE {which} ORDER BY market, origin
             """,  # noqa: S608 - a constant
-            asked | wider,
+            given | wider,
         ).fetchall()
-        found: dict[str, list[Any]] = {}
-        for market, moment, size, *rest in rows:
-            recent = market in known and moment > known[market] - reach
+        found: dict[tuple[str, str], list[Any]] = {}
+        for market, version, moment, size, *rest in rows:
+            key = market, version
+            recent = key in known and moment > known[key] - reach
             if recent and size == horizon * levels:
-                found.setdefault(market, []).append((moment, *rest))
-        return {m: _past(found[m.id], known[m.id], horizon) for m in markets if m.id in found}
+                found.setdefault(key, []).append((moment, *rest))
+        return {named[key]: _past(sets, known[key], horizon) for key, sets in found.items()}
 
     def origins(
         self, market: Market, start: int, end: int, *, version: str | None = None

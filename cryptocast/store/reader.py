@@ -17,6 +17,7 @@ from cryptocast.store.archive import Archiver
 from cryptocast.store.exporter import Exporter
 from cryptocast.store.incidents import Event, Incidents
 from cryptocast.store.ledger import Ledger
+from cryptocast.store.productions import Productions
 from cryptocast.store.pruning import Pruner
 from cryptocast.values import Candles, Deployment, Gap, Market
 
@@ -200,22 +201,16 @@ class Reader:
         """The ids of the markets that have candles, in order."""
         return [row[0] for row in self._all("SELECT DISTINCT market FROM candles ORDER BY 1")]
 
-    def deployment(self) -> Deployment | None:
-        """The deployment that rules: the one with the greatest id."""
-        found = self.deployments()
-        return found[-1] if found else None
-
-    def deployment_at(self, moment: float) -> Deployment | None:
-        """The deployment that ruled at a moment of the system's clock (by `written_at`)."""
-        ruled = [deployment for written_at, deployment in self.rulings() if written_at <= moment]
-        return ruled[-1] if ruled else None
+    def productions(self) -> Productions:
+        """What serves each market now."""
+        return Productions.of(self.deployments())
 
     def deployments(self) -> list[Deployment]:
         """All deployments, oldest first."""
         return [deployment for _, deployment in self.rulings()]
 
     def rulings(self) -> list[tuple[float, Deployment]]:
-        """All deployments, oldest first, each with its `written_at`; some hundreds at most."""
+        """All deployments, oldest first, each with its `written_at`."""
         found = self._all(
             """
             SELECT epoch_us(written_at) / 1e6, id, epoch_us("at") / 1e6, market, model_version,

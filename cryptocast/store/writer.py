@@ -191,7 +191,10 @@ class Writer(Reader):
         scores: Mapping[str, Any] | None = None,
         written_at: float | None = None,
     ) -> Deployment:
-        """Append a deployment, which rules from now on; `action`: promote, force or rollback."""
+        """Append a deployment, which rules its market from now on; of `*` all of them.
+
+        `action`: promote, force or rollback.
+        """
         (number,) = self._one("SELECT coalesce(max(id), 0) + 1 FROM deployments")
         text = json.dumps(_plain(scores or {}))
         row = (market, model_version, previous_version, action, reason, text)

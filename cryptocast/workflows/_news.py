@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cryptocast.metering import QUIET_SECONDS
+from cryptocast.store import ALL_MARKETS
 from cryptocast.values import Alert, Market, iso
 from cryptocast.workflows._facts import Facts
 
@@ -56,12 +57,19 @@ def _promotion(facts: Facts, told: States) -> Iterator[News]:
         newest = [str(row.id) for row in facts.deployments[-1:]]
         yield News("promotion", {"": newest[0]} if newest else {}, None)
         return
-    for row in facts.deployments:
-        if row.id > int(told[""]):
-            before = f", in place of {row.previous_version}" if row.previous_version else ""
-            title = f"version {row.model_version} {_DEPLOYED[row.action]}{before}"
-            alert = _alert(facts, "promotion", "news", title, row.reason)
-            yield News("promotion", {"": str(row.id)}, alert)
+    new = [row for row in facts.deployments if row.id > int(told[""])]
+    if len(new) > _NAMED:  # of hundreds of markets that have a model each
+        states, title = {"": str(new[-1].id)}, f"{len(new)} versions were deployed"
+        text = ", ".join(f"{row.market} {row.model_version}" for row in new[:_NAMED])
+        text += f" and {len(new) - _NAMED} more"
+        yield News("promotion", states, _alert(facts, "promotion", "news", title, text))
+        return
+    for row in new:
+        of = "" if row.market == ALL_MARKETS else f" for {row.market}"
+        before = f", in place of {row.previous_version}" if row.previous_version else ""
+        title = f"version {row.model_version} {_DEPLOYED[row.action]}{of}{before}"
+        alert = _alert(facts, "promotion", "news", title, row.reason)
+        yield News("promotion", {"": str(row.id)}, alert)
 
 
 def _fallback(facts: Facts, told: States) -> Iterator[News]:

@@ -56,7 +56,7 @@ def placebo(
     """Fit the kind with a version's parameters on walks in the material's place, and judge it.
 
     Three checks: of the point forecast, of the distribution against the true one, and of the
-    coverage of the 80 and 90 % ranges; and their figures.
+    coverage of the 80 and 90 % ranges, of which a base network's are no matter; and their figures.
     """
     done = []
     for number in range(repetitions):
@@ -74,6 +74,10 @@ def placebo(
     point, found = _point(judged, told)
     distribution, skills = _distribution(done, told)
     coverage, shares = _coverage(judged, sum(one.learned for one in done), told)
+    if card.evidence is not None:
+        detail = "not judged: its ranges come from a base network that learned on no such walks"
+        hint = "cryptocast train --from scratch makes a version whose ranges can be"
+        coverage = Check(coverage.name, WARNING, detail, hint)
     figures = {
         "repetitions": repetitions,
         "origins": origins,

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from cryptocast import dataset
+from cryptocast.bundles import Bundle
 from cryptocast.bundles import Card as ModelCard
 from cryptocast.evaluation.drift import stability_index
+from cryptocast.evaluation.inputs import TESTS
 from cryptocast.evaluation.monitoring import (
     DECLINED,
     HEALTHY,
@@ -21,6 +23,7 @@ from cryptocast.evaluation.monitoring import (
 from cryptocast.evaluation.scorecard import Card, WindowFigures, scorecard, window_figures
 from cryptocast.store import Reader
 from cryptocast.values import FEATURES, FloatArray, Market, iso
+from cryptocast.workflows import _inputs
 from cryptocast.workflows.live import Outcome
 from cryptocast.workflows.scoring import WALK, baseline
 from cryptocast.workspace import Workspace
@@ -42,6 +45,14 @@ class Production:
 
     version: str
     promise: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """What is known of the version that is watched."""
+
+    bundle: Bundle
+    learned: FloatArray | None  # [N, F] features of what it learned from; None: not there
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +84,10 @@ def watch(
     found: Outcome,
     production: Production,
     now: int,
-    learned: FloatArray | None,
+    known: Known | None,
     window: str | None,
 ) -> Watched:
-    """Judge what was served up to `now`, a moment on the grid; `learned`: see `learned_from`.
+    """Judge what was served up to `now`, a moment on the grid; `known` None: a bundle is gone.
 
     `window` is the only one that is told, and the scorecard's; None: all, and the week.
     """
@@ -97,8 +108,8 @@ def watch(
     cards = scorecard(
         found.quantiles, recent[window or "week"], levels, card_steps(market, len(steps))
     )
-    drift = {} if learned is None else _drift(found, learned, now)
-    tests = _tests(ws, found, walk, production)
+    drift = {} if known is None or known.learned is None else _drift(found, known.learned, now)
+    tests = _tests(ws, found, walk, production, known)
     if not tests:
         needed = ws.settings.monitor.least_origins
         why = f"fewer than {needed} outcomes of version {production.version}"
@@ -135,22 +146,30 @@ def card_steps(market: Market, horizon: int) -> Sequence[int]:
 
 
 def _tests(
-    ws: Workspace, found: Outcome, walk: FloatArray, production: Production
+    ws: Workspace,
+    found: Outcome,
+    walk: FloatArray,
+    production: Production,
+    known: Known | None,
 ) -> tuple[Test, ...]:
     """The tests over production's own sets; none where they have too few outcomes."""
     rule, interval = ws.settings.monitor, found.market.interval_seconds
+    levels = ws.settings.model.levels
     mine = np.array([version == production.version for version in found.served.versions])
     if np.isfinite(found.targets[mine]).any(axis=1).sum() < rule.least_origins:
         return ()
-    return sequential_tests(
+    of_outcomes = sequential_tests(
         found.quantiles[mine],
         walk[mine],
         found.targets[mine],
-        ws.settings.model.levels,
+        levels,
         found.served.origins[mine] // interval,
         promise=production.promise or 0.0,
         false_alarm_bars=rule.false_alarm_days * _DAY / interval,
     )
+    bundle, learned = (None, None) if known is None else (known.bundle, known.learned)
+    of_inputs = _inputs.input_tests(found, np.flatnonzero(mine), bundle, learned, levels)
+    return *of_outcomes, *of_inputs
 
 
 def _drift(found: Outcome, learned: FloatArray, now: int) -> Mapping[str, Mapping[str, float]]:
@@ -171,6 +190,8 @@ def _drift(found: Outcome, learned: FloatArray, now: int) -> Mapping[str, Mappin
 def _words(test: Test, market: Market, day: WindowFigures, production: Production) -> str:
     """Why a test raises its voice."""
     since = "" if test.since is None else f" since {iso(test.since * market.interval_seconds)}"
+    if test.name in TESTS:
+        return _inputs.words(test, production.version) + since
     if test.name == "loss":
         promise = 0.0 if production.promise is None else production.promise
         told = f"its CRPS is beyond what was promised{since}"

@@ -8,11 +8,12 @@ from typing import Any
 
 from cryptocast import bundles, models
 from cryptocast.bundles import Bundle, Card
-from cryptocast.errors import StateError, no_production
+from cryptocast.errors import StateError, UsageError, no_production
 from cryptocast.values import FEATURES
 from cryptocast.workflows._perturbation import perturbation
 from cryptocast.workflows._placebo import placebo
 from cryptocast.workflows._unseen import unseen
+from cryptocast.workflows.apart import markets_of
 from cryptocast.workflows.doctor import Check
 from cryptocast.workflows.material import Material, gather
 from cryptocast.workflows.scoring import version_bundle
@@ -41,13 +42,14 @@ def audit(
     """Audit a version (default: what serves) on the stored candles; nothing is written.
 
     Raises StateError without a production model, for an unknown version or one that reads
-    other inputs, and where there are too few candles for its kind.
+    other inputs, and where there are too few candles for its kind; UsageError where several
+    versions serve and none is named.
     """
     bundle = _production(ws) if version is None else version_bundle(ws, version)
     card = bundle.card
     _require_same_inputs(ws, card)
     kind = models.get(card.kind)
-    material = gather(ws, lookback=card.lookback, horizon=card.horizon)
+    material = gather(ws, markets_of(ws, card), lookback=card.lookback, horizon=card.horizon)
     require_bars(ws, kind, material)
     ws.progress.stage("change the future")
     checks = list(perturbation(material, bundle, seed=seed))
@@ -70,10 +72,18 @@ def audit(
 def _production(ws: Workspace) -> Bundle:
     """What serves, from the bundle that ticks read."""
     with ws.store.read() as reader:
-        current = reader.deployment()
-    if current is None:
+        serving = reader.productions().of_markets(ws.markets())
+    versions = {row.model_version: market for market, row in serving.items()}
+    if not versions:
         raise no_production()
-    return bundles.load(ws.bundle_folder(current.model_version))
+    if len(versions) > 1:
+        version, market = next(iter(versions.items()))
+        raise UsageError(
+            f"{len(versions)} versions serve: one is audited at a time",
+            code="usage.market",
+            hint=f"cryptocast audit --version {version} (it serves {market.symbol})",
+        )
+    return bundles.load(ws.bundle_folder(*versions))
 
 
 def _require_same_inputs(ws: Workspace, card: Card) -> None:
@@ -94,4 +104,6 @@ def _shortened(ws: Workspace, material: Material) -> Material:
     if bars <= _PLACEBO_BARS:
         return material
     days = _PLACEBO_BARS * material.interval_seconds / _DAY
-    return gather(ws, lookback=material.lookback, horizon=material.horizon, days=days)
+    return gather(
+        ws, material.markets, lookback=material.lookback, horizon=material.horizon, days=days
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from cryptocast.store import Reader, Tick, Unserved
+from cryptocast.store import Reader, Tick, Unserved, ruling
 from cryptocast.values import Deployment, ForecastSet, Market, iso
 from cryptocast.workflows.ladder import Ladder
 from cryptocast.workflows.serving import Failure, Question, forecast_sets
@@ -33,29 +33,35 @@ def make_up(ws: Workspace, unserved: Sequence[Unserved]) -> list[str]:
     Oldest first, each market in a transaction of its own; what half of the time to the next
     close does not suffice for waits for the next tick. Returns what a person should know.
     """
-    warnings = []
+    warnings: list[str] = []
+    if not unserved:
+        return warnings
+    with ws.store.read() as reader:
+        rulings = reader.rulings()
     started = ws.clock.now()
     for found in unserved:
         interval = found.market.interval_seconds
         if not ws.clock.virtual and ws.clock.now() - started > _SHARE * interval:
             break
-        made, failures = _served_late(ws, found)
+        made, failures = _served_late(ws, found, rulings)
         warnings += _keep(ws, found, made, failures)
     return warnings
 
 
-def _served_late(ws: Workspace, found: Unserved) -> tuple[list[ForecastSet], list[Failure]]:
+def _served_late(
+    ws: Workspace, found: Unserved, rulings: Sequence[tuple[float, Deployment]]
+) -> tuple[list[ForecastSet], list[Failure]]:
     """The sets of a market's missed origins."""
     made: list[ForecastSet] = []
     failures: list[Failure] = []
     if not ws.settings.loop.backfill_missed or not found.origins:
         return made, failures
     with ws.store.read() as reader:
-        for deployment, origins in _ruled(reader, found):
+        for deployment, origins in _ruled(found, rulings):
             if deployment is None:
-                ladder = Ladder(ws, (), reason="deployed_later")
+                ladder = Ladder(ws, {}, none="deployed_later")
             else:
-                ladder = Ladder.of(ws, deployment)
+                ladder = Ladder.of(ws, {found.market: deployment})
             question = Question(found.market, found.market, origins)
             tracks = Tracks(ws, served=True)
             sets, failed = forecast_sets(ws, reader, ladder, [question], tracks, mode="backfill")
@@ -64,22 +70,25 @@ def _served_late(ws: Workspace, found: Unserved) -> tuple[list[ForecastSet], lis
     return made, failures
 
 
-def _ruled(reader: Reader, found: Unserved) -> Iterator[tuple[Deployment | None, tuple[int, ...]]]:
+def _ruled(
+    found: Unserved, rulings: Sequence[tuple[float, Deployment]]
+) -> Iterator[tuple[Deployment | None, tuple[int, ...]]]:
     """Runs of neighbouring origins, each with the deployment that ruled it by `written_at`."""
-    rulings = reader.rulings()
+    written = {row.id: written_at for written_at, row in rulings}
+    mine = [(written[row.id], row) for row in ruling([row for _, row in rulings], found.market)]
     run: list[int] = []
-    ruling: Deployment | None = None
+    before: Deployment | None = None
     for origin in found.origins:
-        ruled = [deployment for written_at, deployment in rulings if written_at <= origin]
-        now_ruling = ruled[-1] if ruled else None
+        ruled = [deployment for written_at, deployment in mine if written_at <= origin]
+        rules = ruled[-1] if ruled else None
         neighbour = run and run[-1] + found.market.interval_seconds == origin
-        if run and not (neighbour and now_ruling == ruling):
-            yield ruling, tuple(run)
+        if run and not (neighbour and rules == before):
+            yield before, tuple(run)
             run = []
-        ruling = now_ruling
+        before = rules
         run.append(origin)
     if run:
-        yield ruling, tuple(run)
+        yield before, tuple(run)
 
 
 def _keep(

@@ -13,6 +13,7 @@ from cryptocast.errors import CryptocastError
 from cryptocast.metering import calls_a_tick, loop_cost, monthly_cost
 from cryptocast.store import Store
 from cryptocast.values import Gap, Market, Page, iso
+from cryptocast.workflows.aliases import PRODUCTION, alias
 from cryptocast.workspace import Workspace
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
@@ -23,6 +24,7 @@ _NO_DISK_BYTES = 50_000_000
 _SMALL_SKEW_SECONDS = 5.0
 _STORE_WAIT_SECONDS = 2.0
 _SHOWN_GAPS = 3
+_SHOWN_BUNDLES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,37 +220,43 @@ def _registry(ws: Workspace) -> Iterator[Check]:
     versions = {version.version: version for version in ws.registry().versions()}
     yield Check("mlflow", OK, f"{len(versions)} versions")
     with ws.store.read() as reader:
-        current = reader.deployment()
-    if current is None:
-        return
-    named = next((v.version for v in versions.values() if "production" in v.aliases), None)
-    if named != current.model_version:
-        there = f"version {named}" if named else "no version"
-        yield Check(
-            "alias",
-            WARNING,
-            f"MLflow's alias production names {there}, but version {current.model_version} serves",
-            f"cryptocast promote {current.model_version}",
-        )
+        serving = reader.productions().of_markets(ws.markets())
+    named = {name: version.version for version in versions.values() for name in version.aliases}
+    for row in dict.fromkeys(serving.values()):
+        name, serves = alias(PRODUCTION, row.market), row.model_version
+        if named.get(name) != serves:
+            there = f"version {named[name]}" if name in named else "no version"
+            yield Check(
+                "alias",
+                WARNING,
+                f"MLflow's alias {name} names {there}, but version {serves} serves",
+                f"cryptocast promote {serves}",
+            )
 
 
 def _bundles(ws: Workspace) -> Iterator[Check]:
+    """Each frozen version that serves a market, or would in its stead; of many only the faults."""
     with ws.store.read() as reader:
-        current = reader.deployment()
-    if current is None:
+        rows = reader.productions().of_markets(ws.markets()).values()
+    if not rows:
         yield Check("production", FAILED, "there is no production model", "cryptocast init")
         return
-    mends = {
-        current.model_version: f"cryptocast promote {current.model_version}",
-        current.previous_version: "cryptocast rollback freezes it anew when it is needed",
-    }
-    for version, hint in mends.items():
-        if version is None:
-            continue
-        role = "production" if version == current.model_version else "previous"
-        try:
-            bundle = bundles.load(ws.bundle_folder(version))
-        except CryptocastError as error:
-            yield Check(role, FAILED if role == "production" else WARNING, error.message, hint)
-            continue
-        yield Check(role, OK, f"version {version} ({bundle.card.kind}), its hash is right")
+    first = dict.fromkeys(row.model_version for row in rows)
+    before = dict.fromkeys(row.previous_version for row in rows if row.previous_version)
+    checks = [_bundle(ws, "production", v, f"cryptocast promote {v}") for v in first]
+    told = "cryptocast rollback freezes it anew when it is needed"
+    checks += [_bundle(ws, "previous", v, told) for v in before if v not in first]
+    if len(checks) <= _SHOWN_BUNDLES:
+        yield from checks
+        return
+    sound = sum(check.status == OK for check in checks)
+    yield Check("production", OK, f"{sound} of {len(checks)} frozen versions are whole")
+    yield from (check for check in checks if check.status != OK)
+
+
+def _bundle(ws: Workspace, role: str, version: str, hint: str) -> Check:
+    try:
+        bundle = bundles.load(ws.bundle_folder(version))
+    except CryptocastError as error:
+        return Check(role, FAILED if role == "production" else WARNING, error.message, hint)
+    return Check(role, OK, f"version {version} ({bundle.card.kind}), its hash is right")

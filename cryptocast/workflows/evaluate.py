@@ -16,6 +16,7 @@ from cryptocast.errors import StateError, UsageError
 from cryptocast.evaluation import Diagnosis
 from cryptocast.reports import plots
 from cryptocast.values import iso
+from cryptocast.workflows.apart import is_apart
 from cryptocast.workflows.material import Material, gather
 from cryptocast.workflows.scoring import (
     Scored,
@@ -182,16 +183,16 @@ def _pictures(looked: Sequence[Diagnosis], scores: pl.DataFrame) -> Iterator[tup
 
 
 def _usual(ws: Workspace) -> list[Bundle]:
-    """Production and the newest of each kind."""
+    """Production, and the newest of each kind; of each market its own, where it has one."""
     with ws.store.read() as reader:
-        production = reader.deployment()
-    chosen: dict[str, Bundle] = {}
-    if production is not None:
-        chosen[production.model_version] = frozen_bundle(ws, production.model_version)
-    kinds: set[str] = set()
+        serving = reader.productions().of_markets(ws.markets())
+    versions = dict.fromkeys(row.model_version for row in serving.values())
+    chosen = {version: frozen_bundle(ws, version) for version in versions}
+    newest: set[tuple[str, str]] = set()
     for version in ws.registry().versions():
-        if version.kind not in kinds:
-            kinds.add(version.kind)
+        markets = version.params.get("markets", "") if is_apart(ws) else ""
+        if (version.kind, markets) not in newest:
+            newest.add((version.kind, markets))
             if version.version not in chosen:
                 chosen[version.version] = version_bundle(ws, version.version)
     return list(chosen.values())

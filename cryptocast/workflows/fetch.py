@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cryptocast.errors import CryptocastError, UsageError
 from cryptocast.seams import CandleSource
@@ -50,6 +50,11 @@ class FetchReport:
         for market in self.markets:
             if market.error is not None:
                 raise market.error
+
+    def demand(self, markets: Sequence[Market]) -> None:
+        """The same for these markets alone."""
+        wanted = {market.id for market in markets}
+        replace(self, markets=tuple(m for m in self.markets if m.market in wanted)).demand_all()
 
 
 @dataclass(slots=True)

@@ -17,12 +17,30 @@ from cryptocast.workspace import Workspace
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fold:
-    """One rolling origin, used as training will be: learn, stop early, then be judged unseen."""
+    """One rolling origin, used as training will be: learn, stop early, then be judged unseen.
 
-    learn: Windows
-    stop: Windows
-    judge: Windows
+    The windows are cut when they are asked for: those of all folds of many markets would not
+    fit into memory together.
+    """
+
+    material: Material
+    parts: tuple[Part, Part, Part]
     walk: FloatArray  # [N, H] CRPS of the random walk on what judges, bp
+
+    @property
+    def learn(self) -> Windows:
+        """What is learned from."""
+        return self.material.windows(self.parts[0])
+
+    @property
+    def stop(self) -> Windows:
+        """What stops the training early."""
+        return self.material.windows(self.parts[1])
+
+    @property
+    def judge(self) -> Windows:
+        """What judges it."""
+        return self.material.windows(self.parts[2])
 
 
 def rolling_folds(ws: Workspace, material: Material, model: ModelKind) -> list[Fold]:
@@ -60,9 +78,10 @@ def rolling_folds(ws: Workspace, material: Material, model: ModelKind) -> list[F
 
 def _fold(ws: Workspace, material: Material, learn: Part, stop: Part, judge: Part) -> Fold:
     first, second, third = (material.windows(part) for part in (learn, stop, judge))
-    if not (len(first) and len(second) and len(third)):
-        return Fold(first, second, third, np.empty((0, material.horizon)))
-    return Fold(first, second, third, walk_crps(first, second, third, ws.settings.model.levels))
+    walk = np.empty((0, material.horizon))
+    if len(first) and len(second) and len(third):
+        walk = walk_crps(first, second, third, ws.settings.model.levels)
+    return Fold(material, (learn, stop, judge), walk)
 
 
 def _can_judge(fold: Fold) -> bool:

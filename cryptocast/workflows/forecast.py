@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from cryptocast.errors import CryptocastError, StateError, StoreError, no_production
 from cryptocast.store import Tick, Unserved
-from cryptocast.values import ForecastSet, Market, iso
+from cryptocast.values import Deployment, ForecastSet, Market, iso
 from cryptocast.workflows.alerts import send_alerts
 from cryptocast.workflows.backfill import find_unserved, make_up
 from cryptocast.workflows.catch_up import CaughtUp, catch_up
@@ -73,11 +73,11 @@ def _serve(ws: Workspace, *, fetch: bool, symbols: tuple[str, ...]) -> TickRepor
     started = ws.clock.now()
     origin = markets[0].floor(started)
     with ws.store.read() as reader:
-        deployment = reader.deployment()
+        serving = reader.productions().of_markets(markets)
         there = reader.ledger.served(markets, origin)
         if ws.clock.virtual:  # the system's clock never goes back so far
             refuse_gone(reader, markets, origin)
-    if deployment is None:
+    if not serving:
         raise no_production()
     missing = [market for market in markets if market not in there]
     if not missing:
@@ -85,7 +85,7 @@ def _serve(ws: Workspace, *, fetch: bool, symbols: tuple[str, ...]) -> TickRepor
     caught = {market: CaughtUp(market) for market in missing}
     if fetch:
         caught = catch_up(ws, missing, started)
-    ladder = Ladder.of(ws, deployment)
+    ladder = Ladder.of(ws, serving)
     questions = [Question(market, caught[market].series, (origin,)) for market in missing]
     with ws.store.read() as reader:
         tracks = Tracks(ws, served=True)
@@ -102,11 +102,17 @@ def _serve(ws: Workspace, *, fetch: bool, symbols: tuple[str, ...]) -> TickRepor
     served = {s.market: s for s, written in zip(made, new, strict=True) if written} | there
     warnings = [
         *_warnings(caught, failures, made),
-        *_afterwards(
-            ws, unserved, None if shadow == deployment.model_version else shadow, questions
-        ),
+        *_afterwards(ws, unserved, shadow, _shadowed(questions, serving, shadow)),
     ]
     return TickReport(any(new), tuple(served[m] for m in markets if m in served), tuple(warnings))
+
+
+def _shadowed(
+    questions: Sequence[Question], serving: Mapping[Market, Deployment], shadow: str | None
+) -> list[Question]:
+    """Those whose production is not the shadow itself."""
+    own = {market for market, row in serving.items() if row.model_version == shadow}
+    return [question for question in questions if question.market not in own]
 
 
 def _afterwards(
@@ -118,7 +124,7 @@ def _afterwards(
     """What waits until the newest origin is served; a store that fails now costs a warning."""
     try:
         yield from make_up(ws, unserved)
-        if shadow is not None:
+        if shadow is not None and questions:
             yield from cast_shadow(ws, shadow, questions)
     except StoreError as error:
         yield f"{error.message} ({error.hint})"

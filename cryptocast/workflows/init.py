@@ -15,13 +15,14 @@ import tomlkit
 from cryptocast import config, workspace
 from cryptocast.clock import VirtualClock
 from cryptocast.config import Secrets, Settings
-from cryptocast.errors import CryptocastError, UsageError
+from cryptocast.errors import CryptocastError, StateError, UsageError
 from cryptocast.metering import calls_a_tick, loop_cost
 from cryptocast.seams import Clock, Progress
 from cryptocast.sources import resolve_auto
 from cryptocast.values import iso
+from cryptocast.workflows.apart import is_apart
 from cryptocast.workflows.fetch import fetch
-from cryptocast.workflows.pipeline import PipelineReport, pipeline
+from cryptocast.workflows.renewals import Renewals, renew_all
 from cryptocast.workspace import Workspace
 
 STARTED = "init.started"
@@ -37,7 +38,7 @@ class InitReport:
     source_reason: str | None  # why `auto` chose it
     added: tuple[str, ...]  # markets added to an existing workspace
     cost: str | None  # what a loop costs a month, where the source is metered
-    pipeline: PipelineReport | None
+    pipeline: Renewals | None
 
 
 def init(
@@ -76,8 +77,7 @@ def init(
             ws.clock = VirtualClock(started["as_of"])
             ws.progress.stage("fetch candles")
             fetched = fetch(ws, start=started["start"], end=started["end"])
-            fetched.demand_all()
-            report = pipeline(ws, started["name"], fetched, trials=None, seed=started["seed"])
+            report = renew_all(ws, started["name"], fetched, seed=started["seed"])
         except CryptocastError as error:
             too_few = fresh and error.code == "state.not_enough_candles"
             if too_few or not _has_candles(ws):
@@ -86,8 +86,10 @@ def init(
             if too_few:
                 error.hint = f"give init more: --days {max(7, ceil(settings.data.days))}, or files"
             raise
-        with ws.store.write() as writer:
-            writer.put_event(clock.now(), FINISHED, None, {"name": started["name"]})
+        # What a market's candles do not give, no second start gives; anything else it may.
+        if all(isinstance(failure.error, StateError) for failure in report.failures):
+            with ws.store.write() as writer:
+                writer.put_event(clock.now(), FINISHED, None, {"name": started["name"]})
     return InitReport(folder, settings.source.name, why, (), _cost(ws), report)
 
 
@@ -169,7 +171,10 @@ def _finished(
     progress: Progress,
     symbols: tuple[str, ...],
 ) -> InitReport:
-    """Add the markets that are new; bring their candles before the settings name them."""
+    """Add the markets that are new; bring their candles before the settings name them.
+
+    Where each market has a model of its own, they get theirs.
+    """
     with Workspace.open(folder, environ=environ, clock=clock, progress=progress) as ws:
         known = {name for m in ws.markets() for name in (m.symbol, m.id)}
         added = tuple(s for s in symbols if s not in known)
@@ -181,11 +186,16 @@ def _finished(
         folder, environ=environ, options=options, clock=clock, progress=progress
     ) as ws:
         progress.stage("fetch candles")
-        fetch(ws, days=ws.settings.data.days).demand_all()
+        fetched = fetch(ws, days=ws.settings.data.days)
+        fetched.demand_all()
         document = tomlkit.parse(config.read_text(ws.file))
         document["market"]["symbols"] = every
         _write(ws.file, tomlkit.dumps(document))
-        return InitReport(folder, ws.settings.source.name, None, added, _cost(ws), None)
+        report = None
+        if is_apart(ws):
+            name = f"init {iso(ws.markets()[0].floor(clock.now()))}"
+            report = renew_all(ws, name, fetched, seed=0, symbols=added)
+        return InitReport(folder, ws.settings.source.name, None, added, _cost(ws), report)
 
 
 def _has_candles(ws: Workspace) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from cryptocast.values import (
     Deployment,
     FloatArray,
     IntArray,
+    Market,
     ServedModel,
     Windows,
 )
@@ -31,7 +32,7 @@ _MOST_WIDENING = 50.0
 
 
 class Ladder:
-    """Versions in the order of their right to answer; after them the random walk that is built in.
+    """For each market versions in the order of their right to answer; then the built-in walk.
 
     The first that can answer an origin does. Whatever is not the first carries the reason.
     """
@@ -39,41 +40,56 @@ class Ladder:
     def __init__(
         self,
         ws: Workspace,
-        versions: Sequence[str],
+        versions: Mapping[Market, Sequence[str]],
         *,
-        reason: str | None = None,
+        none: str = "no_production",
         in_sample: bool = False,
     ) -> None:
-        """`reason`: why the first of the versions is already a stand-in.
+        """`none`: why the random walk stands in for a market that has no version.
 
         `in_sample`: origins before the end of what a version learned from are its too.
         """
         self._settings = ws.settings
-        self._reason = reason
+        self._versions = versions
+        self._none = none
         self._in_sample = in_sample
-        self._rungs = [self._rung(ws, version) for version in versions]
-        lookbacks = [rung.card.lookback for rung in self._rungs if isinstance(rung, Bundle)]
+        named = dict.fromkeys(version for row in versions.values() for version in row)
+        self._rungs = {version: self._rung(ws, version) for version in named}
+        bundles = [rung for rung in self._rungs.values() if isinstance(rung, Bundle)]
         self.context_bars = dataset.context_bars(
-            max(lookbacks, default=self._settings.model.lookback)
+            max((b.card.lookback for b in bundles), default=self._settings.model.lookback)
         )
 
     @classmethod
-    def of(cls, ws: Workspace, deployment: Deployment, *, in_sample: bool = False) -> Ladder:
-        """Production, then the version before it."""
-        named = (deployment.model_version, deployment.previous_version)
-        versions = [version for version in named if version is not None]
+    def of(
+        cls, ws: Workspace, deployments: Mapping[Market, Deployment], *, in_sample: bool = False
+    ) -> Ladder:
+        """Each market's production, then the version before it."""
+        versions = {
+            market: [v for v in (row.model_version, row.previous_version) if v is not None]
+            for market, row in deployments.items()
+        }
         return cls(ws, versions, in_sample=in_sample)
 
-    def answers(self, asked: Sequence[tuple[Bars, IntArray]]) -> list[list[Answer]]:
-        """For each market's bars, who answers at the origins before bars `at` [N], and what.
+    def answers(self, asked: Sequence[tuple[Market, Bars, IntArray]]) -> list[list[Answer]]:
+        """For each market who answers at the origins before its bars `at` [N], and what.
 
-        Each version is asked once for all markets.
+        The bars may be another venue's. Each version is asked once for all markets.
         """
-        why: list[list[str | None]] = [[self._reason] * len(at) for _, at in asked]
-        found: list[list[Answer | None]] = [[None] * len(at) for _, at in asked]
-        for rung in self._rungs:
-            self._ask(rung, asked, why, found)
-        for (bars, at), reasons, answers in zip(asked, why, found, strict=True):
+        ladders = [self._versions.get(market, ()) for market, _, _ in asked]
+        why: list[list[str | None]] = [
+            [None if ladder else self._none] * len(at)
+            for ladder, (_, _, at) in zip(ladders, asked, strict=True)
+        ]
+        found: list[list[Answer | None]] = [[None] * len(at) for _, _, at in asked]
+        for height in range(max(map(len, ladders), default=0)):
+            together: dict[str, list[int]] = {}
+            for i, ladder in enumerate(ladders):
+                if height < len(ladder):
+                    together.setdefault(ladder[height], []).append(i)
+            for version, places in together.items():
+                self._ask(self._rungs[version], places, asked, why, found)
+        for (_, bars, at), reasons, answers in zip(asked, why, found, strict=True):
             left = [k for k, answer in enumerate(answers) if answer is None]
             if left:
                 for k, quantiles in zip(left, self._walk(bars, at[left]), strict=True):
@@ -84,14 +100,16 @@ class Ladder:
     def _ask(
         self,
         rung: Bundle | str,
-        asked: Sequence[tuple[Bars, IntArray]],
+        those: Sequence[int],
+        asked: Sequence[tuple[Market, Bars, IntArray]],
         why: list[list[str | None]],
         found: list[list[Answer | None]],
     ) -> None:
         """Let a version answer what it can of what is not answered yet; note why not the rest."""
         places: list[tuple[int, int]] = []
         parts: list[Windows] = []
-        for i, (bars, at) in enumerate(asked):
+        for i in those:
+            _, bars, at = asked[i]
             left = [k for k, answer in enumerate(found[i]) if answer is None]
             reasons = self._unfit(rung, bars, at[left])
             fit = [k for k, reason in zip(left, reasons, strict=True) if reason is None]

@@ -37,6 +37,7 @@ class Outcome:
     plain: FloatArray  # [N, H, Q] without calibration
     windows: Windows  # of the same origins
     before: Windows  # of the days before the first
+    bars: Bars  # that all of it was cut from
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ def outcome(
     # From what was served as the last price: a candle may have been revised since.
     targets = windows.targets + (windows.log_close - np.log(served.last_close))[:, None]
     windows = dataclasses.replace(windows, targets=targets)
-    return Outcome(market, served, targets, returns, plain, windows, before)
+    return Outcome(market, served, targets, returns, plain, windows, before, bars)
 
 
 def _windows(bars: Bars, served: Served, lookback: int, horizon: int) -> Windows:

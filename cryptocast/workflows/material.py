@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from cryptocast import dataset
 from cryptocast.dataset import Bars, Part, Split
 from cryptocast.errors import StateError
 from cryptocast.values import MIN_CANDLES, Candles, Market, Windows
 from cryptocast.workspace import Workspace
+
+MOST_WINDOWS = 12_000
+"""Of several markets: the windows of all bars of a hundred of them are more than a gigabyte."""
 
 _DAY = 86_400
 
@@ -39,8 +45,16 @@ class Material:
         return Part(self.split.train.start, self.split.validation.end)
 
     def windows(self, part: Part) -> Windows:
-        """The windows of all markets whose origins lie in a part."""
-        return Windows.concatenate([self.market_windows(i, part) for i in range(len(self.bars))])
+        """The windows of all markets whose origins lie in a part; of several `MOST_WINDOWS`.
+
+        Where there are more, every n-th origin of each market is taken, of neighbouring markets
+        not the same ones: windows of one moment, and of neighbouring ones, tell much the same.
+        """
+        found = [self.market_windows(i, part) for i in range(len(self.bars))]
+        every = -(-sum(map(len, found)) // MOST_WINDOWS)
+        if every > 1 and len(found) > 1:  # those of a single market are a view of its features
+            found = [each.take(slice(i % every, None, every)) for i, each in enumerate(found)]
+        return Windows.concatenate(found)
 
     def market_windows(self, index: int, part: Part) -> Windows:
         """The windows of one market whose origins lie in a part."""
@@ -63,17 +77,16 @@ class Material:
 
     def rows(self, part: Part) -> tuple[int, int | None, int | None]:
         """How many candles a part holds over all markets, the first and the last open time."""
-        times = [
-            int(t)
-            for candles in self.candles
-            for t in candles.open_time
-            if part.start <= t < part.end
-        ]
-        return len(times), min(times, default=None), max(times, default=None)
+        times = np.concatenate([candles.open_time for candles in self.candles])
+        times = times[(times >= part.start) & (times < part.end)]
+        if not len(times):
+            return 0, None, None
+        return len(times), int(times.min()), int(times.max())
 
 
 def gather(
     ws: Workspace,
+    markets: Sequence[Market] = (),
     *,
     lookback: int | None = None,
     horizon: int | None = None,
@@ -81,20 +94,22 @@ def gather(
     test_bars: int | None = None,
     end: int | None = None,
 ) -> Material:
-    """Read the last `days` (default `[data] days`) of every market up to now, and split them.
+    """Read the last `days` (default `[data] days`) of the markets up to now, and split them.
 
-    `end` is a moment on the grid, before now, to read up to instead.
+    `markets` are by default all that are configured. `end` is a moment on the grid, before
+    now, to read up to instead.
 
     Raises StateError where a market has fewer than 24 candles there.
     """
     data, model = ws.settings.data, ws.settings.model
-    markets = ws.markets()
+    markets = tuple(markets) or ws.markets()
     interval = markets[0].interval_seconds
     end = markets[0].floor(ws.clock.now()) if end is None else end
     wanted = round((days or data.days) * _DAY) // interval
     start = end - wanted * interval
     with ws.store.read() as reader:
-        candles = tuple(reader.candles(market, start, end) for market in markets)
+        stored = reader.candles_of(markets, start, end)
+    candles = tuple(stored[market] for market in markets)
     for market, found in zip(markets, candles, strict=True):
         require(market, len(found), wanted)
     start = max(start, min(int(c.open_time[0]) for c in candles))

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptocast.errors import CryptocastError
-from cryptocast.store import Reader, Stocks, Vitals
-from cryptocast.values import ForecastSet, Market
+from cryptocast.store import ALL_MARKETS, Reader, Stocks, Vitals
+from cryptocast.values import Deployment, ForecastSet, Market
 from cryptocast.workflows._facts import MONITOR, shown_steps
 from cryptocast.workspace import Workspace
 
@@ -151,11 +151,20 @@ def _serving(reader: Reader, markets: tuple[Market, ...], now: float) -> Iterato
     stands = vitals.stand_ins(markets, now)
     serving = {m: float(m in stands) for m in vitals.served(markets, now)}
     yield _each("fallback", "whether a stand-in made the newest forecast", serving)
-    if (production := reader.deployment()) is not None:
-        label = {production.model_version: 1.0}
-        yield _by("version", "production_info", "the version that is production", label)
-        since = production.at
-        yield _one("production_timestamp_seconds", "when it became production", since)
+    rows = dict.fromkeys(reader.productions().of_markets(markets).values())
+    named: dict[Deployment, Labels] = {
+        row: () if row.market == ALL_MARKETS else (("market", row.market),) for row in rows
+    }
+    yield Family(
+        "cryptocast_production_info",
+        "the version that is production",
+        tuple(((*own, ("version", row.model_version)), 1.0) for row, own in named.items()),
+    )
+    yield Family(
+        "cryptocast_production_timestamp_seconds",
+        "when it became production",
+        tuple((own, row.at) for row, own in named.items()),
+    )
 
 
 def _candles(

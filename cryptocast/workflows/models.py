@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cryptocast.registry import SELECTION, Version
+from cryptocast.store import ALL_MARKETS
 from cryptocast.values import iso
 from cryptocast.workspace import Workspace
 
@@ -30,6 +31,7 @@ class Entry:
     version: str
     kind: str
     aliases: tuple[str, ...]
+    serves: tuple[str, ...]  # ids of the markets that it is production of; `*`: of all
     created_at: str
     run_id: str
     missing: tuple[str, ...]  # of its files; with one missing it is of no use
@@ -56,18 +58,27 @@ class Entry:
 class ModelsReport:
     """All versions, newest first, and the one that `deployments` says is production."""
 
-    production: str | None
+    production: str | None  # where several are, the one that was deployed last
     versions: tuple[Entry, ...]
 
 
 def models(ws: Workspace) -> ModelsReport:
     """List what MLflow has, and what serves."""
     with ws.store.read() as reader:
-        deployment = reader.deployment()
+        serving = reader.productions().of_markets(ws.markets())
+    production = max(serving.values(), key=lambda row: row.id, default=None)
+    serves: dict[str, list[str]] = {}
+    for market, row in serving.items():
+        serves.setdefault(row.model_version, []).append(market.id)
+    if len(serves) == 1 and len(serving) == len(ws.markets()):
+        serves = {version: [ALL_MARKETS] for version in serves}
     registry = ws.registry()
     return ModelsReport(
-        deployment.model_version if deployment else None,
-        tuple(_entry(found, registry.missing(found)) for found in registry.versions()),
+        production.model_version if production else None,
+        tuple(
+            _entry(found, registry.missing(found), tuple(serves.get(found.version, ())))
+            for found in registry.versions()
+        ),
     )
 
 
@@ -92,11 +103,12 @@ def tell_test(ws: Workspace, version: str, rows: Sequence[Mapping[str, Any]]) ->
     ws.registry().amend(version, "Test", told, tags)
 
 
-def _entry(found: Version, missing: tuple[str, ...]) -> Entry:
+def _entry(found: Version, missing: tuple[str, ...], serves: tuple[str, ...]) -> Entry:
     return Entry(
         version=found.version,
         kind=found.kind,
         aliases=found.aliases,
+        serves=serves,
         created_at=iso(round(found.created_at)),
         run_id=found.run_id,
         missing=missing,

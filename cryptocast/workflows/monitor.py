@@ -15,11 +15,12 @@ import numpy as np
 
 from cryptocast.errors import ModelError, UsageError
 from cryptocast.evaluation.monitoring import DECLINED, HEALTHY, UNKNOWN, WATCH
-from cryptocast.store import Reader
+from cryptocast.store import Productions, Reader, ruling
 from cryptocast.values import Deployment, ForecastSet, Market, iso
 from cryptocast.workflows._facts import MONITOR
 from cryptocast.workflows._watch import (
     WINDOWS,
+    Known,
     Production,
     Watched,
     learned_from,
@@ -42,7 +43,7 @@ class MonitorReport:
     now: float
     verdict: str  # healthy, watch, declined; unknown where too little is there
     reason: str
-    production: Production | None
+    productions: Mapping[Market, Production]  # what serves each market
     modes: tuple[str, ...]  # live, or replay where nothing was served live
     markets: tuple[Watched, ...]
     warnings: tuple[str, ...] = ()
@@ -72,12 +73,15 @@ def look(ws: Workspace, *, window: str | None = None) -> MonitorReport:
         warnings = _left_out(ws, reader, now)
     if not deployments:
         why = "there is no production model yet: cryptocast init"
-        return MonitorReport(now, UNKNOWN, why, None, LIVE, (), warnings)
-    production = Production(deployments[-1].model_version, promise_of(deployments))
-    modes, watched = _watch_all(ws, production, moment, newest, window)
+        return MonitorReport(now, UNKNOWN, why, {}, LIVE, (), warnings)
+    productions = {
+        market: Production(row.model_version, promise_of(ruling(deployments, market)))
+        for market, row in Productions.of(deployments).of_markets(markets).items()
+    }
+    modes, watched = _watch_all(ws, productions, moment, newest, window)
     verdict = max((each.verdict for each in watched), key=_ORDER.index)
     return MonitorReport(
-        now, verdict, _reason(watched, verdict), production, modes, watched, warnings
+        now, verdict, _reason(watched, verdict), productions, modes, watched, warnings
     )
 
 
@@ -98,19 +102,26 @@ def promise_of(deployments: Sequence[Deployment]) -> float | None:
 
 def document(report: MonitorReport, *, steps: bool = True) -> dict[str, Any]:
     """The report as plain values; `steps`: the figures of each step too."""
-    promised = report.production.promise if report.production else None
+    versions = {market: each.version for market, each in report.productions.items()}
+    promised = {market: each.promise for market, each in report.productions.items()}
     rows = [(m.market, m) for m in report.markets]
     return {
         "now": iso(report.now),
         "verdict": report.verdict,
         "reason": report.reason,
-        "version": report.production.version if report.production else None,
+        "version": next(iter(versions.values())) if len(set(versions.values())) == 1 else None,
         "modes": list(report.modes),
         "markets": [
-            {"market": market.id, "verdict": m.verdict, "reason": m.reason} for market, m in rows
+            {
+                "market": market.id,
+                "version": versions.get(market),
+                "verdict": m.verdict,
+                "reason": m.reason,
+            }
+            for market, m in rows
         ],
         "windows": [
-            {"market": market.id, "window": name, "promised_skill": promised}
+            {"market": market.id, "window": name, "promised_skill": promised.get(market)}
             | {k: v for k, v in dataclasses.asdict(found).items() if steps or k != "steps"}
             for market, m in rows
             for name, found in m.windows.items()
@@ -148,14 +159,14 @@ def scorecard_rows(report: MonitorReport) -> list[dict[str, Any]]:
 
 def _watch_all(
     ws: Workspace,
-    production: Production,
+    productions: Mapping[Market, Production],
     now: int,
     newest: Mapping[Market, ForecastSet],
     window: str | None,
 ) -> tuple[tuple[str, ...], tuple[Watched, ...]]:
     """Every market by its live sets; where none has an outcome and replayed ones do, by those."""
     live, replayed = (
-        functools.partial(_watch, ws, production, now, modes, window) for modes in (LIVE, REPLAYED)
+        functools.partial(_watch, ws, productions, now, modes, window) for modes in (LIVE, REPLAYED)
     )
     found = tuple(live(market, newest.get(market)) for market in ws.markets())
     if not any(each.windows for each in found):
@@ -167,7 +178,7 @@ def _watch_all(
 
 def _watch(
     ws: Workspace,
-    production: Production,
+    productions: Mapping[Market, Production],
     now: int,
     modes: Sequence[str],
     window: str | None,
@@ -176,16 +187,20 @@ def _watch(
 ) -> Watched:
     if newest is None:
         return unknown(market, "nothing was served yet: cryptocast forecast --once")
+    production = productions.get(market)
+    if production is None:
+        return unknown(market, "it has no model yet: cryptocast retrain")
     start = now - look_back(market, ws.settings.model.horizon)
     with ws.store.read() as reader:
         found = outcome(ws, reader, market, start, now + 1, modes=modes)
-        learned = None
+        known = None
         if found is not None:
             with contextlib.suppress(ModelError):  # a bundle that is gone: judged without it
-                learned = learned_from(reader, market, ws.bundle(production.version).card)
+                bundle = ws.bundle(production.version)
+                known = Known(bundle, learned_from(reader, market, bundle.card))
     if found is None or not np.isfinite(found.targets).any():
         return unknown(market, _why(found, newest, start))
-    return watch(ws, found, production, now, learned, window)
+    return watch(ws, found, production, now, known, window)
 
 
 def _why(found: Outcome | None, newest: ForecastSet, start: int) -> str:

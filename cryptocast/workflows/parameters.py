@@ -14,19 +14,24 @@ TUNED = "tune.finished"
 """The event that keeps the best parameters of a study."""
 
 
-def named_params(ws: Workspace, model: ModelKind, wanted: str) -> tuple[Params, str]:
+def named_params(
+    ws: Workspace, model: ModelKind, wanted: str, market: str | None
+) -> tuple[Params, str]:
     """The parameters that `best`, `default` or a file name, and which of these they are.
 
-    `best` are those of the last study, without one the defaults. Raises ConfigError for a
-    file that holds none.
+    `best` are those of the last study of a market, None: of all together; without one the
+    defaults. Raises ConfigError for a file that holds none.
     """
     if wanted == "default":
         return model.defaults(), "default"
     if wanted == "best":
         with ws.store.read() as reader:
-            studies = [e for e in reader.events(TUNED) if e.detail["kind"] == model.kind]
+            finished = [event for event in reader.events(TUNED) if event.market == market]
+        studies = [event for event in finished if event.detail["kind"] == model.kind]
         if studies:
-            return studies[-1].detail["best"], "best"
+            # Where it starts is the settings' to say, not the study's.
+            start = {k: v for k, v in model.defaults().items() if k in ("start_at", "network")}
+            return {**studies[-1].detail["best"], **start}, "best"
         return model.defaults(), "default"
     file = Path(wanted)
     try:

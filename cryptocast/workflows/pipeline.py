@@ -1,9 +1,9 @@
-"""The pipeline of `init` and `retrain`: from candles in the store to a decision."""
+"""The pipeline of `init` and `retrain` for one model: from candles in the store to a decision."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,105 +12,162 @@ import numpy as np
 from cryptocast import models
 from cryptocast.evaluation import Verdict
 from cryptocast.registry import SELECTION, Version
-from cryptocast.seams import ModelKind
-from cryptocast.values import iso
-from cryptocast.workflows.fetch import FetchReport
+from cryptocast.seams import ModelKind, Params
+from cryptocast.values import Market, iso
+from cryptocast.workflows.bases import Known, known_base
 from cryptocast.workflows.material import Material, gather
 from cryptocast.workflows.models import tell_test
-from cryptocast.workflows.promote import Decision, deploy, judge
+from cryptocast.workflows.promote import Decision
 from cryptocast.workflows.scoring import (
     WALK,
-    frozen_bundle,
     score,
     score_rows,
     summary,
     version_bundle,
 )
-from cryptocast.workflows.train import FINGERPRINT, lacking, train_on
+from cryptocast.workflows.selection import SCRATCHED, TRAINED, TUNED, decide
+from cryptocast.workflows.train import BASE, FINGERPRINT, lacking, train_on
 from cryptocast.workflows.tune import TuneReport, tune_on
 from cryptocast.workspace import Workspace
 
 PIPELINE = "pipeline"
 """The tag that ties runs and versions to the pipeline that made them."""
 
+ROLE = "role"
+"""The tag of a version that tells what it stood for in its pipeline."""
+
 _SHORT_LOOKBACK = 4
 
 
 @dataclass(frozen=True, slots=True)
-class PipelineReport:
-    """A whole pipeline: what came in, how it was split, tried, scored and decided."""
+class Candidate:
+    """One version that stood for selection; `verdict` None: it was not put before the gate."""
 
-    candles: FetchReport
+    role: str  # random_walk, base, scratch, fine-tuned; trained: where there is no base
+    version: str
+    model: str
+    validation_skill: float  # against the random walk
+    verdict: Verdict | None
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """One model: how its candles were split, what was tried, scored and decided."""
+
     split: Mapping[str, Any]
     tuning: TuneReport | None  # None: too few candles for the configured kind
     scores: list[dict[str, Any]]
     decision: Decision
+    candidates: tuple[Candidate, ...]
+    no_base: str | None  # why the base network is none of them
 
 
 def pipeline(
     ws: Workspace,
     name: str,
-    fetched: FetchReport,
+    markets: Sequence[Market],
     *,
     trials: int | None,
     seed: int,
-) -> PipelineReport:
-    """Everything from the candles that were fetched to a decision. One of the same name goes
-    on where it stopped: trials that are finished and versions that are trained are not made
-    again.
+) -> Renewal:
+    """One model for these markets, from their stored candles to a decision. A pipeline of the
+    same name goes on where it stopped: trials that are finished and versions that are trained
+    are not made again.
     """
     ws.progress.stage("preprocess and split")
-    material = gather(ws)
+    material = gather(ws, markets)
     kind = models.get(ws.settings.model.kind)
     unfit = _unfit(ws, kind, material)
     if unfit is not None:
-        # The random walk needs no long window: with a short one even 24 candles give some.
-        material = gather(ws, lookback=_SHORT_LOOKBACK)
-    elif kind.kind == WALK:
+        # Neither the random walk nor a base network needs a long window: with a short one even
+        # 24 candles give some.
+        material = gather(ws, markets, lookback=_SHORT_LOOKBACK)
+    base, no_base = None, None
+    if kind.kind == WALK:
         unfit = "[model] kind asks for the random walk"
+    else:
+        base, no_base = known_base(ws, material)
+    start = _Start(unfit, base, no_base)
     with ws.registry().pipeline(name, {PIPELINE: name}) as run_id:
-        report = _renew(ws, name, fetched, material, unfit, trials=trials, seed=seed)
+        report = _renew(ws, name, material, start, trials=trials, seed=seed)
         chosen = report.decision
         told = {"decision": chosen.reason, "serves": f"version {chosen.version} ({chosen.model})"}
         ws.registry().tag(run_id, told)
     return report
 
 
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """What there is to begin with."""
+
+    unfit: str | None  # why nothing can be trained
+    base: Known | None
+    no_base: str | None
+
+
 def _renew(
     ws: Workspace,
     name: str,
-    fetched: FetchReport,
     material: Material,
-    unfit: str | None,
+    start: _Start,
     *,
     trials: int | None,
     seed: int,
-) -> PipelineReport:
-    """Tune, train, evaluate, select and promote; `unfit`: why there is only the random walk."""
-    kind = models.get(ws.settings.model.kind)
-    tuned: TuneReport | None = None
-    versions = [_trained(ws, material, WALK, name, {}, "default", seed)]
-    if unfit is None:
+) -> Renewal:
+    """The versions of one pipeline and the decision."""
+    tuned, made = _versions(ws, name, material, start, trials=trials, seed=seed)
+    registered = {
+        version.tags[ROLE]: version
+        for version in ws.registry().versions({PIPELINE: name})
+        if version.version in made
+    }
+    scores = _tested(ws, material, list(registered.values()))
+    ws.progress.stage("select and promote")
+    decision, verdicts = decide(ws, material, registered, start.unfit)
+    candidates = tuple(
+        Candidate(role, v.version, v.kind, 1 - v.metrics[SELECTION], verdicts.get(v.version))
+        for role, v in registered.items()
+    )
+    return Renewal(split_rows(material), tuned, scores, decision, candidates, start.no_base)
+
+
+def _versions(
+    ws: Workspace,
+    name: str,
+    material: Material,
+    start: _Start,
+    *,
+    trials: int | None,
+    seed: int,
+) -> tuple[TuneReport | None, list[str]]:
+    """Every candidate, trained now or by an earlier run of this pipeline; the search of one."""
+    kind, base, tuned = models.get(ws.settings.model.kind), start.base, None
+
+    def trained(role: str, model: ModelKind, params: Params, origin: str) -> str:
+        return _trained(ws, material, model, name, role, params, origin, seed)
+
+    made = [trained(WALK, models.get(WALK), {}, "default")]
+    if base is not None:
+        known = models.get(BASE).started_at(base.network)
+        made.append(trained(BASE, known, known.defaults(), "default"))
+    if start.unfit is None and kind.kind != BASE:
+        tunable = kind if base is None else kind.started_at(base.network)
         tuned = tune_on(
             ws,
             material,
-            kind,
+            tunable,
             name,
             trials=trials,
             timeout_seconds=None,
             seed=seed,
             tags={PIPELINE: name},
         )
-        origin = "best" if tuned.trials else "default"
-        versions.insert(0, _trained(ws, material, kind.kind, name, tuned.best, origin, seed))
-    scores = _tested(ws, material, versions)
-    ws.progress.stage("select and promote")
-    registry = ws.registry()
-    # A lone random walk needs no selection; of very few candles none is left to score it by.
-    lone = [v for v in registry.versions() if [v.version] == versions]
-    best = lone[0] if lone else registry.best(versions)
-    decision = _decide(ws, material, best, versions, unfit)
-    return PipelineReport(fetched, split_rows(material), tuned, scores, decision)
+        role = TRAINED
+        if tunable is not kind:
+            role = TUNED
+            made.append(trained(SCRATCHED, kind, kind.defaults(), "default"))
+        made.append(trained(role, tunable, tuned.best, "best" if tuned.trials else "default"))
+    return tuned, made
 
 
 def _unfit(ws: Workspace, kind: ModelKind, material: Material) -> str | None:
@@ -118,7 +175,9 @@ def _unfit(ws: Workspace, kind: ModelKind, material: Material) -> str | None:
     if (needed := lacking(ws, kind, material)) is not None:
         return f"too few candles for the {kind.kind}: {needed} would suffice"
     for name in ("train", "validation"):
-        if not np.isfinite(material.windows(getattr(material.split, name)).targets).any():
+        part = getattr(material.split, name)
+        places = range(len(material.markets))
+        if not any(np.isfinite(material.market_windows(i, part).targets).any() for i in places):
             return (
                 f"too many gaps for the {kind.kind}: the {name} part holds no whole window of "
                 f"{material.lookback} candles with an outcome"
@@ -126,23 +185,24 @@ def _unfit(ws: Workspace, kind: ModelKind, material: Material) -> str | None:
     return None
 
 
-def _tested(ws: Workspace, material: Material, versions: list[str]) -> list[dict[str, Any]]:
+def _tested(
+    ws: Workspace, material: Material, registered: Sequence[Version]
+) -> list[dict[str, Any]]:
     """Scores on the test part, logged as a run of their own and with each version."""
     ws.progress.stage("evaluate")
-    bundles = [version_bundle(ws, version) for version in versions]
+    bundles = [version_bundle(ws, version.version) for version in registered]
     scores = score(ws, material, material.learned, material.split.test, bundles)
     rows = score_rows(scores)
     registry = ws.registry()
     with registry.run("evaluate", tags={"stage": "evaluate"}) as run_id:
         registry.log_document(run_id, rows, "test_scores.json")
-        for version in registry.versions():
-            if version.version in versions:
-                figures = summary(scores, version.version)
-                named = {f"{key}.version_{version.version}": x for key, x in figures.items()}
-                registry.log(run_id, metrics=named)
-                registry.log(version.run_id, metrics=figures)
-                registry.log_document(version.run_id, rows, "test_scores.json")
-                tell_test(ws, version.version, rows)
+        for version in registered:
+            figures = summary(scores, version.version)
+            named = {f"{key}.version_{version.version}": x for key, x in figures.items()}
+            registry.log(run_id, metrics=named)
+            registry.log(version.run_id, metrics=figures)
+            registry.log_document(version.run_id, rows, "test_scores.json")
+            tell_test(ws, version.version, rows)
     return rows
 
 
@@ -165,56 +225,16 @@ def split_rows(material: Material) -> dict[str, Any]:
 def _trained(
     ws: Workspace,
     material: Material,
-    kind: str,
+    model: ModelKind,
     pipeline_name: str,
-    params: Mapping[str, float | int | str],
+    role: str,
+    params: Params,
     origin: str,
     seed: int,
 ) -> str:
-    """The version of that kind which this pipeline has made, or makes now."""
-    mine = {PIPELINE: pipeline_name, FINGERPRINT: material.fingerprint(material.learned)}
-    for version in ws.registry().versions():
-        if version.kind == kind and mine.items() <= version.tags.items():
-            return version.version
-    tags = {PIPELINE: pipeline_name}
-    model = models.get(kind)
+    """The version of that role which this pipeline has made, or makes now."""
+    tags = {PIPELINE: pipeline_name, ROLE: role}
+    mine = tags | {FINGERPRINT: material.fingerprint(material.learned)}
+    for version in ws.registry().versions(mine):
+        return version.version
     return train_on(ws, material, model, params, origin, seed=seed, tags=tags).version
-
-
-def _beaten(registered: list[Version], versions: list[str]) -> str:
-    """Why the random walk was selected: what the others scored against it in validation."""
-    others = [v for v in registered if v.version in versions and v.kind != WALK]
-    told = ", ".join(f"{v.kind} {1 - v.metrics[SELECTION]:+.2%}" for v in others)
-    return f"nothing beat it in validation (skill of the {told})"
-
-
-def _decide(
-    ws: Workspace, material: Material, best: Version, versions: list[str], unfit: str | None
-) -> Decision:
-    """Promote the best version if the gate agrees, else keep production, else the random walk."""
-    with ws.store.read() as reader:
-        current = reader.deployment()
-    if current is not None and current.model_version in versions:
-        serving = version_bundle(ws, current.model_version)
-        verdict = judge(ws, material, serving)
-        return Decision(True, serving.card.version, serving.card.kind, current.reason, verdict)
-    chosen = version_bundle(ws, best.version)
-    verdict = judge(ws, material, chosen)
-    if verdict.promoted:
-        reason = verdict.reason
-        if unfit is not None:
-            reason = unfit
-        elif best.kind == WALK:
-            reason = _beaten(ws.registry().versions(), versions)
-        deploy(ws, chosen, "promote", reason, verdict)
-        return Decision(True, best.version, best.kind, reason, verdict)
-    if current is not None:
-        served = frozen_bundle(ws, current.model_version).card.kind
-        why = verdict.reason if unfit is None else f"{verdict.reason}; {unfit}"
-        reason = f"version {best.version} is not promoted: {why}"
-        return Decision(False, current.model_version, served, reason, verdict)
-    walk = version_bundle(ws, versions[-1])
-    reason = f"the {best.kind} of version {best.version} is not promoted: {verdict.reason}"
-    # The verdict is of the one that was refused: none of its figures is a promise of the walk.
-    deploy(ws, walk, "promote", reason, Verdict(True, reason))
-    return Decision(True, walk.card.version, WALK, reason, verdict)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cryptocast import bundles, evaluation
-from cryptocast.bundles import Bundle
+from cryptocast.bundles import Bundle, Card
 from cryptocast.dataset import Part
-from cryptocast.errors import GateRefused, StateError, UsageError, no_production
+from cryptocast.errors import GateRefused, StateError, UsageError
 from cryptocast.evaluation import Verdict
-from cryptocast.values import Deployment, FloatArray
+from cryptocast.store import ALL_MARKETS
+from cryptocast.values import Deployment, FloatArray, IntArray, Market
+from cryptocast.workflows.aliases import PREVIOUS, PRODUCTION, alias, drop_own
+from cryptocast.workflows.apart import markets_of, meant_for
 from cryptocast.workflows.material import Material, gather
 from cryptocast.workflows.scoring import (
     GRAPH,
@@ -24,8 +28,7 @@ from cryptocast.workflows.scoring import (
 )
 from cryptocast.workspace import Workspace
 
-ALL_MARKETS = "*"
-"""The market of a deployment that serves every market of the workspace."""
+_Pair = tuple[FloatArray, FloatArray, IntArray]  # losses [N, H] of ours and theirs, origins [N]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class Decision:
     model: str
     reason: str
     verdict: Verdict
+    market: str = ALL_MARKETS  # an id, or `*`: all of them
 
 
 def promote(
@@ -44,35 +48,40 @@ def promote(
 ) -> Decision:
     """Make a version production if the gate agrees, or by force with a reason.
 
-    Raises GateRefused where the gate says no, StateError where the version is unknown,
-    UsageError for a force without a reason.
+    Of all markets, or of the one that it is meant for (`[model] scope`). Raises GateRefused
+    where the gate says no, StateError where the version is unknown, UsageError for a force
+    without a reason.
     """
     if force and not (reason or "").strip():
         raise UsageError("--force needs --reason", hint='--reason "why the gate is overruled"')
     challenger = version_bundle(ws, version)
+    market, markets = meant_for(ws, challenger.card), markets_of(ws, challenger.card)
     with ws.store.read() as reader:
-        current = reader.deployment()
-    if current is not None and current.model_version == version:
-        _freeze(ws, challenger)  # mends a bundle or an alias that was lost
+        serving = reader.productions().of_markets(markets)
+    if [row.model_version for row in serving.values()] == [version] * len(markets):
+        _freeze(ws, challenger, market)  # mends a bundle or an alias that was lost
         told = "it was already"
-        return Decision(True, version, challenger.card.kind, told, Verdict(True, told))
-    verdict = judge(ws, gather(ws, lookback=challenger.card.lookback), challenger)
+        return Decision(True, version, challenger.card.kind, told, Verdict(True, told), market)
+    verdict = judge(ws, gather(ws, markets, lookback=challenger.card.lookback), challenger)
     if not verdict.promoted and not force:
         raise GateRefused(
             f"version {version} is not promoted: {verdict.reason}",
             hint=f'cryptocast promote {version} --force --reason "..." overrules the gate',
         )
     told = f"{reason} (the gate said: {verdict.reason})" if force else verdict.reason
-    deploy(ws, challenger, "force" if force else "promote", told, verdict)
-    return Decision(True, version, challenger.card.kind, told, verdict)
+    deploy(ws, challenger, market, "force" if force else "promote", told, verdict)
+    return Decision(True, version, challenger.card.kind, told, verdict, market)
 
 
-def judge(ws: Workspace, material: Material, challenger: Bundle) -> Verdict:
+def judge(
+    ws: Workspace, material: Material, challenger: Bundle, rival: Bundle | None = None
+) -> Verdict:
     """Compare on the gate's origins that the challenger has not learned from.
 
-    The verdict is written into the version's tags and description too.
+    `rival` is one more that it has to beat. The verdict is written into the version's tags and
+    description too.
     """
-    verdict = _judge(ws, material, challenger)
+    verdict = _judge(ws, material, challenger, rival)
     word = "promoted" if verdict.promoted else "refused"
     ws.registry().amend(
         challenger.card.version,
@@ -83,61 +92,103 @@ def judge(ws: Workspace, material: Material, challenger: Bundle) -> Verdict:
     return verdict
 
 
-def _judge(ws: Workspace, material: Material, challenger: Bundle) -> Verdict:
+def _judge(ws: Workspace, material: Material, challenger: Bundle, rival: Bundle | None) -> Verdict:
     split = material.split
     part = Part(max(split.judged.start, challenger.card.data_end), split.judged.end)
     if part.start >= part.end:
         return Verdict(False, "it learned from every candle that could judge it")
     learned = Part(split.train.start, part.start)
     levels = ws.settings.model.levels
-    production = _production(ws, challenger.card.version)
-    losses: dict[str, list[FloatArray]] = {"challenger": [], "random_walk": [], "production": []}
-    origins = []
-    for i in range(len(material.markets)):
+    productions = _productions(ws, material, challenger.card.version)
+    against: dict[str, list[_Pair]] = {"random_walk": [], "rival": [], "production": []}
+    for i, market in enumerate(material.markets):
         windows = material.market_windows(i, part)
-        origins.append(windows.origin)
+        mine = evaluation.crps_bp(quantiles(challenger, windows, levels), windows.targets, levels)
         walk = baseline(WALK, material.market_windows(i, learned), windows, levels)
-        answers = {"challenger": quantiles(challenger, windows, levels)}
-        answers["random_walk"] = walk.quantiles
-        if production is not None:
-            answers["production"] = quantiles(production, windows, levels)
+        answers = {"random_walk": walk.quantiles}
+        if rival is not None:
+            answers["rival"] = quantiles(rival, windows, levels)
+        if market in productions:
+            answers["production"] = quantiles(productions[market], windows, levels)
         for role, answer in answers.items():
-            losses[role].append(evaluation.crps_bp(answer, windows.targets, levels))
+            theirs = evaluation.crps_bp(answer, windows.targets, levels)
+            against[role].append((mine, theirs, windows.origin))
     opponents = {"random_walk": "the random walk"}
     if challenger.card.kind == WALK:  # it is no opponent of itself
         opponents = {}
-    if production is not None:
-        opponents["production"] = f"production version {production.card.version}"
+    if rival is not None:
+        opponents["rival"] = f"the {rival.card.kind} of version {rival.card.version}"
+    if productions:
+        opponents["production"] = _named(productions.values())
     rule = ws.settings.gate
-    return evaluation.decide(
-        {
-            role: evaluation.compare(name, losses["challenger"], losses[role], origins, rule)
-            for role, name in opponents.items()
-        },
-        rule,
-    )
+    comparisons = {}
+    for role, name in opponents.items():
+        ours, theirs_, origins = (list(column) for column in zip(*against[role], strict=True))
+        prior = _prior(role, challenger.card, rival)
+        comparisons[role] = evaluation.compare(name, ours, theirs_, origins, rule, prior)
+    return evaluation.decide(comparisons, rule)
 
 
-def deploy(ws: Workspace, chosen: Bundle, action: str, reason: str, verdict: Verdict) -> Deployment:
-    """Freeze the bundle, set the aliases, write the row: the last is what counts."""
+def _prior(role: str, challenger: Card, rival: Bundle | None) -> float | None:
+    """What is known of a comparison before a candle is looked at; None: nothing.
+
+    Skills against the random walk that were shown elsewhere; who has shown none is expected to
+    have none.
+    """
+    shown = _shown_elsewhere(challenger)
+    if role == "rival" and rival is not None:
+        return (shown or 0.0) - (_shown_elsewhere(rival.card) or 0.0)
+    return shown if role == "random_walk" else None
+
+
+def _shown_elsewhere(card: Card) -> float | None:
+    """The skill against the random walk that a model's base showed where it was not trained."""
+    return None if card.evidence is None else card.evidence.get("skill")
+
+
+def _productions(ws: Workspace, material: Material, challenger: str) -> dict[Market, Bundle]:
+    """What serves each market now; those without any, or with the challenger, are left out."""
+    with ws.store.read() as reader:
+        serving = reader.productions().of_markets(material.markets)
+    versions = {market: row.model_version for market, row in serving.items()}
+    bundles = {v: frozen_bundle(ws, v) for v in set(versions.values()) if v != challenger}
+    return {market: bundles[v] for market, v in versions.items() if v != challenger}
+
+
+def _named(productions: Iterable[Bundle]) -> str:
+    versions = list(dict.fromkeys(bundle.card.version for bundle in productions))
+    if len(versions) == 1:
+        return f"production version {versions[0]}"
+    return f"production ({len(versions)} versions)"
+
+
+def deploy(
+    ws: Workspace, chosen: Bundle, market: str, action: str, reason: str, verdict: Verdict
+) -> Deployment:
+    """Freeze the bundle, set the aliases, write the row: the last is what counts.
+
+    `market` is an id, or `*`: then it takes over every market.
+    """
     version = chosen.card.version
     registry = ws.registry()
-    graph = _freeze(ws, chosen)
+    graph = _freeze(ws, chosen, market)
     with ws.store.read() as reader:
-        before = reader.deployment()
+        before = reader.productions().at(market)
     previous = before.model_version if before else None
     if previous == version and before is not None:
         previous = before.previous_version
     if previous is not None:
         with contextlib.suppress(StateError):  # a store that was replaced does not hold it
-            registry.point("previous", version_bundle(ws, previous).card.version)
+            registry.point(alias(PREVIOUS, market), version_bundle(ws, previous).card.version)
+    if market == ALL_MARKETS:
+        drop_own(registry)
     if action == "force":
         registry.amend(version, "Forced", reason, {"gate.forced": reason})
     now = ws.clock.now()
     with ws.store.write() as writer:
         return writer.put_deployment(
             at=now,
-            market=ALL_MARKETS,
+            market=market,
             model_version=version,
             previous_version=previous,
             action=action,
@@ -149,41 +200,11 @@ def deploy(ws: Workspace, chosen: Bundle, action: str, reason: str, verdict: Ver
         )
 
 
-def _freeze(ws: Workspace, chosen: Bundle) -> bytes:
-    """Write the bundle and let the alias `production` name its version; returns its graph."""
+def _freeze(ws: Workspace, chosen: Bundle, market: str) -> bytes:
+    """Write the bundle and let the alias of production name its version; returns its graph."""
     version = chosen.card.version
     registry = ws.registry()
     graph = registry.onnx(version)
     bundles.freeze(ws.bundle_folder(version), chosen.card, graph)
-    registry.point("production", version)
+    registry.point(alias(PRODUCTION, market), version)
     return graph
-
-
-def rollback(ws: Workspace, *, reason: str | None = None) -> Decision:
-    """Put the version before back; a second time that gives back the first.
-
-    Raises StateError where there is none before.
-    """
-    with ws.store.read() as reader:
-        current = reader.deployment()
-    if current is None:
-        raise no_production()
-    if current.previous_version is None:
-        raise StateError(
-            f"version {current.model_version} is the first: there is none before it",
-            code="state.no_previous",
-            hint="cryptocast models lists what could be promoted",
-        )
-    chosen = version_bundle(ws, current.previous_version)
-    told = reason or f"rolled back from version {current.model_version}"
-    deploy(ws, chosen, "rollback", told, Verdict(True, told))
-    return Decision(True, chosen.card.version, chosen.card.kind, told, Verdict(True, told))
-
-
-def _production(ws: Workspace, challenger: str) -> Bundle | None:
-    """What serves now; None: nothing does, or the challenger itself."""
-    with ws.store.read() as reader:
-        current = reader.deployment()
-    if current is None or current.model_version == challenger:
-        return None
-    return frozen_bundle(ws, current.model_version)

@@ -13,6 +13,7 @@ from math import ceil
 from pathlib import Path
 
 from cryptocast.errors import RegistryError
+from cryptocast.store import Productions
 from cryptocast.store.compaction import compact
 from cryptocast.store.connection import translate
 from cryptocast.store.drafts import abandoned
@@ -153,11 +154,12 @@ def _bundles(ws: Workspace, aliased: set[str]) -> Iterator[Thing]:
     """Bundles that nothing of the kept time names, and that were not written in it."""
     limit = time.time() - ws.settings.prune.bundles_days * _DAY
     with ws.store.read() as reader:
-        ruling = reader.deployment_at(limit)
+        rulings = reader.rulings()
         kept = aliased | reader.pruner().versions_since(limit) | {shadowing(reader) or ""}
-        for deployment in reader.deployments():
-            if ruling is None or deployment.id >= ruling.id:
-                kept |= {deployment.model_version, deployment.previous_version or ""}
+    kept |= Productions.of(row for written_at, row in rulings if written_at <= limit).versions()
+    for written_at, row in rulings:
+        if written_at > limit:
+            kept |= {row.model_version, row.previous_version or ""}
     for folder in sorted((ws.folder / "bundles").glob("[!.]*")):
         if folder.name not in kept and _written(folder) < limit:
             yield Thing("bundle", _name(ws, folder), "it has not served since", _size(folder))

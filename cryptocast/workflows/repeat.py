@@ -35,8 +35,9 @@ def repeat(ws: Workspace, version: str) -> RepeatReport:
     """Train anew on a version's data, with its settings, seed and parameters.
 
     The copy is a version too, but no challenger. Raises StateError: `state.no_version`;
-    `state.other_data` where the stored candles are not those that it learned from;
-    `state.other_code` where its card or features are not those of this cryptocast.
+    `state.nothing_learned` for a base network; `state.other_data` where the stored candles are
+    not those that it learned from; `state.other_code` where its card or features are not those
+    of this cryptocast.
     """
     registry = ws.registry()
     card = from_document(registry.card(version))
@@ -60,6 +61,12 @@ def repeat(ws: Workspace, version: str) -> RepeatReport:
 
 def remember(ws: Workspace, card: Card) -> Material:
     """The candles that a version learned from, split as they were. StateError: see `repeat`."""
+    if card.data_start == card.data_end:
+        raise StateError(
+            f"version {card.version} learned nothing here: it is a network that was there before",
+            code="state.nothing_learned",
+            hint="cryptocast pretrain makes one anew, from the candles of its own card",
+        )
     if card.validation_start is None or card.max_stale_bars is None or card.features != FEATURES:
         why = "its card does not tell how the candles were split"
         if card.features != FEATURES:

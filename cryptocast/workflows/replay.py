@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from cryptocast import bundles
 from cryptocast.errors import ModelError, StateError, UsageError, no_production
 from cryptocast.store import Reader, Tick
-from cryptocast.values import ForecastSet, Market, iso
+from cryptocast.values import BUILTIN_RANDOM_WALK, ForecastSet, Market, iso
+from cryptocast.workflows.apart import markets_of
 from cryptocast.workflows.gone import refuse_gone
 from cryptocast.workflows.ladder import Ladder
 from cryptocast.workflows.scoring import version_bundle
@@ -78,31 +79,37 @@ def plan(
             f"{iso(last)} has not come yet", hint=f"--end {iso(markets[0].floor(ws.clock.now()))}"
         )
     with ws.store.read() as reader:
-        deployment = reader.deployment()
-        if deployment is None:
+        serving = reader.productions().of_markets(markets)
+        if not serving:
             raise no_production()
         refuse_gone(reader, markets, first)
         for market in markets:
             _require_candles(ws, reader, market, last)
-    if version == deployment.model_version:
+    answering = {market: row.model_version for market, row in serving.items()}
+    if version in answering.values():
         raise UsageError(
             f"version {version} serves: it is no shadow",
             code="usage.serves",
             hint="cryptocast replay without --version",
         )
     if version is not None:
-        chosen = version_bundle(ws, version)
-        bundles.freeze(ws.bundle_folder(version), chosen.card, ws.registry().onnx(version))
-        ladder = Ladder(ws, [version], in_sample=in_sample)
+        markets = _frozen(ws, version, markets)
+        answering = dict.fromkeys(markets, version)
+        ladder = Ladder(ws, {market: [version] for market in markets}, in_sample=in_sample)
     else:
-        ladder = Ladder.of(ws, deployment, in_sample=in_sample)
-    _refuse_mixed(ws, version or deployment.model_version, first, last, version, in_sample)
+        ladder = Ladder.of(ws, serving, in_sample=in_sample)
+    for each in dict.fromkeys(answering.values()):
+        _refuse_mixed(ws, each, first, last, version, in_sample)
     served = version is None and not in_sample
-    keeper = version or (None if served else deployment.model_version)
     with ws.store.read() as reader:
         holes = [(m, sum(gap.bars for gap in reader.holes(m, first, last))) for m in markets]
         there = {
-            market: reader.ledger.origins(market, first, last + interval, version=keeper)
+            market: reader.ledger.origins(
+                market,
+                first,
+                last + interval,
+                version=None if served else answering.get(market, BUILTIN_RANDOM_WALK),
+            )
             for market in markets
         }
     runs = [
@@ -153,6 +160,19 @@ def replay(ws: Workspace, planned: Replay) -> Iterator[Block]:
 def fallbacks(sets: Sequence[ForecastSet]) -> dict[str, int]:
     """How many sets were made by a stand-in, by reason."""
     return dict(Counter(s.model.fallback for s in sets if s.model.fallback))
+
+
+def _frozen(ws: Workspace, version: str, markets: Sequence[Market]) -> tuple[Market, ...]:
+    """Freeze a version that is to shadow; those of the markets that it is meant for."""
+    chosen = version_bundle(ws, version)
+    meant = [market for market in markets_of(ws, chosen.card) if market in markets]
+    if not meant:
+        raise UsageError(
+            f"version {version} is meant for {chosen.card.markets[0]}",
+            hint=f"--symbol {chosen.card.markets[0]}",
+        )
+    bundles.freeze(ws.bundle_folder(version), chosen.card, ws.registry().onnx(version))
+    return tuple(meant)
 
 
 def _require_candles(ws: Workspace, reader: Reader, market: Market, last: int) -> None:

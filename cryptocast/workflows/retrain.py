@@ -5,32 +5,26 @@ Production serves throughout; it changes only in the transaction that promotes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from filelock import FileLock, Timeout
 
-from cryptocast.errors import CryptocastError, StateError, StoreError, no_production
+from cryptocast.errors import CryptocastError, StoreError
 from cryptocast.evaluation import Verdict
-from cryptocast.evaluation.monitoring import DECLINED
-from cryptocast.store import Event
 from cryptocast.store.connection import translate
-from cryptocast.values import Deployment, iso
-from cryptocast.workflows._facts import MONITOR
+from cryptocast.values import iso
+from cryptocast.workflows.aliases import mend
+from cryptocast.workflows.apart import Group, groups, is_apart, study_market
+from cryptocast.workflows.due import ATTEMPT, is_due, look, serving
 from cryptocast.workflows.fetch import fetch
 from cryptocast.workflows.flush import Flushed, flush
-from cryptocast.workflows.monitor import monitor
-from cryptocast.workflows.pipeline import PipelineReport, pipeline
-from cryptocast.workflows.scoring import version_bundle
+from cryptocast.workflows.pipeline import Renewal, pipeline
+from cryptocast.workflows.renewals import Renewals, for_each, own_name
 from cryptocast.workspace import Workspace
 
-ATTEMPT = "retrain"
-"""The kind of the events of an attempt: one when it begins, one when it has ended."""
-
-_HOUR = 3600
-_FRESH_SECONDS = _HOUR
-_DOUBLINGS = 5
+_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +32,10 @@ class RetrainReport:
     """What an attempt came to; `pipeline` None: there was no reason for one."""
 
     reason: str  # why it ran, or why it did not
-    production: str  # the version that serves now
+    production: str | None  # the version that serves now; None: several do
     flushed: Flushed | None
-    pipeline: PipelineReport | None
-    finding: str | None  # has the model aged, or has the market changed?
+    pipeline: Renewals | None
+    findings: Mapping[str, str | None]  # by a decision's market: aged, or has the market changed?
 
 
 def retrain(
@@ -49,85 +43,69 @@ def retrain(
 ) -> RetrainReport:
     """Renew the model from the newest candles; production stays where nothing is better.
 
-    `clear`: after the newest candles are in, archive the old ones and resolved forecasts.
-    `if_needed`: only where the monitor says `declined`, no cool-down holds and the day's
-    budget is not spent. Raises StoreError (`retrain.running`) where another one is under way.
+    Or each market's model (`[model] scope`). `clear`: after the newest candles are in, archive
+    the old ones and resolved forecasts. `if_needed`: only where the monitor says `declined`, no
+    cool-down holds and the day's budget is not spent. Raises StoreError (`retrain.running`)
+    where another one is under way, and the first error where every model failed.
     """
     with _alone(ws):
-        reason = "asked for"
+        wanted = dict.fromkeys(groups(ws), "asked for")
         if if_needed:
-            due, reason = is_due(ws)
-            if not due:
-                return RetrainReport(reason, _production(ws).model_version, None, None, None)
+            wanted, reason = _due(ws)
+            if not wanted:
+                return RetrainReport(reason, _version(ws), None, None, {})
         # A dead source ends it here: nothing is archived, and no attempt was made.
         ws.progress.stage("fetch candles")
         fetched = fetch(ws, days=ws.settings.data.days)
-        fetched.demand_all()
+        if clear or not is_apart(ws):
+            fetched.demand_all()
         flushed = None
         if clear:
             ws.progress.stage("archive old candles and forecasts")
             flushed = flush(ws)
-        with _attempt(ws, reason) as attempt:
-            _mend(ws)
-            made = pipeline(ws, f"retrain {attempt.started}", fetched, trials=None, seed=seed)
-            finding = _finding(made.decision.verdict, ws.settings.gate.least_origins)
-            attempt.promoted = made.decision.promoted
-            attempt.told = made.decision.reason
-            attempt.finding = finding
-        return RetrainReport(reason, made.decision.version, flushed, made, finding)
+        findings: dict[str, str | None] = {}
+
+        def work(markets: Group) -> Renewal:
+            with _attempt(ws, wanted[markets], study_market(ws, markets)) as attempt:
+                mend(ws)
+                name = own_name(ws, f"retrain {attempt.started}", markets)
+                made = pipeline(ws, name, markets, trials=None, seed=seed)
+                decision = made.decision
+                attempt.promoted, attempt.told = decision.promoted, decision.reason
+                attempt.finding = _finding(decision.verdict, ws.settings.gate.least_origins)
+                findings[decision.market] = attempt.finding
+            return made
+
+        made = for_each(ws, fetched, wanted, work)
+        return RetrainReport(_named(wanted), _version(ws), flushed, made, findings)
 
 
-def is_due(ws: Workspace) -> tuple[bool, str]:
-    """Whether the model should be renewed now, and why, or why not.
-
-    The monitor is asked anew where its newest verdict is older than an hour, or than what
-    serves.
-    """
-    verdict, why = _verdict(ws)
-    if verdict != DECLINED:
-        return False, f"the monitor says {verdict}: {why}"
-    settings, now = ws.settings.retrain, ws.clock.now()
-    with ws.store.read() as reader:
-        events = [event for event in reader.events(ATTEMPT) if event.at <= now]
-    # Of each attempt the last word; one that was killed has only its first.
-    attempts = list({event.detail["started"]: event for event in events}.values())
-    today = [event for event in attempts if event.at > now - 24 * _HOUR]
-    if len(today) >= settings.daily:
-        return False, f"[retrain] daily allows {settings.daily} in 24 hours: {len(today)} were made"
-    until = _cool_until(attempts, settings.cooldown_hours)
-    if now < until:
-        return False, f"the cool-down holds until {iso(round(until))}"
-    return True, f"declined: {why}"
+def _due(ws: Workspace) -> tuple[dict[Group, str], str]:
+    """Whose model should be renewed now, each with the reason; and why the others should not."""
+    known = look(ws)
+    if not is_apart(ws):
+        due, why = is_due(ws, known=known)
+        return ({ws.markets(): why} if due else {}), why
+    found: dict[Group, tuple[bool, str]] = {
+        (market,): is_due(ws, market, known=known) for market in ws.markets()
+    }
+    wanted = {markets: why for markets, (due, why) in found.items() if due}
+    return wanted, _named({markets: why for markets, (due, why) in found.items() if not due})
 
 
-def _verdict(ws: Workspace) -> tuple[str, str]:
-    production, now = _production(ws), ws.clock.now()
-    with ws.store.read() as reader:
-        newest = reader.incidents.newest(MONITOR, now)
-    if newest is None or newest.at < max(production.at, now - _FRESH_SECONDS):
-        report = monitor(ws)
-        return report.verdict, report.reason
-    return str(newest.detail["verdict"]), str(newest.detail["reason"])
+def _named(reasons: Mapping[Group, str]) -> str:
+    """Reasons as one: what is the same for all once, else some of the markets with theirs."""
+    if len(set(reasons.values())) == 1:
+        return next(iter(reasons.values()))
+    told = [f"{markets[0].id}: {why}" for markets, why in reasons.items()]
+    more = len(told) - _NAMED
+    return "; ".join([*told[:_NAMED], *([f"and {more} more"] if more > 0 else [])])
 
 
-def _production(ws: Workspace) -> Deployment:
-    with ws.store.read() as reader:
-        production = reader.deployment()
-    if production is None:
-        raise no_production()
-    return production
-
-
-def _cool_until(attempts: Sequence[Event], hours: float) -> float:
-    """When the next attempt may be: each one in a row that changed nothing doubles the wait."""
-    if not attempts:
-        return 0.0
-    vain = 0
-    for event in reversed(attempts):
-        if event.detail["promoted"]:
-            break
-        vain += 1
-    return attempts[-1].at + hours * _HOUR * (1 << min(vain, _DOUBLINGS))
+def _version(ws: Workspace) -> str | None:
+    """The version that serves; None where several do."""
+    versions = {row.model_version for row in serving(ws).values()}
+    return versions.pop() if len(versions) == 1 else None
 
 
 def _finding(verdict: Verdict, least_origins: int) -> str | None:
@@ -140,33 +118,21 @@ def _finding(verdict: Verdict, least_origins: int) -> str | None:
     return None
 
 
-def _mend(ws: Workspace) -> None:
-    """Let the aliases name what serves: a promotion may have been killed before it counted."""
-    with ws.store.read() as reader:
-        production = reader.deployment()
-    if production is None:
-        return
-    named = {"production": production.model_version, "previous": production.previous_version}
-    for alias, version in named.items():
-        if version is not None:
-            with suppress(StateError):  # a store that was replaced does not hold it
-                ws.registry().point(alias, version_bundle(ws, version).card.version)
-
-
 @dataclass(slots=True)
 class _Attempt:
     """What is noted of an attempt when it has ended."""
 
     started: str
+    market: str | None  # None: of all together
     promoted: bool = False
     told: str = "it did not end"
     finding: str | None = None
 
 
 @contextmanager
-def _attempt(ws: Workspace, reason: str) -> Iterator[_Attempt]:
+def _attempt(ws: Workspace, reason: str, market: str | None) -> Iterator[_Attempt]:
     """Note an attempt when it begins, so that a killed one counts, and what came of it."""
-    attempt = _Attempt(iso(ws.clock.now()))
+    attempt = _Attempt(iso(ws.clock.now()), market)
     _note(ws, reason, attempt)
     try:
         yield attempt
@@ -187,7 +153,7 @@ def _note(ws: Workspace, reason: str, attempt: _Attempt) -> None:
         "told": attempt.told,
     }
     with ws.store.write() as writer:
-        writer.put_event(ws.clock.now(), ATTEMPT, None, detail)
+        writer.put_event(ws.clock.now(), ATTEMPT, attempt.market, detail)
 
 
 @contextmanager

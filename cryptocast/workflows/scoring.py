@@ -17,6 +17,7 @@ from cryptocast.dataset import Part
 from cryptocast.errors import CryptocastError, ModelError, StateError
 from cryptocast.evaluation import Candidate, Diagnosis
 from cryptocast.values import Fitted, FloatArray, Windows
+from cryptocast.workflows.apart import markets_of
 from cryptocast.workflows.material import Material
 from cryptocast.workspace import Workspace
 
@@ -60,15 +61,18 @@ def score(
 def score_all(
     ws: Workspace, material: Material, learned: Part, part: Part, chosen: Sequence[Bundle]
 ) -> Scored:
-    """The same with the numbers that pictures show."""
+    """The same with the numbers that pictures show; a version is scored on its own markets."""
     levels = ws.settings.model.levels
+    meant = {b.card.version: markets_of(ws, b.card) for b in chosen}
     frames: list[pl.DataFrame] = []
     diagnoses: list[Diagnosis] = []
     left_out: dict[str, None] = {}
     for i, market in enumerate(material.markets):
         before, windows = material.market_windows(i, learned), material.market_windows(i, part)
         versions = [
-            Candidate(b.card.kind, b.card.version, quantiles(b, windows, levels)) for b in chosen
+            Candidate(b.card.kind, b.card.version, quantiles(b, windows, levels))
+            for b in chosen
+            if market in meant[b.card.version]
         ]
         yardsticks = []
         for kind in models.baseline_kinds():

@@ -46,7 +46,7 @@ def forecast_sets(
 ) -> tuple[list[ForecastSet], list[Failure]]:
     """The sets of all questions, from stored candles that closed by each origin.
 
-    Every model is asked once for all of them. `mode` is by default `live`, or `late` by the
+    Every version is asked once for all of them. `mode` is by default `live`, or `late` by the
     clock; a `replay` is issued at its origin, everything else now.
     """
     made: list[ForecastSet] = []
@@ -67,7 +67,7 @@ def forecast_sets(
             start = int(origins[0]) - context
             bars = dataset.lay_out(candles, series, start, int(origins[-1]))
             asked.append((question, candles, bars, (origins - start) // interval))
-    answered = ladder.answers([(bars, at) for _, _, bars, at in asked])
+    answered = ladder.answers([(question.market, bars, at) for question, _, bars, at in asked])
     tracks.load(reader, _served_by(asked, answered), ladder.context_bars)
     for (question, candles, bars, at), answers in zip(asked, answered, strict=True):
         for place, answer in zip(at, answers, strict=True):

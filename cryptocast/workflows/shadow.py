@@ -25,11 +25,11 @@ def shadow(ws: Workspace, version: str | None, *, stop: bool = False) -> ShadowR
     Raises StateError where the version is unknown, or serves.
     """
     with ws.store.read() as reader:
-        before, production = shadowing(reader), reader.deployment()
+        before, productions = shadowing(reader), reader.productions()
     if version is None and not stop:
         return ShadowReport(before, before)
     if version is not None:
-        if production is not None and production.model_version == version:
+        if version in {row.model_version for row in productions.of_markets(ws.markets()).values()}:
             raise StateError(
                 f"version {version} serves already",
                 code="state.serves",

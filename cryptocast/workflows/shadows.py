@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
+from cryptocast.errors import ModelError
 from cryptocast.store import Reader
+from cryptocast.workflows.apart import markets_of
 from cryptocast.workflows.ladder import Ladder
 from cryptocast.workflows.serving import Question, forecast_sets
 from cryptocast.workflows.tracks import Tracks
@@ -25,12 +28,15 @@ def cast_shadow(
 ) -> list[str]:
     """Store what the version forecasts, unserved; returns why it could not.
 
-    What another one would answer in its stead is not stored.
+    What another one would answer in its stead is not stored, and markets that it is not meant
+    for are none of its business.
     """
+    with suppress(ModelError):  # a bundle that is damaged: the ladder tells
+        meant = markets_of(ws, ws.bundle(version).card)
+        questions = [question for question in questions if question.market in meant]
+    ladder = Ladder(ws, {question.market: [version] for question in questions})
     with ws.store.read() as reader:
-        made, _ = forecast_sets(
-            ws, reader, Ladder(ws, [version]), questions, Tracks(ws, served=False), mode=mode
-        )
+        made, _ = forecast_sets(ws, reader, ladder, questions, Tracks(ws, served=False), mode=mode)
     own = [s for s in made if s.model.version == version]
     with ws.store.write() as writer:
         writer.ledger.put_sets(own, served=False)

@@ -27,6 +27,7 @@ class MarketStatus:
     """One market: its candles of the last `[data] days`, newest forecast, last day of ticks."""
 
     market: Market
+    production: Deployment | None
     stock: Stock | None  # of its candles
     behind_bars: int | None  # closed bars that the store does not have yet
     candles: Candles  # the newest, to be drawn; none where many markets are shown
@@ -60,8 +61,6 @@ class StatusReport:
     """The workspace at a moment."""
 
     now: float
-    production: Deployment | None
-    promised_skill: float | None  # against the random walk, as the gate saw it
     next_tick: float
     markets: tuple[MarketStatus, ...]  # worst first, else as configured
     credits: Mapping[str, Credits]  # of each source that has cost any this month
@@ -71,9 +70,15 @@ class StatusReport:
     loop: Mapping[str, Any] | None  # its health file
 
     @property
+    def productions(self) -> tuple[Deployment, ...]:
+        """What serves the markets, the newest first."""
+        rows = {m.production.id: m.production for m in self.markets if m.production is not None}
+        return tuple(rows[number] for number in sorted(rows, reverse=True))
+
+    @property
     def issues(self) -> tuple[str, ...]:
         """What a person should look at, worst first; what markets share once."""
-        found = [] if self.production else ["no production model: cryptocast init"]
+        found = [] if self.productions else ["no production model: cryptocast init"]
         if self.health is not None and self.health.verdict == "declined":
             found.append(f"the forecasts have declined: {self.health.reason}")
         shared: dict[str, list[str]] = {}
@@ -97,14 +102,11 @@ def status(ws: Workspace, *, symbols: tuple[str, ...] = ()) -> StatusReport:
         verdict = reader.incidents.newest(MONITOR, now)
         shadow = reader.incidents.newest(SHADOW, now)
         found = _markets(ws, reader, markets, now, {} if verdict is None else verdict.detail)
-        production = reader.deployment()
         sources = dict.fromkeys(market.source for market in ws.markets())
         credits = vitals.credits(list(sources), time.time())
     market = markets[0]
     return StatusReport(
         now=now,
-        production=production,
-        promised_skill=_promised(production),
         next_tick=market.floor(now) + market.interval_seconds + ws.settings.loop.delay_seconds,
         markets=tuple(sorted(found, key=_badness)),
         credits=credits,
@@ -136,12 +138,15 @@ def _markets(
     stand_ins = vitals.stand_ins(markets, now)
     last = vitals.last_ticks(markets, now)
     ticks = vitals.tick_counts(markets, now - _DAY, now)
+    serving = reader.productions().of_markets(markets)
+    skills = _skills(verdict)
     coverage = vitals.coverage(markets, now - _DAY, now, shown_steps(markets[0], horizon))
     found = []
     for market in markets:
         stock, forecast = stocks.get(market), newest.get(market)
         overdue = 0 if forecast is None else (closed - forecast.origin) // interval
         behind = None if stock is None else max(0, (closed - stock.last) // interval - 1)
+        production = serving.get(market)
         parts = forecast, overdue, stand_ins.get(market), last.get(market), behind
         drawn = Candles.empty()
         if len(markets) == 1:
@@ -149,6 +154,7 @@ def _markets(
         found.append(
             MarketStatus(
                 market=market,
+                production=production,
                 stock=stock,
                 behind_bars=behind,
                 candles=drawn,
@@ -158,8 +164,8 @@ def _markets(
                 tick=last.get(market),
                 ticks=ticks.get(market, {}),
                 coverage=coverage.get(market),
-                skill=_skill(verdict, market),
-                issues=tuple(_issues(ws, *parts)),
+                skill=skills.get(market.id),
+                issues=tuple(_issues(ws, *parts, unserved=bool(serving) and production is None)),
             )
         )
     return found
@@ -172,9 +178,13 @@ def _issues(
     stand_in: StandIn | None,
     tick: Tick | None,
     behind: int | None,
+    *,
+    unserved: bool,
 ) -> list[str]:
-    """What is wrong with a market, worst first."""
+    """What is wrong with a market, worst first; `unserved`: others have a model, it has none."""
     issues = []
+    if unserved:
+        issues.append("it has no model yet: cryptocast retrain")
     if behind is None:
         issues.append("no candles yet: cryptocast fetch")
     if forecast is None:
@@ -196,18 +206,16 @@ def _badness(found: MarketStatus) -> tuple[int, float]:
     return -len(found.issues), 0.0 if cover is None else -round(abs(cover - 0.9), 2)
 
 
-def _skill(verdict: Mapping[str, Any], market: Market) -> float | None:
-    """The skill of a market in the monitor's window of a day."""
-    for window in verdict.get("windows") or ():
-        if (window.get("market"), window.get("window")) == (market.id, "day"):
-            found = window.get("skill_vs_random_walk")
-            return None if found is None else float(found)
-    return None
+def _skills(verdict: Mapping[str, Any]) -> dict[str, float]:
+    """The skill of each market in the monitor's window of a day."""
+    days = (w for w in verdict.get("windows") or () if w.get("window") == "day")
+    found = {str(w.get("market")): w.get("skill_vs_random_walk") for w in days}
+    return {market: float(skill) for market, skill in found.items() if skill is not None}
 
 
-def _promised(production: Deployment | None) -> float | None:
+def promised(production: Deployment) -> float | None:
     """The skill against the random walk that the gate measured, where it measured one."""
-    for comparison in json.loads(production.scores or "{}").get("gate", ()) if production else ():
+    for comparison in json.loads(production.scores or "{}").get("gate", ()):
         if comparison.get("opponent") == "the random walk" and comparison.get("n"):
             found = comparison.get("skill")
             return None if found is None else float(found)

@@ -61,18 +61,15 @@ class Tracks:
         self._context_bars = context_bars
         if not self._enabled:
             return
-        alike: dict[tuple[str, int], list[Market]] = {}
-        for (market, version), origin in asked.items():
-            if (market, version) not in self._tracks:
-                alike.setdefault((version, origin), []).append(market)
+        alike: dict[int, list[tuple[Market, str]]] = {}
+        for pair, origin in asked.items():
+            if pair not in self._tracks:
+                alike.setdefault(origin, []).append(pair)
         shape = (self._model.horizon, len(self._model.levels))
-        for (version, origin), markets in alike.items():
-            since = origin - MEMORY_BARS * markets[0].interval_seconds
-            found = reader.ledger.past(
-                markets, version, origin, since=since, shape=shape, served=self._served
-            )
-            for market, past in found.items():
-                self._tracks[market, version] = _Track.of(past)
+        for origin, pairs in alike.items():
+            since = origin - MEMORY_BARS * pairs[0][0].interval_seconds
+            found = reader.ledger.past(pairs, origin, since=since, shape=shape, served=self._served)
+            self._tracks |= {pair: _Track.of(past) for pair, past in found.items()}
 
     def calibrate(
         self,

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from cryptocast import __version__, dataset, evaluation, models
+from cryptocast import __version__, bundles, dataset, evaluation, models
 from cryptocast.bundles import Card
-from cryptocast.errors import StateError
+from cryptocast.errors import CryptocastError, StateError
 from cryptocast.registry import CHALLENGER, SELECTION, TrainingData, git_commit, packages
 from cryptocast.seams import ModelKind, Params
-from cryptocast.values import FEATURES, Epoch, Fitted, iso
+from cryptocast.values import FEATURES, Epoch, Fitted, Market, iso
+from cryptocast.workflows.apart import Group, each, groups, study_market
+from cryptocast.workflows.bases import known_base
 from cryptocast.workflows.checkpoints import checkpoint
 from cryptocast.workflows.material import Material, gather
 from cryptocast.workflows.parameters import named_params
 from cryptocast.workflows.scoring import crps, walk_crps
 from cryptocast.workspace import Workspace
 
+BASE = "base"
+"""The kind that is a base network as it is."""
+
+SCRATCH = "har"
+"""The start of a network that knows no other markets."""
+
 FINGERPRINT = "data_fingerprint"
 """The tag of a version that tells which candles it learned from; a run has it as parameter."""
+
+_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +42,7 @@ class TrainReport:
 
     version: str
     kind: str
+    markets: tuple[str, ...]
     params: Params
     params_from: str  # best, default or the file
     epochs: int
@@ -40,18 +51,46 @@ class TrainReport:
 
 
 def train(
-    ws: Workspace, *, kind: str | None = None, params: str = "best", seed: int = 0
-) -> TrainReport:
-    """Train a model kind on the stored candles.
+    ws: Workspace,
+    *,
+    kind: str | None = None,
+    params: str = "best",
+    seed: int = 0,
+    symbols: tuple[str, ...] = (),
+) -> tuple[list[TrainReport], dict[Market, CryptocastError]]:
+    """Train a model kind on the stored candles: one version of all markets, or one of each.
 
     `params` is `best` (of the last study, else the defaults), `default`, or the path of a
-    TOML or JSON file. Raises StateError where there are too few candles for the kind.
+    TOML or JSON file; `symbols` are the markets to learn from, by default all. Returns what
+    was trained, and whose training failed. Raises StateError where there are too few candles
+    for the kind.
     """
-    model = models.get(kind or ws.settings.model.kind)
-    chosen, origin = named_params(ws, model, params)
-    material = gather(ws)
-    require_bars(ws, model, material)
-    return train_on(ws, material, model, chosen, origin, seed=seed)
+
+    def work(markets: Group) -> TrainReport:
+        material = gather(ws, markets)
+        model = starting(ws, material, models.get(kind or ws.settings.model.kind))
+        chosen, origin = named_params(ws, model, params, study_market(ws, markets))
+        require_bars(ws, model, material)
+        return train_on(ws, material, model, chosen, origin, seed=seed)
+
+    return each(groups(ws, symbols), work)
+
+
+def starting(ws: Workspace, material: Material, kind: ModelKind) -> ModelKind:
+    """The kind, starting at the base network where the settings want that and there is one.
+
+    Raises StateError where the kind is nothing but a base network, and there is none.
+    """
+    base, missing = known_base(ws, material)
+    if base is not None:
+        return kind.started_at(base.network)
+    if kind.kind == BASE:
+        raise StateError(
+            missing or "[model] start asks for no base network",
+            code="state.no_base",
+            hint="cryptocast train --model lstm --from scratch",
+        )
+    return kind
 
 
 def train_on(
@@ -102,7 +141,7 @@ def learn(
             registry.log_card(run_id, dataclasses.asdict(card))
             uri = registry.log_model(run_id, fitted)
         description = (
-            f"{model.kind} on {', '.join(card.markets)}, "
+            f"{model.kind} on {_shown(card.markets)}, "
             f"candles {iso(card.data_start)} to {iso(card.data_end)}, "
             f"validation CRPS {scores['validation_crps_bp']:.3f} bp"
         )
@@ -113,12 +152,19 @@ def learn(
     return TrainReport(
         version,
         model.kind,
+        card.markets,
         params,
         params_from,
         len(fitted.history),
         scores["validation_crps_bp"],
         scores[SELECTION],
     )
+
+
+def _shown(markets: Sequence[str], between: str = ", ") -> str:
+    """The ids of markets, or of hundreds of them the first: MLflow keeps no long texts."""
+    more = len(markets) - _SHOWN
+    return between.join(markets[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def fit(
@@ -180,7 +226,8 @@ def make_card(ws: Workspace, material: Material, kind: str, params: Params, seed
         interval=material.markets[0].interval,
         markets=tuple(m.id for m in material.markets),
         data_start=learned.start,
-        data_end=learned.end,
+        # A base network has learned from none of these candles, and may be judged on all.
+        data_end=learned.start if kind == BASE else learned.end,
         fingerprint=material.fingerprint(learned),
         seed=seed,
         params=params,
@@ -188,8 +235,15 @@ def make_card(ws: Workspace, material: Material, kind: str, params: Params, seed
         packages=packages(),
         validation_start=material.split.validation.start,
         max_stale_bars=material.max_stale_bars,
+        evidence=evidence_of(params),
         commit=git_commit(),
     )
+
+
+def evidence_of(params: Params) -> Mapping[str, float] | None:
+    """What the base network that a training starts at, or is, has shown elsewhere; else None."""
+    name = params.get("network", params.get("start_at", SCRATCH))
+    return None if name == SCRATCH else bundles.load(models.base_folder(str(name))).card.evidence
 
 
 def data_of(material: Material, card: Card) -> TrainingData:
@@ -207,7 +261,7 @@ def run_params(card: Card) -> dict[str, str]:
     """What every training and trial logs beside the model's own parameters."""
     return {
         "kind": card.kind,
-        "markets": " ".join(card.markets),
+        "markets": _shown(card.markets, " "),
         "interval": card.interval,
         "data_start": iso(card.data_start),
         "data_end": iso(card.data_end),

@@ -10,17 +10,18 @@ from statistics import fmean
 import numpy as np
 
 from cryptocast import evaluation, models, tuning
-from cryptocast.errors import ModelError, UsageError
+from cryptocast.errors import CryptocastError, ModelError, UsageError
 from cryptocast.registry import SELECTION, Registry
 from cryptocast.reports import plots
 from cryptocast.seams import ModelKind, Params
 from cryptocast.tuning import Report, Tried
-from cryptocast.values import FloatArray, iso
+from cryptocast.values import FloatArray, Market, iso
+from cryptocast.workflows.apart import Group, each, groups, study_market
 from cryptocast.workflows.folds import Fold, rolling_folds
 from cryptocast.workflows.material import Material, gather
 from cryptocast.workflows.parameters import TUNED
 from cryptocast.workflows.scoring import crps
-from cryptocast.workflows.train import make_card, require_bars, run_params
+from cryptocast.workflows.train import SCRATCH, make_card, require_bars, run_params, starting
 from cryptocast.workspace import Workspace
 
 
@@ -30,6 +31,7 @@ class TuneReport:
 
     study: str
     kind: str
+    markets: tuple[str, ...]
     folds: int
     history: tuple[Tried, ...]
     best: Params
@@ -55,23 +57,32 @@ def tune(
     trials: int | None = None,
     timeout_seconds: float | None = None,
     seed: int = 0,
-) -> TuneReport:
-    """Search on the stored candles. A study of the same candles goes on where it stopped.
+    symbols: tuple[str, ...] = (),
+) -> tuple[list[TuneReport], dict[Market, CryptocastError]]:
+    """Search on the stored candles: one study of all markets, or one of each.
 
-    `trials` is how many the study shall hold in the end. Raises StateError where there are
-    too few candles for the kind. A kind without a search space needs none.
+    A study of the same candles goes on where it stopped. `trials` is how many it shall hold
+    in the end, `symbols` are the markets, by default all. Returns what was searched, and whose
+    search failed. Raises StateError where there are too few candles for the kind. A kind
+    without a search space needs none.
     """
-    model = models.get(kind or ws.settings.model.kind)
+    wanted = models.get(kind or ws.settings.model.kind)
     if timeout_seconds is not None and not timeout_seconds > 0:
         raise UsageError(f"--timeout {timeout_seconds:g} is no time", hint="--timeout 600")
-    if (idle := _idle(ws, model, trials)) is not None:
-        return idle
-    material = gather(ws)
-    require_bars(ws, model, material)
-    name = f"{model.kind} {iso(material.end)} {material.fingerprint(material.learned)}"
-    return tune_on(
-        ws, material, model, name, trials=trials, timeout_seconds=timeout_seconds, seed=seed
-    )
+    if (idle := _idle(ws, wanted, trials)) is not None:
+        ws.markets(symbols)
+        return [idle], {}
+
+    def work(markets: Group) -> TuneReport:
+        material = gather(ws, markets)
+        model = starting(ws, material, wanted)
+        require_bars(ws, model, material)
+        name = f"{model.kind} {iso(material.end)} {material.fingerprint(material.learned)}"
+        return tune_on(
+            ws, material, model, name, trials=trials, timeout_seconds=timeout_seconds, seed=seed
+        )
+
+    return each(groups(ws, symbols), work)
 
 
 def tune_on(
@@ -96,6 +107,8 @@ def tune_on(
     # A value is worth comparing only with those of the same question.
     study += f" L{material.lookback} H{material.horizon} Q{len(ws.settings.model.levels)}"
     study += f" folds {len(folds)}"
+    if (start := model.defaults().get("start_at", SCRATCH)) != SCRATCH:
+        study += f" from {start}"
     with registry.run(
         f"tune {model.kind}", tags={"stage": "tune", "study": study, **(tags or {})}
     ) as parent:
@@ -118,6 +131,7 @@ def tune_on(
         report = TuneReport(
             study=study,
             kind=model.kind,
+            markets=card.markets,
             folds=len(folds),
             history=found.history,
             best=found.best,
@@ -126,7 +140,7 @@ def tune_on(
             seconds=time.perf_counter() - started,
         )
         _log(registry, parent, report)
-    _remember(ws, report)
+    _remember(ws, report, study_market(ws, material.markets))
     return report
 
 
@@ -192,7 +206,7 @@ def _idle(ws: Workspace, model: ModelKind, trials: int | None) -> TuneReport | N
         reason = f"no trials wanted: the {model.kind} keeps its defaults"
     if reason is None:
         return None
-    return TuneReport("", model.kind, 0, (), model.defaults(), float("nan"), {}, 0.0, reason)
+    return TuneReport("", model.kind, (), 0, (), model.defaults(), float("nan"), {}, 0.0, reason)
 
 
 def _tell(ws: Workspace, history: tuple[Tried, ...], wanted: int) -> None:
@@ -222,7 +236,7 @@ def _log(registry: Registry, run_id: str, report: TuneReport) -> None:
         registry.log_bytes(run_id, plots.importance(report.importance), "importance.png")
 
 
-def _remember(ws: Workspace, report: TuneReport) -> None:
+def _remember(ws: Workspace, report: TuneReport, market: str | None) -> None:
     """Keep what `train --params best` asks for."""
     detail = {
         "study": report.study,
@@ -232,4 +246,4 @@ def _remember(ws: Workspace, report: TuneReport) -> None:
         "value": report.value,
     }
     with ws.store.write() as writer:
-        writer.put_event(ws.clock.now(), TUNED, None, detail)
+        writer.put_event(ws.clock.now(), TUNED, market, detail)

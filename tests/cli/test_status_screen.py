@@ -32,6 +32,9 @@ BTC = Market.of("BTC/EUR", "bitvavo", "5m")
 END = 1_717_405_200  # 2024-06-03 09:00Z
 NOW = END + 73.0
 LEVELS = tuple(round(0.05 * k, 2) for k in range(1, 20))
+REASON = "better than the random walk by 0.61 % (lower bound +0.10 %)"
+GATE = '{"gate": [{"opponent": "the random walk", "skill": 0.0061, "n": 312}]}'
+PRODUCTION = Deployment(4, NOW - 3 * 86_400, "*", "3", "2", "promote", REASON, GATE)
 SCRIPT = '<script>alert("x")</script>'
 
 
@@ -61,6 +64,7 @@ def forecast(
 def market(which: Market = BTC, price: float = 62_000.0, **changes: object) -> MarketStatus:
     good = MarketStatus(
         market=which,
+        production=PRODUCTION,
         stock=Stock(2016, END - 2016 * 300, END - 300, (), 0, {"live": 2016}),
         behind_bars=0,
         candles=candles(price),
@@ -77,11 +81,8 @@ def market(which: Market = BTC, price: float = 62_000.0, **changes: object) -> M
 
 
 def report(*markets: MarketStatus, **changes: object) -> StatusReport:
-    reason = "better than the random walk by 0.61 % (lower bound +0.10 %)"
     good = StatusReport(
         now=NOW,
-        production=Deployment(4, NOW - 3 * 86_400, "*", "3", "2", "promote", reason, "{}"),
-        promised_skill=0.0061,
         next_tick=END + 310.0,
         markets=markets or (market(),),
         credits={},
@@ -132,11 +133,11 @@ def many() -> StatusReport:
 
 def empty() -> StatusReport:
     nothing = market(
-        stock=None, behind_bars=None, candles=Candles.empty(), forecast=None, tick=None, ticks={},
-        coverage=None, skill=None,
+        production=None, stock=None, behind_bars=None, candles=Candles.empty(), forecast=None,
+        tick=None, ticks={}, coverage=None, skill=None,
         issues=("no candles yet: cryptocast fetch", "no forecast yet: cryptocast forecast --once"),
     )  # fmt: skip
-    return report(nothing, production=None, promised_skill=None, health=None)
+    return report(nothing, health=None)
 
 
 def text(shown: StatusReport, width: int, *, height: int | None = None, plain: bool = False) -> str:

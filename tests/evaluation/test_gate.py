@@ -196,3 +196,123 @@ def test_markets_at_one_origin_are_one_observation() -> None:
 def test_a_small_p_value_is_not_called_zero() -> None:
     verdict = decide(random_walk=against("the random walk", 0.01, p_value=0.0004))
     assert verdict.reason.endswith("n = 288 origins (21 effective), p < 0.01")
+
+
+# A skill that was shown elsewhere, which the one here is drawn towards.
+
+SHOWN = 0.008
+
+
+def noisy(mean: float, n: int = 288, spread: float = 0.05) -> FloatArray:
+    """[n] skills at origins, their mean exactly that."""
+    series = np.random.default_rng(4).normal(0, spread, n)
+    return np.asarray(series - series.mean() + mean)
+
+
+def here(mean: float, prior: float | None, rule: GateSettings = RULE, **more: Any) -> Comparison:
+    return evaluation.compare_series("the random walk", noisy(mean, **more), 24, rule, prior)
+
+
+def test_without_a_prior_nothing_is_drawn_anywhere_but_to_zero() -> None:
+    bare = evaluation.compare_series("the random walk", noisy(0.004), 24, RULE)
+    assert bare == here(0.004, None)
+    assert bare.prior is None
+    zero = here(0.004, 0.0)  # the same belief, whose bounds are the posterior's
+    assert zero.shrunken == bare.shrunken
+    assert zero.high - zero.low < bare.high - bare.low
+
+
+@pytest.mark.parametrize("mean", [-0.004, 0.0, 0.004, 0.02])
+def test_a_prior_draws_the_skill_towards_it(mean: float) -> None:
+    found, bare = here(mean, SHOWN), here(mean, None)
+    assert (found.skill, found.n, found.p_value) == (bare.skill, bare.n, bare.p_value)
+    assert min(mean, SHOWN) < found.shrunken < max(mean, SHOWN)
+    assert found.shrunken > bare.shrunken
+    assert found.low < found.shrunken < found.high
+    assert found.prior == SHOWN
+
+
+def test_drawn_towards_a_prior_is_the_posterior_of_a_normal_about_it() -> None:
+    rule = GateSettings(block_bars=1, prior_skill=0.002, resamples=20_000)
+    found = here(0.01, SHOWN, rule, n=400)
+    error = noisy(0.01, 400).std() / 20
+    weight = 0.002**2 / (0.002**2 + error**2)
+    assert found.shrunken == pytest.approx(SHOWN + (0.01 - SHOWN) * weight, rel=0.01)
+    spread = 0.002 * error / math.hypot(0.002, error)
+    assert found.low == pytest.approx(found.shrunken - stats.norm.ppf(0.9) * spread, abs=5e-5)
+    assert found.high - found.shrunken == pytest.approx(found.shrunken - found.low)
+
+
+def test_the_more_is_seen_here_the_less_what_was_shown_elsewhere_counts() -> None:
+    rule = GateSettings(block_bars=1, resamples=200)
+    drawn = [here(-0.01, SHOWN, rule, n=n, spread=0.15).shrunken for n in (48, 480, 4_800, 9_600)]
+    assert drawn == sorted(drawn, reverse=True)
+    assert drawn[0] > 0
+    assert drawn[-1] == pytest.approx(-0.01, abs=1e-3)
+
+
+def test_clear_evidence_here_against_it_refuses_whatever_it_has_shown() -> None:
+    verdict = decide(random_walk=here(-0.02, SHOWN))
+    assert not verdict.promoted
+    assert verdict.reason.startswith(
+        "worse than the random walk (skill -2.00%, drawn towards the +0.80% shown elsewhere -1."
+    )
+    assert decide(random_walk=here(-0.002, SHOWN, spread=0.2)).promoted  # no more than chance
+    assert not decide(random_walk=here(-0.002, None, spread=0.2)).promoted
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_without_an_origin_the_prior_alone_decides(empty: bool) -> None:
+    losses = [np.empty((0, 4))] if empty else [np.full_like(WALK, np.nan)]
+    origins = [300 * np.arange(len(losses[0]))]
+
+    def judged(prior: float) -> Verdict:
+        found = evaluation.compare("the random walk", losses, losses, origins, RULE, prior)
+        assert math.isnan(found.skill)
+        assert (found.n, found.p_value, found.effective_n, found.prior) == (0, None, None, prior)
+        assert found.shrunken == prior
+        reach = stats.norm.ppf(RULE.confidence) * RULE.prior_skill
+        assert (found.low, found.high) == pytest.approx((prior - reach, prior + reach))
+        return decide(random_walk=found)
+
+    assert judged(0.0081).promoted
+    assert judged(0.0081).reason == (
+        "better than the random walk: no origin here to judge by, skill +0.81% on other markets "
+        "and years"
+    )
+    bad = judged(-0.004)
+    assert not bad.promoted
+    assert bad.reason == (
+        "no better than the random walk (no origin here to judge by, skill -0.40% on other "
+        "markets and years)"
+    )
+    assert not judged(0.0).promoted
+
+
+def test_a_prior_too_unsure_rules_no_large_loss_out() -> None:
+    rule = GateSettings(prior_skill=0.02)
+    nothing = [np.empty((0, 4))]
+    found = evaluation.compare("it", nothing, nothing, [np.arange(0)], rule, 0.008)
+    verdict = evaluation.decide({"random_walk": found}, rule)
+    assert not verdict.promoted
+    assert verdict.reason == (
+        "it may be worse than it by 1.00% or more (no origin here to judge by, skill +0.80% on "
+        "other markets and years)"
+    )
+
+
+@pytest.mark.parametrize("n", [1, 23])
+def test_fewer_origins_than_are_needed_are_shown_and_the_prior_decides(n: int) -> None:
+    found = here(-0.03, SHOWN, n=n)
+    assert (found.n, found.shrunken) == (n, SHOWN)
+    assert found.skill == pytest.approx(-0.03)
+    assert decide(random_walk=found).promoted
+    assert not decide(random_walk=here(-0.03, None, n=n)).promoted
+
+
+def test_the_words_say_what_it_was_drawn_towards() -> None:
+    found = against("the random walk", 0.0124, prior=0.0081, shrunken=0.0085, low=0.005)
+    assert decide(random_walk=found).reason == (
+        "better than the random walk: skill +1.24%, drawn towards the +0.81% shown elsewhere "
+        "+0.85%, 90% lower bound +0.50%, n = 288 origins (21 effective), p = 0.10"
+    )

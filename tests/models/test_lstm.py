@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import signal
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from cryptocast import models
 from cryptocast.bundles import Forecaster
 from cryptocast.errors import ConfigError, ModelError
 from cryptocast.evaluation import crps_bp
-from cryptocast.models import _lightning
-from cryptocast.models.lstm import Model, pinball
+from cryptocast.models import _lightning, lstm
+from cryptocast.models._pinball import pinball
+from cryptocast.models.lstm import Model
 from cryptocast.seams import Params
-from cryptocast.values import FEATURES, Epoch, Fitted, Windows
+from cryptocast.values import FEATURES, Epoch, Fitted, FloatArray, Windows
 from synthetic import LEVELS, bars, windows
 
 LAID = bars(420, 2)
@@ -71,12 +73,16 @@ def test_pure_noise_gives_back_the_random_walk() -> None:
         )
         for kind, params in (("lstm", {"epochs": 15}), ("random_walk", {}))
     ]
-    lstm, walk = (np.nanmean(loss) for loss in losses)
-    assert lstm == pytest.approx(walk, rel=0.01)
+    ours, walk = (np.nanmean(loss) for loss in losses)
+    assert ours == pytest.approx(walk, rel=0.01)
 
 
-def test_it_learns_what_can_be_learnt() -> None:
-    """Volatility that the inputs tell and sigma does not: half the origins are twice as wide."""
+@cache
+def told_world() -> tuple[list[Windows], np.ndarray]:
+    """Volatility that the inputs tell and sigma does not: half the origins are twice as wide.
+
+    What to learn from, to validate and to judge by; and which of the last are wide.
+    """
     random = np.random.default_rng(1)
     told = random.integers(0, 2, 900)
     inputs = random.normal(size=(900, 16, len(FEATURES))) * 0.3
@@ -89,13 +95,14 @@ def test_it_learns_what_can_be_learnt() -> None:
         targets=random.normal(size=(900, 6)) * np.where(told, 1.4, 0.7)[:, None],
         market=np.zeros(900, dtype=np.intp),
     )
-    parts = [
-        Windows(*(getattr(world, name)[at] for name in Windows.__dataclass_fields__))
-        for at in (slice(0, 500), slice(500, 700), slice(700, 900))
-    ]
+    parts = [world.take(at) for at in (slice(0, 500), slice(500, 700), slice(700, 900))]
+    return parts, told[700:] == 1
+
+
+def test_it_learns_what_can_be_learnt() -> None:
+    parts, loud = told_world()
     made = Forecaster(fit({"epochs": 15}, parts[0], parts[1]).onnx)(parts[2].inputs)
     wide = made[:, 0, -1] - made[:, 0, 0]
-    loud = told[700:] == 1
     assert wide[loud].min() > 1.2 * wide[~loud].max()
 
 
@@ -134,7 +141,7 @@ def test_an_unknown_parameter_is_refused() -> None:
     assert caught.value.message == "the lstm has no parameter 'hiden'"
     assert caught.value.hint == (
         "known: hidden, layers, dropout, bound, learning_rate, weight_decay, batch_size, epochs, "
-        "patience, features"
+        "patience, features, start_at"
     )
 
 
@@ -282,3 +289,100 @@ def test_a_checkpoint_that_cannot_be_read_is_begun_anew(tmp_path: Path) -> None:
 def test_a_short_training_leaves_no_file(tmp_path: Path) -> None:
     fit({"epochs": 2, "hidden": 8}, checkpoint=tmp_path / "one.npz")
     assert list(tmp_path.iterdir()) == []
+
+
+# Starting at a base network, which knows other markets.
+
+
+def from_base(**params: float | int | str) -> Fitted:
+    return fit({"start_at": "5m", "hidden": 8, **params})
+
+
+@cache
+def base_answers() -> FloatArray:
+    """[N, H, Q] what the base network itself says of the unseen windows."""
+    made = models.get("base").fit(TRAIN, VALIDATION, levels=LEVELS, params={}, seed=0)
+    return Forecaster(made.onnx)(UNSEEN.inputs)
+
+
+@pytest.mark.parametrize("params", [{"learning_rate": 0.0}, {"learning_rate": 1e-12}])
+def test_it_starts_at_the_base_network(params: Params) -> None:
+    found = Forecaster(from_base(epochs=1, **params).onnx)(UNSEEN.inputs)
+    np.testing.assert_allclose(found, base_answers(), atol=1e-5)
+
+
+def test_without_a_validation_part_it_stays_the_base_network() -> None:
+    """Nothing speaks for any of the correction: `shrink` cannot be told, the bound holds it."""
+    found = Forecaster(fit({"start_at": "5m", "epochs": 2}, validation=windows(LAID, 0, 0)).onnx)(
+        UNSEEN.inputs
+    )
+    np.testing.assert_allclose(found, base_answers(), atol=1e-4)
+
+
+def test_what_validation_does_not_thank_for_is_taken_back_to_the_base_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lstm, "_SHRINKS", (0.0,))
+    found = Forecaster(from_base(epochs=3).onnx)(UNSEEN.inputs)
+    np.testing.assert_allclose(found, base_answers(), atol=1e-5)
+
+
+@pytest.mark.parametrize("bound", [0.15, 0.6])
+def test_it_never_departs_from_the_base_network_by_more_than_a_quarter_of_the_bound(
+    bound: float,
+) -> None:
+    (train, validation, unseen), loud = told_world()
+    params: Params = {"start_at": "5m", "epochs": 6, "bound": bound, "hidden": 8}
+    found = Forecaster(fit(params, train, validation).onnx)
+    plain = models.get("base").fit(train, validation, levels=LEVELS, params={}, seed=0)
+    start = Forecaster(plain.onnx)
+    wild = np.random.default_rng(1).uniform(-8, 8, unseen.inputs.shape)
+    for inputs in (unseen.inputs, wild):
+        departed = np.log(found(inputs)[..., 0] / start(inputs)[..., 0])
+        assert np.abs(departed).max() <= bound / 4 + 1e-4
+        if inputs is unseen.inputs:  # what there is to gain, it takes
+            assert departed[loud].mean() > bound / 20 > -bound / 20 > departed[~loud].mean()
+
+
+def test_it_keeps_the_quantiles_of_the_base_network() -> None:
+    """A week says little of the shape of what is left; the many markets said it."""
+    (train, validation, unseen), _ = told_world()
+    made = fit({"start_at": "5m", "epochs": 3}, train, validation)
+    plain = models.get("base").fit(train, validation, levels=LEVELS, params={}, seed=0)
+    answers = (Forecaster(fitted.onnx)(unseen.inputs) for fitted in (made, plain))
+    shape, known = (q / q[..., -1:] for q in answers)
+    np.testing.assert_allclose(shape, known, atol=1e-5)
+
+
+def test_started_at_a_network_its_defaults_say_which() -> None:
+    assert Model().defaults()["start_at"] == "har"
+    started = Model().started_at("15m")
+    assert started.kind == "lstm"
+    assert started.defaults() == {**Model().defaults(), "start_at": "15m"}
+    made = started.fit(
+        TRAIN, VALIDATION, levels=LEVELS, params={"epochs": 1, "learning_rate": 0.0}, seed=1
+    )
+    plain = models.get("base").started_at("15m")
+    known = plain.fit(TRAIN, VALIDATION, levels=LEVELS, params={}, seed=0)
+    np.testing.assert_allclose(
+        Forecaster(made.onnx)(UNSEEN.inputs), Forecaster(known.onnx)(UNSEEN.inputs), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("kind", ["ar1", "constant", "garch", "har", "random_walk", "seasonal"])
+def test_a_baseline_starts_at_no_network(kind: str) -> None:
+    model = models.get(kind)
+    assert model.started_at("5m") is model
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "code"),
+    [
+        (3, "the lstm cannot have start_at = 3", "config.params"),
+        ("2m", "there is no base network '2m'", "config.base"),
+    ],
+)
+def test_a_start_that_is_none_is_refused(name: Any, message: str, code: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        fit({"epochs": 1, "start_at": name})
+    assert (caught.value.message, caught.value.code) == (message, code)

@@ -13,15 +13,17 @@ from cryptocast.models.baselines._correction import Correction
 from cryptocast.values import FEATURES
 
 LOOKBACK, HORIZON, LEVELS = 12, 6, 5
+RANDOM = np.random.default_rng(7)
+START = Correction(RANDOM.normal(size=(len(FEATURES), HORIZON)), np.ones(HORIZON), 0.4)
 
 
 def network(layers: int, hidden: int = 16, seed: int = 0, features: str = "usual") -> Network:
     """A network with weights as a training might leave them: none is zero."""
-    base = np.sort(np.random.default_rng(seed).normal(size=(HORIZON, LEVELS)), axis=1)
+    # Wide enough that the graph, which keeps quantiles apart, need not do so.
+    base = np.linspace(-2, 2, LEVELS) * np.random.default_rng(seed).uniform(0.5, 2, (HORIZON, 1))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        known = Correction(torch.randn(len(FEATURES), HORIZON).numpy(), np.ones(HORIZON), 0.4)
-        made = Network(Shape(hidden=hidden, layers=layers, features=features), base, known)
+        made = Network(Shape(hidden=hidden, layers=layers, features=features), base, 0.15)
         for parameter in made.parameters():
             torch.nn.init.normal_(parameter, std=0.4)
         made.centre.copy_(torch.randn(HORIZON) * 0.1)
@@ -34,17 +36,20 @@ def network(layers: int, hidden: int = 16, seed: int = 0, features: str = "usual
 def test_the_graph_equals_the_network_in_torch(layers: int, windows: int) -> None:
     made = network(layers, seed=layers)
     inputs = np.random.default_rng(layers).uniform(-8, 8, (windows, LOOKBACK, len(FEATURES)))
+    start = torch.tensor(START.log_scale(inputs[:, -1]), dtype=torch.float32)
     with torch.no_grad():
-        expected = made(torch.tensor(inputs, dtype=torch.float32)).numpy()
-    graph = to_onnx(made, made.base.numpy(), LOOKBACK)
-    np.testing.assert_allclose(Forecaster(graph)(inputs), expected, atol=5e-6)
+        expected = made(torch.tensor(inputs, dtype=torch.float32), start).numpy()
+    graph = to_onnx(made, START, made.base.numpy(), LOOKBACK)
+    np.testing.assert_allclose(Forecaster(graph)(inputs), expected, rtol=1e-5, atol=5e-6)
 
 
 def test_the_correction_is_bounded_however_wild_the_window() -> None:
     made = network(1)
     inputs = np.full((1, LOOKBACK, len(FEATURES)), 8.0)
-    ratio = Forecaster(to_onnx(made, made.base.numpy(), LOOKBACK))(inputs) / made.base.numpy()
-    assert (np.abs(np.log(ratio)) <= made.known_bound + 0.75 * made.bound + 1e-6).all()
+    outermost = made.base.numpy()[:, -1]
+    answer = Forecaster(to_onnx(made, START, made.base.numpy(), LOOKBACK))(inputs)
+    ratio = answer[..., -1] / outermost
+    assert (np.abs(np.log(ratio)) <= START.bound + 0.75 * made.bound + 1e-6).all()
 
 
 def test_a_constant_answers_every_window_alike() -> None:
@@ -57,7 +62,7 @@ def test_a_constant_answers_every_window_alike() -> None:
 
 def test_more_windows_than_go_at_once_are_answered_in_order() -> None:
     made = network(1, hidden=4)
-    forecaster = Forecaster(to_onnx(made, made.base.numpy(), LOOKBACK))
+    forecaster = Forecaster(to_onnx(made, START, made.base.numpy(), LOOKBACK))
     inputs = np.random.default_rng(1).normal(size=(5_000, LOOKBACK, len(FEATURES)))
     found = forecaster(inputs)
     assert found.shape == (5_000, HORIZON, LEVELS)
@@ -67,7 +72,7 @@ def test_more_windows_than_go_at_once_are_answered_in_order() -> None:
 @pytest.mark.parametrize("layers", [0, 1, 2])
 def test_a_graph_is_plain_onnx_with_named_ends(layers: int) -> None:
     made = (
-        to_onnx(network(layers), np.zeros((HORIZON, LEVELS)), LOOKBACK)
+        to_onnx(network(layers), START, np.zeros((HORIZON, LEVELS)), LOOKBACK)
         if layers
         else _onnx.constant(np.zeros((HORIZON, LEVELS)), LOOKBACK)
     )
@@ -82,14 +87,14 @@ def test_a_graph_is_plain_onnx_with_named_ends(layers: int) -> None:
 
 
 def test_the_same_network_gives_the_same_bytes() -> None:
-    one, other = (to_onnx(m, m.base.numpy(), LOOKBACK) for m in (network(2), network(2)))
+    one, other = (to_onnx(m, START, m.base.numpy(), LOOKBACK) for m in (network(2), network(2)))
     assert one == other
 
 
 def test_the_graph_looks_at_no_feature_but_those_that_it_is_told_to() -> None:
     made = network(1, features="range, place")
-    made.known.zero_()
-    model = Forecaster(to_onnx(made, made.base.numpy(), LOOKBACK))
+    blind = Correction(np.zeros_like(START.weights), START.centre, START.bound)
+    model = Forecaster(to_onnx(made, blind, made.base.numpy(), LOOKBACK))
     inputs = np.random.default_rng(0).uniform(-2, 2, (5, LOOKBACK, len(FEATURES)))
     whole = model(inputs)
     seen = [FEATURES.index(name) for name in ("range", "place")]

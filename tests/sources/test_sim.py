@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cryptocast.clock import VirtualClock
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import ConfigError
-from cryptocast.sources.sim import FIRST_OPEN_TIME, Source
+from cryptocast.sources.sim import FIRST_OPEN_TIME, Source, base_price
 from cryptocast.values import INTERVAL_SECONDS, Candles, FloatArray, Market, parse_time
 
 START = parse_time("2024-01-01")
@@ -149,14 +149,29 @@ def test_nothing_that_opens_after_now_is_given() -> None:
     assert page.candles.open_time.tolist() == [START - 600, START - 300, START, START + 300]
 
 
-@pytest.mark.parametrize("symbol", ["NOPE/EUR", "BTC/GBP"])
+def test_invented_coins_are_as_many_as_a_workspace_can_hold_and_none_is_anothers() -> None:
+    names = [f"SIM{number}" for number in (1, 2, 77, 500, 9999)]
+    found = [candles(START, START + DAY, f"{name}/USD") for name in names]
+    assert len({c.fingerprint() for c in found}) == len(names)
+    for name, c in zip(names, found, strict=True):
+        assert 0.01 <= base_price(name) <= 10_000
+        assert (c.low > 0).all()
+        assert (c.high >= np.maximum(c.open, c.close)).all()
+        assert len(np.unique(c.close)) > 100  # no price is too small for its tick
+    again = candles(START, START + DAY, "SIM77/USD")
+    assert again.fingerprint() == found[2].fingerprint()
+    assert base_price("BTC") == 60_000
+
+
+@pytest.mark.parametrize("symbol", ["NOPE/EUR", "BTC/GBP", "SIM0/EUR", "SIM10000/EUR", "SIM/EUR"])
 def test_an_unknown_symbol_is_answered_with_the_known_ones(symbol: str) -> None:
     with pytest.raises(ConfigError) as caught:
         candles(START, START + DAY, symbol)
     assert caught.value.code == "config.symbol"
     assert caught.value.message == f"sim does not trade {symbol}"
     assert caught.value.hint == (
-        "known: BTC, ETH, SOL, BNB, XRP, ADA, DOGE, AVAX, LINK, DOT, LTC, each in EUR, USD, USDT"
+        "known: BTC, ETH, SOL, BNB, XRP, ADA, DOGE, AVAX, LINK, DOT, LTC, "
+        "SIM1 to SIM9999, each in EUR, USD, USDT"
     )
 
 

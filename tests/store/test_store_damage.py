@@ -213,7 +213,7 @@ with Store(Path(sys.argv[1]), 5).write() as writer:
     writer.ledger.put_ticks([Tick(market.id, 300, 300.0, 301.0, "ok")])
 with Store(Path(sys.argv[1]), 5).read() as reader:
     reader.candles(market, 0, 900), reader.gaps(market, 0, 900), reader.ledger.newest([market], 4e9)
-    reader.ledger.last_tick(market), reader.deployment(), reader.span(market)
+    reader.ledger.last_tick(market), reader.productions().everywhere, reader.span(market)
 heavy = {"pandas", "pytz", "pyarrow", "polars", "scipy", "torch"}
 print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
 """

@@ -291,7 +291,7 @@ def test_a_scale_comes_back_as_it_was_and_none_as_none(
 
 def past(reader: Reader, market: Market, bar: int, **more: Any) -> Past | None:
     given = {"since": START, "shape": (3, len(LEVELS)), "served": True} | more
-    return reader.ledger.past([market], "1", START + bar * BAR, **given).get(market)
+    return reader.ledger.past([(market, "1")], START + bar * BAR, **given).get((market, "1"))
 
 
 def test_the_past_of_a_version_is_what_its_next_set_goes_on_from(
@@ -336,7 +336,7 @@ def test_the_past_ends_before_the_origin_and_begins_where_it_is_asked_from(
         assert past(reader, replace(market, base="ETH"), 9) is None
 
 
-def test_the_past_of_many_markets_is_each_ones_own(
+def test_the_past_of_many_markets_and_versions_is_each_ones_own(
     store: Store, market: Market, make_set: Make
 ) -> None:
     eth = replace(market, base="ETH")
@@ -344,16 +344,25 @@ def test_the_past_of_many_markets_is_each_ones_own(
         put(store, make_set(bar))
     for bar in range(4):
         put(store, replace(make_set(bar, market=eth), scale=np.full(3, 1.5)))
+    for bar in (4, 5):
+        put(store, make_set(bar, "2", market=eth))
+    one, other, third = (market, "1"), (eth, "1"), (eth, "2")
     with store.read() as reader:
-        both = reader.ledger.past(
-            [market, eth], "1", START + 9 * BAR, since=START, shape=(3, len(LEVELS)), served=True
+        found = reader.ledger.past(
+            [one, other, third],
+            START + 9 * BAR,
+            since=START,
+            shape=(3, len(LEVELS)),
+            served=True,
         )
         alone = past(reader, eth, 9)
     assert alone is not None
-    assert both[eth].origins.tolist() == alone.origins.tolist()
-    assert both[eth].known_until == alone.known_until == START + BAR
-    assert both[market].known_until == START + 6 * BAR
-    np.testing.assert_array_equal(both[eth].scale, np.full(3, 1.5))
+    assert set(found) == {one, other, third}  # nobody asked for BTC by version 2
+    assert found[other].origins.tolist() == alone.origins.tolist()
+    assert found[other].known_until == alone.known_until == START + BAR
+    assert found[one].known_until == START + 6 * BAR
+    assert found[third].origins.tolist() == [START + 4 * BAR, START + 5 * BAR]
+    np.testing.assert_array_equal(found[other].scale, np.full(3, 1.5))
 
 
 def test_origins_are_those_served_or_those_of_a_version(
@@ -444,26 +453,27 @@ def test_ticks_of_one_origin_are_appended(store: Store, market: Market) -> None:
     assert found == Tick(market.id, START, START + 8.5, START + 9.25, "ok", None, None)
 
 
-def test_the_deployment_with_the_greatest_id_rules_whatever_the_clock(store: Store) -> None:
+def test_the_deployment_with_the_greatest_id_rules_whatever_the_clock(
+    store: Store, market: Market
+) -> None:
     with store.write() as writer:
-        assert writer.deployment() is None
+        assert writer.productions().at(market.id) is None
         first = writer.put_deployment(
-            at=START + 500.5, market="m", model_version="1", previous_version=None,
+            at=START + 500.5, market="*", model_version="1", previous_version=None,
             action="promote", reason="better", scores={"skill": 0.01, "p": float("nan")},
             written_at=START + 1000,
         )  # fmt: skip
         second = writer.put_deployment(
-            at=START, market="m", model_version="2", previous_version="1",
+            at=START, market="*", model_version="2", previous_version="1",
             action="force", reason="because", written_at=START + 2000,
         )  # fmt: skip
     assert first == Deployment(
-        1, START + 500.5, "m", "1", None, "promote", "better", '{"skill": 0.01, "p": null}'
+        1, START + 500.5, "*", "1", None, "promote", "better", '{"skill": 0.01, "p": null}'
     )
     with store.read() as reader:
         assert reader.deployments() == [first, second]
-        assert reader.deployment() == second
-        assert reader.deployment_at(START + 1999) == first
-        assert reader.deployment_at(START + 999) is None
+        assert reader.rulings() == [(START + 1000, first), (START + 2000, second)]
+        assert reader.productions().at(market.id) == second
 
 
 def test_events_are_read_by_kind(store: Store) -> None:

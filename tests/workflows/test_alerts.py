@@ -115,6 +115,26 @@ def test_another_deployment_is_told_with_its_reason(watched: Watched) -> None:
     assert watched.look(4) == []
 
 
+def test_deployments_of_many_markets_are_one_message(watched: Watched) -> None:
+    def deployed(*numbers: int) -> None:
+        with Store(watched.folder / "cryptocast.duckdb", 5).write() as writer:
+            for number in numbers:
+                writer.put_deployment(
+                    at=NOW, market=f"sim:SIM{number}/USD:5m", model_version=str(number),
+                    previous_version=None, action="promote", reason="better",
+                )  # fmt: skip
+
+    deployed(7)
+    assert watched.look(2) == ["version 7 was promoted for sim:SIM7/USD:5m"]
+    deployed(*range(10, 110))
+    assert watched.look(3) == ["100 versions were deployed"]
+    assert watched.text == (
+        "sim:SIM10/USD:5m 10, sim:SIM11/USD:5m 11, sim:SIM12/USD:5m 12, sim:SIM13/USD:5m 13, "
+        "sim:SIM14/USD:5m 14 and 95 more"
+    )
+    assert watched.look(4) == []
+
+
 def test_a_dead_source_is_told_once_and_when_it_is_back(watched: Watched) -> None:
     change(watched.folder, f"DELETE FROM candles WHERE epoch(open_time) >= {origin(1)}")
     kinds = {"alerts": ["source"], "name": "webhook", "url": "env:HOOK"}

@@ -11,8 +11,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from commands import BTC, Done, query, run
-from cryptocast.values import Deployment, iso
+from commands import BTC, Done, good, query, run
+from cryptocast import dataset
+from cryptocast.dataset import Bars, features
+from cryptocast.values import FEATURES, Deployment, iso
 from cryptocast.workflows.monitor import look, promise_of
 from ticks import at, change, origin, ticked
 from workflows.test_replay import replayed
@@ -80,6 +82,9 @@ def test_the_report_tells_windows_tests_drift_and_scorecard(p: Path) -> None:
         ("loss", "healthy", None),
         ("narrow", "healthy", None),
         ("wide", "healthy", None),
+        ("inputs", "healthy", None),
+        ("still", "healthy", None),
+        ("answers", "healthy", None),
     ]
     features = {row["feature"] for row in data["drift"]}
     assert {"return", "level", "slow_volatility"} <= features
@@ -127,6 +132,92 @@ def test_a_loss_beyond_the_promise_is_declined(p: Path) -> None:
         f"(skill {skill:+.1%} in the last day, not +30.0%)"
     )
     assert data["windows"][0]["promised_skill"] == 0.3
+
+
+def damage(patch: pytest.MonkeyPatch, name: str, factor: float, first: int = 0) -> None:
+    """Let an input of all bars that open at an origin or later be so many times as large."""
+    sound = features.compute
+
+    def compute(bars: Bars) -> features.Features:
+        computed = sound(bars)
+        later = bars.open_time >= origin(first)
+        damaged = computed.sigma if name == "sigma" else computed.values[:, FEATURES.index(name)]
+        damaged[later] *= factor
+        return computed
+
+    for module in (features, dataset):
+        patch.setattr(module, "compute", compute)
+
+
+def served_again(folder: Path, first: int) -> None:
+    """Serve the origins from one on once more."""
+    change(folder, f"DELETE FROM forecast_sets WHERE epoch(origin) >= {origin(first)}")
+    change(folder, f"DELETE FROM ticks WHERE epoch(origin) >= {origin(first)}")
+    replayed(folder, first, BARS)
+
+
+@pytest.mark.parametrize(
+    ("name", "factor", "fault"),
+    [
+        ("return", 1.5, "1.50 times what its candles give"),
+        ("range", 1 / 1.5, "0.67 times what its candles give"),
+        ("slow_volatility", 0.0, "stuck at 0.00"),
+    ],
+)
+def test_an_input_that_is_not_what_its_candles_give_is_declined_and_named(
+    p: Path, monkeypatch: pytest.MonkeyPatch, name: str, factor: float, fault: str
+) -> None:
+    damage(monkeypatch, name, factor, 170)
+    served_again(p, 170)
+    data = verdict(p)
+    (test,) = (t for t in data["tests"] if t["name"] == "inputs")
+    assert (test["feature"], test["fault"], test["verdict"]) == (name, fault, "declined")
+    assert data["reason"].startswith(
+        f"{BTC.id}: its input {name} is {fault} since {iso(origin(171))}"
+    )
+    line = next(each for each in monitored(p).out.splitlines() if " inputs " in each)
+    assert line.split()[1:6] == ["inputs", "9.00", "6.00", "declined", name]
+
+
+def test_inputs_that_were_damaged_only_while_serving_show_in_the_answers(
+    p: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        damage(patch, "sigma", 1.2)
+        served_again(p, 140)
+    data = verdict(p)
+    (test,) = (t for t in data["tests"] if t["name"] == "answers")
+    assert (test["verdict"], test["feature"]) == ("declined", None)
+    told = "what was served is not what version 2 answers to the stored candles since "
+    assert told in data["reason"]
+
+
+def test_a_damaged_input_is_no_reason_to_retrain(p: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    damage(monkeypatch, "place", 1.5, 170)
+    reason = verdict(p)["reason"]
+    data = good("retrain", "--if-needed", "-w", p, "--as-of", END)
+    assert data["decision"]["reason"] == (
+        f"its inputs are damaged, and a new model would learn from the same: {reason}"
+    )
+    assert query(p, "SELECT count(*) FROM events WHERE kind = 'retrain'") == [(0,)]
+
+
+def test_a_venue_that_sends_no_volume_any_more_is_watched(p: Path) -> None:
+    change(p, f"UPDATE candles SET volume = 0 WHERE epoch(open_time) >= {origin(100)}")
+    data = verdict(p)
+    assert data["verdict"] == "watch"
+    assert data["reason"].endswith(f"its input volume has not moved since {iso(origin(102))}")
+
+
+def test_candles_that_tell_nothing_but_a_close_are_declined(p: Path) -> None:
+    change(
+        p,
+        "UPDATE candles SET open = close, high = close, low = close"
+        f" WHERE epoch(open_time) >= {origin(100)}",
+    )
+    data = verdict(p)
+    assert data["verdict"] == "declined"
+    assert f"its input range has not moved since {iso(origin(102))}" in data["reason"]
 
 
 def test_the_verdict_is_kept_as_an_event(p: Path) -> None:

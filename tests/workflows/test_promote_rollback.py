@@ -69,7 +69,8 @@ def test_force_is_recorded_with_its_reason_and_what_the_gate_said(workspace: Pat
     assert gate == decision["gate"]
     for comparison in gate:
         assert set(comparison) == {
-            *("opponent", "skill", "shrunken", "low", "high", "n", "effective_n", "p_value")
+            *("opponent", "skill", "shrunken", "low", "high"),
+            *("n", "effective_n", "p_value", "prior"),
         }
         assert comparison["low"] <= comparison["skill"] <= comparison["high"]
     assert registered(workspace, "1").tags["gate.forced"] == reason

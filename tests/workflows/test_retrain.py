@@ -7,20 +7,21 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from filelock import FileLock
 
 from aged import GONE, SETS_GONE, age, archives
-from commands import AS_OF, INTERVAL, NEXT, NOW, Made, counts, good, query, run
+from commands import AS_OF, BTC, INTERVAL, NEXT, NOW, Made, counts, good, query, run
 from cryptocast.clock import VirtualClock
 from cryptocast.errors import ModelError
 from cryptocast.evaluation import Verdict
 from cryptocast.evaluation.gate import Comparison
 from cryptocast.store import Store
 from cryptocast.values import iso
-from cryptocast.workflows import pipeline
+from cryptocast.workflows import pipeline, selection
 from cryptocast.workflows import retrain as workflow
 from cryptocast.workspace import Workspace
 from loopback import Loopback
@@ -148,6 +149,29 @@ def test_it_is_due_on_a_decline(
     assert due(workspace, 100, [*events, verdict(99.5)]) == (True, "declined: a reason")
 
 
+@pytest.mark.parametrize(
+    ("declined", "is_due"),
+    [
+        (("inputs",), False),
+        (("still", "answers"), False),
+        (("inputs", "loss"), True),
+        (("wide",), True),
+    ],
+)
+def test_damaged_inputs_alone_are_no_reason(
+    workspace: Path, declined: Sequence[str], is_due: bool
+) -> None:
+    hour, kind, said = verdict(100)
+    names = ("loss", "narrow", "wide", "inputs", "still", "answers")
+    said["tests"] = [
+        {"market": BTC.id, "name": n, "verdict": "declined" if n in declined else "watch"}
+        for n in names
+    ]
+    why = "its inputs are damaged, and a new model would learn from the same: a reason"
+    expected = (True, "declined: a reason") if is_due else (False, why)
+    assert due(workspace, 100, [(hour, kind, said)]) == expected
+
+
 def test_the_budget_of_a_day_is_kept(workspace: Path) -> None:
     events = [attempt(70, True), attempt(80, True), attempt(90, True), verdict(100)]
     spent = (False, "[retrain] daily allows 2 in 24 hours: 2 were made")
@@ -250,8 +274,8 @@ def test_a_flush_archives_what_is_old_then_trains_and_ticks_go_on_throughout(
     setting(monkeypatch, WALK | LENIENT)
     served: list[str] = []
 
-    def ticking(name: str, after: int) -> None:
-        work = getattr(pipeline, name)
+    def ticking(module: ModuleType, name: str, after: int) -> None:
+        work = getattr(module, name)
 
         def both(*arguments: Any, **named: Any) -> Any:
             when = iso(NOW + after * INTERVAL)
@@ -260,10 +284,10 @@ def test_a_flush_archives_what_is_old_then_trains_and_ticks_go_on_throughout(
             served.append(told["model"]["version"])
             return work(*arguments, **named)
 
-        monkeypatch.setattr(pipeline, name, both)
+        monkeypatch.setattr(module, name, both)
 
-    ticking("gather", 1)
-    ticking("deploy", 2)
+    ticking(pipeline, "gather", 1)
+    ticking(selection, "deploy", 2)
     ((_, production),) = deployed(old)
     rows = counts(old)
     data = good("retrain", "--flush", "-w", old, "--as-of", AS_OF)

@@ -12,7 +12,7 @@ from commands import INTERVAL, NOW, good, query, run
 from cryptocast.errors import ConfigError
 from cryptocast.store import Store
 from cryptocast.values import Gap, iso
-from cryptocast.workflows.status import StatusReport, status
+from cryptocast.workflows.status import StatusReport, promised, status
 from ticks import BTC, SYMBOLS, at, change, deploy, drop, origin, ticked
 
 
@@ -35,8 +35,8 @@ def test_a_workspace_that_serves_has_no_issues(w: Path) -> None:
     assert market.stock is not None
     assert (market.stock.last, market.stock.gaps) == (origin(0), ())
     assert market.candles.open_time[-1] == origin(0)
-    assert report.production is not None
-    assert report.production.model_version == "2"
+    assert [row.model_version for row in report.productions] == ["2"]
+    assert market.production == report.productions[0]
     assert (report.health, report.shadow, report.loop, report.credits) == (None, None, None, {})
     assert report.next_tick == origin(2) + 10
 
@@ -171,9 +171,11 @@ def test_what_the_gate_had_promised_is_told(w: Path) -> None:
             at=NOW, market="*", model_version="2", previous_version="1", action="promote",
             reason="x", scores={"gate": gate},
         )  # fmt: skip
-    assert look(w, 1).promised_skill == 0.012
+    (row,) = look(w, 1).productions
+    assert promised(row) == 0.012
     deploy(w, "2", "1")
-    assert look(w, 1).promised_skill is None
+    (row,) = look(w, 1).productions
+    assert promised(row) is None
 
 
 def test_credits_are_those_of_this_month(w: Path) -> None:

@@ -189,7 +189,7 @@ def test_models_lists_what_a_choice_needs_in_80_columns(workspace: Path) -> None
         *("version", "kind", "aliases", "created_at", "run_id", "missing", "usable"),
         *("data_start", "data_end", "data_fingerprint", "description", "metrics", "tags"),
         *("validation_crps_bp", "validation_crps_relative", "test"),
-        *("gate", "gate_reason", "forced"),
+        *("gate", "gate_reason", "forced", "serves"),
     }
     assert versions[1]["data_end"] == "2024-06-01T22:00:00Z"
     assert set(versions[1]["test"]) == {"crps_bp", "skill_vs_random_walk", "n", "p_value"}

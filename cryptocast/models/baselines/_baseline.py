@@ -32,6 +32,11 @@ class Past:
         return int(self.parts[0].inputs.shape[1])
 
     @property
+    def horizon(self) -> int:
+        """H, the steps of a target."""
+        return int(self.parts[0].targets.shape[1])
+
+    @property
     def origin(self) -> IntArray:
         """[N] Unix seconds."""
         return np.concatenate([part.origin for part in self.parts])
@@ -80,6 +85,10 @@ class Baseline(ABC):
     notes: tuple[str, ...] = ()
     """What its fitted parameters may tell that nobody can set: accepted, so that a training
     can be repeated with them, and found anew."""
+
+    def started_at(self, network: str) -> Baseline:
+        """Itself: it starts at nothing."""
+        return self
 
     def least_bars(self, lookback: int, horizon: int) -> int:
         """Any number of training bars will do."""

@@ -1,0 +1,190 @@
+"""The base network: how far the price may move, from the newest bar's features alone.
+
+A perceptron over the volatilities of several spans, the bar's own move, its volume and the
+clock; trained once over many markets (`models._pretraining`), read back from the named tensors
+of its ONNX graph. It needs neither torch nor a window: the spans hold the memory, and where
+little came before they are seeded from what is there.
+
+On candles of 2024 that training had not seen, an LSTM over the window beside it gave nothing
+(`make ablation`): the newest bar's features hold what a window of 64 tells of volatility.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from cryptocast.models import _quantiles
+from cryptocast.models._graphs import Graph
+from cryptocast.values import FEATURES, FloatArray
+
+COLUMNS = (
+    "return",
+    "range",
+    "fast_volatility",
+    "medium_volatility",
+    "slow_volatility",
+    "fast_range_volatility",
+    "range_volatility",
+    "volume",
+    "place",
+    "missing",
+)
+"""The features that it looks at as they are; besides the size of the return, and the clock."""
+
+HOUR_HARMONICS = 6  # all that 12 bars of 5 minutes an hour can show
+DAY_HARMONICS = 1
+_HOURS_A_DAY = 24
+_LEAST_LENGTH = 1e-6  # a time of day is a point on the circle; what is none must not grow
+LARGEST = 1.5  # of a log-scale: no forecast is wider or narrower than its base by more
+
+_Pair = tuple[Any, Any]  # cosine and sine of an angle: arrays, or names of tensors in a graph
+
+
+def predictors(newest: FloatArray) -> FloatArray:
+    """[N, P] what the network reads of the newest bar's features [N, F]."""
+    place = {name: i for i, name in enumerate(FEATURES)}
+    columns = [newest[:, place[name]] for name in COLUMNS]
+    columns.append(np.abs(newest[:, place["return"]]))
+    cosine, sine = newest[:, place["day_cos"]], newest[:, place["day_sin"]]
+    length = np.maximum(np.sqrt(cosine * cosine + sine * sine), _LEAST_LENGTH)
+    for pair in _clock((cosine / length, sine / length), _turned):
+        columns += list(pair)
+    return np.stack(columns, axis=1)
+
+
+def _clock(day: _Pair, turned: Any) -> list[_Pair]:
+    """The harmonics of the day and of the hour from the time of day, by products of angles."""
+    days, hour = [day], day
+    for _ in range(1, DAY_HARMONICS):
+        days.append(turned(days[-1], day))
+    # The hour turns 24 times a day: 24 = 3 * 2 * 2 * 2.
+    hour = turned(turned(day, day), day)
+    for _ in range(3):
+        hour = turned(hour, hour)
+    hours = [hour]
+    for _ in range(1, HOUR_HARMONICS):
+        hours.append(turned(hours[-1], hour))
+    return [*days, *hours]
+
+
+def _turned(one: _Pair, other: _Pair) -> _Pair:
+    """The sum of two angles."""
+    return one[0] * other[0] - one[1] * other[1], one[1] * other[0] + one[0] * other[1]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Base:
+    """The network's numbers: P predictors, U units a layer, K numbers over H steps."""
+
+    mean: FloatArray  # [P] of the predictors in training
+    spread: FloatArray  # [P] their standard deviations
+    linear: FloatArray  # [P, K]
+    first: FloatArray  # [P, U]
+    first_bias: FloatArray  # [U]
+    second: FloatArray  # [U, U]
+    second_bias: FloatArray  # [U]
+    last: FloatArray  # [U, K]
+    bias: FloatArray  # [K]
+    basis: FloatArray  # [K, H] how the K numbers run over the steps
+    quantiles: FloatArray  # [H, Q] in units of sigma * sqrt(step), at `levels`
+    levels: FloatArray  # [Q]
+
+    @property
+    def horizon(self) -> int:
+        """H, the steps that it was trained for."""
+        return int(self.quantiles.shape[0])
+
+    def log_scale(self, newest: FloatArray) -> FloatArray:
+        """[N, H] log of the factor that its quantiles are stretched by."""
+        seen = (predictors(newest) - self.mean) / self.spread
+        one = _silu(seen @ self.first + self.first_bias)
+        two = _silu(one @ self.second + self.second_bias)
+        numbers = seen @ self.linear + two @ self.last + self.bias
+        return np.clip(numbers @ self.basis, -LARGEST, LARGEST)
+
+    def at(self, levels: Sequence[float]) -> FloatArray:
+        """[H, len(levels)] its quantiles at other levels.
+
+        Between its own levels, and beyond them, quantiles are straight lines over those of
+        Student's t with 4 degrees of freedom.
+        """
+        known, wanted = _quantiles.reference(self.levels.tolist()), _quantiles.reference(levels)
+        rows = []
+        for row in self.quantiles:
+            inside = np.interp(wanted, known, row)
+            low = row[0] + (wanted - known[0]) * (row[1] - row[0]) / (known[1] - known[0])
+            high = row[-1] + (wanted - known[-1]) * (row[-1] - row[-2]) / (known[-1] - known[-2])
+            beyond = np.where(wanted < known[0], low, np.where(wanted > known[-1], high, inside))
+            rows.append(_quantiles.spread(beyond))
+        return np.stack(rows)
+
+    def of_steps(self, horizon: int) -> Base:
+        """The same for its first steps only."""
+        return dataclasses.replace(
+            self, basis=self.basis[:, :horizon], quantiles=self.quantiles[:horizon]
+        )
+
+    def draw(self, graph: Graph, newest: str) -> str:
+        """The log-scale [N, H] in a graph, from the newest bar's features [N, F]."""
+
+        def column(name: str) -> str:
+            return graph.column(newest, FEATURES.index(name))
+
+        def turned(one: _Pair, other: _Pair) -> _Pair:
+            cosine = graph.Sub(graph.Mul(one[0], other[0]), graph.Mul(one[1], other[1]))
+            sine = graph.Add(graph.Mul(one[1], other[0]), graph.Mul(one[0], other[1]))
+            return cosine, sine
+
+        columns = [column(name) for name in COLUMNS]
+        columns.append(graph.Abs(column("return")))
+        cosine, sine = column("day_cos"), column("day_sin")
+        squares = graph.Add(graph.Mul(cosine, cosine), graph.Mul(sine, sine))
+        length = graph.Max(graph.Sqrt(squares), graph.fixed(_LEAST_LENGTH))
+        for pair in _clock((graph.Div(cosine, length), graph.Div(sine, length)), turned):
+            columns += list(pair)
+        held = {
+            field.name: graph.fixed(getattr(self, field.name), field.name)
+            for field in dataclasses.fields(self)
+            if field.name not in ("quantiles", "levels")
+        }
+        seen = graph.Div(graph.Sub(graph.Concat(*columns, axis=1), held["mean"]), held["spread"])
+        state = seen
+        for weight, bias in (("first", "first_bias"), ("second", "second_bias")):
+            total = graph.Add(graph.MatMul(state, held[weight]), held[bias])
+            state = graph.Mul(total, graph.Sigmoid(total))
+        both = graph.Add(graph.MatMul(seen, held["linear"]), graph.MatMul(state, held["last"]))
+        numbers = graph.Add(both, held["bias"])
+        bounds = graph.fixed(-LARGEST), graph.fixed(LARGEST)
+        return graph.Clip(graph.MatMul(numbers, held["basis"]), *bounds)
+
+    def graph(self, lookback: int, levels: Sequence[float]) -> bytes:
+        """The whole of it as an ONNX graph, from windows [N, lookback, F]."""
+        graph = Graph(lookback)
+        log_scale = self.draw(graph, graph.newest())
+        graph.fixed(self.quantiles, "quantiles_of_training")
+        graph.fixed(self.levels, "levels")
+        return graph.stretched(self.at(levels), log_scale)
+
+
+def read(graph: bytes) -> Base:
+    """The numbers of a graph that `Base.graph` wrote. Raises ValueError where it is another."""
+    found = {
+        tensor.name: numpy_helper.to_array(tensor).astype(np.float64)
+        for tensor in onnx.load_model_from_string(graph).graph.initializer
+    }
+    found["quantiles"] = found.get("quantiles_of_training", np.empty(0))
+    names = [field.name for field in dataclasses.fields(Base)]
+    if lacking := [name for name in names if not found.get(name, np.empty(0)).size]:
+        raise ValueError(f"it has no tensor '{lacking[0]}'")
+    return Base(**{name: found[name] for name in names})
+
+
+def _silu(values: FloatArray) -> FloatArray:
+    return np.asarray(values * (0.5 + 0.5 * np.tanh(values / 2)))  # no exp that could overflow

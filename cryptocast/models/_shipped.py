@@ -1,0 +1,62 @@
+"""The base networks that come with the package, one an interval; and others, by their folder."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cryptocast.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    from cryptocast.models._base import Base
+
+_SHIPPED = Path(__file__).parent / "shipped"
+
+
+def intervals() -> tuple[str, ...]:
+    """The intervals that a base network comes with the package for."""
+    return tuple(sorted(folder.name for folder in _SHIPPED.iterdir() if folder.is_dir()))
+
+
+def folder(name: str) -> Path:
+    """Where a base network lies: the shipped one of an interval, or the folder of that name."""
+    return _SHIPPED / name if name in intervals() else Path(name)
+
+
+def base(name: str, horizon: int) -> Base:
+    """The base network for the first steps.
+
+    Raises ConfigError where there is none of that name, or it knows fewer steps, and ModelError
+    where it cannot be read.
+    """
+    try:
+        graph = (folder(name) / "model.onnx").read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"there is no base network '{name}'",
+            code="config.base",
+            hint=f"shipped: {', '.join(intervals())}; or the folder that cryptocast pretrain wrote",
+        ) from error
+    found = _read(graph, name)
+    if found.horizon < horizon:
+        raise ConfigError(
+            f"the base network '{name}' knows {found.horizon} steps, not {horizon}",
+            code="config.base",
+            hint="lower [model] horizon, or train --from scratch",
+        )
+    return found.of_steps(horizon)
+
+
+@functools.lru_cache(maxsize=4)
+def _read(graph: bytes, name: str) -> Base:
+    from cryptocast.models import _base  # late: onnx, which no tick needs
+
+    try:
+        return _base.read(graph)
+    except Exception as error:  # onnx raises protobuf's own types, which nobody exports
+        raise ModelError(
+            f"the base network '{name}' cannot be read: {str(error) or type(error).__name__}",
+            code="model.base_damaged",
+            hint="install cryptocast again, or let cryptocast pretrain write it anew",
+        ) from error

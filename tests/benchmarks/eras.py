@@ -1,0 +1,242 @@
+"""Recorded candles by era, and the hardest random walk to beat there: for `ablation.py`.
+
+The walk knows in hindsight which of 13 decays is best for each step of each series; only its
+quantiles are learned where the networks learn. No forecaster could run it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryptocast import dataset
+from cryptocast.candles import aggregate, normalise
+from cryptocast.config import Settings
+from cryptocast.dataset import Bars
+from cryptocast.dataset.features import LONGEST_SPAN_BARS, MEMORY_BARS, SIGMA_FLOOR, average
+from cryptocast.dataset.windows import usable
+from cryptocast.models import _quantiles
+from cryptocast.sources import recordings
+from cryptocast.values import FloatArray, IntArray, Market
+
+DECAYS = (0.7, 0.8, 0.86, 0.9, 0.92, 0.94, 0.955, 0.97, 0.98, 0.985, 0.99, 0.993, 0.9965)
+LEVELS = Settings().model.levels
+HORIZON = Settings().model.horizon
+STALE = Settings().loop.max_stale_bars
+TAUGHT_LOOKBACK = 4  # as pretrain has it
+LOOKBACK = 64
+"""What an origin that is scored has before it, for networks that read a window."""
+
+EVERY = 5
+"""Of the origins so many are one that is scored: 5 and the 12 bars of an hour share no factor."""
+
+_LEAST_DAYS = 30
+_WEEK = 7 * 86_400
+_BATCH = 8192
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """One series of T bars; row t is the origin at which bar t closes."""
+
+    file: str
+    era: str
+    learned: bool  # whether networks are trained on it
+    bars: Bars
+    features: NDArray[np.float32]  # [T, F]
+    sigma: FloatArray  # [T]
+
+    @property
+    def name(self) -> str:
+        """Venue, pair and era."""
+        return f"{self.file.split('_')[0]} {self.bars.market.symbol} {self.era}"
+
+    @property
+    def unit(self) -> FloatArray:
+        """[T, H] what targets are measured in."""
+        return np.asarray(self.sigma[:, None] * np.sqrt(np.arange(1, HORIZON + 1)))
+
+    def targets(self, rows: IntArray, end: int | None = None) -> FloatArray:
+        """[N, H] standardised, of some rows; NaN from bar `end` on, and where no candle is."""
+        bars = len(self.bars) if end is None else end
+        moves = dataset.log_returns(self.bars, rows + 1, HORIZON, bars)
+        return np.asarray(moves / self.unit[rows])
+
+    def index(self, moment: int | None) -> int:
+        """The bar that opens at a moment; the number of bars where it is None."""
+        return len(self.bars) if moment is None else int(self.bars.index(moment))
+
+    def taught(self, until: int | None) -> IntArray:
+        """[N] the rows that `pretrain` learns from, of those before a moment."""
+        at = np.arange(TAUGHT_LOOKBACK, self.index(until))
+        return np.asarray(at[usable(self.bars, at, TAUGHT_LOOKBACK, STALE)] - 1)
+
+    def judged(self, since: int | None, every: int) -> IntArray:
+        """[N] the rows that are scored: after a moment, with a whole memory before them."""
+        first = MEMORY_BARS + LOOKBACK
+        if since is not None:
+            first = max(first, self.index(since))
+        at = np.arange(first, len(self.bars))
+        return np.asarray(at[usable(self.bars, at, LOOKBACK, STALE)][::every] - 1)
+
+    def moves(self) -> tuple[FloatArray, FloatArray]:
+        """[T] log-returns of a bar, and whether they tell of its volatility (as in `features`)."""
+        spanned = np.concatenate(([np.inf], 1.0 + self.bars.age[:-1]))
+        told = (~self.bars.missing) & (spanned <= LONGEST_SPAN_BARS)
+        return told * self.bars.log_return / np.sqrt(spanned), told.astype(np.float64)
+
+    def widths(self) -> FloatArray:
+        """[decays, T] log of each walk's volatility over sigma."""
+        moves, told = self.moves()
+        many = len(DECAYS)
+        variance = average(np.stack([moves**2] * many), np.stack([told] * many), np.array(DECAYS))
+        return np.asarray(np.log(np.sqrt(np.maximum(variance, SIGMA_FLOOR**2)) / self.sigma))
+
+
+Forecast = Callable[[IntArray], FloatArray]
+"""Quantiles [N, H, Q] of a track's rows, in units of sigma * sqrt(step)."""
+
+Learned = Callable[[Track, Sequence[Track]], Forecast]
+"""What was learned, for a track; beside it all tracks of its era."""
+
+
+def read(folder: Path, train: str, interval: str) -> list[Track]:
+    """Every file of a folder that holds a month; those that match `train` are to learn from."""
+    tracks = []
+    taught = {file.name for file in folder.glob(train)}
+    for found in recordings([str(folder / "*.parquet")], {}):
+        market = Market.of(found.market.symbol, "file", interval)
+        seconds = market.interval_seconds
+        candles = normalise(found.candles, found.market, now=time.time()).candles
+        if seconds != found.market.interval_seconds:
+            candles = aggregate(candles, found.market.interval_seconds, seconds)
+        first, end = int(candles.open_time[0]), int(candles.open_time[-1]) + seconds
+        if end - first < _LEAST_DAYS * 86_400:
+            continue
+        bars = dataset.lay_out(candles, market, first, end)
+        made = dataset.compute(bars)
+        learned = found.file.name in taught
+        values = made.values.astype(np.float32)
+        tracks.append(Track(found.file.name, era(first, end), learned, bars, values, made.sigma))
+    return tracks
+
+
+def era(first: int, end: int) -> str:
+    """The years of a span of time: `2024`, `2020-21`."""
+    years = [datetime.fromtimestamp(moment, UTC).year for moment in (first, end - 1)]
+    return str(years[0]) if years[0] == years[1] else f"{years[0]}-{years[1] % 100}"
+
+
+def cut(tracks: Sequence[Track], share: float) -> int:
+    """The moment after which the newest share of what is learned from lies, as in `pretrain`."""
+    opens = np.sort(np.concatenate([each.bars.open_time for each in tracks if each.learned]))
+    seconds = tracks[0].bars.market.interval_seconds
+    return int(opens[int(len(opens) * (1 - share))]) // seconds * seconds
+
+
+def shapes(tracks: Sequence[Track], until: int | None) -> FloatArray:
+    """[decays, H, Q] each walk's quantiles, learned from what the networks learn from."""
+    ratios: list[list[FloatArray]] = [[] for _ in DECAYS]
+    for track in tracks:
+        if track.learned:
+            rows = track.taught(until)[::7]
+            targets = track.targets(rows, track.index(until))
+            for kept, width in zip(ratios, track.widths(), strict=True):
+                kept.append(targets / np.exp(width[rows, None]))
+    return np.stack([_quantiles.symmetric(np.concatenate(kept), LEVELS) for kept in ratios])
+
+
+def walk(track: Track, rows: IntArray, learned: FloatArray) -> FloatArray:
+    """[N, H] CRPS of the random walk with the best decay per step, in log-return."""
+    targets, unit = track.targets(rows), track.unit[rows]
+    return in_hindsight(
+        _quantiles.crps(shape, targets / width, LEVELS) * width * unit
+        for shape, width in zip(learned, np.exp(track.widths()[:, rows, None]), strict=True)
+    )
+
+
+def in_hindsight(losses: Iterable[FloatArray]) -> FloatArray:
+    """[N, H] of several forecasters' losses, in each step those of the one with the least mean."""
+    best: FloatArray | None = None
+    for loss in losses:
+        if best is None:
+            best = loss.copy()
+            continue
+        better = np.nanmean(loss, axis=0) < np.nanmean(best, axis=0)
+        best[:, better] = loss[:, better]
+    assert best is not None
+    return best
+
+
+def crps(quantiles: FloatArray, targets: FloatArray) -> FloatArray:
+    """[N, H] of quantiles [N, H, Q], in the unit of the targets; NaN where one is."""
+    total = np.zeros_like(targets)
+    for place, level in enumerate(LEVELS):
+        error = targets - quantiles[..., place]
+        total += np.maximum(level * error, (level - 1) * error)
+    return np.asarray(2 * total / len(LEVELS))
+
+
+def batches(rows: IntArray) -> Iterator[IntArray]:
+    """The rows, some thousand at a time."""
+    yield from (rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sums:
+    """Summed losses of an era: [B, S, H] of B weeks and S series, all series of a week one block.
+
+    Coins of one era move together, so a week of all of them is what may be left out.
+    """
+
+    model: FloatArray
+    walk: FloatArray
+
+    @classmethod
+    def of(cls, parts: Sequence[tuple[IntArray, FloatArray, FloatArray]]) -> Sums:
+        """From each series' origins [N], and losses [N, H] of the model and of the walk."""
+        weeks = [origin // _WEEK for origin, _, _ in parts]
+        first = min(int(week[0]) for week in weeks)
+        shape = (max(int(week[-1]) for week in weeks) - first + 1, len(parts), HORIZON)
+        sums = np.zeros(shape), np.zeros(shape)
+        for place, (week, (_, *losses)) in enumerate(zip(weeks, parts, strict=True)):
+            for total, loss in zip(sums, losses, strict=True):
+                np.add.at(total[:, place], week - first, np.nan_to_num(loss))
+        return cls(*sums)
+
+    def without(self, block: int | None) -> FloatArray:
+        """[H] skill, a mean over the series, with one week left out."""
+        left = [np.delete(each, [] if block is None else block, axis=0).sum(axis=0)
+                for each in (self.model, self.walk)]  # fmt: skip
+        return np.asarray(np.mean(1 - left[0] / left[1], axis=0))
+
+    def skill(self) -> FloatArray:
+        """[H]."""
+        return self.without(None)
+
+    def left_out(self) -> FloatArray:
+        """[B, H] the skill without each week."""
+        return np.stack([self.without(block) for block in range(len(self.walk))])
+
+
+def jackknife(left_out: FloatArray) -> float:
+    """The standard error of what came out with each block left out [B]."""
+    blocks = len(left_out)
+    return float(np.sqrt((blocks - 1) / blocks * np.sum((left_out - left_out.mean()) ** 2)))
+
+
+def in_percent(left_out: FloatArray, whole: float) -> str:
+    """A figure in per cent with its standard error."""
+    return f"{100 * whole:+.2f} ({100 * jackknife(left_out):.2f})"
+
+
+def told(left_out: FloatArray, whole: FloatArray) -> tuple[str, str]:
+    """Step 1 and the mean of all steps of [B, H] and [H], each with its standard error."""
+    first = in_percent(left_out[:, 0], float(whole[0]))
+    return first, in_percent(left_out.mean(axis=1), float(whole.mean()))

@@ -1,0 +1,134 @@
+"""The benchmarks count right: what they find goes into the README."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from cryptocast import dataset
+from cryptocast.config import Settings
+from cryptocast.values import Candles, FloatArray, Market
+
+BENCHMARKS = Path(__file__).parent / "benchmarks"
+LEVELS = Settings().model.levels
+BARS = 6000
+
+
+@pytest.fixture
+def part(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A part of a benchmark by its name: they are scripts, and import each other so."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module
+
+
+def track(eras: Any, moves: FloatArray) -> Any:
+    """A track of bars with these log-returns."""
+    close = 100 * np.exp(np.cumsum(moves))
+    times = 300 * np.arange(1_000_000, 1_000_000 + len(moves))
+    market = Market.of("BTC/EUR", "file", "5m")
+    candles = Candles.of(times, close, close, close, close, np.ones(len(moves)))
+    bars = dataset.lay_out(candles, market, int(times[0]), int(times[-1]) + 300)
+    made = dataset.compute(bars)
+    features = made.values.astype(np.float32)
+    return eras.Track("sim_BTC-EUR.parquet", "1979", True, bars, features, made.sigma)
+
+
+def test_in_hindsight_each_step_has_its_own_best_forecaster(part: Any) -> None:
+    one, two = np.array([[1.0, 5.0], [1.0, np.nan]]), np.array([[2.0, 4.0], [0.5, np.nan]])
+    best = part("eras").in_hindsight([one, two])
+    np.testing.assert_array_equal(best, [[1.0, 4.0], [1.0, np.nan]])
+
+
+def test_the_walk_in_hindsight_is_as_good_as_who_made_the_prices(part: Any) -> None:
+    eras, random = part("eras"), np.random.default_rng(0)
+    variance, moves, volatility = 1e-6, [], []
+    for shock in random.normal(size=BARS):
+        volatility.append(np.sqrt(variance))
+        moves.append(volatility[-1] * shock)
+        variance = 0.9 * variance + 0.1 * (0.95 * moves[-1] ** 2 + 0.05e-6)
+    made = track(eras, np.array(moves))
+    rows = made.judged(None, every=1)[:-24]
+    walked = eras.walk(made, rows, eras.shapes([made], None))[:, 0]
+    ratios = np.array(moves)[rows + 1] / np.array(volatility)[rows + 1]
+    truth = eras.crps(stats.norm.ppf(LEVELS) * np.ones((len(rows), 1, 1)), ratios[:, None])[:, 0]
+    best = np.mean(truth * np.array(volatility)[rows + 1])
+    assert np.mean(walked) == pytest.approx(best, rel=0.01)
+    usual = eras.crps(stats.norm.ppf(LEVELS) * np.ones((len(rows), 1, 1)), made.targets(rows))
+    assert np.mean(walked) < np.mean(usual[:, 0] * made.sigma[rows])
+
+
+def test_what_is_learned_until_a_moment_knows_no_later_candle(part: Any) -> None:
+    eras = part("eras")
+    made = track(eras, np.random.default_rng(0).normal(size=BARS) * 1e-3)
+    until = made.bars.first + 300 * 4000
+    rows = made.taught(until)
+    assert rows[-1] == 3998
+    targets = made.targets(rows, made.index(until))
+    np.testing.assert_array_equal(np.isfinite(targets[-1]), np.arange(24) < 1)
+    assert made.judged(until, every=1)[0] == 3999
+
+
+def test_the_standard_error_of_weeks_of_one_size_is_that_of_their_mean(part: Any) -> None:
+    eras = part("eras")
+    weekly = np.random.default_rng(0).normal(size=20)
+    left_out = np.array([np.delete(weekly, week).mean() for week in range(20)])
+    assert eras.jackknife(left_out) == pytest.approx(weekly.std(ddof=1) / np.sqrt(20))
+
+
+def test_a_block_is_a_week_of_all_series_and_every_series_weighs_the_same(part: Any) -> None:
+    eras = part("eras")
+    origin = 7 * 86_400 * np.array([10, 10, 11, 12])
+    small, large = np.full((4, eras.HORIZON), 1.0), np.full((4, eras.HORIZON), 100.0)
+    sums = eras.Sums.of([(origin, 0.5 * small, small), (origin, 0.9 * large, large)])
+    assert sums.walk.shape == (3, 2, eras.HORIZON)
+    np.testing.assert_allclose(sums.skill(), 0.3)
+    np.testing.assert_allclose(sums.left_out(), 0.3)
+    assert eras.told(sums.left_out(), sums.skill()) == ("+30.00 (0.00)", "+30.00 (0.00)")
+
+
+def test_years_name_an_era(part: Any) -> None:
+    era = part("eras").era
+    assert era(1_514_764_800, 1_546_300_800) == "2018"
+    assert era(1_606_780_800, 1_626_480_000) == "2020-21"
+
+
+def test_ranges_twice_too_narrow_hold_their_share_once_calibrated(part: Any) -> None:
+    ranges = part("ranges")
+    targets = np.random.default_rng(0).normal(size=(8000, 24))
+    high = np.full(targets.shape, stats.norm.ppf(0.95) / 2)
+    missed = ranges.calibrated(targets, -high, high)[2000:]
+    np.testing.assert_allclose(missed.mean(axis=0), 0.1, atol=0.01)
+
+
+def test_every_pair_weighs_the_same_and_intervals_hold_the_estimate(part: Any) -> None:
+    skills = part("skills")
+    market = Market.of("BTC/EUR", "file", "5m")
+    pair = part("pairs").Pair(Path("sim_BTC-EUR.parquet"), market, "1979", 0)
+    walk = np.random.default_rng(0).uniform(1, 2, (576, 24))
+    walk[-1, 1:] = np.nan
+    scored = [
+        skills.Scored(pair, {"random_walk": size * walk, "other": size * share * walk}, {})
+        for size, share in ((1.0, 0.5), (50.0, 0.9), (2.0, 0.7))
+    ]
+    found = skills.skill(scored, "other")
+    np.testing.assert_allclose(found.steps, 0.3)
+    low, high = (np.quantile(found.resampled, level) for level in (0.05, 0.95))
+    assert low < 0.3 < high
+    assert found.less(found).cells() == ["+0.00 (+0.00 .. +0.00)"] * 5
+
+
+def test_tables_go_between_their_marks(
+    part: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme = part("readme")
+    monkeypatch.setattr(readme, "README", tmp_path / "README.md")
+    readme.README.write_text("a\n<!-- x -->\nold\n<!-- end of x -->\nb\n", encoding="utf-8")
+    readme.place("x", "new")
+    assert readme.README.read_text() == "a\n<!-- x -->\nnew\n<!-- end of x -->\nb\n"
+    with pytest.raises(SystemExit, match=r"README\.md has no place for the tables: <!-- y -->"):
+        readme.place("y", "new")
