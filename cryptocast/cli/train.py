@@ -68,10 +68,12 @@ def command(
     failed = {market.id: error for market, error in failed_markets.items()}
     told = "\n".join([*map(_told, made), f"Next: cryptocast promote {made[0].version}"])
     data = _data(made[0]) | {"versions": [_data(report) for report in made]}
+    missing = dict.fromkeys(r.no_base for r in made if r.no_base is not None and start == "base")
     return Answer(
         data,
         lambda console: console.print(told),
-        failure_warnings(failed),
+        [f"--from base: it starts at nothing, for {why}" for why in missing]
+        + failure_warnings(failed),
         failure_code(failed),
     )
 

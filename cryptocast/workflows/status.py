@@ -214,10 +214,14 @@ def _skills(verdict: Mapping[str, Any]) -> dict[str, float]:
 
 
 def promised(production: Deployment) -> float | None:
-    """The skill against the random walk that the gate measured, where it measured one."""
+    """The skill against the random walk that the gate measured, where it measured one.
+
+    Of a base network the skill that the gate made of it and of what it had shown elsewhere.
+    """
     for comparison in json.loads(production.scores or "{}").get("gate", ()):
         if comparison.get("opponent") == "the random walk" and comparison.get("n"):
-            found = comparison.get("skill")
+            known = comparison.get("prior") is not None
+            found = comparison.get("shrunken" if known else "skill")
             return None if found is None else float(found)
     return None
 

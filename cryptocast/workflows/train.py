@@ -48,6 +48,7 @@ class TrainReport:
     epochs: int
     validation_crps_bp: float
     validation_crps_relative: float  # to the random walk's: below 1 is better
+    no_base: str | None = None  # why it does not start at a base network, where it could
 
 
 def train(
@@ -68,29 +69,31 @@ def train(
 
     def work(markets: Group) -> TrainReport:
         material = gather(ws, markets)
-        model = starting(ws, material, models.get(kind or ws.settings.model.kind))
+        model, no_base = starting(ws, material, models.get(kind or ws.settings.model.kind))
         chosen, origin = named_params(ws, model, params, study_market(ws, markets))
         require_bars(ws, model, material)
-        return train_on(ws, material, model, chosen, origin, seed=seed)
+        report = train_on(ws, material, model, chosen, origin, seed=seed)
+        return dataclasses.replace(report, no_base=no_base)
 
     return each(groups(ws, symbols), work)
 
 
-def starting(ws: Workspace, material: Material, kind: ModelKind) -> ModelKind:
-    """The kind, starting at the base network where the settings want that and there is one.
+def starting(ws: Workspace, material: Material, kind: ModelKind) -> tuple[ModelKind, str | None]:
+    """The kind, starting at the base network where the settings want that and there is one, and
+    why there is none.
 
     Raises StateError where the kind is nothing but a base network, and there is none.
     """
     base, missing = known_base(ws, material)
     if base is not None:
-        return kind.started_at(base.network)
+        return kind.started_at(base.network), None
     if kind.kind == BASE:
         raise StateError(
             missing or "[model] start asks for no base network",
             code="state.no_base",
             hint="cryptocast train --model lstm --from scratch",
         )
-    return kind
+    return kind, missing
 
 
 def train_on(

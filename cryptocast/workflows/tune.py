@@ -75,7 +75,7 @@ def tune(
 
     def work(markets: Group) -> TuneReport:
         material = gather(ws, markets)
-        model = starting(ws, material, wanted)
+        model, _ = starting(ws, material, wanted)
         require_bars(ws, model, material)
         name = f"{model.kind} {iso(material.end)} {material.fingerprint(material.learned)}"
         return tune_on(
