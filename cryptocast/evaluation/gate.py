@@ -154,7 +154,9 @@ def _objection(found: Comparison, rule: GateSettings) -> str | None:
     if found.n < rule.least_origins and found.prior is None:
         return f"only {found.n} unseen origins to judge by, {rule.least_origins} are needed"
     if found.shrunken <= rule.least_skill:
-        if found.skill > 0:
+        if found.skill > 0 and found.prior is not None:
+            word = "probably no better than"
+        elif found.skill > 0:
             word = f"not {rule.least_skill:.2%} better than"
         else:
             word = "worse than" if found.skill < 0 else "no better than"
@@ -189,7 +191,7 @@ def _words(found: Comparison, rule: GateSettings) -> str:
     alone = "" if found.effective_n is None else f" ({found.effective_n:.0f} effective)"
     drawn = "shrunken"
     if found.prior is not None:
-        drawn = f"drawn towards the {found.prior:+.2%} shown elsewhere"
+        drawn = f"drawn towards the {found.prior:+.2%} shown elsewhere:"
     return (
         f"skill {found.skill:+.2%}, {drawn} {found.shrunken:+.2%}, {rule.confidence:.0%} lower "
         f"bound {found.low:+.2%}, n = {found.n} origins{alone}{chance}"

@@ -255,7 +255,7 @@ def test_clear_evidence_here_against_it_refuses_whatever_it_has_shown() -> None:
     verdict = decide(random_walk=here(-0.02, SHOWN))
     assert not verdict.promoted
     assert verdict.reason.startswith(
-        "worse than the random walk (skill -2.00%, drawn towards the +0.80% shown elsewhere -1."
+        "worse than the random walk (skill -2.00%, drawn towards the +0.80% shown elsewhere: -1."
     )
     assert decide(random_walk=here(-0.002, SHOWN, spread=0.2)).promoted  # no more than chance
     assert not decide(random_walk=here(-0.002, None, spread=0.2)).promoted
@@ -313,6 +313,6 @@ def test_fewer_origins_than_are_needed_are_shown_and_the_prior_decides(n: int) -
 def test_the_words_say_what_it_was_drawn_towards() -> None:
     found = against("the random walk", 0.0124, prior=0.0081, shrunken=0.0085, low=0.005)
     assert decide(random_walk=found).reason == (
-        "better than the random walk: skill +1.24%, drawn towards the +0.81% shown elsewhere "
+        "better than the random walk: skill +1.24%, drawn towards the +0.81% shown elsewhere: "
         "+0.85%, 90% lower bound +0.50%, n = 288 origins (21 effective), p = 0.10"
     )

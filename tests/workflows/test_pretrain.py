@@ -303,7 +303,7 @@ def test_init_starts_at_the_network_that_was_made(
     assert json.dumps(str(made[0])) in settings
     assert base["gate"] is not None
     skill = f"{made[1]['evidence']['skill']:+.2%}"
-    assert f", drawn towards the {skill} shown elsewhere " in base["gate"]
+    assert f", drawn towards the {skill} shown elsewhere: " in base["gate"]
 
 
 def test_a_network_of_another_interval_is_refused_by_init(

@@ -97,7 +97,7 @@ def test_three_hours_of_candles_promote_the_base_network(
     assert (chosen["promoted"], chosen["model"]) == (True, "base")
     assert chosen["version"] == roles["base"]["version"]
     assert chosen["reason"].startswith("better than the random walk: skill ")
-    assert f", drawn towards the {SKILL} shown elsewhere {SKILL}, " in chosen["reason"]
+    assert f", drawn towards the {SKILL} shown elsewhere: {SKILL}, " in chosen["reason"]
     assert chosen["reason"].endswith("; too few candles for the lstm: 406 would suffice")
     assert roles["base"]["gate"] == chosen["reason"].rpartition("; too few")[0]
     assert (roles["base"]["promoted"], roles["random_walk"]["promoted"]) == (True, None)
