@@ -15,6 +15,7 @@ from cryptocast.registry import SELECTION, Version
 from cryptocast.seams import ModelKind, Params
 from cryptocast.values import Market, iso
 from cryptocast.workflows.bases import Known, known_base
+from cryptocast.workflows.cards import BASE, FINGERPRINT
 from cryptocast.workflows.material import Material, gather
 from cryptocast.workflows.models import tell_test
 from cryptocast.workflows.promote import Decision
@@ -26,7 +27,7 @@ from cryptocast.workflows.scoring import (
     version_bundle,
 )
 from cryptocast.workflows.selection import SCRATCHED, TRAINED, TUNED, decide
-from cryptocast.workflows.train import BASE, FINGERPRINT, lacking, train_on
+from cryptocast.workflows.train import lacking, train_on
 from cryptocast.workflows.tune import TuneReport, tune_on
 from cryptocast.workspace import Workspace
 

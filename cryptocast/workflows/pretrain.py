@@ -18,23 +18,17 @@ import numpy as np
 
 from cryptocast import __version__, bundles, dataset, evaluation
 from cryptocast.bundles import Card, Forecaster
-from cryptocast.candles import aggregate, normalise
 from cryptocast.config import Settings
-from cryptocast.dataset import Bars, Part
-from cryptocast.errors import ConfigError, StateError, UsageError
+from cryptocast.errors import StateError, UsageError
 from cryptocast.evaluation import Candidate
 from cryptocast.models import Series
 from cryptocast.registry import git_commit, packages
 from cryptocast.seams import Progress
-from cryptocast.sources import Recording, recordings
-from cryptocast.values import FEATURES, Epoch, Fitted, Market, Windows
+from cryptocast.sources import recordings
+from cryptocast.values import FEATURES, Epoch, Fitted, Windows
+from cryptocast.workflows._recorded import LEAST_BARS, LOOKBACK, Recorded
 from cryptocast.workflows.scoring import WALK, baseline, score_rows
 
-_LOOKBACK = 4
-"""The bars that a base network needs to be there, at most one of them missing: it reads the newest
-alone, whose features hold the memory."""
-
-_LEAST_BARS = 576
 _NETWORK = {"card.json", "model.onnx"}
 _JUDGED_ORIGINS = 6000  # of each series, spread evenly: more tell nothing new
 
@@ -78,11 +72,11 @@ def pretrain(
     recorded = [
         found
         for each in recordings(data, settings.source.columns)
-        if (found := _Recorded.of(each, settings)) is not None
+        if (found := Recorded.of(each, settings)) is not None
     ]
     if not recorded:
         raise StateError(
-            f"no file holds {_LEAST_BARS} candles of {settings.market.interval}",
+            f"no file holds {LEAST_BARS} candles of {settings.market.interval}",
             code="state.not_enough_candles",
             hint="give pretrain longer files, or another [market] interval",
         )
@@ -138,64 +132,6 @@ def _writing(out: Path) -> Iterator[None]:
         ) from None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Recorded:
-    """One series on its grid."""
-
-    name: str
-    market: Market
-    bars: Bars
-    fingerprint: str
-
-    @classmethod
-    def of(cls, found: Recording, settings: Settings) -> _Recorded | None:
-        """A file's series in our interval; None where it is shorter than two days of 5 minutes."""
-        market = Market.of(found.market.symbol, "file", settings.market.interval)
-        finer, ours = found.market.interval_seconds, market.interval_seconds
-        if ours % finer:
-            raise ConfigError(
-                f"{found.file.name} holds candles of {found.market.interval}: "
-                f"none of {market.interval} can be made of them",
-                code="config.interval",
-                hint="set [market] interval to theirs, or leave the file out",
-            )
-        candles = normalise(found.candles, found.market, now=time.time()).candles
-        if finer != ours:
-            candles = aggregate(candles, finer, ours)
-        if len(candles) < _LEAST_BARS:
-            return None
-        first, last = int(candles.open_time[0]), int(candles.open_time[-1])
-        bars = dataset.lay_out(candles, market, first, last + ours)
-        return cls(found.file.name, market, bars, candles.fingerprint())
-
-    @property
-    def start(self) -> int:
-        """Open time of the first bar."""
-        return self.bars.first
-
-    @property
-    def end(self) -> int:
-        """Where the last bar ends."""
-        return self.bars.first + len(self.bars) * self.market.interval_seconds
-
-    def windows(self, settings: Settings, start: int, end: int) -> Windows:
-        """The windows of the origins in `[start, end)`, their targets purged at its end."""
-        return dataset.cut(
-            self.bars,
-            Part(start, max(start, end)),
-            lookback=_LOOKBACK,
-            horizon=settings.model.horizon,
-            max_stale_bars=settings.loop.max_stale_bars,
-        )
-
-    def series(self, settings: Settings, start: int, end: int) -> Series:
-        """What the network learns from in `[start, end)`: the newest bars alone, no windows."""
-        windows = self.windows(settings, start, end)
-        return Series(
-            windows.inputs[:, -1].astype(np.float32), windows.standardised.astype(np.float32)
-        )
-
-
 @dataclass(slots=True)
 class _Training:
     """Trains, and keeps where it stands beside the bundle."""
@@ -216,7 +152,7 @@ class _Training:
             series,
             recipe=self.settings.pretrain,
             levels=self.settings.model.levels,
-            lookback=_LOOKBACK,
+            lookback=LOOKBACK,
             seed=self.seed,
             on_epoch=self._told,
             checkpoint=self._file(name),
@@ -242,14 +178,14 @@ class _Training:
         )
 
 
-def _cut(recorded: Sequence[_Recorded], share: float) -> int:
+def _cut(recorded: Sequence[Recorded], share: float) -> int:
     """The moment after which the newest share of all bars lies."""
     opens = np.sort(np.concatenate([each.bars.open_time for each in recorded]))
     seconds = recorded[0].market.interval_seconds
     return int(opens[int(len(opens) * (1 - share))]) // seconds * seconds
 
 
-def _card(settings: Settings, recorded: Sequence[_Recorded], seed: int, origin: str | None) -> Card:
+def _card(settings: Settings, recorded: Sequence[Recorded], seed: int, origin: str | None) -> Card:
     digest = hashlib.sha256("".join(each.fingerprint for each in recorded).encode())
     interval = settings.market.interval
     return Card(
@@ -257,8 +193,8 @@ def _card(settings: Settings, recorded: Sequence[_Recorded], seed: int, origin: 
         kind="base",
         levels=settings.model.levels,
         horizon=settings.model.horizon,
-        lookback=_LOOKBACK,
-        context_bars=dataset.context_bars(_LOOKBACK),
+        lookback=LOOKBACK,
+        context_bars=dataset.context_bars(LOOKBACK),
         features=FEATURES,
         interval=interval,
         markets=tuple(dict.fromkeys(each.market.symbol for each in recorded)),
@@ -276,7 +212,7 @@ def _card(settings: Settings, recorded: Sequence[_Recorded], seed: int, origin: 
 
 
 def _scores(
-    settings: Settings, recorded: Sequence[_Recorded], cut: int, fitted: Fitted
+    settings: Settings, recorded: Sequence[Recorded], cut: int, fitted: Fitted
 ) -> list[dict[str, Any]]:
     """The network against the baselines that learned from the same series' candles before."""
     levels, rows = settings.model.levels, []

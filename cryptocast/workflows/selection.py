@@ -8,10 +8,10 @@ from cryptocast.evaluation import Verdict
 from cryptocast.registry import SELECTION, Version
 from cryptocast.store import ALL_MARKETS
 from cryptocast.workflows.apart import is_apart
+from cryptocast.workflows.cards import BASE
 from cryptocast.workflows.material import Material
 from cryptocast.workflows.promote import Decision, deploy, judge
 from cryptocast.workflows.scoring import WALK, frozen_bundle, version_bundle
-from cryptocast.workflows.train import BASE
 from cryptocast.workspace import Workspace
 
 TRAINED = "trained"

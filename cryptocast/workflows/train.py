@@ -4,36 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from cryptocast import __version__, bundles, dataset, evaluation, models
-from cryptocast.bundles import Card
+from cryptocast import dataset, evaluation, models
 from cryptocast.errors import CryptocastError, StateError
-from cryptocast.registry import CHALLENGER, SELECTION, TrainingData, git_commit, packages
+from cryptocast.registry import CHALLENGER, SELECTION
 from cryptocast.seams import ModelKind, Params
-from cryptocast.values import FEATURES, Epoch, Fitted, Market, iso
+from cryptocast.values import Epoch, Fitted, Market, iso
 from cryptocast.workflows.apart import Group, each, groups, study_market
 from cryptocast.workflows.bases import known_base
+from cryptocast.workflows.cards import BASE, FINGERPRINT, data_of, make_card, run_params, shown
 from cryptocast.workflows.checkpoints import checkpoint
 from cryptocast.workflows.material import Material, gather
 from cryptocast.workflows.parameters import named_params
 from cryptocast.workflows.scoring import crps, walk_crps
 from cryptocast.workspace import Workspace
-
-BASE = "base"
-"""The kind that is a base network as it is."""
-
-SCRATCH = "har"
-"""The start of a network that knows no other markets."""
-
-FINGERPRINT = "data_fingerprint"
-"""The tag of a version that tells which candles it learned from; a run has it as parameter."""
-
-_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +133,7 @@ def learn(
             registry.log_card(run_id, dataclasses.asdict(card))
             uri = registry.log_model(run_id, fitted)
         description = (
-            f"{model.kind} on {_shown(card.markets)}, "
+            f"{model.kind} on {shown(card.markets)}, "
             f"candles {iso(card.data_start)} to {iso(card.data_end)}, "
             f"validation CRPS {scores['validation_crps_bp']:.3f} bp"
         )
@@ -162,12 +151,6 @@ def learn(
         scores["validation_crps_bp"],
         scores[SELECTION],
     )
-
-
-def _shown(markets: Sequence[str], between: str = ", ") -> str:
-    """The ids of markets, or of hundreds of them the first: MLflow keeps no long texts."""
-    more = len(markets) - _SHOWN
-    return between.join(markets[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def fit(
@@ -212,68 +195,6 @@ def validate(ws: Workspace, material: Material, fitted: Fitted) -> dict[str, flo
     return {
         "validation_crps_bp": float(loss[known].mean()) if known.any() else float("nan"),
         SELECTION: evaluation.relative_crps(loss, walk),
-    }
-
-
-def make_card(ws: Workspace, material: Material, kind: str, params: Params, seed: int) -> Card:
-    """What a version tells of itself: all that rules its training."""
-    learned = material.learned
-    return Card(
-        version="",
-        kind=kind,
-        levels=ws.settings.model.levels,
-        horizon=material.horizon,
-        lookback=material.lookback,
-        context_bars=dataset.context_bars(material.lookback),
-        features=FEATURES,
-        interval=material.markets[0].interval,
-        markets=tuple(m.id for m in material.markets),
-        data_start=learned.start,
-        # A base network has learned from none of these candles, and may be judged on all.
-        data_end=learned.start if kind == BASE else learned.end,
-        fingerprint=material.fingerprint(learned),
-        seed=seed,
-        params=params,
-        code_version=__version__,
-        packages=packages(),
-        validation_start=material.split.validation.start,
-        max_stale_bars=material.max_stale_bars,
-        evidence=evidence_of(params),
-        commit=git_commit(),
-    )
-
-
-def evidence_of(params: Params) -> Mapping[str, float] | None:
-    """What the base network that a training starts at, or is, has shown elsewhere; else None."""
-    name = params.get("network", params.get("start_at", SCRATCH))
-    return None if name == SCRATCH else bundles.load(models.base_folder(str(name))).card.evidence
-
-
-def data_of(material: Material, card: Card) -> TrainingData:
-    """The candles that a card names, as MLflow shows them."""
-    source = {
-        "markets": " ".join(card.markets),
-        "start": iso(card.data_start),
-        "end": iso(card.data_end),
-    }
-    rows, _, _ = material.rows(material.learned)
-    return TrainingData(f"candles of {source['markets']}"[:500], card.fingerprint, source, rows)
-
-
-def run_params(card: Card) -> dict[str, str]:
-    """What every training and trial logs beside the model's own parameters."""
-    return {
-        "kind": card.kind,
-        "markets": _shown(card.markets, " "),
-        "interval": card.interval,
-        "data_start": iso(card.data_start),
-        "data_end": iso(card.data_end),
-        FINGERPRINT: card.fingerprint,
-        "lookback": str(card.lookback),
-        "horizon": str(card.horizon),
-        "levels": str(len(card.levels)),
-        "seed": str(card.seed),
-        "features": " ".join(card.features),
     }
 
 
