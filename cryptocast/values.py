@@ -259,8 +259,8 @@ class Windows:
     def __len__(self) -> int:
         return len(self.origin)
 
-    def take(self, index: slice) -> Windows:
-        """The origins that a slice selects; `inputs` stay a view."""
+    def take(self, index: slice | IntArray) -> Windows:
+        """The origins that an index selects; of a slice `inputs` stay a view."""
         return Windows(
             self.inputs[index],
             self.sigma[index],

@@ -61,7 +61,7 @@ def predictors(newest: FloatArray) -> FloatArray:
 
 def _clock(day: _Pair, turned: Any) -> list[_Pair]:
     """The harmonics of the day and of the hour from the time of day, by products of angles."""
-    days, hour = [day], day
+    days = [day]
     for _ in range(1, DAY_HARMONICS):
         days.append(turned(days[-1], day))
     # The hour turns 24 times a day: 24 = 3 * 2 * 2 * 2.

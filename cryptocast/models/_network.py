@@ -27,6 +27,16 @@ class Start(Protocol):
         """The same in a graph."""
 
 
+def step_basis(horizon: int) -> Tensor:
+    """[3, H] how three numbers run over the steps: level, slope and bend in log(step).
+
+    A number a step would be noise: the targets of neighbouring steps overlap.
+    """
+    steps = torch.log(torch.arange(1, horizon + 1.0)) / math.log(max(horizon, 2))
+    slope = 2 * steps - 1
+    return torch.stack([torch.ones(horizon), slope, slope**2])
+
+
 class Network(nn.Module):
     """The window [N, L, F] to quantiles [N, H, Q] in units of sigma * sqrt(step)."""
 
@@ -48,12 +58,8 @@ class Network(nn.Module):
             dropout=shape.dropout if shape.layers > 1 else 0.0,
         )
         self.dropout = nn.Dropout(shape.dropout)
-        # Three numbers say how the correction runs over the steps: level, slope and bend in
-        # log(step). A number a step would be noise: the targets of neighbouring steps overlap.
-        steps = torch.log(torch.arange(1, horizon + 1.0)) / math.log(max(horizon, 2))
-        slope = 2 * steps - 1
         self.register_buffer("places", torch.tensor(shape.places))
-        self.register_buffer("basis", torch.stack([torch.ones(horizon), slope, slope**2]))
+        self.register_buffer("basis", step_basis(horizon))
         self.register_buffer("base", torch.tensor(base, dtype=torch.float32))
         self.register_buffer("centre", torch.zeros(horizon))
         self.register_buffer("shrink", torch.ones(()))

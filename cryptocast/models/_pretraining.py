@@ -16,6 +16,7 @@ from cryptocast.errors import ModelError
 from cryptocast.models import _quantiles
 from cryptocast.models._base import LARGEST, Base, predictors
 from cryptocast.models._lightning import Rows, train
+from cryptocast.models._network import step_basis
 from cryptocast.models._pinball import pinball
 from cryptocast.models._series import Series
 from cryptocast.models._shape import Shape
@@ -100,10 +101,7 @@ class Perceptron(nn.Module):
     def __init__(self, width: int, start: FloatArray, hidden: int) -> None:
         super().__init__()
         horizon, levels = start.shape
-        # As in `_network`: level, slope and bend in log(step), for targets overlap.
-        steps = torch.log(torch.arange(1, horizon + 1.0)) / math.log(max(horizon, 2))
-        slope = 2 * steps - 1
-        self.register_buffer("basis", torch.stack([torch.ones(horizon), slope, slope**2]))
+        self.register_buffer("basis", step_basis(horizon))
         self.linear = nn.Linear(width, 3)
         self.first = nn.Linear(width, hidden)
         self.second = nn.Linear(hidden, hidden)

@@ -12,7 +12,7 @@ from cryptocast.dataset.recount import INPUTS, recount
 from cryptocast.errors import StateError
 from cryptocast.evaluation.inputs import answers_test, inputs_test, still_test
 from cryptocast.evaluation.monitoring import Test
-from cryptocast.values import FEATURES, FloatArray, IntArray, Windows
+from cryptocast.values import FEATURES, FloatArray, IntArray
 from cryptocast.workflows import scoring
 from cryptocast.workflows.live import Outcome
 
@@ -32,7 +32,7 @@ def input_tests(
 
     `learned` [N, F]: the features that it learned from.
     """
-    windows = _chosen(found.windows, slice(-_LATEST, None))
+    windows = found.windows.take(slice(-_LATEST, None))
     again = recount(found.bars, windows)
     yield inputs_test(again.found, again.counted, INPUTS, again.bars)
     if learned is not None:
@@ -62,12 +62,7 @@ def _answers(
     # A gap may be one that came, or that closed, since.
     gaps = found.windows.inputs[own, :, FEATURES.index("missing")].any(axis=1)
     rows = own[~revised & ~gaps][::-_ASKED_EVERY][::-1]
-    asked = _chosen(found.windows, rows)
+    asked = found.windows.take(rows)
     if len(rows) and bundle.card.lookback <= asked.inputs.shape[1]:
         bars = asked.origin // found.market.interval_seconds
         yield answers_test(found.plain[rows], scoring.quantiles(bundle, asked, levels), bars)
-
-
-def _chosen(windows: Windows, rows: IntArray | slice) -> Windows:
-    fields = ("inputs", "sigma", "log_close", "origin", "targets", "market")
-    return Windows(*(getattr(windows, field)[rows] for field in fields))

@@ -19,11 +19,6 @@ class Known:
     network: str
     card: Card
 
-    @property
-    def skill(self) -> float | None:
-        """What it gained on the random walk where it had not been trained; None: unknown."""
-        return None if self.card.evidence is None else self.card.evidence.get("skill")
-
 
 def _card(name: str) -> Card:
     try:
