@@ -24,7 +24,8 @@ def command(
     ],
     out: Annotated[Path, typer.Option(help="The folder that the network is written to.")],
     config: Annotated[
-        Path | None, typer.Option(help="Settings, as configs/pretrain.toml; default the defaults.")
+        Path | None,
+        typer.Option(help="Settings, as configs/pretrain.toml; default those of -w, or none."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed: same candles, same seed, same network.")] = 0,
     origin: Annotated[
@@ -34,20 +35,26 @@ def command(
 ) -> Answer:
     """Train one network over many markets, for markets with little past of their own.
 
-    It needs no workspace. Trained on the older part of the time first, and scored on the newest;
-    then on all of it. Interrupted, the same command goes on where it was. `[model] base` names
-    the folder of the one to use; cryptocast brings its own for some intervals.
+    It needs no workspace; of one that `-w` names it takes the settings. Trained on the older
+    part of the time first, and scored on the newest; then on all of it. Interrupted, the same
+    command goes on where it was. `[model] base` names the folder of the one to use; cryptocast
+    brings its own for some intervals.
     """
     import os
 
     from rich.table import Table
 
-    from cryptocast import config as settings_of
+    from cryptocast.config import load
     from cryptocast.values import iso
     from cryptocast.workflows.pretrain import pretrain
 
-    settings, _ = settings_of.load(config, os.environ, {})
-    report = pretrain(settings, data, out, seed=seed, origin=origin, progress=run.progress)
+    if config is None and run.workspace is not None:
+        settings = run.open().settings
+    else:
+        settings, _ = load(config, os.environ)
+    report = pretrain(
+        settings, data, out, seed=seed, origin=origin, now=run.clock.now(), progress=run.progress
+    )
     held_out = iso(report.held_out_from)
 
     def show(console: Console) -> None:

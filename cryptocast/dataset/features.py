@@ -4,6 +4,11 @@ Every feature of a bar is a function of exactly the `MEMORY_BARS` bars up to and
 it, so one origin and many give the same bits, and nothing depends on what else is stored.
 Everything is measured against `sigma`, so no scaler is fit on data and none can leak.
 
+`size` is volatility by mean absolute returns, which a jump stirs less than their squares do
+(Forsberg and Ghysels 2007); `downside` is how much of the variance falls made (Barndorff-Nielsen,
+Kinnebrock and Shephard 2010). A base network that reads them gains 0.1 to 0.2 % of CRPS on years
+and venues that it never saw (`make ablation`).
+
 The last five say how volatile the market is at all, and the time of day and of the week. They
 are for models with few parameters: over 7 days the time is an index of the training set, and
 a network that saw it lost 0.2 % of CRPS skill at every step on 28 (coin, week) pairs.
@@ -33,10 +38,13 @@ DECAY = 0.94
 FAST_DECAY = 0.8
 MEDIUM_DECAY = 0.98
 SLOW_DECAY = 0.5 ** (1 / 200)
+_DECAYS = np.array([DECAY, FAST_DECAY, MEDIUM_DECAY, SLOW_DECAY])
+_RANGE_DECAYS = np.array([FAST_DECAY, DECAY])
 
 _CLIP = 8.0
 _DAY = 86_400
 _PARKINSON = 1.0 / (4.0 * np.log(2.0))  # Parkinson (1980): variance from the high-low range
+_NORMAL = np.sqrt(np.pi / 2)  # standard deviation over mean size, of a normal variable
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,19 +71,23 @@ def compute(bars: Bars) -> Features:
     spanned = np.concatenate(([np.inf], 1.0 + bars.age[:-1]))
     moved = present * (spanned <= LONGEST_SPAN_BARS)
     per_bar = moved * bars.log_return / np.sqrt(spanned)
-    squares = np.stack([per_bar**2] * 4 + [_PARKINSON * bars.log_range**2] * 2)
-    decays = np.array([DECAY, FAST_DECAY, MEDIUM_DECAY, SLOW_DECAY, FAST_DECAY, DECAY])
-    variance = average(squares, np.stack([moved] * 4 + [present] * 2), decays)
-    sigma, *others = np.sqrt(np.maximum(variance, SIGMA_FLOOR**2))
+    squares = per_bar**2
+    moves = np.stack([squares, np.where(per_bar < 0, squares, 0.0), np.abs(per_bar)])
+    variance, fallen, size = average(moves[:, None], np.stack([moved] * len(_DECAYS)), _DECAYS)
+    ranged = average(_PARKINSON * bars.log_range**2, np.stack([present] * 2), _RANGE_DECAYS)
+    sigma, *others = _volatility(np.concatenate([variance, ranged]))
+    sizes = np.maximum(_NORMAL * size, SIGMA_FLOOR)
+    downside = np.log(_volatility(fallen) / _volatility(variance - fallen))
 
     traded = (np.isfinite(bars.log_volume)).astype(np.float64)
     log_volume = np.where(traded > 0, bars.log_volume, 0.0)
-    usual = average(log_volume[None], traded[None], np.array([SLOW_DECAY]))[0]
+    usual = average(log_volume, traded[None], np.array([SLOW_DECAY]))[0]
 
     columns = (
         per_bar / sigma,
         bars.log_range / sigma,
-        *(np.log(other / sigma) for other in others),
+        *(np.log(other / sigma) for other in (*others, *sizes)),
+        *downside,
         (log_volume - usual) * traded,
         bars.place,
         1.0 - present,
@@ -98,20 +110,24 @@ def _phases(bars: Bars, period: int) -> tuple[FloatArray, FloatArray]:
     return np.sin(angle)[at], np.cos(angle)[at]
 
 
-def average(values: FloatArray, weights: FloatArray, decays: FloatArray) -> FloatArray:
-    """Exponentially weighted means [S, T] over exactly the last `MEMORY_BARS` bars.
+def _volatility(variance: FloatArray) -> FloatArray:
+    return np.asarray(np.sqrt(np.maximum(variance, SIGMA_FLOOR**2)))
 
-    `values`, `weights` [S, T], one decay a row. Where no weight was seen yet the mean is 0.
-    The sum over 2m bars is the sum over m plus `decay**m` times the sum over the m before
-    (ten doublings for 1,024): elementwise, so the bits don't depend on T.
+
+def average(values: FloatArray, weights: FloatArray, decays: FloatArray) -> FloatArray:
+    """Exponentially weighted means [..., S, T] over exactly the last `MEMORY_BARS` bars.
+
+    `values` [..., S or 1, T], `weights` [S, T], `decays` [S]. Where no weight was seen yet the
+    mean is 0. The sum over 2m bars is the sum over m plus `decay**m` times the sum over the m
+    before (ten doublings for 1,024): elementwise, so the bits don't depend on T.
     """
     sums = values * weights
     norms = np.array(weights)
     power = decays[:, None].copy()
     span = 1
     while span < MEMORY_BARS:
-        sums[:, span:] = sums[:, span:] + power * sums[:, :-span]
-        norms[:, span:] = norms[:, span:] + power * norms[:, :-span]
+        for total in (sums, norms):
+            total[..., span:] = total[..., span:] + power * total[..., :-span]
         power = power * power
         span *= 2
     return np.asarray(sums / np.where(norms > 0, norms, 1.0))

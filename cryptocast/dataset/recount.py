@@ -67,18 +67,19 @@ def _count(bars: Bars, first: int, end: int) -> FloatArray:
     span = 1 + np.concatenate(([LONGEST_SPAN_BARS], bars.age[:-1]))
     moved = present * (span <= LONGEST_SPAN_BARS)
     move = moved * bars.log_return / np.sqrt(span)
+    fall, rise = np.minimum(move, 0.0), np.maximum(move, 0.0)
     width = bars.log_range**2 / _PARKINSON
-    sigma, fast, medium, slow, fast_range, range_ = (
-        np.maximum(np.sqrt(mean(squares, weights, decay)), SIGMA_FLOOR)
-        for squares, weights, decay in (
-            (move**2, moved, DECAY),
-            (move**2, moved, FAST_DECAY),
-            (move**2, moved, MEDIUM_DECAY),
-            (move**2, moved, SLOW_DECAY),
-            (width, present, FAST_DECAY),
-            (width, present, DECAY),
-        )
-    )
+
+    def volatility(squares: FloatArray, weights: FloatArray, decay: float) -> FloatArray:
+        return np.maximum(np.sqrt(mean(squares, weights, decay)), SIGMA_FLOOR)
+
+    decays = DECAY, FAST_DECAY, MEDIUM_DECAY, SLOW_DECAY
+    sigma, *spans = (volatility(move**2, moved, decay) for decay in decays)
+    spans += [volatility(width, present, decay) for decay in (FAST_DECAY, DECAY)]
+    for decay in decays:
+        size = np.sqrt(np.pi / 2) * mean(np.abs(move), moved, decay)
+        spans.append(np.maximum(size, SIGMA_FLOOR))
+    falls, rises = ([volatility(x**2, moved, decay) for decay in decays] for x in (fall, rise))
     told = np.isfinite(bars.log_volume)
     volume = np.where(told, bars.log_volume, 0.0)
     usual = mean(volume, told.astype(np.float64), SLOW_DECAY)
@@ -88,7 +89,8 @@ def _count(bars: Bars, first: int, end: int) -> FloatArray:
     features = (
         move[here] / sigma,
         bars.log_range[here] / sigma,
-        *(np.log(each / sigma) for each in (fast, medium, slow, fast_range, range_)),
+        *(np.log(each / sigma) for each in spans),
+        *(np.log(down / up) for down, up in zip(falls, rises, strict=True)),
         (volume[here] - usual) * told[here],
         bars.place[here],
         bars.missing[here].astype(np.float64),

@@ -38,9 +38,11 @@ def step_basis(horizon: int) -> Tensor:
 
 
 class Network(nn.Module):
-    """The window [N, L, F] to quantiles [N, H, Q] in units of sigma * sqrt(step)."""
+    """What it looks at of a window [N, L, P] to quantiles [N, H, Q] in units of sigma * sqrt(step).
 
-    places: Tensor  # [F] of the features that it looks at
+    `places` says where those P stand among all features.
+    """
+
     base: Tensor  # [H, Q]
     basis: Tensor  # [K, H]
     centre: Tensor  # [H]
@@ -49,6 +51,7 @@ class Network(nn.Module):
     def __init__(self, shape: Shape, base: FloatArray, bound: float) -> None:
         super().__init__()
         horizon, features = base.shape[0], len(shape.places)
+        self.places = shape.places
         self.bound = bound
         self.lstm = nn.LSTM(
             features,
@@ -58,7 +61,6 @@ class Network(nn.Module):
             dropout=shape.dropout if shape.layers > 1 else 0.0,
         )
         self.dropout = nn.Dropout(shape.dropout)
-        self.register_buffer("places", torch.tensor(shape.places))
         self.register_buffer("basis", step_basis(horizon))
         self.register_buffer("base", torch.tensor(base, dtype=torch.float32))
         self.register_buffer("centre", torch.zeros(horizon))
@@ -68,30 +70,29 @@ class Network(nn.Module):
         for parameter in (self.head.weight, self.head.bias, self.skip.weight):
             nn.init.zeros_(parameter)
 
-    def raw(self, inputs: Tensor) -> Tensor:
+    def raw(self, seen: Tensor) -> Tensor:
         """[N, H] the correction of log-volatility before it is centred and bounded."""
-        if len(inputs) > _AT_ONCE and not torch.is_grad_enabled():
-            return torch.cat([self.raw(part) for part in torch.split(inputs, _AT_ONCE)])
-        seen = inputs[..., self.places]
+        if len(seen) > _AT_ONCE and not torch.is_grad_enabled():
+            return torch.cat([self.raw(part) for part in torch.split(seen, _AT_ONCE)])
         states, _ = self.lstm(seen)  # [N, L, hidden]
         coefficients = self.head(self.dropout(states[:, -1])) + self.skip(seen[:, -1])
         return torch.as_tensor(coefficients @ self.basis)
 
-    def log_scale(self, inputs: Tensor, start: Tensor) -> Tensor:
+    def log_scale(self, seen: Tensor, start: Tensor) -> Tensor:
         """[N, H] log of the factor that the base quantiles are stretched by; `start` [N, H]."""
-        relative = (self.raw(inputs) - self.centre) / self.bound
+        relative = (self.raw(seen) - self.centre) / self.bound
         return start + self.shrink * self.bound * torch.tanh(relative)
 
-    def forward(self, inputs: Tensor, start: Tensor) -> Tensor:
-        """[N, L, F] to [N, H, Q]."""
-        return self.base * torch.exp(self.log_scale(inputs, start))[..., None]
+    def forward(self, seen: Tensor, start: Tensor) -> Tensor:
+        """[N, L, P] to [N, H, Q]."""
+        return self.base * torch.exp(self.log_scale(seen, start))[..., None]
 
 
 def to_onnx(network: Network, start: Start, base: FloatArray, lookback: int) -> bytes:
     """The trained network with the base quantiles [H, Q] as an ONNX graph."""
     state = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     graph = Graph(lookback)
-    seen = graph.Gather("inputs", graph.whole(*state["places"].tolist()), axis=2)
+    seen = graph.Gather("inputs", graph.whole(*network.places), axis=2)
     layer = graph.Transpose(seen, perm=[1, 0, 2])
     for i in range(network.lstm.num_layers):
         weight_ih, weight_hh, bias_ih, bias_hh = (

@@ -9,7 +9,20 @@ from cryptocast.errors import ConfigError
 from cryptocast.seams import Params
 from cryptocast.values import FEATURES
 
-_USUAL = tuple(name for name in FEATURES if not name.startswith(("day", "week")))
+USUAL = (
+    "return",
+    "range",
+    "fast_volatility",
+    "medium_volatility",
+    "slow_volatility",
+    "fast_range_volatility",
+    "range_volatility",
+    "volume",
+    "place",
+    "missing",
+    "level",
+)
+"""What a week of one market was found to bear: with more it learns the week by heart."""
 
 HAR = "har"
 """The start of a network that knows nothing of other markets."""
@@ -35,10 +48,10 @@ class Shape:
     def places(self) -> tuple[int, ...]:
         """Where the features that the network looks at stand in a window's last axis.
 
-        `features` is usual (all but the time), all, or names with commas.
+        `features` is usual (neither the time nor sizes and downsides), all, or names with commas.
         Raises ConfigError for a name that is none.
         """
-        named = {"usual": _USUAL, "all": FEATURES}.get(self.features)
+        named = {"usual": USUAL, "all": FEATURES}.get(self.features)
         names = named or tuple(name.strip() for name in self.features.split(","))
         if unknown := [name for name in names if name not in FEATURES]:
             raise ConfigError(

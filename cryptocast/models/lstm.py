@@ -40,7 +40,7 @@ from cryptocast.seams import Params, Trial
 from cryptocast.values import FEATURES, Epoch, Fitted, FloatArray, Windows
 
 _Rows = tuple[Tensor, Tensor, Tensor]
-"""Inputs [N, L, F], where the network starts [N, H], and targets [N, H]."""
+"""What is looked at [N, L, P], where the network starts [N, H], and targets [N, H]."""
 
 _CLIP = 12.0  # standardised targets beyond are taken as this, so that one crash is no gradient
 _BOUND_FROM_BASE = 0.25  # how much less than HAR a base network leaves to correct
@@ -110,7 +110,7 @@ class Model:
             )
         past = Past((train, validation))
         start = _start(shape, past)
-        learned, held_out = _rows(train, start), _rows(validation, start)
+        learned, held_out = (_rows(part, start, shape.places) for part in (train, validation))
         bound = shape.bound
         if isinstance(start, Base):  # many markets know better what is left than a week of one
             quantiles, bound = start.at(levels), bound * _BOUND_FROM_BASE
@@ -143,7 +143,7 @@ def _left(
     network: Network, parts: Sequence[_Rows], past: Past, levels: Sequence[float]
 ) -> FloatArray:
     """[H, Q] quantiles of the ratios that the network leaves."""
-    stretched = torch.cat([network.log_scale(inputs, start) for inputs, start, _ in parts])
+    stretched = torch.cat([network.log_scale(seen, start) for seen, start, _ in parts])
     return _quantiles.symmetric(past.standardised / np.exp(stretched.double().numpy()), levels)
 
 
@@ -154,11 +154,14 @@ def _start(shape: Shape, past: Past) -> Start:
     return _shipped.base(shape.start_at, past.horizon)
 
 
-def _rows(windows: Windows, start: Start) -> _Rows:
+def _rows(windows: Windows, start: Start, places: Sequence[int]) -> _Rows:
     """What a part of the candles teaches, its targets clipped."""
     targets = np.clip(windows.standardised, -_CLIP, _CLIP)
+    seen = np.empty((*windows.inputs.shape[:2], len(places)), dtype=np.float32)
+    for column, place in enumerate(places):  # no copy of all windows on the way
+        seen[..., column] = windows.inputs[..., place]
     return (
-        torch.tensor(np.ascontiguousarray(windows.inputs, dtype=np.float32)),
+        torch.from_numpy(seen),
         torch.tensor(start.log_scale(windows.inputs[:, -1]), dtype=torch.float32),
         torch.tensor(targets, dtype=torch.float32),
     )

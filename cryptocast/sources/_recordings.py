@@ -33,7 +33,7 @@ def recordings(paths: Sequence[str], columns: Mapping[str, str]) -> Iterator[Rec
     """
     tables = Tables(columns)
     try:
-        for file in dict.fromkeys(f for path in paths for f in expand(Path(path))):
+        for file in dict.fromkeys(f for path in paths for f in expand(Path(path), "--data")):
             symbol = _names.pair(file.name)
             if symbol is None:
                 raise ConfigError(

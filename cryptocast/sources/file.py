@@ -152,8 +152,11 @@ def _listed(files: list[Path]) -> str:
     return f"{files[0]} holds" if len(files) == 1 else f"{files[0]} and {len(files) - 1} more hold"
 
 
-def expand(path: Path) -> list[Path]:
-    """The files that a path, folder or glob stands for; SourceError where there is none."""
+def expand(path: Path, option: str = "[source] path") -> list[Path]:
+    """The files that a path, folder or glob stands for; SourceError where there is none.
+
+    `option` is what named it.
+    """
     if path.is_dir():
         found = [f for f in sorted(path.iterdir()) if f.name.lower().endswith(SUFFIXES)]
         missing = f"{path} holds no file that ends in {', '.join(SUFFIXES)}"
@@ -167,5 +170,5 @@ def expand(path: Path) -> list[Path]:
         found = [f for f in files if f.name.lower().endswith(SUFFIXES)] or files
         missing = f"there is no file {path}"
     if not found:
-        raise SourceError(missing, code="source.no_file", hint="check [source] path")
+        raise SourceError(missing, code="source.no_file", hint=f"check {option}")
     return found

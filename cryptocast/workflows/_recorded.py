@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -28,14 +28,15 @@ LEAST_BARS = 576
 class Recorded:
     """One series on its grid."""
 
-    name: str
+    file: Path
+    name: str  # in reports
     market: Market
     bars: Bars
     fingerprint: str
 
     @classmethod
-    def of(cls, found: Recording, settings: Settings) -> Recorded | None:
-        """A file's series in our interval; None where it is shorter than two days of 5 minutes."""
+    def of(cls, found: Recording, settings: Settings, now: float) -> Recorded | None:
+        """A file's closed candles in our interval; None where they are fewer than `LEAST_BARS`."""
         market = Market.of(found.market.symbol, "file", settings.market.interval)
         finer, ours = found.market.interval_seconds, market.interval_seconds
         if ours % finer:
@@ -45,14 +46,14 @@ class Recorded:
                 code="config.interval",
                 hint="set [market] interval to theirs, or leave the file out",
             )
-        candles = normalise(found.candles, found.market, now=time.time()).candles
+        candles = normalise(found.candles, found.market, now=now).candles
         if finer != ours:
             candles = aggregate(candles, finer, ours)
         if len(candles) < LEAST_BARS:
             return None
         first, last = int(candles.open_time[0]), int(candles.open_time[-1])
         bars = dataset.lay_out(candles, market, first, last + ours)
-        return cls(found.file.name, market, bars, candles.fingerprint())
+        return cls(found.file, found.file.name, market, bars, candles.fingerprint())
 
     @property
     def start(self) -> int:

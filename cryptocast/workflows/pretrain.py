@@ -9,6 +9,7 @@ import json
 import math
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,9 +55,12 @@ def pretrain(
     *,
     seed: int,
     origin: str | None,
+    now: float,
     progress: Progress,
 ) -> PretrainReport:
     """Learn from every file, and keep the network as a bundle in the folder `out`.
+
+    Candles that are not closed `now` (Unix seconds) are left out.
 
     Once from the older part of the time, to say what it is worth on the newest (by era: every
     market is cut at the same moment); then from all of it. Finer candles are put together to
@@ -69,11 +73,13 @@ def pretrain(
     with _writing(out):
         _require_place(out)
     progress.stage("read candles")
-    recorded = [
-        found
-        for each in recordings(data, settings.source.columns)
-        if (found := Recorded.of(each, settings)) is not None
-    ]
+    recorded = _named_apart(
+        [
+            found
+            for each in recordings(data, settings.source.columns)
+            if (found := Recorded.of(each, settings, now)) is not None
+        ]
+    )
     if not recorded:
         raise StateError(
             f"no file holds {LEAST_BARS} candles of {settings.market.interval}",
@@ -105,6 +111,15 @@ def pretrain(
         evidence,
         time.monotonic() - began,
     )
+
+
+def _named_apart(recorded: Sequence[Recorded]) -> list[Recorded]:
+    """Files of one name in several folders go by their paths."""
+    many = Counter(each.file.name for each in recorded)
+    return [
+        dataclasses.replace(each, name=str(each.file)) if many[each.file.name] > 1 else each
+        for each in recorded
+    ]
 
 
 def _require_place(out: Path) -> None:

@@ -12,11 +12,13 @@ from eras import Track
 
 from cryptocast.dataset.features import average
 from cryptocast.models._base import predictors
+from cryptocast.models._shape import USUAL
 from cryptocast.values import FEATURES, FloatArray
 
 Columns = Callable[[Track, Sequence[Track]], FloatArray]
 
 _DAY = 86_400
+_CLOCK = 4  # the last features
 _OF_OTHERS = (
     *("return", "range", "fast_volatility", "slow_volatility", "fast_range_volatility", "volume"),
 )
@@ -28,16 +30,16 @@ def shipped(track: Track, others: Sequence[Track]) -> FloatArray:
 
 
 def usual(track: Track, others: Sequence[Track]) -> FloatArray:
-    """Every feature of the windows but the level, as the LSTM of 7 days may see them."""
-    chosen = [i for i, name in enumerate(FEATURES) if name != "level"]
-    return track.features[:, chosen].astype(np.float64)
+    """The features that the LSTM of 7 days sees but the level, and the time."""
+    seen = (*(name for name in USUAL if name != "level"), *FEATURES[-_CLOCK:])
+    return track.features[:, [FEATURES.index(name) for name in seen]].astype(np.float64)
 
 
 def spans(track: Track, others: Sequence[Track]) -> FloatArray:
     """Volatilities of five more spans, mean sizes of the return over four, ranges over two."""
     moves, told = track.moves()
     present = (~track.bars.missing).astype(np.float64)
-    squared, sized, ranged = (0.5, 0.7, 0.9, 0.97, 0.99), (0.7, 0.8, 0.94, 0.98), (0.98, 0.9965)
+    squared, sized, ranged = (0.5, 0.7, 0.9, 0.97, 0.99), (0.7, 0.9, 0.97, 0.99), (0.98, 0.9965)
     made = [
         np.sqrt(_smooth(moves**2, told, squared)),
         _smooth(np.abs(moves), told, sized) * np.sqrt(np.pi / 2),
@@ -46,16 +48,11 @@ def spans(track: Track, others: Sequence[Track]) -> FloatArray:
     return _logs(np.concatenate(made), track)
 
 
-def jumps(track: Track, others: Sequence[Track]) -> FloatArray:
-    """Downside against upside variance (semivariance), and what jumps leave (bipower variation)."""
+def bipower(track: Track, others: Sequence[Track]) -> FloatArray:
+    """What jumps leave of the volatility, over two spans (bipower variation)."""
     moves, told = track.moves()
-    decays = (0.9, 0.98)
-    down, up = (
-        _smooth(np.where(side, moves**2, 0), told, decays) for side in (moves < 0, moves > 0)
-    )
     two = np.pi / 2 * np.abs(moves) * np.abs(np.concatenate(([0.0], moves[:-1])))
-    sides = 0.5 * np.log((down + 1e-10) / (up + 1e-10))
-    return np.hstack([np.clip(sides.T, -8, 8), _logs(np.sqrt(_smooth(two, told, decays)), track)])
+    return _logs(np.sqrt(_smooth(two, told, (0.9, 0.98))), track)
 
 
 def calendar(track: Track, others: Sequence[Track]) -> FloatArray:
@@ -115,8 +112,7 @@ def _beside(track: Track, others: Sequence[Track]) -> FloatArray:
 
 def _smooth(values: FloatArray, weights: FloatArray, decays: Sequence[float]) -> FloatArray:
     """[decays, T]."""
-    many = len(decays)
-    return average(np.stack([values] * many), np.stack([weights] * many), np.array(decays))
+    return average(values, np.stack([weights] * len(decays)), np.array(decays))
 
 
 def _logs(volatilities: FloatArray, track: Track) -> FloatArray:

@@ -94,8 +94,7 @@ class Track:
     def widths(self) -> FloatArray:
         """[decays, T] log of each walk's volatility over sigma."""
         moves, told = self.moves()
-        many = len(DECAYS)
-        variance = average(np.stack([moves**2] * many), np.stack([told] * many), np.array(DECAYS))
+        variance = average(moves**2, np.stack([told] * len(DECAYS)), np.array(DECAYS))
         return np.asarray(np.log(np.sqrt(np.maximum(variance, SIGMA_FLOOR**2)) / self.sigma))
 
 

@@ -11,6 +11,8 @@ from learning import Network, Own, Product, Variant
 _CLOCK = ("day_sin", "day_cos")
 _RANGES = ("range", "fast_range_volatility", "range_volatility", "place")
 _VOLATILITIES = ("fast_volatility", "medium_volatility", "slow_volatility")
+_SIZES = ("size", "fast_size", "medium_size", "slow_size")
+_DOWNSIDES = ("downside", "fast_downside", "medium_downside", "slow_downside")
 
 
 def _windowed(network: Network, first: Columns = columns.shipped, lookback: int = LOOKBACK) -> Own:
@@ -31,20 +33,24 @@ VARIANTS: dict[str, Variant] = {
     "without the clock": Product(blank=_CLOCK),
     "without volume": Product(blank=("volume",)),
     "without ranges": Product(blank=_RANGES),
-    "without other spans": Product(blank=_VOLATILITIES),
+    "without sizes of moves": Product(blank=_SIZES),
+    "without downsides": Product(blank=_DOWNSIDES),
+    "without either": Product(blank=_SIZES + _DOWNSIDES),
+    "without spans but sigma's": Product(blank=(*_VOLATILITIES, *_SIZES[1:], *_DOWNSIDES[1:])),
     "no hidden layer": Own(networks.Linear),
     "+ 11 more spans": Own(more=(columns.spans,)),
-    "+ semivariance, jumps": Own(more=(columns.jumps,)),
+    "+ bipower variation": Own(more=(columns.bipower,)),
     "+ BTC's newest bar": Own(more=(columns.leader,)),
     "+ the basket's": Own(more=(columns.basket,)),
     "+ day and week harmonics": Own(more=(columns.calendar,)),
     "+ profile of 7 days": Own(more=(columns.profile,)),
-    "+ spans, semivariance, jumps": Own(more=(columns.spans, columns.jumps)),
-    "+ those and the profile": Own(more=(columns.spans, columns.jumps, columns.profile)),
+    "+ spans, bipower variation, profile": Own(
+        more=(columns.spans, columns.bipower, columns.profile)
+    ),
     "+ all of these": Own(
         more=(
             columns.spans,
-            columns.jumps,
+            columns.bipower,
             columns.leader,
             columns.basket,
             columns.calendar,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryptocast.dataset import compute, context_bars, lay_out
-from cryptocast.dataset.features import MEMORY_BARS, SIGMA_FLOOR, average
+from cryptocast.dataset.features import FAST_DECAY, MEMORY_BARS, SIGMA_FLOOR, average
 from cryptocast.values import FEATURES, Candles
 from synthetic import BAR, MARKET, START, bars, candles
 
@@ -110,6 +110,58 @@ def test_the_level_of_the_price_is_no_feature(scale: float) -> None:
     first, second = (compute(lay_out(c, MARKET, START, end)) for c in (one, other))
     np.testing.assert_allclose(first.values, second.values, atol=1e-7)
     np.testing.assert_allclose(first.sigma, second.sigma, rtol=1e-7)
+
+
+def test_upside_down_a_market_is_as_volatile_and_falls_where_it_rose() -> None:
+    one = candles(N, 1, GAPS)
+    other = dataclasses.replace(
+        one, open=1 / one.open, high=1 / one.low, low=1 / one.high, close=1 / one.close
+    )
+    end = START + N * BAR
+    first, second = (compute(lay_out(c, MARKET, START, end)) for c in (one, other))
+    others = [i for i, name in enumerate(FEATURES) if name != "place"]  # of the price, not its log
+    turned = [name == "return" or name.endswith("downside") for name in FEATURES]
+    expected = np.where(turned, -1.0, 1.0) * first.values
+    np.testing.assert_allclose(second.values[:, others], expected[:, others], atol=1e-9)
+    np.testing.assert_allclose(second.sigma, first.sigma)
+
+
+def moving(moves: np.ndarray) -> dict[str, np.ndarray]:
+    close = np.exp(np.cumsum(moves))
+    told = Candles.of(START + BAR * np.arange(len(moves)), close, close, close, close)
+    laid = lay_out(told, MARKET, START, START + len(moves) * BAR)
+    return dict(zip(FEATURES, compute(laid).values.T, strict=True))
+
+
+def test_the_size_of_moves_is_a_normal_ones_volatility() -> None:
+    usual = moving(np.random.default_rng(0).normal(0, 1e-3, 20_000))
+    for name in ("size", "fast_size", "medium_size", "slow_size"):
+        span = name.replace("size", "volatility")
+        beside = usual.get(span, 0.0)
+        assert np.mean(usual[name] - beside) == pytest.approx(0, abs=0.06)
+
+
+def test_a_jump_stirs_the_size_of_moves_less_than_their_volatility() -> None:
+    moves = np.tile([1e-3, -1e-3], N // 2)
+    calm = moving(moves)
+    moves[ORIGIN] = 0.03
+    jumpy = moving(moves)
+    assert calm["size"][ORIGIN] == pytest.approx(np.log(np.pi / 2) / 2)
+    assert jumpy["size"][ORIGIN] < -0.5
+    assert jumpy["slow_size"][ORIGIN] < jumpy["slow_volatility"][ORIGIN]
+
+
+def test_the_downside_is_that_of_falls_over_rises() -> None:
+    moves = np.tile([2e-3, -1e-3, -1e-3], N // 3)
+    found = moving(moves)
+    weights = FAST_DECAY ** np.arange(N)[::-1]
+    fallen, risen = (
+        np.sum(weights * np.where(side, moves**2, 0)) for side in (moves < 0, moves > 0)
+    )
+    assert found["fast_downside"][-1] == pytest.approx(0.5 * np.log(fallen / risen), rel=1e-2)
+    assert found["slow_downside"][-1] == pytest.approx(0.5 * np.log(2 / 4), abs=0.02)
+    only = moving(np.full(N, -1e-3))
+    assert only["downside"][-1] == pytest.approx(np.log(1e-3 / SIGMA_FLOOR))
 
 
 def test_a_price_that_stands_still_has_the_least_volatility_and_no_nan() -> None:

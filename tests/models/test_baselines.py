@@ -171,8 +171,8 @@ def test_har_wins_where_volatility_has_layers() -> None:
 
 
 def test_a_weight_of_har_runs_smoothly_over_the_steps() -> None:
-    found = har.paths(8)
-    assert found.shape == (8, 5, 15)
+    found, spans = har.paths(8), len(har.SPANS)
+    assert found.shape == (8, spans, 3 * spans)
     np.testing.assert_allclose(found[0, 2, 6:9], [1, -1, 1])
     np.testing.assert_allclose(found[-1, 2, 6:9], [1, 1, 1])
-    assert har.paths(1).shape == (1, 5, 15)
+    assert har.paths(1).shape == (1, spans, 3 * spans)

@@ -103,7 +103,8 @@ def test_it_learns_what_can_be_learnt() -> None:
     parts, loud = told_world()
     made = Forecaster(fit({"epochs": 15}, parts[0], parts[1]).onnx)(parts[2].inputs)
     wide = made[:, 0, -1] - made[:, 0, 0]
-    assert wide[loud].min() > 1.2 * wide[~loud].max()
+    assert wide[loud].min() > wide[~loud].max()
+    assert wide[loud].mean() > 1.3 * wide[~loud].mean()  # its bound allows exp(0.3): 1.35
 
 
 def test_early_stopping_ends_a_training_without_progress() -> None:

@@ -248,13 +248,13 @@ def test_half_precision_is_used_only_where_a_gpu_has_it(
 def test_the_network_and_what_is_kept_of_it_answer_alike() -> None:
     start = _quantiles.symmetric(market().targets.astype(np.float64), LEVELS)
     torch.manual_seed(2)
-    network = Perceptron(len(_base.COLUMNS) + 15, start, 5)
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
-    mean, spread = np.zeros(25), np.ones(25)
-    kept = _pretraining._kept(network, mean, spread, start, LEVELS)
     newest = market().newest[:50].astype(np.float64)
     seen = torch.from_numpy(_base.predictors(newest).astype(np.float32))
+    width = seen.shape[1]
+    network = Perceptron(width, start, 5)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    kept = _pretraining._kept(network, np.zeros(width), np.ones(width), start, LEVELS)
     with torch.no_grad():
         np.testing.assert_allclose(
             kept.log_scale(newest), network.log_scale(seen).numpy(), atol=1e-5

@@ -132,7 +132,7 @@ def test_the_folder_is_a_bundle_whose_card_tells_where_it_comes_from(
     assert (card.data_start, card.data_end) == (FIRST, FIRST + BARS * INTERVAL)
     found = bundle.forecaster(np.zeros((2, card.lookback, len(FEATURES))))
     assert found.shape == (2, 24, len(card.levels))
-    assert _base.read(graph(out)).first.shape == (25, 4)
+    assert _base.read(graph(out)).first.shape == (33, 4)
 
 
 def test_the_same_files_and_seed_give_the_same_bytes_which_replace_others_only_when_done(
@@ -211,6 +211,29 @@ def test_settings_of_a_file_say_how(files: Path, tmp_path: Path) -> None:
     assert card.markets == ("SOL/EUR",)
 
 
+def test_it_takes_the_settings_of_a_workspace_that_is_named(files: Path, tmp_path: Path) -> None:
+    (tmp_path / "w").mkdir()
+    settings = tmp_path / "w" / "cryptocast.toml"
+    settings.write_text("[model]\nhorizon = 3\n", encoding="utf-8")
+    good("pretrain", "-w", tmp_path / "w", "--data", files, "--out", tmp_path / "base")
+    assert bundles.load(tmp_path / "base").card.horizon == 3
+
+
+def test_what_is_not_closed_now_is_not_learned_from(files: Path, tmp_path: Path) -> None:
+    now = FIRST + 700 * INTERVAL
+    good("pretrain", "--data", files, "--out", tmp_path / "base", "--as-of", iso(now))
+    card = bundles.load(tmp_path / "base").card
+    assert (card.data_start, card.data_end) == (FIRST, now)
+
+
+def test_files_of_one_name_go_by_their_paths(files: Path, tmp_path: Path) -> None:
+    other = write(tmp_path / "c" / "BTC-EUR.parquet", candles("BTC/EUR"))
+    data = good("pretrain", "--data", files, "--data", other, "--out", tmp_path / "base")
+    names = {row["market"] for row in data["scores"]}
+    both = {str(files / "BTC-EUR.parquet"), str(other)}
+    assert names == both | {"ETH-EUR.csv", "SOL-EUR.parquet"}
+
+
 def test_a_series_that_ends_before_the_newest_time_is_learned_from_all_the_same(
     files: Path, tmp_path: Path
 ) -> None:
@@ -241,6 +264,7 @@ def test_a_file_that_cannot_be_read_is_exit_4(tmp_path: Path) -> None:
     assert error["message"].startswith(f"{file} cannot be read: ")
     missing = refused("--data", tmp_path / "*.csv", "--out", tmp_path / "base")
     assert (missing["code"], missing["exit"]) == ("source.no_file", "4")
+    assert missing["hint"] == "check --data"
 
 
 @pytest.mark.parametrize("out", ["file/base", "file"])

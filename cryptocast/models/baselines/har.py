@@ -1,11 +1,12 @@
 """HAR: the volatilities of several spans, each with its own say, step by step.
 
 The heterogeneous autoregression of Corsi (2009), on log-volatilities: those of returns over
-about 3, 34 and 200 bars and of the ranges over 3 and 11 bars, all against sigma. A step's
-weight runs with the logarithm of the step (level, slope and bend), for the further ahead,
-the slower the volatility that tells. On 48 (coin, week) pairs of real candles that no choice
-here was made by, next 2 days, it beat EWMA by 0.38 % at step 1 (standard error 0.05) and by
-0.59 % (0.08) over 24 steps.
+about 3, 34 and 200 bars and of the ranges over 3 and 11 bars, and by the mean size of returns
+over 3, 11, 34 and 200 bars (Forsberg and Ghysels 2007), all against sigma. A step's weight runs
+with the logarithm of the step (level, slope and bend), for the further ahead, the slower the
+volatility that tells. On 48 (coin, week) pairs of real candles that no choice here was made by,
+next 2 days, it beat EWMA by 0.38 % at step 1 (standard error 0.05) and by 0.59 % (0.08) over 24
+steps. The sizes came later: on 80 pairs they gave 0.03 % and 0.05 % more.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ SPANS = (
     "slow_volatility",
     "fast_range_volatility",
     "range_volatility",
+    "size",
+    "fast_size",
+    "medium_size",
+    "slow_size",
 )
 _BOUND = 0.4  # with a weak ridge, 1.0 lost 2.9 % more in the worst of 16 weeks
 
