@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from cryptocast.seams import Clock, Progress
     from cryptocast.workspace import Workspace
 
+Start = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="base|scratch",
+        help="Start at the network that knows other markets, or at nothing.",
+    ),
+]
+"""`--from` of `init` and `train`."""
+
 _COMMON: dict[str, tuple[Any, Any]] = {
     "workspace": (
         Annotated[

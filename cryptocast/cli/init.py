@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cryptocast.cli._options import Run
+from cryptocast.cli._options import Run, Start
 from cryptocast.cli._output import Answer
 
 if TYPE_CHECKING:
@@ -33,14 +33,7 @@ def command(
     days: Annotated[float | None, typer.Option(help="Days of candles to learn from.")] = None,
     trials: Annotated[int | None, typer.Option(help="Trials of the search.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of search and training.")] = None,
-    start: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="base|scratch",
-            help="Start at the network that knows other markets, or at nothing.",
-        ),
-    ] = None,
+    start: Start = None,
 ) -> Answer:
     """Make a workspace with a promoted model: fetch, split, tune, train, evaluate, promote.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cryptocast.cli._options import Run
+from cryptocast.cli._options import Run, Start
 from cryptocast.cli._output import Answer, percent
 
 if TYPE_CHECKING:
@@ -30,14 +30,7 @@ def command(
     symbol: Annotated[
         list[str] | None, typer.Option(help="Only from this market, repeatable; default all.")
     ] = None,
-    start: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="base|scratch",
-            help="Start at the network that knows other markets, or at nothing.",
-        ),
-    ] = None,
+    start: Start = None,
     repeat: Annotated[
         str | None,
         typer.Option(metavar="VERSION", help="Train that version anew from its card, compare."),

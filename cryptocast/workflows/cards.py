@@ -15,9 +15,6 @@ from cryptocast.workspace import Workspace
 BASE = "base"
 """The kind that is a base network as it is."""
 
-SCRATCH = "har"
-"""The start of a network that knows no other markets."""
-
 FINGERPRINT = "data_fingerprint"
 """The tag of a version that tells which candles it learned from; a run has it as parameter."""
 
@@ -54,8 +51,8 @@ def make_card(ws: Workspace, material: Material, kind: str, params: Params, seed
 
 def evidence_of(params: Params) -> Mapping[str, float] | None:
     """What the base network that a training starts at, or is, has shown elsewhere; else None."""
-    name = params.get("network", params.get("start_at", SCRATCH))
-    return None if name == SCRATCH else bundles.load(models.base_folder(str(name))).card.evidence
+    name = params.get("network", params.get("start_at", models.HAR))
+    return None if name == models.HAR else bundles.load(models.base_folder(str(name))).card.evidence
 
 
 def data_of(material: Material, card: Card) -> TrainingData:

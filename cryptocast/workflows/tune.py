@@ -17,7 +17,7 @@ from cryptocast.seams import ModelKind, Params
 from cryptocast.tuning import Report, Tried
 from cryptocast.values import FloatArray, Market, iso
 from cryptocast.workflows.apart import Group, each, groups, study_market
-from cryptocast.workflows.cards import SCRATCH, make_card, run_params
+from cryptocast.workflows.cards import make_card, run_params
 from cryptocast.workflows.folds import Fold, rolling_folds
 from cryptocast.workflows.material import Material, gather
 from cryptocast.workflows.parameters import TUNED
@@ -108,7 +108,7 @@ def tune_on(
     # A value is worth comparing only with those of the same question.
     study += f" L{material.lookback} H{material.horizon} Q{len(ws.settings.model.levels)}"
     study += f" folds {len(folds)}"
-    if (start := model.defaults().get("start_at", SCRATCH)) != SCRATCH:
+    if (start := model.defaults().get("start_at", models.HAR)) != models.HAR:
         study += f" from {start}"
     with registry.run(
         f"tune {model.kind}", tags={"stage": "tune", "study": study, **(tags or {})}
