@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 
 from cryptocast.errors import StoreError
+from cryptocast.store._limits import LIMITS, parameters
 from cryptocast.store.connection import translate
 from cryptocast.store.drafts import arriving
 
@@ -26,9 +27,6 @@ _TABLES = {
 FILES = tuple(f"{table}.parquet" for table in _TABLES)
 """The files of an archive."""
 
-_LIMITS = """(
-    SELECT unnest($markets::VARCHAR[]) AS market, unnest($moments::BIGINT[]) AS moment
-) AS l"""
 # Enough for any number of rows: what doesn't fit is sorted on disk.
 _MEMORY = "512MB"
 _ROWS_A_GROUP = 8192  # which are held in memory: a set has some hundred numbers
@@ -52,7 +50,7 @@ class Archiver:
 
     def look(self, limits: Mapping[str, int]) -> list[Archived]:
         """What is older than the limits (Unix seconds by market), by table."""
-        given = _parameters(limits)
+        given = parameters(limits)
         return [self._summary(table, _old(table), given) for table in _TABLES]
 
     def last_served(self, limits: Mapping[str, int]) -> dict[str, int]:
@@ -60,10 +58,10 @@ class Archiver:
         found = self._connection.execute(
             f"""
             SELECT market, epoch_us(max(t.origin)) // 1000000 FROM forecast_sets AS t
-            JOIN {_LIMITS} USING (market)
+            JOIN {LIMITS} USING (market)
             WHERE t.served AND t.origin < to_timestamp(l.moment) GROUP BY market ORDER BY market
             """,  # noqa: S608 - constants
-            _parameters(limits),
+            parameters(limits),
         ).fetchall()
         return dict(found)
 
@@ -84,7 +82,7 @@ class Archiver:
                         (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false,
                             ROW_GROUP_SIZE {_ROWS_A_GROUP})
                         """,
-                        _parameters(limits) | {"file": str(draft / f"{table}.parquet")},
+                        parameters(limits) | {"file": str(draft / f"{table}.parquet")},
                     )
                 if self._read_again(draft) != found:
                     raise StoreError(
@@ -119,10 +117,10 @@ class Archiver:
         for table, (moment, _) in _TABLES.items():
             self._connection.execute(
                 f"""
-                DELETE FROM {table} AS t USING {_LIMITS}
+                DELETE FROM {table} AS t USING {LIMITS}
                 WHERE l.market = t.market AND t.{moment} < to_timestamp(l.moment)
                 """,  # noqa: S608 - constants
-                _parameters(limits),
+                parameters(limits),
             )
 
     def _read_again(self, folder: Path) -> list[Archived]:
@@ -157,13 +155,9 @@ class Archiver:
 def _old(table: str) -> str:
     """The rows of a table that are older than the limits."""
     moment, rows = _TABLES[table]
-    return f"{rows} JOIN {_LIMITS} ON l.market = t.market WHERE t.{moment} < to_timestamp(l.moment)"
+    return f"{rows} JOIN {LIMITS} ON l.market = t.market WHERE t.{moment} < to_timestamp(l.moment)"
 
 
 def _sha256(file: Path) -> str:
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-def _parameters(limits: Mapping[str, int]) -> dict[str, object]:
-    return {"markets": list(limits), "moments": list(limits.values())}

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import duckdb
 
+from cryptocast.store._limits import LIMITS, parameters
+
 KEPT_ORIGINS = 2016
 """So many of a market's newest origins, and of its newest candles, always stay."""
 
@@ -18,9 +20,6 @@ _TIMES = {
     "events": '"at"',
 }
 _MARKETS = " UNION ".join(f"SELECT market FROM {table}" for table in _TIMES)  # noqa: S608 - constants
-_LIMITS = """(
-    SELECT unnest($markets::VARCHAR[]) AS market, unnest($moments::BIGINT[]) AS moment
-) AS l"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +74,10 @@ class Pruner:
                 f"""
                 SELECT count(*), epoch_us(min(t.{moment})) // 1000000,
                     epoch_us(max(t.{moment})) // 1000000
-                FROM {table} AS t JOIN {_LIMITS} ON l.market = t.market
+                FROM {table} AS t JOIN {LIMITS} ON l.market = t.market
                 WHERE t.{moment} < to_timestamp(l.moment)
                 """,  # noqa: S608 - constants
-                _parameters(limits),
+                parameters(limits),
             ).fetchall()[0]
             if rows:
                 found.append(OldRows(table, rows, first, last))
@@ -89,10 +88,10 @@ class Pruner:
         for table, moment in _TIMES.items():
             self._connection.execute(
                 f"""
-                DELETE FROM {table} AS t USING {_LIMITS}
+                DELETE FROM {table} AS t USING {LIMITS}
                 WHERE l.market = t.market AND t.{moment} < to_timestamp(l.moment)
                 """,  # noqa: S608 - constants
-                _parameters(limits),
+                parameters(limits),
             )
 
     def versions_since(self, moment: float) -> set[str]:
@@ -102,7 +101,3 @@ class Pruner:
             [float(moment)],
         ).fetchall()
         return {version for (version,) in found}
-
-
-def _parameters(limits: Mapping[str, int]) -> dict[str, list[object]]:
-    return {"markets": list(limits), "moments": list(limits.values())}
