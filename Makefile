@@ -41,10 +41,10 @@ bench: $(BENCH_INSTALLED) ## the budgets, as ratios measured in one run (minutes
 soak: $(INSTALLED) ## a month of ticks in one process, and 200 ticks killed at random (half an hour)
 	$(BIN)/python tests/benchmarks/soak.py
 
-accuracy: $(BENCH_INSTALLED) ## score every model on the Parquet files in DATA, tables into README.md (half an hour)
+accuracy: $(BENCH_INSTALLED) ## score every model on the Parquet files in DATA, tables into README.md (a quarter of an hour)
 	$(BIN)/python tests/benchmarks/accuracy.py $(DATA)
 
-ablation: $(INSTALLED) ## what was tried for the base network, on the files in DATA, tables into README.md (half an hour)
+ablation: $(INSTALLED) ## what was tried for the base network, on the files in DATA, tables into README.md (a quarter of an hour)
 	$(BIN)/python tests/benchmarks/ablation.py $(DATA)
 
 renewal: $(INSTALLED) ## replay 30 days of files in DATA with and without retraining (an hour)

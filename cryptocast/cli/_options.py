@@ -136,4 +136,6 @@ def install(app: typer.Typer, module: ModuleType) -> None:
         [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
     )
     wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
-    app.command(module.NAME, epilog=f"Example: {module.EXAMPLE}")(wrapper)
+    # Rich would take `[notify]` for a style, and print nothing.
+    told = (inspect.getdoc(function) or "").replace("[", "\\[")
+    app.command(module.NAME, help=told, epilog=f"Example: {module.EXAMPLE}")(wrapper)

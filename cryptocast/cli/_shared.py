@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from cryptocast.errors import CryptocastError
     from cryptocast.values import Gap
-    from cryptocast.workflows.fetch import FetchReport
+    from cryptocast.workflows.fetch import FetchReport, MarketFetch
     from cryptocast.workflows.flush import Flushed
     from cryptocast.workflows.pipeline import Renewal
     from cryptocast.workflows.promote import Decision
@@ -78,7 +78,10 @@ def counted(number: int, thing: str) -> str:
 
 
 def fetch_warnings(report: FetchReport) -> list[str]:
-    """Markets that failed, rows that were refused, and gaps."""
+    """Markets that failed, rows that were refused or replaced, and gaps."""
+    from cryptocast.values import iso
+    from cryptocast.workflows.bring import OVERLAP_BARS
+
     warnings = []
     for m in report.markets:
         if m.error is not None:
@@ -86,13 +89,27 @@ def fetch_warnings(report: FetchReport) -> list[str]:
         if m.rejected:
             rows = counted(m.rejected, "row")
             warnings.append(f"{m.market}: {rows} refused, for example {m.example}")
-        if m.missing:
-            one = gaps_data(m.gaps)[0]
-            first = "" if len(m.gaps) == 1 else ", the first"
-            verb = "is" if m.missing == 1 else "are"
+        if m.revised > OVERLAP_BARS:  # so many are asked for again as a rule
+            candles = counted(m.revised, "stored candle")
             warnings.append(
-                f"{m.market}: {counted(m.missing, 'bar')} {verb} missing in "
-                f"{counted(len(m.gaps), 'gap')}{first} from {one['start']} to {one['end']}; "
+                f"{m.market}: {candles} had other values and were replaced "
+                "(the events candle.revised hold the old ones)"
+            )
+        gaps, after = m.gaps, _after_the_files(m)
+        if after is not None:
+            gaps = gaps[:-1]
+            warnings.append(
+                f"{m.market}: its files end at {iso(after)} "
+                f"(recorded candles are used with --as-of {iso(after)})"
+            )
+        if gaps:
+            missing = sum(gap.bars for gap in gaps)
+            one = gaps_data(gaps)[0]
+            first = "" if len(gaps) == 1 else ", the first"
+            verb = "is" if missing == 1 else "are"
+            warnings.append(
+                f"{m.market}: {counted(missing, 'bar')} {verb} missing in "
+                f"{counted(len(gaps), 'gap')}{first} from {one['start']} to {one['end']}; "
                 "nothing is invented for them"
             )
         if m.unreachable_bars:
@@ -102,6 +119,13 @@ def fetch_warnings(report: FetchReport) -> list[str]:
                 f"{source} still gives (import them: cryptocast fetch --source file)"
             )
     return warnings
+
+
+def _after_the_files(market: MarketFetch) -> int | None:
+    """Where the newest candle of files ends, if none is there for what comes after."""
+    if not market.gaps or market.last is None or not market.market.startswith("file:"):
+        return None
+    return market.gaps[-1].start if market.gaps[-1].start > market.last else None
 
 
 def scores_tables(rows: Sequence[Mapping[str, Any]], title: str) -> Iterator[Table | str]:
@@ -239,6 +263,8 @@ def candidates_data(renewal: Renewal) -> list[dict[str, Any]]:
 
 def candidates_table(renewal: Renewal) -> Table:
     """The same for a person: skills against the random walk, and who was chosen."""
+    from cryptocast.store import ALL_MARKETS
+
     rows = []
     for c in renewal.candidates:
         against = [] if c.verdict is None else c.verdict.comparisons
@@ -248,7 +274,8 @@ def candidates_table(renewal: Renewal) -> Table:
             word = "serves"
         rows.append([c.role, c.version, percent(c.validation_skill, 2), percent(walk, 2), word])
     columns = ("candidate", "version", "validation", "gate", "")
-    return table("Candidates: skill against the random walk", columns, rows)
+    whose = "" if (market := renewal.decision.market) == ALL_MARKETS else f" for {market}"
+    return table(f"Candidates{whose}: skill against the random walk", columns, rows)
 
 
 def pipeline_data(report: Renewals) -> dict[str, Any]:

@@ -113,7 +113,8 @@ def command(
             console.print(
                 f"{report.source}: {report.cost} ([source] monthly_credits)", markup=False
             )
-        console.print(f"Next: cryptocast forecast --once -w {report.folder}")
+        at = "" if run.as_of is None else f" --as-of {run.as_of}"
+        console.print(f"Next: cryptocast forecast --once -w {report.folder}{at}")
 
     # A fetch that failed is told once.
     warnings = list(dict.fromkeys(fetch_warnings(made.candles) + failure_warnings(failed)))

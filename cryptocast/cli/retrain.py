@@ -49,6 +49,7 @@ def command(
         pipeline_data,
         scores_tables,
     )
+    from cryptocast.store import ALL_MARKETS
     from cryptocast.workflows.retrain import retrain
 
     with run.open() as ws:
@@ -79,7 +80,11 @@ def command(
             console.print(candidates_table(renewal))
         console.print("\n".join(decision_lines(made.decisions)))
         for finding in dict.fromkeys(filter(None, findings.values())):
-            console.print(f"Finding: {finding}")
+            named = [m for m, found in findings.items() if found == finding and m != ALL_MARKETS]
+            whose = f" for {', '.join(named[:SHOWN_MARKETS])}" if named else ""
+            more = len(named) - SHOWN_MARKETS
+            whose += f" and {more} more" if more > 0 else ""
+            console.print(f"Finding{whose}: {finding}", markup=False)
 
     # A fetch that failed is told once.
     warnings = list(dict.fromkeys(fetch_warnings(made.candles) + failure_warnings(failed)))

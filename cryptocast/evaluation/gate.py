@@ -145,8 +145,14 @@ def decide(comparisons: Mapping[str, Comparison], rule: GateSettings) -> Verdict
     for comparison in all_of_them:
         if (objection := _objection(comparison, rule)) is not None:
             return Verdict(False, objection, all_of_them)
+    word = "better" if all(_here(c, rule) for c in all_of_them) else "expected to be better"
     told = "; ".join(f"than {c.opponent}: {_words(c, rule)}" for c in all_of_them)
-    return Verdict(True, f"better {told}", all_of_them)
+    return Verdict(True, f"{word} {told}", all_of_them)
+
+
+def _here(found: Comparison, rule: GateSettings) -> bool:
+    """Whether what was seen here says so itself, and not only what was shown elsewhere."""
+    return found.prior is None or (found.n >= rule.least_origins and found.skill > 0)
 
 
 def _objection(found: Comparison, rule: GateSettings) -> str | None:
@@ -186,6 +192,11 @@ def _relative(mine: FloatArray, theirs: FloatArray) -> FloatArray:
 def _words(found: Comparison, rule: GateSettings) -> str:
     if found.n == 0:
         return f"no origin here to judge by, skill {found.shrunken:+.2%} on other markets and years"
+    if found.n < rule.least_origins and found.prior is not None:
+        return (
+            f"skill {found.shrunken:+.2%} on other markets and years; here only {found.n} origins "
+            f"to judge by (skill {found.skill:+.2%}), {rule.least_origins} are needed"
+        )
     p = found.p_value
     chance = "" if p is None else ", p < 0.01" if p < 0.01 else f", p = {p:.2f}"
     alone = "" if found.effective_n is None else f" ({found.effective_n:.0f} effective)"

@@ -13,6 +13,7 @@ from cryptocast.sources._tables import Tables
 from cryptocast.sources.file import expand
 from cryptocast.values import INTERVAL_SECONDS, Candles, Market
 
+_ANY = next(iter(INTERVAL_SECONDS))
 _EVER = (-(1 << 40), 1 << 40)  # Unix seconds
 
 
@@ -41,7 +42,8 @@ def recordings(paths: Sequence[str], columns: Mapping[str, str]) -> Iterator[Rec
                     code="config.symbol",
                     hint="name it like BTC-USDT.parquet",
                 )
-            candles = tables.read(file, *_EVER)
+            # Its interval is what the rows will say.
+            candles = tables.read(file, Market.of(symbol, "file", _ANY), *_EVER)
             found = _names.step_of(candles.open_time)
             known = {seconds: name for name, seconds in INTERVAL_SECONDS.items()}
             if found is None or found[0] not in known:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -18,11 +18,11 @@ import duckdb
 import numpy as np
 
 from cryptocast.errors import SourceError
-from cryptocast.sources import _columns, _formats
+from cryptocast.sources import _columns, _formats, _mixed
 from cryptocast.sources._columns import quoted
 from cryptocast.sources._formats import bad_file
 from cryptocast.sources._text import Rows
-from cryptocast.values import Candles, FloatArray, IntArray
+from cryptocast.values import Candles, FloatArray, IntArray, Market
 
 _SAMPLE_ROWS = 1000
 # Nothing is ever downloaded: the readers that are used come with DuckDB.
@@ -39,6 +39,7 @@ class _Table:
     time: _columns.Time
     columns: Mapping[str, str]  # ours -> theirs, without the time
     texts: tuple[str, ...]  # those of theirs that are text
+    only: tuple[str, str] | None  # a column, and what it holds in our rows; None: all are ours
     sample: IntArray  # the first times
 
 
@@ -51,31 +52,32 @@ class Tables:
     def __init__(self, columns: Mapping[str, str]) -> None:
         self._wanted = columns
         self._connection: duckdb.DuckDBPyConnection | None = None
-        self._known: dict[tuple[str, int, int], _Table] = {}
+        self._known: dict[tuple[str, int, int, Market], _Table] = {}
         self._lock = Lock()
 
-    def read(self, file: Path, start: int, end: int) -> Candles:
-        """The rows of a file with a time in `[start, end)`, in its order.
+    def read(self, file: Path, market: Market, start: int, end: int) -> Candles:
+        """A market's rows of a file with a time in `[start, end)`, in its order.
 
-        Raises SourceError: source.no_file, source.empty_file, source.bad_file.
+        Raises SourceError: source.no_file, source.empty_file, source.bad_file; and ConfigError
+        where the file says that none of its rows is the market's (`_mixed`).
         """
         with self._lock:
-            table = self._table(file)
+            table = self._table(file, market)
             if table.time.outside(start, end):
                 return Candles.empty()
-            with self._rows(file) as rows:
+            with self._rows(file, table.only) as rows:
                 return self._select(file, rows, table, start, end)
 
-    def bounds(self, file: Path) -> tuple[int, int] | None:
-        """The first and the last time in a file in Unix seconds; None where it has no row."""
+    def bounds(self, file: Path, market: Market) -> tuple[int, int] | None:
+        """A market's first and last time in a file in Unix seconds; None where it has no row."""
         with self._lock:
-            time = self._table(file).time
+            time = self._table(file, market).time
         return None if time.first is None or time.last is None else (time.first, time.last)
 
-    def sample(self, file: Path) -> IntArray:
-        """The times of a file's first rows in Unix seconds, in its order."""
+    def sample(self, file: Path, market: Market) -> IntArray:
+        """The times of a market's first rows in a file in Unix seconds, in its order."""
         with self._lock:
-            return self._table(file).sample
+            return self._table(file, market).sample
 
     def close(self) -> None:
         """Give back the memory."""
@@ -85,21 +87,29 @@ class Tables:
                 self._connection = None
 
     @contextmanager
-    def _rows(self, file: Path) -> Iterator[Rows]:
-        """A file's rows, with what is no SQL known to DuckDB."""
+    def _rows(self, file: Path, only: tuple[str, str] | None = None) -> Iterator[Rows]:
+        """A file's rows, or `only` some, with what is no SQL known to DuckDB."""
         if self._connection is None:
             self._connection = duckdb.connect(":memory:", config=dict(_OFFLINE))
             # Text without an offset is UTC, whatever the machine's own zone.
             self._connection.execute("SET TimeZone = 'UTC'")
         with _formats.opened(file) as rows:
             if rows.arrow is None:
-                yield rows
+                yield self._among(rows, only)
                 return
             self._connection.register(rows.scan, rows.arrow)
             try:
-                yield rows
+                yield self._among(rows, only)
             finally:
                 self._connection.unregister(rows.scan)
+
+    def _among(self, rows: Rows, only: tuple[str, str] | None) -> Rows:
+        if only is None or self._connection is None:
+            return rows
+        column, value = only
+        self._connection.execute("SET VARIABLE wanted = ?", [value])
+        mine = f"SELECT * FROM {rows.scan} WHERE {quoted(column)} = getvariable('wanted')"  # noqa: S608 - names are quoted
+        return replace(rows, scan=f"({mine})")
 
     def _select(self, file: Path, rows: Rows, table: _Table, start: int, end: int) -> Candles:
         wrong = {name: _columns.not_a_number(name) for name in table.texts}
@@ -127,8 +137,8 @@ class Tables:
         prices = [_filled(found[f"p{i}"]) for i in range(len(parts))]
         return Candles.of(np.asarray(found["t"], dtype=np.int64), *prices)
 
-    def _table(self, file: Path) -> _Table:
-        """How a file is read; found out again only when the file has changed."""
+    def _table(self, file: Path, market: Market) -> _Table:
+        """How a market's rows are read; found out again only when the file has changed."""
         try:
             state = file.stat()
         except OSError:
@@ -136,18 +146,20 @@ class Tables:
             raise SourceError(message, code="source.no_file", hint="check [source] path") from None
         if state.st_size == 0:
             raise _formats.empty_file(file)
-        key = (str(file), state.st_mtime_ns, state.st_size)
+        key = (str(file), state.st_mtime_ns, state.st_size, market)
         if key not in self._known:
             _formats.check(file)
             with self._rows(file) as rows:
-                self._known[key] = self._discover(file, rows)
+                self._known[key] = self._discover(file, rows, market)
         return self._known[key]
 
-    def _discover(self, file: Path, rows: Rows) -> _Table:
+    def _discover(self, file: Path, rows: Rows, market: Market) -> _Table:
         described = self._run(file, f"DESCRIBE SELECT * FROM {rows.scan}", [], "fetchall")  # noqa: S608 - names are quoted
         types = {str(row[0]): str(row[1]) for row in described}
         wanted = _columns.positions(types, self._wanted) if rows.positional else self._wanted
         time_column, columns = _columns.choose(file, types, wanted)
+        only = self._only(file, rows, types, market)
+        rows = self._among(rows, only)
 
         def measure(number: str) -> _columns.Extent:
             values = f"count(*), count({number}), min({number}), max({number})"
@@ -164,7 +176,23 @@ class Tables:
         )
         sample = np.asarray(self._run(file, query, [], "fetchnumpy")["t"], dtype=np.int64)
         texts = tuple(name for name in columns.values() if types[name] == _columns.TEXT)
-        return _Table(time, columns, texts, sample)
+        return _Table(time, columns, texts, only, sample)
+
+    def _only(
+        self, file: Path, rows: Rows, types: Mapping[str, str], market: Market
+    ) -> tuple[str, str] | None:
+        """The column that names markets, and what it holds in the rows of ours."""
+        column = _mixed.column_of(types)
+        if column is None:
+            return None
+        name = quoted(column)
+        query = (
+            f"SELECT DISTINCT {name} FROM {rows.scan} "  # noqa: S608 - names are quoted
+            f"WHERE {name} IS NOT NULL LIMIT {_mixed.MOST}"
+        )
+        values = [row[0] for row in self._run(file, query, [], "fetchall")]
+        value = _mixed.rows_of(file, values, market)
+        return None if value is None else (column, value)
 
     def _check_order(self, file: Path, rows: Rows, columns: Mapping[str, str]) -> None:
         """Refuse columns without names that are in another order than ours: some venues' are."""

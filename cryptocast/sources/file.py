@@ -62,7 +62,7 @@ class Source:
         files = self._files(market)
         parts = []
         for file in files:
-            part = self._tables.read(file, start, end)
+            part = self._tables.read(file, market, start, end)
             if len(part):
                 self._check_interval(file, market, part.open_time)
                 parts.append(part)
@@ -75,7 +75,7 @@ class Source:
 
         Raises what `pages` raises.
         """
-        bounds = self._bounds(self._files(market))
+        bounds = self._bounds(self._files(market), market)
         return None if bounds is None else (market.floor(bounds[0]), market.floor(bounds[1]))
 
     def close(self) -> None:
@@ -106,13 +106,13 @@ class Source:
             raise ConfigError(
                 f"{files[0].name} holds {other}, not {market.symbol}",
                 code="config.symbol",
-                hint=f"--symbol {other}",
+                hint=f"--symbol {other}, or a file of {market.symbol}",
             )
         return files
 
     def _check_interval(self, file: Path, market: Market, times: IntArray) -> None:
         """Refuse files of another interval: taken for ours, their candles would be wrong ones."""
-        found = _names.step_of(times) or _names.step_of(self._tables.sample(file))
+        found = _names.step_of(times) or _names.step_of(self._tables.sample(file, market))
         if found is None:
             return
         (step, is_interval), ours = found, market.interval_seconds
@@ -122,14 +122,15 @@ class Source:
                 hint="set [market] interval to that of the file, or take another file",
             )
 
-    def _bounds(self, files: list[Path]) -> tuple[int, int] | None:
-        """The first and the last time in some files."""
-        bounds = [found for file in files if (found := self._tables.bounds(file)) is not None]
+    def _bounds(self, files: list[Path], market: Market) -> tuple[int, int] | None:
+        """A market's first and last time in some files."""
+        each = (self._tables.bounds(file, market) for file in files)
+        bounds = [found for found in each if found is not None]
         return (min(b[0] for b in bounds), max(b[1] for b in bounds)) if bounds else None
 
     def _check_range(self, files: list[Path], market: Market, start: int, end: int) -> None:
         """Tell an empty answer that is a gap from one that is a mistake."""
-        bounds = self._bounds(files)
+        bounds = self._bounds(files, market)
         if bounds is None:
             raise SourceError(
                 f"{_listed(files)} no candle",

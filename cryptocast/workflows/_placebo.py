@@ -155,7 +155,7 @@ def _distribution(done: list[_Repetition], told: str) -> tuple[Check, dict[str, 
         np.concatenate([getattr(one, name) for one in done]) for name in ("loss", "truth", "walk")
     )
     known = np.isfinite(truth).any(axis=0)
-    relative = ((truth - loss) / np.nanmean(truth, axis=0))[:, known]
+    relative = (truth - loss)[:, known] / np.nanmean(truth[:, known], axis=0)
     scored = np.isfinite(relative).any(axis=1)
     difference = np.nanmean(relative[scored], axis=1)
     chance = diebold_mariano(difference, loss.shape[1])

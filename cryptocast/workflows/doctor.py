@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 from cryptocast import bundles, workspace
 from cryptocast.errors import CryptocastError
 from cryptocast.metering import calls_a_tick, loop_cost, monthly_cost
+from cryptocast.notify import open_notifier
 from cryptocast.store import Store
 from cryptocast.values import Gap, Market, Page, iso
+from cryptocast.workflows import notify
 from cryptocast.workflows.aliases import PRODUCTION, alias
 from cryptocast.workspace import Workspace
 
@@ -53,6 +55,7 @@ def doctor(ws: Workspace) -> list[Check]:
         ("candles", _candles),
         ("mlflow", _registry),
         ("production", _bundles),
+        ("receivers", _receivers),
     )
     for done, (name, part) in enumerate(parts):
         ws.progress.advance(done, len(parts), name)
@@ -252,6 +255,18 @@ def _bundles(ws: Workspace) -> Iterator[Check]:
     sound = sum(check.status == OK for check in checks)
     yield Check("production", OK, f"{sound} of {len(checks)} frozen versions are whole")
     yield from (check for check in checks if check.status != OK)
+
+
+def _receivers(ws: Workspace) -> Iterator[Check]:
+    """Whether whoever is to be told can be; nothing is sent (`notify --test` does)."""
+    found, timeout = notify.named(ws), ws.settings.notify.timeout_seconds
+    for name, receiver in found.items():
+        try:
+            open_notifier(receiver, ws.secrets, folder=ws.folder, timeout_seconds=timeout)
+        except CryptocastError as error:
+            yield _failure(f"receiver {name}", error)
+        else:
+            yield Check(f"receiver {name}", OK, "is set up (cryptocast notify --test tries it)")
 
 
 def _bundle(ws: Workspace, role: str, version: str, hint: str) -> Check:

@@ -11,7 +11,8 @@ import numpy as np
 from cryptocast import dataset
 from cryptocast.dataset import Bars, Part, Split
 from cryptocast.errors import StateError
-from cryptocast.values import MIN_CANDLES, Candles, Market, Windows
+from cryptocast.store import Reader
+from cryptocast.values import MIN_CANDLES, Candles, Market, Windows, iso
 from cryptocast.workspace import Workspace
 
 MOST_WINDOWS = 12_000
@@ -109,9 +110,9 @@ def gather(
     start = end - wanted * interval
     with ws.store.read() as reader:
         stored = reader.candles_of(markets, start, end)
-    candles = tuple(stored[market] for market in markets)
-    for market, found in zip(markets, candles, strict=True):
-        require(market, len(found), wanted)
+        candles = tuple(stored[market] for market in markets)
+        for market, found in zip(markets, candles, strict=True):
+            _require(reader, market, len(found), wanted)
     start = max(start, min(int(c.open_time[0]) for c in candles))
     split = dataset.plan(
         start,
@@ -136,14 +137,15 @@ def gather(
     )
 
 
-def require(market: Market, rows: int, wanted: int) -> None:
+def _require(reader: Reader, market: Market, rows: int, wanted: int) -> None:
     """StateError where a market has too few candles to forecast at all."""
     if rows == 0:
-        raise StateError(
-            f"{market.id} has no candles up to now",
-            code="state.no_candles",
-            hint="cryptocast fetch",
-        )
+        told, hint = f"{market.id} has no candles up to now", "cryptocast fetch"
+        if (span := reader.span(market)) is not None:
+            newest = iso(span.last + market.interval_seconds)
+            told += f", they end at {newest}"
+            hint += f"; recorded ones are used with --as-of {newest}"
+        raise StateError(told, code="state.no_candles", hint=hint)
     if rows < MIN_CANDLES:
         days = max(1, -(-wanted * market.interval_seconds // _DAY))
         raise StateError(

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from filelock import FileLock, Timeout
 
 from cryptocast.errors import CryptocastError, StoreError
-from cryptocast.evaluation import Verdict
 from cryptocast.store.connection import translate
 from cryptocast.values import iso
 from cryptocast.workflows.aliases import mend
@@ -21,6 +20,7 @@ from cryptocast.workflows.due import ATTEMPT, is_due, look, serving
 from cryptocast.workflows.fetch import fetch
 from cryptocast.workflows.flush import Flushed, flush
 from cryptocast.workflows.pipeline import Renewal, pipeline
+from cryptocast.workflows.promote import Decision
 from cryptocast.workflows.renewals import Renewals, for_each, own_name
 from cryptocast.workspace import Workspace
 
@@ -72,7 +72,7 @@ def retrain(
                 made = pipeline(ws, name, markets, trials=None, seed=seed)
                 decision = made.decision
                 attempt.promoted, attempt.told = decision.promoted, decision.reason
-                attempt.finding = _finding(decision.verdict, ws.settings.gate.least_origins)
+                attempt.finding = _finding(decision, ws.settings.gate.least_origins)
                 findings[decision.market] = attempt.finding
             return made
 
@@ -108,12 +108,13 @@ def _version(ws: Workspace) -> str | None:
     return versions.pop() if len(versions) == 1 else None
 
 
-def _finding(verdict: Verdict, least_origins: int) -> str | None:
+def _finding(decision: Decision, least_origins: int) -> str | None:
     """What the comparison with production on the newest purged candles says of the decline."""
-    for found in verdict.comparisons:
+    for found in decision.verdict.comparisons:
         if found.opponent.startswith("production") and found.n >= least_origins:
             if found.shrunken > 0:
-                return "the model has aged: a fresh one does better on the newest candles"
+                told = "the model has aged: a fresh one does better on the newest candles"
+                return told if decision.promoted else f"{told}, though not well enough to serve"
             return "the market has changed: a fresh model does no better on the newest candles"
     return None
 

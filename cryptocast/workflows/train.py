@@ -80,7 +80,9 @@ def starting(ws: Workspace, material: Material, kind: ModelKind) -> tuple[ModelK
         raise StateError(
             missing or "[model] start asks for no base network",
             code="state.no_base",
-            hint="cryptocast train --model lstm --from scratch",
+            hint="--from base, or cryptocast train --model lstm --from scratch"
+            if missing is None
+            else "cryptocast train --model lstm --from scratch",
         )
     return kind, missing
 

@@ -1,4 +1,4 @@
-"""What was tried for the base network: `make ablation DATA=FOLDER` (half an hour).
+"""What was tried for the base network: `make ablation DATA=FOLDER` (a quarter of an hour).
 
 Each variant learns from the older part of some files and is scored on the newest part of them;
 then it learns from all of them and is scored on the files of other eras. Skill is against the

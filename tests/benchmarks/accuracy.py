@@ -1,4 +1,4 @@
-"""How good the models are on recorded candles: `make accuracy DATA=FOLDER` (half an hour).
+"""How good the models are on recorded candles: `make accuracy DATA=FOLDER` (a quarter of an hour).
 
 Of each file, weeks that are spread over it: every model has 7 days, which it learns from as
 `init` splits them, and is scored on the 2 days after (576 origins). Skill is against the random

@@ -277,8 +277,8 @@ def test_without_an_origin_the_prior_alone_decides(empty: bool) -> None:
 
     assert judged(0.0081).promoted
     assert judged(0.0081).reason == (
-        "better than the random walk: no origin here to judge by, skill +0.81% on other markets "
-        "and years"
+        "expected to be better than the random walk: no origin here to judge by, skill +0.81% on "
+        "other markets and years"
     )
     bad = judged(-0.004)
     assert not bad.promoted
@@ -307,7 +307,18 @@ def test_fewer_origins_than_are_needed_are_shown_and_the_prior_decides(n: int) -
     assert (found.n, found.shrunken) == (n, SHOWN)
     assert found.skill == pytest.approx(-0.03)
     assert decide(random_walk=found).promoted
+    assert decide(random_walk=found).reason == (
+        f"expected to be better than the random walk: skill {SHOWN:+.2%} on other markets and "
+        f"years; here only {n} origins to judge by (skill {found.skill:+.2%}), 24 are needed"
+    )
     assert not decide(random_walk=here(-0.03, None, n=n)).promoted
+
+
+def test_a_prior_that_outweighs_a_loss_here_is_no_claim_of_what_was_seen() -> None:
+    found = against("the random walk", -0.001, prior=0.0081, shrunken=0.002, low=-0.004)
+    assert decide(random_walk=found).reason.startswith(
+        "expected to be better than the random walk: skill -0.10%, drawn towards the +0.81% "
+    )
 
 
 def test_the_words_say_what_it_was_drawn_towards() -> None:

@@ -188,7 +188,7 @@ def test_a_file_that_names_another_pair_is_refused(tmp_path: Path, name: str, pa
     assert isinstance(error, ConfigError)
     assert error.code == "config.symbol"
     assert error.message == f"{name}.parquet holds {pair}, not BTC/EUR"
-    assert error.hint == f"--symbol {pair}"
+    assert error.hint == f"--symbol {pair}, or a file of BTC/EUR"
 
 
 def test_a_symbol_without_a_file_is_answered_with_what_there_is(tmp_path: Path) -> None:

@@ -72,6 +72,24 @@ def test_for_a_person_each_check_is_a_line_with_what_to_do(workspace: Path, tmp_
     assert lines[place + 1] == "         -> cryptocast promote 2"
 
 
+@pytest.mark.parametrize(
+    ("receiver", "status", "detail"),
+    [
+        ('name = "console"', "ok", "is set up (cryptocast notify --test tries it)"),
+        ('name = "slack"', "failed", "there is no receiver 'slack'"),
+        ('name = "webhook"', "failed", "the receiver 'webhook' has no url"),
+    ],
+)
+def test_a_receiver_that_could_not_be_told_is_found(
+    workspace: Path, receiver: str, status: str, detail: str
+) -> None:
+    with (workspace / "cryptocast.toml").open("a", encoding="utf-8") as settings:
+        settings.write(f"\n[[notify.receiver]]\n{receiver}\n")
+    checks = doctor(workspace, "--as-of", AS_OF, code=0 if status == "ok" else 6)
+    found = next(check for name, check in checks.items() if name.startswith("receiver "))
+    assert (found["status"], found["detail"]) == (status, detail)
+
+
 def test_a_damaged_bundle_fails_and_the_advised_command_mends_it(workspace: Path) -> None:
     shutil.rmtree(workspace / "bundles" / "2")
     checks = doctor(workspace, "--as-of", AS_OF, code=6)

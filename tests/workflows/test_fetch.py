@@ -276,6 +276,38 @@ def test_files_are_imported_into_the_market_of_another_source(
     assert query(folder, "SELECT count(*) FROM missing_bars") == [(0,)]
 
 
+@pytest.mark.usefixtures("server")
+def test_an_import_that_replaces_what_is_stored_says_so(folder: Path, tmp_path: Path) -> None:
+    fetch(folder, "--days", "1")
+    other = candles("ETH/EUR")
+    file = write(tmp_path / "files" / "other.parquet", other)
+    done = run(
+        *("fetch", "-w", folder, "--as-of", AS_OF, "--source", "file", "--path", file),
+        *("--market", "bitvavo:BTC/EUR:5m"),
+    )
+    assert done.code == 0
+    assert (
+        f"bitvavo:BTC/EUR:5m: {DAY} stored candles had other values and were replaced "
+        "(the events candle.revised hold the old ones)"
+    ) in " ".join(done.err.split())
+
+
+def test_what_comes_after_recorded_files_is_no_gap(tmp_path: Path) -> None:
+    whole = candles()
+    file = write(tmp_path / "files" / "BTC-EUR.parquet", whole.take(whole.open_time < NOW))
+    options = ("--source", "file", "--path", file, "--symbol", "BTC/EUR", "--trials", "0")
+    good("init", "-w", tmp_path / "w", *options, "--as-of", AS_OF)
+    later = iso(NOW + 86_400)
+    done = run("fetch", "-w", tmp_path / "w", "--as-of", later)
+    told = " ".join(done.err.split())
+    end = iso(NOW)
+    assert f"its files end at {end} (recorded candles are used with --as-of {end})" in told
+    assert "missing" not in told
+    refused = run("train", "-w", tmp_path / "w", "--as-of", iso(NOW + 30 * 86_400))
+    assert f"has no candles up to now, they end at {end} (" in " ".join(refused.err.split())
+    assert refused.code == 3
+
+
 def test_an_import_takes_a_range_and_a_market_that_is_not_configured(
     folder: Path, tmp_path: Path
 ) -> None:

@@ -23,6 +23,7 @@ from cryptocast.store import Store
 from cryptocast.values import iso
 from cryptocast.workflows import pipeline, selection
 from cryptocast.workflows import retrain as workflow
+from cryptocast.workflows.promote import Decision
 from cryptocast.workspace import Workspace
 from loopback import Loopback
 
@@ -230,10 +231,17 @@ def comparison(opponent: str, shrunken: float, n: int = 300) -> Comparison:
     return Comparison(opponent, shrunken, shrunken, shrunken, shrunken, n, None, None)
 
 
+AGED = "the model has aged: a fresh one does better on the newest candles"
+
+
+def decided(promoted: bool, *found: Comparison) -> Decision:
+    return Decision(promoted, "3", "lstm", "", Verdict(promoted, "", found))
+
+
 @pytest.mark.parametrize(
     ("shrunken", "n", "finding"),
     [
-        (0.01, 300, "the model has aged: a fresh one does better on the newest candles"),
+        (0.01, 300, AGED),
         (0.0, 300, "the market has changed: a fresh model does no better on the newest candles"),
         (-0.01, 300, "the market has changed: a fresh model does no better on the newest candles"),
         (0.01, 23, None),
@@ -245,11 +253,16 @@ def test_the_finding_is_what_the_newest_purged_candles_say(
     shrunken: float, n: int, finding: str | None
 ) -> None:
     found = (comparison("the random walk", 0.5), comparison("production version 2", shrunken, n))
-    assert workflow._finding(Verdict(True, "", found), 24) == finding
+    assert workflow._finding(decided(True, *found), 24) == finding
+
+
+def test_a_fresh_model_that_is_better_and_yet_refused_is_told_so() -> None:
+    found = decided(False, comparison("production version 2", 0.01))
+    assert workflow._finding(found, 24) == f"{AGED}, though not well enough to serve"
 
 
 def test_without_production_there_is_no_finding() -> None:
-    assert workflow._finding(Verdict(True, "", (comparison("the random walk", 0.1),)), 24) is None
+    assert workflow._finding(decided(True, comparison("the random walk", 0.1)), 24) is None
 
 
 @pytest.mark.usefixtures("walking")

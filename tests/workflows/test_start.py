@@ -96,9 +96,13 @@ def test_three_hours_of_candles_promote_the_base_network(
     chosen = data["decision"]
     assert (chosen["promoted"], chosen["model"]) == (True, "base")
     assert chosen["version"] == roles["base"]["version"]
-    assert chosen["reason"].startswith("better than the random walk: skill ")
-    assert f", drawn towards the {SKILL} shown elsewhere: {SKILL}, " in chosen["reason"]
-    assert chosen["reason"].endswith("; too few candles for the lstm: 406 would suffice")
+    assert chosen["reason"].startswith(
+        f"expected to be better than the random walk: skill {SKILL} on other markets and years; "
+        "here only 15 origins to judge by (skill "
+    )
+    assert chosen["reason"].endswith(
+        "), 24 are needed; too few candles for the lstm: 406 would suffice"
+    )
     assert roles["base"]["gate"] == chosen["reason"].rpartition("; too few")[0]
     assert (roles["base"]["promoted"], roles["random_walk"]["promoted"]) == (True, None)
     assert chosen["gate"][0]["prior"] == (SHIPPED.evidence or {})["skill"]
@@ -154,6 +158,7 @@ def test_a_person_sees_the_candidates_and_the_option_is_kept(tmp_path: Path) -> 
     refused = run("train", "--model", "base", "-w", tmp_path / "w", "--as-of", LATER, "--json")
     assert refused.error["code"] == "state.no_base"
     assert refused.error["message"] == "[model] start asks for no base network"
+    assert refused.error["hint"].startswith("--from base, or ")
 
 
 @pytest.mark.parametrize(
