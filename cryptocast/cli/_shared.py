@@ -298,6 +298,12 @@ def pipeline_data(report: Renewals) -> dict[str, Any]:
     }
 
 
+def split_line(split: Mapping[str, Mapping[str, Any]]) -> str:
+    """What `split_data` gives, for a person."""
+    told = ", ".join(f"{name} {part['rows']:,}" for name, part in split.items())
+    return f"Split in candles: {told} (the gate's are the last of the validation's)\n"
+
+
 def split_data(report: Renewals) -> dict[str, Any]:
     """The parts in candles: of several models the first and the last of all, and their sum."""
     splits = [renewal.split for renewal in report.renewals]

@@ -51,6 +51,7 @@ def command(
         fetch_warnings,
         pipeline_data,
         scores_tables,
+        split_line,
     )
     from cryptocast.workflows.init import init
 
@@ -94,7 +95,6 @@ def command(
         )
         return Answer(data, lambda console: console.print(told), warnings)
     found = pipeline_data(made)
-    split = ", ".join(f"{name} {part['rows']:,}" for name, part in found["split"].items())
     failed = {failure.decision.market: failure.error for failure in made.failures}
     why = [f"source {report.source}: {report.source_reason}"] if report.source_reason else []
 
@@ -102,7 +102,7 @@ def command(
         for line in why:
             console.print(line)
         console.print(candles_table(made.candles))
-        console.print(f"Split in candles: {split} (the gate's are the last of the validation's)\n")
+        console.print(split_line(found["split"]))
         console.print(*scores_tables(found["scores"], "Scores on the test set"))
         for renewal in made.renewals[:SHOWN_MARKETS]:
             console.print(candidates_table(renewal))

@@ -61,7 +61,8 @@ def command(
         table = Table(title=f"CRPS skill against the random walk from {held_out}, in %")
         for name in ("series", "step 1", "all steps", "90 % interval", "n", "p", "in 90"):
             table.add_column(name, justify="left" if name == "series" else "right")
-        for name in dict.fromkeys(row["market"] for row in report.scores):
+        names = dict.fromkeys(row["market"] for row in report.scores)
+        for name in names:
             mine = {row["step"]: row for row in report.scores if row["market"] == name}
             first, every = mine[1], mine["all"]
             low, high = (percent(every[f"skill_{end}"], 2) for end in ("low", "high"))
@@ -75,6 +76,8 @@ def command(
                 f"{every['coverage90']:.3f}",
             )
         console.print(table)
+        if (early := report.series - len(names)) > 0:
+            console.print(f"{early} of {report.series} series end before: learned from, not scored")
         console.print(
             f"{report.folder}: {report.series} series, {report.origins:,} origins of "
             f"{report.interval}, {report.seconds:.0f} s"

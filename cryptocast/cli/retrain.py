@@ -48,6 +48,7 @@ def command(
         flushed_line,
         pipeline_data,
         scores_tables,
+        split_line,
     )
     from cryptocast.store import ALL_MARKETS
     from cryptocast.workflows.retrain import retrain
@@ -75,6 +76,7 @@ def command(
         if report.flushed is not None:
             console.print(flushed_line(report.flushed))
         console.print(candles_table(made.candles))
+        console.print(split_line(data["split"]))
         console.print(*scores_tables(data["scores"], "Scores on the test set"))
         for renewal in made.renewals[:SHOWN_MARKETS]:
             console.print(candidates_table(renewal))

@@ -208,6 +208,8 @@ def _why(found: Outcome | None, newest: ForecastSet, start: int) -> str:
         return "no outcome of a forecast is known yet"
     if newest.origin < start:
         return f"nothing was served since {iso(newest.origin)}"
+    if newest.mode not in (*LIVE, *REPLAYED):
+        return f"nothing that was served in time is known: the newest forecast is {newest.mode}"
     return "nothing of what was served can be scored: too few candles came before it"
 
 

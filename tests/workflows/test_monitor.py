@@ -282,6 +282,14 @@ def test_without_outcomes_it_is_unknown(w: Path) -> None:
     assert data["reason"] == f"{BTC.id}: no outcome of a forecast is known yet"
 
 
+def test_where_all_was_late_that_is_why_it_is_unknown(w: Path) -> None:
+    ticked(w, 3)
+    change(w, "UPDATE forecast_sets SET mode = 'late'")
+    assert verdict(w, moment=iso(origin(5)))["reason"] == (
+        f"{BTC.id}: nothing that was served in time is known: the newest forecast is late"
+    )
+
+
 def test_with_one_candle_it_is_unknown(p: Path) -> None:
     change(p, f"DELETE FROM candles WHERE epoch(open_time) != {origin(BARS - 1)}")
     assert verdict(p)["reason"] == (

@@ -243,6 +243,8 @@ def test_a_series_that_ends_before_the_newest_time_is_learned_from_all_the_same(
     assert data["series"] == 4
     assert "LTC-EUR.parquet" not in {row["market"] for row in data["scores"]}
     assert data["evidence"]["series"] == 3.0
+    again = run("pretrain", "--data", tmp_path / "c", "--data", files, "--out", tmp_path / "base")
+    assert "1 of 4 series end before: learned from, not scored" in again.out
 
 
 def test_too_few_candles_are_refused(tmp_path: Path) -> None:
@@ -327,7 +329,7 @@ def test_init_starts_at_the_network_that_was_made(
     assert json.dumps(str(made[0])) in settings
     assert base["gate"] is not None
     skill = f"{made[1]['evidence']['skill']:+.2%}"
-    assert f", drawn towards the {skill} shown elsewhere: " in base["gate"]
+    assert f": skill {skill} on other markets and years; here only " in base["gate"]
 
 
 def test_a_network_of_another_interval_is_refused_by_init(

@@ -37,8 +37,8 @@ def test_a_version_no_better_than_production_is_refused_with_the_reason(workspac
     assert done.code == 6
     assert done.error["code"] == "gate.refused"
     assert done.error["message"].startswith(
-        "version 3 is not promoted: no better than production version 1 "
-        "(skill +0.00%, shrunken +0.00%, 90% lower bound +0.00%, n = 312 origins"
+        "version 3 is not promoted: no better than production version 1: it answers alike "
+        "(n = 312 origins)"
     )
     assert done.error["hint"] == ('cryptocast promote 3 --force --reason "..." overrules the gate')
     assert query(workspace, ROWS) == before
