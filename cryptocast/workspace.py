@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cryptocast import config
+from cryptocast import config, plugins
 from cryptocast.clock import SystemClock
 from cryptocast.config import Secrets, Settings
 from cryptocast.errors import ConfigError, StateError
@@ -51,6 +51,26 @@ def with_dotenv(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
     return {k: v for k, v in dotenv_values(file).items() if v is not None} | dict(environ)
 
 
+def require_plugins(settings: Settings) -> None:
+    """Raise ConfigError where a setting names a source, model or receiver that there is not.
+
+    So a slip of the pen is told at once, not when the first source is down.
+    """
+    sources = plugins.names("cryptocast.sources")
+    named = [("source.name", settings.source.name)] if settings.source.name != "auto" else []
+    named += [("source.fallback.name", fallback.name) for fallback in settings.source.fallback]
+    named += [("market.symbols", market.source) for market in settings.markets()]
+    for key, name in dict.fromkeys(named):
+        if name != "auto":
+            plugins.require(name.partition(":")[0], sources, what="source", key=key)
+    own, baselines = "cryptocast.models", "cryptocast.models.baselines"
+    kinds = sorted({*plugins.names(own), *plugins.names(baselines)} - {"baselines"})
+    plugins.require(settings.model.kind, kinds, what="model", key="model.kind")
+    receivers = plugins.names("cryptocast.notify")
+    for receiver in settings.notify.receiver:
+        plugins.require(receiver.name, receivers, what="receiver", key="notify.receiver.name")
+
+
 @dataclass(slots=True)
 class Workspace:
     """What a workflow works with. Passed explicitly; nothing of it is global."""
@@ -86,6 +106,7 @@ class Workspace:
             )
         environ = with_dotenv(folder, os.environ if environ is None else environ)
         settings, _ = config.load(file, environ, options)
+        require_plugins(settings)
         return cls(
             folder, settings, Secrets(environ), clock or SystemClock(), progress or Silence()
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import sys
@@ -136,6 +137,11 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader left; Python would complain once more at exit
         return 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _tell("store.full", f"{error.strerror}: nothing more can be written", "free space", as_json)
+        return 4
     if code == INTERRUPTED:
         _tell("interrupted", "interrupted", "the same command goes on where it was", as_json)
     return code if isinstance(code, int) else 0

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from cryptocast.seams import Clock, Progress
     from cryptocast.workspace import Workspace
 
+MOST_SEED = 2**32 - 1  # what every library that is seeded takes
+
 Start = Annotated[
     str | None,
     typer.Option(

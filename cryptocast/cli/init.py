@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cryptocast.cli._options import Run, Start
+from cryptocast.cli._options import MOST_SEED, Run, Start
 from cryptocast.cli._output import Answer
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ def command(
     ] = None,
     days: Annotated[float | None, typer.Option(help="Days of candles to learn from.")] = None,
     trials: Annotated[int | None, typer.Option(help="Trials of the search.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of search and training.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=MOST_SEED, help="Seed of search and training.")
+    ] = None,
     start: Start = None,
 ) -> Answer:
     """Make a workspace with a promoted model: fetch, split, tune, train, evaluate, promote.
@@ -44,6 +46,7 @@ def command(
     from cryptocast.cli._shared import (
         SHOWN_MARKETS,
         candidates_table,
+        candles_data,
         candles_table,
         decision_lines,
         failure_code,
@@ -93,7 +96,15 @@ def command(
             if ignored
             else []
         )
-        return Answer(data, lambda console: console.print(told), warnings)
+        brought = [] if report.brought is None else candles_data(report.brought)
+        # What a first run tells, of a run that trained and decided nothing.
+        version, model = report.production
+        nothing: dict[str, Any] = {
+            **{"candles": brought, "split": {}, "scores": [], "candidates": [], "decisions": []},
+            "tuning": {"trials": 0, "best": None, "value": None},
+            "decision": {"promoted": False, "version": version, "model": model, "reason": told},
+        }
+        return Answer(data | nothing, lambda console: console.print(told), warnings)
     found = pipeline_data(made)
     failed = {failure.decision.market: failure.error for failure in made.failures}
     why = [f"source {report.source}: {report.source_reason}"] if report.source_reason else []

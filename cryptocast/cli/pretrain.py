@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cryptocast.cli._options import Run
+from cryptocast.cli._options import MOST_SEED, Run
 from cryptocast.cli._output import Answer, percent
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ def command(
         Path | None,
         typer.Option(help="Settings, as configs/pretrain.toml; default those of -w, or none."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed: same candles, same seed, same network.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MOST_SEED, help="Seed: same candles, same seed, same network.")
+    ] = 0,
     origin: Annotated[
         str | None,
         typer.Option(help="Whence the candles come, and their licence: for the card."),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cryptocast.cli._options import Run
+from cryptocast.cli._options import MOST_SEED, Run
 from cryptocast.cli._output import Answer
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ EXAMPLE = "cryptocast retrain --if-needed"
 
 def command(
     run: Run,
-    seed: Annotated[int, typer.Option(help="Seed of search and training.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MOST_SEED, help="Seed of search and training.")
+    ] = 0,
     if_needed: Annotated[
         bool,
         typer.Option(
@@ -62,7 +64,12 @@ def command(
         "flushed": flushed_data(report.flushed),
     }
     if made is None:
-        stays = {"promoted": False, "version": report.production, "reason": report.reason}
+        stays = {
+            "promoted": False,
+            "version": report.production,
+            "model": report.model,
+            "reason": report.reason,
+        }
         return Answer(
             {"decision": stays, "decisions": [], **told},
             lambda console: console.print(f"Not renewed: {report.reason}"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cryptocast.cli._options import Run, Start
+from cryptocast.cli._options import MOST_SEED, Run, Start
 from cryptocast.cli._output import Answer, percent
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ def command(
         typer.Option(metavar="best|default|FILE", help="Where its parameters come from."),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Seed: same data, same seed, same forecast.")
+        int | None,
+        typer.Option(min=0, max=MOST_SEED, help="Seed: same data, same seed, same forecast."),
     ] = None,
     symbol: Annotated[
         list[str] | None, typer.Option(help="Only from this market, repeatable; default all.")

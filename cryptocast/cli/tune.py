@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cryptocast.cli._options import Run
+from cryptocast.cli._options import MOST_SEED, Run
 from cryptocast.cli._output import Answer, number, percent, table
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ def command(
         float | None, typer.Option(help="No trial begins after that many seconds.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="The model kind to tune.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of search and trainings.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MOST_SEED, help="Seed of search and trainings.")
+    ] = 0,
     symbol: Annotated[
         list[str] | None, typer.Option(help="Only on this market, repeatable; default all.")
     ] = None,

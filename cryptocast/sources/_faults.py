@@ -49,8 +49,8 @@ class Refusal:
 
 def or_another(source: str) -> str:
     """The end of a hint: a source to turn to that is not the one at fault."""
-    example = "NAME" if source == "bitvavo" else "bitvavo"
-    return f"or take another source: --source {example}"
+    example = "kraken" if source == "bitvavo" else "bitvavo"
+    return f'or take another source: [source] name = "{example}", init --source {example}'
 
 
 def read_refusal(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -20,13 +21,16 @@ from cryptocast.metering import calls_a_tick, loop_cost
 from cryptocast.seams import Clock, Progress
 from cryptocast.sources import resolve_auto
 from cryptocast.values import iso
+from cryptocast.workflows._alone import alone, lock_file
 from cryptocast.workflows.apart import is_apart
-from cryptocast.workflows.fetch import fetch
+from cryptocast.workflows.fetch import FetchReport, fetch
 from cryptocast.workflows.renewals import Renewals, renew_all
+from cryptocast.workflows.scoring import production_of
 from cryptocast.workspace import Workspace
 
 STARTED = "init.started"
 FINISHED = "init.finished"
+RUNNING = "init.running"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class InitReport:
     added: tuple[str, ...]  # markets added to an existing workspace
     cost: str | None  # what a loop costs a month, where the source is metered
     pipeline: Renewals | None
+    brought: FetchReport | None = None  # of a finished workspace: candles of added markets,
+    production: tuple[str | None, str | None] = (None, None)  # and what serves: version, kind
 
 
 def init(
@@ -72,16 +78,24 @@ def init(
         for market in ws.markets():
             ws.source(market.source)  # a source that cannot be opened leaves nothing behind
         try:
-            _make(ws)
-            started = _start(ws, seed)
-            ws.clock = VirtualClock(started["as_of"])
-            ws.progress.stage("fetch candles")
-            fetched = fetch(ws, start=started["start"], end=started["end"])
-            report = renew_all(ws, started["name"], fetched, seed=started["seed"])
+            with _making(ws):
+                for name in workspace.FOLDERS:
+                    (ws.folder / name).mkdir(parents=True, exist_ok=True)
+            with alone(ws, "init"):
+                with _making(ws):
+                    _write(ws.file, config.render(ws.settings))
+                started = _start(ws, seed)
+                ws.clock = VirtualClock(started["as_of"])
+                ws.progress.stage("fetch candles")
+                fetched = fetch(ws, start=started["start"], end=started["end"])
+                report = renew_all(ws, started["name"], fetched, seed=started["seed"])
         except CryptocastError as error:
+            if error.code == RUNNING:
+                raise  # what lies there is the other's
             too_few = fresh and error.code == "state.not_enough_candles"
             if too_few or not _has_candles(ws):
                 ws.close()
+                lock_file(ws, "init").unlink(missing_ok=True)
                 _restore(folder, before)
             if too_few:
                 error.hint = f"give init more: --days {max(7, ceil(settings.data.days))}, or files"
@@ -109,15 +123,14 @@ def _settle(settings: Settings, secrets: Secrets) -> tuple[Settings, str | None]
         chosen, why = resolve_auto(settings.source, settings.markets(), secrets)
         source = settings.source.model_copy(update={"name": chosen})
         settings = settings.model_copy(update={"source": source})
-    settings.markets()
+    workspace.require_plugins(settings)
     return settings, why
 
 
-def _make(ws: Workspace) -> None:
+@contextmanager
+def _making(ws: Workspace) -> Iterator[None]:
     try:
-        for name in workspace.FOLDERS:
-            (ws.folder / name).mkdir(parents=True, exist_ok=True)
-        _write(ws.file, config.render(ws.settings))
+        yield
     except OSError as error:
         raise UsageError(
             f"{ws.folder} cannot become a workspace: {error.strerror}",
@@ -179,7 +192,7 @@ def _finished(
         known = {name for m in ws.markets() for name in (m.symbol, m.id)}
         added = tuple(s for s in symbols if s not in known)
         if not added:
-            return InitReport(folder, ws.settings.source.name, None, (), _cost(ws), None)
+            return _report(ws, (), None, None)
         every = [*ws.settings.market.symbols, *added]
         options = {"market.symbols": every}
     with Workspace.open(
@@ -195,7 +208,18 @@ def _finished(
         if is_apart(ws):
             name = f"init {iso(ws.markets()[0].floor(clock.now()))}"
             report = renew_all(ws, name, fetched, seed=0, symbols=added)
-        return InitReport(folder, ws.settings.source.name, None, added, _cost(ws), report)
+        return _report(ws, added, report, fetched)
+
+
+def _report(
+    ws: Workspace, added: tuple[str, ...], made: Renewals | None, fetched: FetchReport | None
+) -> InitReport:
+    """Of a workspace that was finished before."""
+    serves: tuple[str | None, str | None] = (None, None)
+    with suppress(CryptocastError):  # a store that is gone is no reason to fail here
+        serves = production_of(ws)
+    source = ws.settings.source.name
+    return InitReport(ws.folder, source, None, added, _cost(ws), made, fetched, serves)
 
 
 def _has_candles(ws: Workspace) -> bool:

@@ -16,6 +16,7 @@ from cryptocast.store import ALL_MARKETS
 from cryptocast.values import Deployment, FloatArray, IntArray, Market
 from cryptocast.workflows.aliases import PREVIOUS, PRODUCTION, alias, drop_own
 from cryptocast.workflows.apart import markets_of, meant_for
+from cryptocast.workflows.ladder import mismatch
 from cryptocast.workflows.material import Material, gather
 from cryptocast.workflows.scoring import (
     GRAPH,
@@ -78,7 +79,8 @@ def judge(
 ) -> Verdict:
     """Compare on the gate's origins that the challenger has not learned from.
 
-    `rival` is one more that it has to beat. The verdict is written into the version's tags and
+    `rival` is one more that it has to beat; production is none where it does not answer what the
+    settings ask for now. The verdict is written into the version's tags and
     description too.
     """
     verdict = _judge(ws, material, challenger, rival)
@@ -100,6 +102,10 @@ def _judge(ws: Workspace, material: Material, challenger: Bundle, rival: Bundle 
     learned = Part(split.train.start, part.start)
     levels = ws.settings.model.levels
     productions = _productions(ws, material, challenger.card.version)
+    asked = (challenger, *productions.values(), *([] if rival is None else [rival]))
+    # Every one reads its own lookback, at the same origins.
+    lookback = max(material.lookback, *(each.card.lookback for each in asked))
+    material = dataclasses.replace(material, lookback=lookback)
     against: dict[str, list[_Pair]] = {"random_walk": [], "rival": [], "production": []}
     for i, market in enumerate(material.markets):
         windows = material.market_windows(i, part)
@@ -147,12 +153,15 @@ def _shown_elsewhere(card: Card) -> float | None:
 
 
 def _productions(ws: Workspace, material: Material, challenger: str) -> dict[Market, Bundle]:
-    """What serves each market now; those without any, or with the challenger, are left out."""
+    """What serves each market now; left out are those without any, with the challenger, or with
+    one that does not fit the settings any more: it serves no origin.
+    """
     with ws.store.read() as reader:
         serving = reader.productions().of_markets(material.markets)
     versions = {market: row.model_version for market, row in serving.items()}
-    bundles = {v: frozen_bundle(ws, v) for v in set(versions.values()) if v != challenger}
-    return {market: bundles[v] for market, v in versions.items() if v != challenger}
+    known = {v: frozen_bundle(ws, v) for v in set(versions.values()) if v != challenger}
+    fitting = {v: bundle for v, bundle in known.items() if not mismatch(bundle.card, ws.settings)}
+    return {market: fitting[v] for market, v in versions.items() if v in fitting}
 
 
 def _named(productions: Iterable[Bundle]) -> str:

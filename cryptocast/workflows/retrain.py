@@ -9,19 +9,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from filelock import FileLock, Timeout
-
-from cryptocast.errors import CryptocastError, StoreError
-from cryptocast.store.connection import translate
+from cryptocast.errors import CryptocastError
 from cryptocast.values import iso
+from cryptocast.workflows._alone import alone
 from cryptocast.workflows.aliases import mend
 from cryptocast.workflows.apart import Group, groups, is_apart, study_market
-from cryptocast.workflows.due import ATTEMPT, is_due, look, serving
+from cryptocast.workflows.due import ATTEMPT, is_due, look
 from cryptocast.workflows.fetch import fetch
 from cryptocast.workflows.flush import Flushed, flush
 from cryptocast.workflows.pipeline import Renewal, pipeline
 from cryptocast.workflows.promote import Decision
 from cryptocast.workflows.renewals import Renewals, for_each, own_name
+from cryptocast.workflows.scoring import production_of
 from cryptocast.workspace import Workspace
 
 _NAMED = 3
@@ -33,6 +32,7 @@ class RetrainReport:
 
     reason: str  # why it ran, or why it did not
     production: str | None  # the version that serves now; None: several do
+    model: str | None  # its kind
     flushed: Flushed | None
     pipeline: Renewals | None
     findings: Mapping[str, str | None]  # by a decision's market: aged, or has the market changed?
@@ -48,12 +48,12 @@ def retrain(
     cool-down holds and the day's budget is not spent. Raises StoreError (`retrain.running`)
     where another one is under way, and the first error where every model failed.
     """
-    with _alone(ws):
+    with alone(ws, "retrain"):
         wanted = dict.fromkeys(groups(ws), "asked for")
         if if_needed:
             wanted, reason = _due(ws)
             if not wanted:
-                return RetrainReport(reason, _version(ws), None, None, {})
+                return RetrainReport(reason, *production_of(ws), None, None, {})
         # A dead source ends it here: nothing is archived, and no attempt was made.
         ws.progress.stage("fetch candles")
         fetched = fetch(ws, days=ws.settings.data.days)
@@ -77,7 +77,7 @@ def retrain(
             return made
 
         made = for_each(ws, fetched, wanted, work)
-        return RetrainReport(_named(wanted), _version(ws), flushed, made, findings)
+        return RetrainReport(_named(wanted), *production_of(ws), flushed, made, findings)
 
 
 def _due(ws: Workspace) -> tuple[dict[Group, str], str]:
@@ -100,12 +100,6 @@ def _named(reasons: Mapping[Group, str]) -> str:
     told = [f"{markets[0].id}: {why}" for markets, why in reasons.items()]
     more = len(told) - _NAMED
     return "; ".join([*told[:_NAMED], *([f"and {more} more"] if more > 0 else [])])
-
-
-def _version(ws: Workspace) -> str | None:
-    """The version that serves; None where several do."""
-    versions = {row.model_version for row in serving(ws).values()}
-    return versions.pop() if len(versions) == 1 else None
 
 
 def _finding(decision: Decision, least_origins: int) -> str | None:
@@ -155,26 +149,3 @@ def _note(ws: Workspace, reason: str, attempt: _Attempt) -> None:
     }
     with ws.store.write() as writer:
         writer.put_event(ws.clock.now(), ATTEMPT, attempt.market, detail)
-
-
-@contextmanager
-def _alone(ws: Workspace) -> Iterator[None]:
-    """One attempt at a time; the lock goes with the process, however that ends."""
-    file = ws.folder / "logs" / "retrain.lock"
-    lock = FileLock(file)
-    try:
-        file.parent.mkdir(exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise StoreError(
-            f"another retrain of {ws.folder} is under way",
-            code="retrain.running",
-            hint="try again when it is done",
-            retry=True,
-        ) from None
-    except OSError as error:
-        raise translate(error, file) or error from error
-    try:
-        yield
-    finally:
-        lock.release()

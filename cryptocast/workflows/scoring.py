@@ -161,6 +161,17 @@ def frozen_bundle(ws: Workspace, version: str) -> Bundle:
         return version_bundle(ws, version)
 
 
+def production_of(ws: Workspace) -> tuple[str | None, str | None]:
+    """The version that serves, and its kind; None where none does, or several do."""
+    with ws.store.read() as reader:
+        rows = reader.productions().of_markets(ws.markets())
+    versions = {row.model_version for row in rows.values()}
+    if len(versions) != 1:
+        return None, None
+    (version,) = versions
+    return version, frozen_bundle(ws, version).card.kind
+
+
 def graph_hash(onnx: bytes) -> str:
     """What tells one model from another, whatever numbers they go by."""
     return hashlib.sha256(onnx).hexdigest()

@@ -9,6 +9,7 @@ from cryptocast.registry import SELECTION, Version
 from cryptocast.store import ALL_MARKETS
 from cryptocast.workflows.apart import is_apart
 from cryptocast.workflows.cards import BASE
+from cryptocast.workflows.ladder import mismatch
 from cryptocast.workflows.material import Material
 from cryptocast.workflows.promote import Decision, deploy, judge
 from cryptocast.workflows.scoring import WALK, frozen_bundle, version_bundle
@@ -55,10 +56,11 @@ def decide(
     reason = "; ".join(refused)
     told = next(iter(verdicts.values()))  # of the first: what was trained here, where anything was
     if current is not None:
-        served = frozen_bundle(ws, current.model_version).card.kind
-        why = reason if unfit is None else f"{reason}; {unfit}"
-        stays = Decision(False, current.model_version, served, why, told, market)
-        return stays, verdicts
+        served = frozen_bundle(ws, current.model_version).card
+        if mismatch(served, ws.settings) is None:
+            why = reason if unfit is None else f"{reason}; {unfit}"
+            stays = Decision(False, current.model_version, served.kind, why, told, market)
+            return stays, verdicts
     walk = version_bundle(ws, registered[WALK].version)
     # The verdicts are of those that were refused: none of its figures is a promise of the walk.
     deploy(ws, walk, market, "promote", reason, Verdict(True, reason))

@@ -42,6 +42,8 @@ INIT = [
     (("--source", "sim", "--days", "-1"), 2, "config.invalid", "data.days = -1"),
     (("--source", "sim", "--days", "0"), 2, "config.invalid", "data.days = 0"),
     (("--source", "sim", "--trials", "-1"), 2, "config.invalid", "tune.trials = -1"),
+    (("--source", "sim", "--seed", "-1"), 2, "usage", "Invalid value for '--seed'"),
+    (("--source", "sim", "--seed", "4294967296"), 2, "usage", "Invalid value for '--seed'"),
     (("--source", "sim", "--as-of", "2010-01-01"), 3, "state.no_candles", "has no candles"),
     (("--source", "file"), 2, "config.path", "source file needs to know which files"),
     (("--source", "file", "--path", "none.csv"), 4, "source.no_file", "there is no file"),

@@ -161,10 +161,10 @@ def test_a_refusal_is_of_the_key_only_where_there_is_one(http: Case, status: int
         return
     assert (error.code, error.retry) == ("source.forbidden", False)
     assert error.message == f"{name} refuses to answer (HTTP {status}: no)"
-    other = "NAME" if name == "bitvavo" else "bitvavo"  # the one at fault is not advised
+    other = "kraken" if name == "bitvavo" else "bitvavo"  # the one at fault is not advised
     assert error.hint == (
         "it may refuse this network or country; check [source] base_url, "
-        f"or take another source: --source {other}"
+        f'or take another source: [source] name = "{other}", init --source {other}'
     )
 
 

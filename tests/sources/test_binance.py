@@ -52,7 +52,8 @@ def test_a_country_that_is_not_served_is_told_so(server: Loopback, source: Sourc
     assert (error.code, error.retry, error.exit_code) == ("source.forbidden", False, 4)
     assert error.message.startswith("binance refuses to answer (HTTP 451: ")
     assert error.hint == (
-        "its use may be barred in this country, or take another source: --source bitvavo"
+        "its use may be barred in this country, or take another source: "
+        '[source] name = "bitvavo", init --source bitvavo'
     )
     assert len(server.requests) == 1
 

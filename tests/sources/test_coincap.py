@@ -272,7 +272,8 @@ def test_a_used_up_plan_is_told_to_the_meter_once(server: Loopback) -> None:
         "coincap says that the plan is used up (HTTP 403: Forbidden: Monthly usage limit exceeded)"
     )
     assert error.hint == (
-        "wait for the next month, take a larger plan, or take another source: --source bitvavo"
+        "wait for the next month, take a larger plan, or take another source: "
+        '[source] name = "bitvavo", init --source bitvavo'
     )
     assert (meter.refusals, meter.booked, len(server.requests)) == (1, [1], 1)
 

@@ -132,7 +132,8 @@ def test_messages_say_what_happened_and_what_to_do(server: Loopback) -> None:
     error = ask(server, *[as_json({"message": "down\nfor \x1b[31m maintenance"}, 503)] * 4)
     assert error.message == ("echo has a fault of its own (HTTP 503: down for [31m maintenance)")
     assert error.hint == (
-        "run the same command again in some minutes, or take another source: --source bitvavo"
+        "run the same command again in some minutes, or take another source: "
+        '[source] name = "bitvavo", init --source bitvavo'
     )
     assert ask(server, html()).message == (
         "echo answered with an HTML page instead of JSON (GET /path)"

@@ -28,6 +28,36 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[source]\nname = "bitvavvo"', "there is no source 'bitvavvo', as source.name says"),
+        (
+            '[[source.fallback]]\nname = "krakn"',
+            "there is no source 'krakn', as source.fallback.name says",
+        ),
+        (
+            '[market]\nsymbols = ["foo:BTC/EUR:5m"]',
+            "there is no source 'foo', as market.symbols says",
+        ),
+        ('[model]\nkind = "lstmm"', "there is no model 'lstmm', as model.kind says"),
+        (
+            '[[notify.receiver]]\nname = "slack"',
+            "there is no receiver 'slack', as notify.receiver.name says",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", [("config",), ("status",), ("forecast", "--once")])
+def test_a_name_that_nothing_has_is_refused_by_every_command(
+    tmp_path: Path, text: str, message: str, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "cryptocast.toml").write_text(text, encoding="utf-8")
+    done = run(*command, "-w", tmp_path, "--json")
+    assert (done.code, done.error["message"]) == (2, message)
+    assert "known: " in done.error["hint"]
+    assert [p.name for p in tmp_path.iterdir()] == ["cryptocast.toml"]
+
+
 def told(folder: Path, *key: str) -> dict[str, dict[str, Any]]:
     return {s["key"]: s for s in good("config", *key, "-w", folder)["settings"]}
 

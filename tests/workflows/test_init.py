@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from commands import (
     AS_OF,
@@ -177,14 +178,33 @@ def test_a_finished_workspace_says_so_and_stays_as_it_is(fresh: Path, made: Made
         0,
         f"{fresh} is a finished workspace: nothing to do",
     )
-    assert good("init", "-w", fresh)["added"] == []
+    again = good("init", "-w", fresh)
+    assert again["added"] == []
+    assert (again["candles"], again["scores"], again["tuning"]["trials"]) == ([], [], 0)
+    assert {k: again["decision"][k] for k in ("promoted", "version", "model")} == {
+        "promoted": False,
+        "version": "2",
+        "model": "lstm",
+    }
     assert state(fresh) == before
     assert (fresh / "cryptocast.toml").read_text(encoding="utf-8") == settings
+
+
+def test_of_two_inits_at_once_the_second_leaves_and_takes_nothing_away(
+    made: Made, tmp_path: Path
+) -> None:
+    fresh = tmp_path / "w"
+    (fresh / "logs").mkdir(parents=True)
+    with FileLock(fresh / "logs" / "init.lock"):
+        done = run("init", "-w", fresh, "--path", made.files, *INIT, "--json")
+        assert (done.code, done.error["code"]) == (4, "init.running")
+    assert not (fresh / "cryptocast.toml").exists()
 
 
 def test_a_second_symbol_is_added_and_forecast_too(workspace: Path) -> None:
     data = good("init", "-w", workspace, "--symbol", "ETH/EUR", "--as-of", AS_OF)
     assert data["added"] == ["ETH/EUR"]
+    assert {m["market"]: m["new"] for m in data["candles"]}["file:ETH/EUR:5m"] == BARS
     both = good("forecast", "--once", "-w", workspace, "--as-of", NEXT)["forecasts"]
     assert [f["market"] for f in both] == ["file:BTC/EUR:5m", "file:ETH/EUR:5m"]
     assert {f["model"]["version"] for f in both} == {"2"}

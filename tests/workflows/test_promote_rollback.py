@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import tomlkit
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
@@ -16,6 +17,30 @@ from cryptocast.store.writer import Writer
 
 OTHER = "2024-06-02T00:00:00Z"
 ROWS = "SELECT model_version, previous_version, action, reason, scores FROM deployments ORDER BY id"
+
+
+def settings(folder: Path, section: str, line: str) -> None:
+    """Change the settings of a section that is not in the file, or is."""
+    document = tomlkit.parse((folder / "cryptocast.toml").read_text(encoding="utf-8"))
+    document[section].update(tomlkit.parse(line))
+    (folder / "cryptocast.toml").write_text(tomlkit.dumps(document), encoding="utf-8")
+
+
+@pytest.mark.parametrize("line", ["horizon = 6", "levels = [0.25, 0.5, 0.75]", "lookback = 32"])
+def test_where_the_settings_ask_for_something_else_a_version_that_fits_can_be_promoted(
+    workspace: Path, line: str
+) -> None:
+    at = ("-w", workspace, "--as-of", AS_OF)
+    settings(workspace, "model", line)
+    made = good("train", "--model", "har", "--params", "default", *at)["version"]
+    done = run("promote", made, *at, "--json")
+    assert done.code in (0, 6), done.err
+    against = "production version 2" in f"{done.err}{done.out}"
+    assert against == line.startswith("lookback")  # what serves no origin is no opponent
+    forced = good("promote", made, *at, "--force", "--reason", "other settings")
+    assert forced["decision"]["promoted"]
+    (forecast,) = good("forecast", "--once", "-w", workspace, "--as-of", NEXT)["forecasts"]
+    assert (forecast["model"]["version"], forecast["model"]["fallback"]) == (made, None)
 
 
 def aliases(folder: Path) -> dict[str, list[str]]:

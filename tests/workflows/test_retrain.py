@@ -197,7 +197,12 @@ def test_where_it_is_not_needed_nothing_happens(workspace: Path) -> None:
     done = run("retrain", "--if-needed", "--flush", "-w", workspace, "--as-of", NEXT)
     assert (done.code, done.out) == (0, f"Not renewed: {UNKNOWN}\n")
     data = good("retrain", "--if-needed", "-w", workspace, "--as-of", NEXT)
-    assert data["decision"] == {"promoted": False, "version": "2", "reason": UNKNOWN}
+    assert data["decision"] == {
+        "promoted": False,
+        "version": "2",
+        "model": "lstm",
+        "reason": UNKNOWN,
+    }
     assert (data["finding"], data["flushed"], noted(workspace)) == (None, None, [])
     assert deployed(workspace) == before
     assert counts(workspace)["candles"] == rows["candles"]
