@@ -16,6 +16,7 @@ from cryptocast.store import Store
 from cryptocast.values import Gap, Market, Page, iso
 from cryptocast.workflows import notify
 from cryptocast.workflows.aliases import PRODUCTION, alias
+from cryptocast.workflows.ladder import mismatch
 from cryptocast.workspace import Workspace
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
@@ -274,4 +275,8 @@ def _bundle(ws: Workspace, role: str, version: str, hint: str) -> Check:
         bundle = bundles.load(ws.bundle_folder(version))
     except CryptocastError as error:
         return Check(role, FAILED if role == "production" else WARNING, error.message, hint)
-    return Check(role, OK, f"version {version} ({bundle.card.kind}), its hash is right")
+    told = f"version {version} ({bundle.card.kind}), its hash is right"
+    if (why := mismatch(bundle.card, ws.settings)) is not None:
+        told += f"; it does not fit the settings ({why}), so a stand-in serves"
+        return Check(role, WARNING, told, "cryptocast retrain")
+    return Check(role, OK, told)

@@ -17,6 +17,7 @@ from cryptocast.evaluation import Diagnosis
 from cryptocast.reports import plots
 from cryptocast.values import iso
 from cryptocast.workflows.apart import is_apart
+from cryptocast.workflows.ladder import mismatch
 from cryptocast.workflows.material import Material, gather
 from cryptocast.workflows.scoring import (
     Scored,
@@ -183,7 +184,10 @@ def _pictures(looked: Sequence[Diagnosis], scores: pl.DataFrame) -> Iterator[tup
 
 
 def _usual(ws: Workspace) -> list[Bundle]:
-    """Production, and the newest of each kind; of each market its own, where it has one."""
+    """Production, and the newest of each kind; of each market its own, where it has one.
+
+    Left out is what does not answer what the settings ask for now.
+    """
     with ws.store.read() as reader:
         serving = reader.productions().of_markets(ws.markets())
     versions = dict.fromkeys(row.model_version for row in serving.values())
@@ -195,4 +199,4 @@ def _usual(ws: Workspace) -> list[Bundle]:
             newest.add((version.kind, markets))
             if version.version not in chosen:
                 chosen[version.version] = version_bundle(ws, version.version)
-    return list(chosen.values())
+    return [each for each in chosen.values() if mismatch(each.card, ws.settings) is None]

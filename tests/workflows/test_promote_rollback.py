@@ -32,6 +32,10 @@ def test_where_the_settings_ask_for_something_else_a_version_that_fits_can_be_pr
 ) -> None:
     at = ("-w", workspace, "--as-of", AS_OF)
     settings(workspace, "model", line)
+    if not line.startswith("lookback"):
+        assert "it does not fit the settings (settings_mismatch)" in run("doctor", *at).out
+        scores = good("evaluate", *at)["scores"]
+        assert {row["version"] for row in scores} == {None}
     made = good("train", "--model", "har", "--params", "default", *at)["version"]
     done = run("promote", made, *at, "--json")
     assert done.code in (0, 6), done.err
