@@ -82,6 +82,8 @@ def init(
                 for name in workspace.FOLDERS:
                     (ws.folder / name).mkdir(parents=True, exist_ok=True)
             with alone(ws, "init"):
+                if ours.is_file() and _is_finished(folder, environ, clock, progress):
+                    return _report(ws, (), None, None)  # another process has just done it
                 with _making(ws):
                     _write(ws.file, config.render(ws.settings))
                 started = _start(ws, seed)
@@ -89,6 +91,11 @@ def init(
                 ws.progress.stage("fetch candles")
                 fetched = fetch(ws, start=started["start"], end=started["end"])
                 report = renew_all(ws, started["name"], fetched, seed=started["seed"])
+                # What a market's candles do not give, no second start gives; all else it may.
+                if all(isinstance(failure.error, StateError) for failure in report.failures):
+                    with ws.store.write() as writer:
+                        writer.put_event(clock.now(), FINISHED, None, {"name": started["name"]})
+                lock_file(ws, "init").unlink(missing_ok=True)  # nobody needs it again
         except CryptocastError as error:
             if error.code == RUNNING:
                 raise  # what lies there is the other's
@@ -100,10 +107,6 @@ def init(
             if too_few:
                 error.hint = f"give init more: --days {max(7, ceil(settings.data.days))}, or files"
             raise
-        # What a market's candles do not give, no second start gives; anything else it may.
-        if all(isinstance(failure.error, StateError) for failure in report.failures):
-            with ws.store.write() as writer:
-                writer.put_event(clock.now(), FINISHED, None, {"name": started["name"]})
     return InitReport(folder, settings.source.name, why, (), _cost(ws), report)
 
 

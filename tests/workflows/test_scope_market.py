@@ -468,6 +468,7 @@ def test_each_market_has_a_cool_down_and_a_budget_of_its_own(p: Path) -> None:
     assert done["decisions"] == []
     assert done["decision"] == {
         "promoted": False,
+        "model": None,
         "version": None,
         "reason": (
             f"{BTC}: the cool-down holds until 2024-06-03T12:10:00Z; "
