@@ -7,7 +7,7 @@ from typing import cast
 from cryptocast import plugins
 from cryptocast.models._quantiles import reference_shape
 from cryptocast.models._series import Series
-from cryptocast.models._shape import HAR
+from cryptocast.models._shipped import HAR
 from cryptocast.models._shipped import folder as base_folder
 from cryptocast.models._shipped import intervals as base_intervals
 from cryptocast.seams import ModelKind

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from cryptocast.errors import ConfigError
+from cryptocast.models._shipped import HAR
 from cryptocast.seams import Params
 from cryptocast.values import FEATURES
 
@@ -23,9 +24,6 @@ USUAL = (
     "level",
 )
 """What a week of one market was found to bear: with more it learns the week by heart."""
-
-HAR = "har"
-"""The start of a network that knows nothing of other markets."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,9 @@ from cryptocast.errors import ConfigError, ModelError
 if TYPE_CHECKING:
     from cryptocast.models._base import Base
 
+HAR = "har"
+"""The start of a network that knows nothing of other markets."""
+
 _SHIPPED = Path(__file__).parent / "shipped"
 
 

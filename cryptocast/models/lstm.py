@@ -32,7 +32,8 @@ from cryptocast.models import _quantiles, _shipped
 from cryptocast.models._base import Base
 from cryptocast.models._network import Network, Start, to_onnx
 from cryptocast.models._pinball import pinball
-from cryptocast.models._shape import HAR, Shape, shape_of
+from cryptocast.models._shape import Shape, shape_of
+from cryptocast.models._shipped import HAR
 from cryptocast.models._threads import one_thread
 from cryptocast.models.baselines import har
 from cryptocast.models.baselines._baseline import Past

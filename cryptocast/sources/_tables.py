@@ -192,7 +192,7 @@ class Tables:
         )
         values = [row[0] for row in self._run(file, query, [], "fetchall")]
         value = _mixed.rows_of(file, values, market)
-        return None if value is None else (column, value)
+        return None if value is None or len(values) == 1 else (column, value)
 
     def _check_order(self, file: Path, rows: Rows, columns: Mapping[str, str]) -> None:
         """Refuse columns without names that are in another order than ours: some venues' are."""
