@@ -159,9 +159,9 @@ def _objection(found: Comparison, rule: GateSettings) -> str | None:
     """What speaks against the challenger; None where nothing does."""
     if found.n < rule.least_origins and found.prior is None:
         return f"only {found.n} unseen origins to judge by, {rule.least_origins} are needed"
-    if found.n and found.skill == found.low == found.high == 0:
-        return f"no better than {found.opponent}: it answers alike (n = {found.n} origins)"
     if found.shrunken <= rule.least_skill:
+        if found.n and found.skill == found.low == found.high == 0:
+            return f"no better than {found.opponent}: it answers alike (n = {found.n} origins)"
         if found.skill > 0 and found.prior is not None:
             word = "probably no better than"
         elif found.skill > 0:

@@ -24,26 +24,7 @@ from cryptocast.models import _quantiles
 from cryptocast.models._graphs import Graph
 from cryptocast.values import FEATURES, FloatArray
 
-COLUMNS = (
-    "return",
-    "range",
-    "fast_volatility",
-    "medium_volatility",
-    "slow_volatility",
-    "fast_range_volatility",
-    "range_volatility",
-    "size",
-    "fast_size",
-    "medium_size",
-    "slow_size",
-    "downside",
-    "fast_downside",
-    "medium_downside",
-    "slow_downside",
-    "volume",
-    "place",
-    "missing",
-)
+COLUMNS = FEATURES[: FEATURES.index("level")]
 """The features that it looks at as they are; besides the size of the return, and the clock."""
 
 HOUR_HARMONICS = 6  # all that 12 bars of 5 minutes an hour can show

@@ -10,19 +10,8 @@ from cryptocast.models._shipped import HAR
 from cryptocast.seams import Params
 from cryptocast.values import FEATURES
 
-USUAL = (
-    "return",
-    "range",
-    "fast_volatility",
-    "medium_volatility",
-    "slow_volatility",
-    "fast_range_volatility",
-    "range_volatility",
-    "volume",
-    "place",
-    "missing",
-    "level",
-)
+_MORE = ("size", "downside")
+USUAL = tuple(n for n in FEATURES if not n.startswith(("day", "week")) and not n.endswith(_MORE))
 """What a week of one market was found to bear: with more it learns the week by heart."""
 
 

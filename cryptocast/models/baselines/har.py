@@ -22,17 +22,7 @@ from cryptocast.models.baselines._baseline import Baseline, Past
 from cryptocast.models.baselines._correction import Correction
 from cryptocast.values import FEATURES, Fitted, FloatArray
 
-SPANS = (
-    "fast_volatility",
-    "medium_volatility",
-    "slow_volatility",
-    "fast_range_volatility",
-    "range_volatility",
-    "size",
-    "fast_size",
-    "medium_size",
-    "slow_size",
-)
+SPANS = tuple(name for name in FEATURES if name.endswith(("volatility", "size")))
 _BOUND = 0.4  # with a weak ridge, 1.0 lost 2.9 % more in the worst of 16 weeks
 
 
