@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import cryptocast
-from commands import good
+from support.commands import good
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 AS_OF = "2024-06-03T00:00:00Z"

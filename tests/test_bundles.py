@@ -17,7 +17,7 @@ from cryptocast.bundles import Card, Forecaster, freeze, from_document, load
 from cryptocast.errors import ModelError
 from cryptocast.models import _onnx
 from cryptocast.values import FEATURES
-from synthetic import LEVELS, bars, windows
+from support.synthetic import LEVELS, bars, windows
 
 QUANTILES = np.outer([1.0, 2.0], np.array(LEVELS) - 0.5)
 GRAPH = _onnx.constant(QUANTILES, 16)

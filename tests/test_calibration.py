@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from cryptocast import calibration, dataset
 from cryptocast.calibration import HIGHEST, LOWEST, Outcomes, Ranges
 from cryptocast.values import Candles
-from synthetic import BAR, LEVELS, START
+from support.synthetic import BAR, LEVELS, START
 
 H = 24
 MEDIAN = LEVELS.index(0.5)

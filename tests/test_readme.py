@@ -13,7 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from commands import (  # noqa: F401 - fixtures work where their names are
+from cryptocast import config
+from cryptocast.cli import app
+from cryptocast.sources.sim import simulate
+from cryptocast.values import Market
+from support.commands import (  # noqa: F401 - fixtures work where their names are
     Done,
     _mlflow_is_loaded,
     _ready_mlflow,
@@ -23,11 +27,7 @@ from commands import (  # noqa: F401 - fixtures work where their names are
     start,
     write,
 )
-from cryptocast import config
-from cryptocast.cli import app
-from cryptocast.sources.sim import simulate
-from cryptocast.values import Market
-from loopback import Loopback
+from support.loopback import Loopback
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ from cryptocast.errors import RegistryError, StateError
 from cryptocast.models import _onnx
 from cryptocast.registry import CHALLENGER, MODEL, SELECTION, Registry, TrainingData, packages
 from cryptocast.values import FEATURES, Epoch, Fitted
-from synthetic import LEVELS
+from support.synthetic import LEVELS
 
 QUANTILES = np.outer([1.0, 2.0], np.array(LEVELS) - 0.5)
 PARAMS: dict[str, float | int | str] = {"hidden": 8, "learning_rate": 0.01}

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from commands import Done, process
 from cryptocast import bundles, dataset
 from cryptocast.bundles import Card
 from cryptocast.config import Settings
@@ -24,7 +23,8 @@ from cryptocast.models import _onnx
 from cryptocast.sources.sim import simulate
 from cryptocast.store import Store
 from cryptocast.values import FEATURES, Market, iso
-from loopback import Loopback
+from support.commands import Done, process
+from support.loopback import Loopback
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"

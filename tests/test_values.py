@@ -15,7 +15,7 @@ from cryptocast.values import (
     iso,
     parse_time,
 )
-from synthetic import candles
+from support.synthetic import candles
 
 START = 1_717_372_800  # 2024-06-03T00:00:00Z
 MARKET = Market("bitvavo", "BTC", "EUR", "5m")

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from cryptocast.errors import CryptocastError
     from cryptocast.values import Gap
     from cryptocast.workflows.fetch import FetchReport, MarketFetch
-    from cryptocast.workflows.flush import Flushed
-    from cryptocast.workflows.pipeline import Renewal
+    from cryptocast.workflows.keeping.flush import Flushed
+    from cryptocast.workflows.learning.pipeline import Renewal
+    from cryptocast.workflows.learning.renewals import Renewals
     from cryptocast.workflows.promote import Decision
-    from cryptocast.workflows.renewals import Renewals
 
 _SHOWN_STEPS = (1, 6, 12, 24, "all")
 _SHOWN_DECISIONS = 20
@@ -80,7 +80,7 @@ def counted(number: int, thing: str) -> str:
 def fetch_warnings(report: FetchReport) -> list[str]:
     """Markets that failed, rows that were refused or replaced, and gaps."""
     from cryptocast.values import iso
-    from cryptocast.workflows.bring import OVERLAP_BARS
+    from cryptocast.workflows.serving.bring import OVERLAP_BARS
 
     warnings = []
     for m in report.markets:

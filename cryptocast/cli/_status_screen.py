@@ -14,7 +14,7 @@ from cryptocast.cli._output import price
 from cryptocast.cli._status_facts import facts
 from cryptocast.reports.fan import Cell, fan_chart
 from cryptocast.values import iso
-from cryptocast.workflows._facts import shown_steps
+from cryptocast.workflows.watching.facts import shown_steps
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -78,7 +78,7 @@ def command(
 def _live(run: Run, days: float | None) -> Answer:
     from cryptocast.cli._shared import scores_tables
     from cryptocast.values import iso
-    from cryptocast.workflows.live import LIVE, live
+    from cryptocast.workflows.watching.live import LIVE, live
 
     with run.open() as ws:
         report = live(ws, days=days)

@@ -59,7 +59,7 @@ def command(
     with run.open() as ws:
         run.progress.stage("fetch candles")
         if path is not None and market is not None:
-            from cryptocast.workflows.import_files import import_files
+            from cryptocast.workflows.serving.import_files import import_files
 
             report = import_files(ws, path, market, days=days, start=first, end=last)
         else:

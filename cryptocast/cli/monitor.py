@@ -36,8 +36,8 @@ def command(
     """
     from cryptocast.errors import GateRefused
     from cryptocast.evaluation.monitoring import DECLINED
-    from cryptocast.workflows.live import REPLAYED
     from cryptocast.workflows.monitor import document, monitor
+    from cryptocast.workflows.watching.live import REPLAYED
 
     with run.open() as ws:
         report = monitor(ws, window=window)

@@ -12,7 +12,7 @@ from cryptocast.cli._output import Answer, print_document, table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cryptocast.workflows.serving import Failure
+    from cryptocast.workflows.serving.sets import Failure
 
 NAME = "replay"
 EXAMPLE = "cryptocast replay --start 2024-06-03 --end 2024-06-06"

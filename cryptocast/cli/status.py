@@ -150,7 +150,7 @@ def _market_data(m: MarketStatus) -> dict[str, Any]:
 def _forecast_data(forecast: ForecastSet) -> dict[str, Any]:
     """The newest forecast in short: price, lag, and the range of the steps that are shown."""
     from cryptocast.values import iso
-    from cryptocast.workflows._facts import shown_steps
+    from cryptocast.workflows.watching.facts import shown_steps
 
     middle = len(forecast.levels) // 2
     return {

@@ -10,13 +10,13 @@ from cryptocast import bundles, models
 from cryptocast.bundles import Bundle, Card
 from cryptocast.errors import StateError, UsageError, no_production
 from cryptocast.values import FEATURES
-from cryptocast.workflows._perturbation import perturbation
-from cryptocast.workflows._placebo import placebo
-from cryptocast.workflows._unseen import unseen
-from cryptocast.workflows.apart import markets_of
+from cryptocast.workflows.auditing.perturbation import perturbation
+from cryptocast.workflows.auditing.placebo import placebo
+from cryptocast.workflows.auditing.unseen import unseen
 from cryptocast.workflows.doctor import Check
-from cryptocast.workflows.material import Material, gather
-from cryptocast.workflows.scoring import version_bundle
+from cryptocast.workflows.learning.material import Material, gather
+from cryptocast.workflows.learning.scope import markets_of
+from cryptocast.workflows.learning.scoring import version_bundle
 from cryptocast.workflows.train import require_bars
 from cryptocast.workspace import Workspace
 

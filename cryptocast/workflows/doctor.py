@@ -15,8 +15,8 @@ from cryptocast.notify import open_notifier
 from cryptocast.store import Store
 from cryptocast.values import Gap, Market, Page, iso
 from cryptocast.workflows import notify
-from cryptocast.workflows.aliases import PRODUCTION, alias
-from cryptocast.workflows.ladder import mismatch
+from cryptocast.workflows.learning.aliases import PRODUCTION, alias
+from cryptocast.workflows.serving.ladder import mismatch
 from cryptocast.workspace import Workspace
 
 OK, WARNING, FAILED = "ok", "warning", "failed"

@@ -16,10 +16,9 @@ from cryptocast.errors import StateError, UsageError
 from cryptocast.evaluation import Diagnosis
 from cryptocast.reports import plots
 from cryptocast.values import iso
-from cryptocast.workflows.apart import is_apart
-from cryptocast.workflows.ladder import mismatch
-from cryptocast.workflows.material import Material, gather
-from cryptocast.workflows.scoring import (
+from cryptocast.workflows.learning.material import Material, gather
+from cryptocast.workflows.learning.scope import is_apart
+from cryptocast.workflows.learning.scoring import (
     Scored,
     frozen_bundle,
     score_all,
@@ -27,6 +26,7 @@ from cryptocast.workflows.scoring import (
     summary,
     version_bundle,
 )
+from cryptocast.workflows.serving.ladder import mismatch
 from cryptocast.workspace import Workspace
 
 _DAY = 86_400

@@ -9,7 +9,7 @@ from cryptocast.errors import CryptocastError, UsageError
 from cryptocast.seams import CandleSource
 from cryptocast.store import Reader
 from cryptocast.values import Gap, Market, iso
-from cryptocast.workflows.bring import OVERLAP_BARS, Brought, Errand, bring
+from cryptocast.workflows.serving.bring import OVERLAP_BARS, Brought, Errand, bring
 from cryptocast.workspace import Workspace
 
 _DAY = 86_400

@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 from cryptocast.errors import CryptocastError, StateError, StoreError, no_production
 from cryptocast.store import Tick, Unserved
 from cryptocast.values import Deployment, ForecastSet, Market, iso
-from cryptocast.workflows.alerts import send_alerts
-from cryptocast.workflows.backfill import find_unserved, make_up
-from cryptocast.workflows.catch_up import CaughtUp, catch_up
-from cryptocast.workflows.gone import refuse_gone
-from cryptocast.workflows.ladder import Ladder
-from cryptocast.workflows.metrics import write_metrics
-from cryptocast.workflows.serving import Failure, Question, forecast_sets
-from cryptocast.workflows.shadows import cast_shadow, shadowing
-from cryptocast.workflows.tracks import Tracks
+from cryptocast.workflows.serving.backfill import find_unserved, make_up
+from cryptocast.workflows.serving.catch_up import CaughtUp, catch_up
+from cryptocast.workflows.serving.cleared import refuse_gone
+from cryptocast.workflows.serving.ladder import Ladder
+from cryptocast.workflows.serving.sets import Failure, Question, forecast_sets
+from cryptocast.workflows.serving.shadows import cast_shadow, shadowing
+from cryptocast.workflows.serving.tracks import Tracks
+from cryptocast.workflows.watching.alerts import send_alerts
+from cryptocast.workflows.watching.metrics import write_metrics
 from cryptocast.workspace import Workspace
 
 

@@ -17,8 +17,9 @@ from cryptocast.errors import ModelError, UsageError
 from cryptocast.evaluation.monitoring import DECLINED, HEALTHY, UNKNOWN, WATCH
 from cryptocast.store import Productions, Reader, ruling
 from cryptocast.values import Deployment, ForecastSet, Market, iso
-from cryptocast.workflows._facts import MONITOR
-from cryptocast.workflows._watch import (
+from cryptocast.workflows.watching.facts import MONITOR
+from cryptocast.workflows.watching.live import LIVE, REPLAYED, Outcome, outcome
+from cryptocast.workflows.watching.watch import (
     WINDOWS,
     Known,
     Production,
@@ -28,7 +29,6 @@ from cryptocast.workflows._watch import (
     unknown,
     watch,
 )
-from cryptocast.workflows.live import LIVE, REPLAYED, Outcome, outcome
 from cryptocast.workspace import Workspace
 
 _OPPONENT = "the random walk"  # as the gate's comparisons name it

@@ -16,9 +16,9 @@ from cryptocast.config import ReceiverSettings
 from cryptocast.errors import CryptocastError, StateError
 from cryptocast.notify import Outcome, Parcel, deliver, open_notifier
 from cryptocast.values import Alert
-from cryptocast.workflows._facts import Facts, look
-from cryptocast.workflows._memory import ALERT, Memory, claim, recall, settle
-from cryptocast.workflows._news import News, news
+from cryptocast.workflows.watching.facts import Facts, look
+from cryptocast.workflows.watching.memory import ALERT, Memory, claim, recall, settle
+from cryptocast.workflows.watching.news import News, news
 from cryptocast.workspace import Workspace
 
 

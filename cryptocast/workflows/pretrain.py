@@ -27,8 +27,8 @@ from cryptocast.registry import git_commit, packages
 from cryptocast.seams import Progress
 from cryptocast.sources import recordings
 from cryptocast.values import FEATURES, Epoch, Fitted, Windows
-from cryptocast.workflows._recorded import LEAST_BARS, LOOKBACK, Recorded
-from cryptocast.workflows.scoring import WALK, baseline, score_rows
+from cryptocast.workflows.learning.recorded import LEAST_BARS, LOOKBACK, Recorded
+from cryptocast.workflows.learning.scoring import WALK, baseline, score_rows
 
 _NETWORK = {"card.json", "model.onnx"}
 _JUDGED_ORIGINS = 6000  # of each series, spread evenly: more tell nothing new

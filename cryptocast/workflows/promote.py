@@ -14,11 +14,10 @@ from cryptocast.errors import GateRefused, StateError, UsageError
 from cryptocast.evaluation import Verdict
 from cryptocast.store import ALL_MARKETS
 from cryptocast.values import Deployment, FloatArray, IntArray, Market
-from cryptocast.workflows.aliases import PREVIOUS, PRODUCTION, alias, drop_own
-from cryptocast.workflows.apart import markets_of, meant_for
-from cryptocast.workflows.ladder import mismatch
-from cryptocast.workflows.material import Material, gather
-from cryptocast.workflows.scoring import (
+from cryptocast.workflows.learning.aliases import PREVIOUS, PRODUCTION, alias, drop_own
+from cryptocast.workflows.learning.material import Material, gather
+from cryptocast.workflows.learning.scope import markets_of, meant_for
+from cryptocast.workflows.learning.scoring import (
     GRAPH,
     WALK,
     baseline,
@@ -27,6 +26,7 @@ from cryptocast.workflows.scoring import (
     quantiles,
     version_bundle,
 )
+from cryptocast.workflows.serving.ladder import mismatch
 from cryptocast.workspace import Workspace
 
 _Pair = tuple[FloatArray, FloatArray, IntArray]  # losses [N, H] of ours and theirs, origins [N]

@@ -10,12 +10,12 @@ from cryptocast import bundles
 from cryptocast.errors import ModelError, StateError, UsageError, no_production
 from cryptocast.store import Reader, Tick
 from cryptocast.values import BUILTIN_RANDOM_WALK, ForecastSet, Market, iso
-from cryptocast.workflows.apart import markets_of
-from cryptocast.workflows.gone import refuse_gone
-from cryptocast.workflows.ladder import Ladder
-from cryptocast.workflows.scoring import version_bundle
-from cryptocast.workflows.serving import Failure, Question, forecast_sets
-from cryptocast.workflows.tracks import Tracks
+from cryptocast.workflows.learning.scope import markets_of
+from cryptocast.workflows.learning.scoring import version_bundle
+from cryptocast.workflows.serving.cleared import refuse_gone
+from cryptocast.workflows.serving.ladder import Ladder
+from cryptocast.workflows.serving.sets import Failure, Question, forecast_sets
+from cryptocast.workflows.serving.tracks import Tracks
 from cryptocast.workspace import Workspace
 
 BLOCK_ORIGINS = 288

@@ -13,9 +13,9 @@ from cryptocast.store import Event, Reader
 from cryptocast.store.drafts import replacing
 from cryptocast.store.incidents import Trouble
 from cryptocast.values import ForecastSet, Gap, Market
-from cryptocast.workflows._facts import MONITOR
-from cryptocast.workflows._found import find
-from cryptocast.workflows._outcomes import outcomes
+from cryptocast.workflows.watching.facts import MONITOR
+from cryptocast.workflows.watching.outcomes import outcomes
+from cryptocast.workflows.watching.served import find
 from cryptocast.workspace import Workspace
 
 DAYS = 30.0

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 
 from cryptocast.errors import CryptocastError
 from cryptocast.values import iso
-from cryptocast.workflows._alone import alone
-from cryptocast.workflows.aliases import mend
-from cryptocast.workflows.apart import Group, groups, is_apart, study_market
-from cryptocast.workflows.due import ATTEMPT, is_due, look
 from cryptocast.workflows.fetch import fetch
-from cryptocast.workflows.flush import Flushed, flush
-from cryptocast.workflows.pipeline import Renewal, pipeline
+from cryptocast.workflows.keeping.flush import Flushed, flush
+from cryptocast.workflows.learning.aliases import mend
+from cryptocast.workflows.learning.lock import alone
+from cryptocast.workflows.learning.pipeline import Renewal, pipeline
+from cryptocast.workflows.learning.renewals import Renewals, for_each, own_name
+from cryptocast.workflows.learning.scope import Group, groups, is_apart, study_market
+from cryptocast.workflows.learning.scoring import production_of
 from cryptocast.workflows.promote import Decision
-from cryptocast.workflows.renewals import Renewals, for_each, own_name
-from cryptocast.workflows.scoring import production_of
+from cryptocast.workflows.watching.due import ATTEMPT, is_due, look
 from cryptocast.workspace import Workspace
 
 _NAMED = 3

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 from cryptocast.errors import CryptocastError, UsageError
 from cryptocast.values import Market, iso
-from cryptocast.workflows._calm import Calm
-from cryptocast.workflows._pulse import Pulse, log_file
 from cryptocast.workflows.forecast import TickReport, tick
-from cryptocast.workflows.housekeeping import Housekeeping
+from cryptocast.workflows.serving.health import Pulse, log_file
+from cryptocast.workflows.serving.housekeeping import Housekeeping
+from cryptocast.workflows.serving.trouble import Calm
 from cryptocast.workspace import Workspace
 
 RECHECK_SECONDS = 30.0

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from cryptocast import bundles
 from cryptocast.errors import StateError
-from cryptocast.workflows.scoring import version_bundle
-from cryptocast.workflows.shadows import SHADOW, shadowing
+from cryptocast.workflows.learning.scoring import version_bundle
+from cryptocast.workflows.serving.shadows import SHADOW, shadowing
 from cryptocast.workspace import Workspace
 
 

@@ -11,12 +11,12 @@ from typing import Any
 
 from cryptocast.store import Coverage, Credits, Reader, StandIn, Stock, Stocks, Tick, Vitals
 from cryptocast.values import Candles, Deployment, ForecastSet, Market
-from cryptocast.workflows._facts import MONITOR, shown_steps
-from cryptocast.workflows._pulse import FILE_NAME
+from cryptocast.workflows.serving.health import FILE_NAME
+from cryptocast.workflows.watching.facts import MONITOR, shown_steps
 from cryptocast.workspace import Workspace
 
 SHADOW = "shadow"
-"""The kind of the events that say which version shadows (workflows/shadows.py loads ONNX)."""
+"""The kind of the events that say which version shadows (serving/shadows.py loads ONNX)."""
 
 _DAY = 86_400
 _DRAWN_BARS = 1000  # as many as any chart draws

@@ -15,13 +15,20 @@ from cryptocast.errors import CryptocastError, StateError
 from cryptocast.registry import CHALLENGER, SELECTION
 from cryptocast.seams import ModelKind, Params
 from cryptocast.values import Epoch, Fitted, Market, iso
-from cryptocast.workflows.apart import Group, each, groups, study_market
-from cryptocast.workflows.bases import known_base
-from cryptocast.workflows.cards import BASE, FINGERPRINT, data_of, make_card, run_params, shown
-from cryptocast.workflows.checkpoints import checkpoint
-from cryptocast.workflows.material import Material, gather
-from cryptocast.workflows.parameters import named_params
-from cryptocast.workflows.scoring import crps, walk_crps
+from cryptocast.workflows.learning.bases import known_base
+from cryptocast.workflows.learning.cards import (
+    BASE,
+    FINGERPRINT,
+    data_of,
+    make_card,
+    run_params,
+    shown,
+)
+from cryptocast.workflows.learning.checkpoints import checkpoint
+from cryptocast.workflows.learning.material import Material, gather
+from cryptocast.workflows.learning.parameters import named_params
+from cryptocast.workflows.learning.scope import Group, each, groups, study_market
+from cryptocast.workflows.learning.scoring import crps, walk_crps
 from cryptocast.workspace import Workspace
 
 

@@ -16,12 +16,12 @@ from cryptocast.reports import plots
 from cryptocast.seams import ModelKind, Params
 from cryptocast.tuning import Report, Tried
 from cryptocast.values import FloatArray, Market, iso
-from cryptocast.workflows.apart import Group, each, groups, study_market
-from cryptocast.workflows.cards import make_card, run_params
-from cryptocast.workflows.folds import Fold, rolling_folds
-from cryptocast.workflows.material import Material, gather
-from cryptocast.workflows.parameters import TUNED
-from cryptocast.workflows.scoring import crps
+from cryptocast.workflows.learning.cards import make_card, run_params
+from cryptocast.workflows.learning.folds import Fold, rolling_folds
+from cryptocast.workflows.learning.material import Material, gather
+from cryptocast.workflows.learning.parameters import TUNED
+from cryptocast.workflows.learning.scope import Group, each, groups, study_market
+from cryptocast.workflows.learning.scoring import crps
 from cryptocast.workflows.train import require_bars, starting
 from cryptocast.workspace import Workspace
 

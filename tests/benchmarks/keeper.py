@@ -28,7 +28,7 @@ from cryptocast.sources._session import Answer, Query, Session
 from cryptocast.store import Store
 from cryptocast.values import Market
 from cryptocast.workflows.fetch import fetch
-from cryptocast.workflows.import_files import import_files
+from cryptocast.workflows.serving.import_files import import_files
 from cryptocast.workspace import Workspace
 
 BAR = 300

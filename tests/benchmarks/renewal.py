@@ -28,11 +28,11 @@ from cryptocast.evaluation.bootstrap import Plan, resampled_sums, standard_error
 from cryptocast.evaluation.metrics import crps_bp
 from cryptocast.values import FloatArray, iso, parse_time
 from cryptocast.workflows.fetch import fetch
-from cryptocast.workflows.live import REPLAYED, Outcome, outcome
+from cryptocast.workflows.learning.scoring import WALK, baseline
 from cryptocast.workflows.monitor import monitor
 from cryptocast.workflows.replay import plan, replay
 from cryptocast.workflows.retrain import retrain
-from cryptocast.workflows.scoring import WALK, baseline
+from cryptocast.workflows.watching.live import REPLAYED, Outcome, outcome
 from cryptocast.workspace import Workspace
 
 DAY, HOUR, BAR = 86_400, 3_600, 300

@@ -13,8 +13,8 @@ from pathlib import Path
 def main(bars: int, symbols: list[str]) -> None:
     """Serve until the input ends."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest's `pythonpath`
-    from loopback import KEY, Loopback
-    from synthetic import START, candles
+    from support.loopback import KEY, Loopback
+    from support.synthetic import START, candles
 
     with Loopback(dict.fromkeys(symbols, candles(bars, seed=0))) as server:
         root = server.base_url("")[:-1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from commands import (  # noqa: F401 - fixtures work where their names are
+from support.commands import (  # noqa: F401 - fixtures work where their names are
     _mlflow_is_loaded,
     _ready_mlflow,
     _signals_stay,

@@ -8,8 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from commands import AS_OF, BARS, NEXT, Done, candles, good, listing, query, run, state, write
-from loopback import KEY, Loopback, Reply, as_json, html, reset, truncated_json
+from support.commands import (
+    AS_OF,
+    BARS,
+    NEXT,
+    Done,
+    candles,
+    good,
+    listing,
+    query,
+    run,
+    state,
+    write,
+)
+from support.loopback import KEY, Loopback, Reply, as_json, html, reset, truncated_json
 
 CSV = "open_time,open,high,low,close,volume\n"
 ROW = "1717199400,1,2,1,2,1\n"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from commands import AS_OF, NEXT, Done, Made, good, run, small_networks
+from support.commands import AS_OF, NEXT, Done, Made, good, run, small_networks
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z")
 TIMES = {"first", "last", "start", "end", "now", "next_tick", "at", "created_at"}

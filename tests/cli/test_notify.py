@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from commands import NEXT, good, run
-from hooks import SECRET, Hook
+from support.commands import NEXT, good, run
+from support.hooks import SECRET, Hook
 
 RECEIVERS = """
 [[notify.receiver]]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from commands import AS_OF, NEXT, listing, run, state
 from cryptocast import __version__, cli
+from support.commands import AS_OF, NEXT, listing, run, state
 
 GROUP = typer.main.get_command(cli.app)
 NAMES = sorted(GROUP.commands)  # type: ignore[attr-defined]

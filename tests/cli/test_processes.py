@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from commands import HELD, NEXT, counts, good, listing, process, start
 from cryptocast import __version__
+from support.commands import HELD, NEXT, counts, good, listing, process, start
 
 HEAVY = (
     "torch", "lightning", "mlflow", "optuna", "pandas", "sklearn", "matplotlib", "polars",

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from commands import Done, good, listing, run
 from cryptocast.schedulers._plan import name
+from support.commands import Done, good, listing, run
 
 ROOT = Path(__file__).parents[2]
 FOREIGN = b'# mine\nMAILTO=""\n\n17 3 * * 1  /bin/true caf\xe9 \x0b # cryptocast: /elsewhere\r\n'

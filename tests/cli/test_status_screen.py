@@ -21,11 +21,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from commands import NEXT, good, run
 from cryptocast.cli._status_screen import is_plain, screen
 from cryptocast.store import Coverage, Credits, StandIn, Stock, Tick
 from cryptocast.values import Candles, Deployment, ForecastSet, Gap, Market, ServedModel
 from cryptocast.workflows.status import Health, MarketStatus, StatusReport
+from support.commands import NEXT, good, run
 
 GOLDEN = Path(__file__).parent / "golden"
 BTC = Market.of("BTC/EUR", "bitvavo", "5m")

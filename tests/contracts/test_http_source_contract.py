@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-import spoil
 from cryptocast.candles import normalise
 from cryptocast.errors import SourceError
 from cryptocast.values import Candles, Page
-from loopback import as_json
-from source_cases import END, OVER_HTTP, Case, ask, prices, recorded, rows
+from support import spoil
+from support.loopback import as_json
+from support.source_cases import END, OVER_HTTP, Case, ask, prices, recorded, rows
 
 HUNDRED = END - 100 * 300
 UNTIDY = {

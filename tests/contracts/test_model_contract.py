@@ -19,7 +19,7 @@ from cryptocast.errors import ConfigError
 from cryptocast.models._quantiles import MIN_STEP
 from cryptocast.seams import Params
 from cryptocast.values import Epoch, Fitted, Windows
-from synthetic import BAR, LEVELS, MARKET, START, bars, candles, windows
+from support.synthetic import BAR, LEVELS, MARKET, START, bars, candles, windows
 
 KINDS = models.kinds()
 BASELINES = models.baseline_kinds()

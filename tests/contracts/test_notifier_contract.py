@@ -21,7 +21,7 @@ from cryptocast.notify import PACKAGE, Parcel, deliver, open_notifier
 from cryptocast.notify import console as console_notifier
 from cryptocast.seams import Notifier
 from cryptocast.values import ALERTS, Alert
-from hooks import SECRET, Hook
+from support.hooks import SECRET, Hook
 
 ALERT = Alert(
     1_717_372_800.0,

@@ -16,7 +16,7 @@ from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import ConfigError
 from cryptocast.sources import PACKAGE, open_source, resolve_auto
 from cryptocast.values import Market
-from source_cases import CASES, CLOCK, END, Case, ask, prices, rows
+from support.source_cases import CASES, CLOCK, END, Case, ask, prices, rows
 
 
 @pytest.fixture(params=plugins.names(PACKAGE))

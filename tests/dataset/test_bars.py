@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cryptocast.dataset import lay_out
 from cryptocast.values import Candles
-from synthetic import BAR, MARKET, START, candles
+from support.synthetic import BAR, MARKET, START, candles
 
 WHOLE = candles(40, seed=1)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cryptocast.dataset import compute, context_bars, lay_out
 from cryptocast.dataset.features import FAST_DECAY, MEMORY_BARS, SIGMA_FLOOR, average
 from cryptocast.values import FEATURES, Candles
-from synthetic import BAR, MARKET, START, bars, candles
+from support.synthetic import BAR, MARKET, START, bars, candles
 
 N = 300
 ORIGIN = 200

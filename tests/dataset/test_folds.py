@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryptocast.dataset import Part, Split, cut, plan, rolling
-from synthetic import BAR, START, bars, part
+from support.synthetic import BAR, START, bars, part
 
 wanted = st.integers(1, 400)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cryptocast.dataset import Bars, before, lay_out
 from cryptocast.dataset.recount import INPUTS, recount
 from cryptocast.values import Windows
-from synthetic import BAR, MARKET, START, candles
+from support.synthetic import BAR, MARKET, START, candles
 
 
 @settings(max_examples=25, deadline=None)

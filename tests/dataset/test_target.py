@@ -11,7 +11,7 @@ from cryptocast.dataset import log_returns, to_prices
 from cryptocast.dataset.features import SIGMA_FLOOR
 from cryptocast.models import reference_shape
 from cryptocast.models._quantiles import MIN_STEP
-from synthetic import LEVELS, bars
+from support.synthetic import LEVELS, bars
 
 
 def test_a_step_is_the_return_from_the_last_close_to_the_close_of_its_bar() -> None:

@@ -18,7 +18,7 @@ from cryptocast.dataset import (
     unfit,
 )
 from cryptocast.values import FEATURES, Candles, Windows
-from synthetic import BAR, MARKET, START, bars, candles, part, windows
+from support.synthetic import BAR, MARKET, START, bars, candles, part, windows
 
 N = 260
 LOOKBACK = 16

@@ -5,7 +5,7 @@ import pytest
 
 from cryptocast.evaluation import Candidate, Diagnosis, crps_bp, diagnose, metrics
 from cryptocast.values import FloatArray, Windows
-from synthetic import BAR, LEVELS, MARKET, bars, windows
+from support.synthetic import BAR, LEVELS, MARKET, bars, windows
 
 JUDGED = windows(bars(330, 4), 20, 320)
 SHAPE = np.array(LEVELS) - 0.5

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from cryptocast.evaluation import crps_bp, metrics
-from synthetic import LEVELS
+from support.synthetic import LEVELS
 
 NAN = float("nan")
 

@@ -9,7 +9,7 @@ import pytest
 from cryptocast import schemas
 from cryptocast.evaluation import Candidate, crps_bp, metrics, relative_crps, score
 from cryptocast.evaluation.comparison import diebold_mariano, effective_n, wilson
-from synthetic import LEVELS
+from support.synthetic import LEVELS
 
 N, H = 40, 4
 MARKET_ID = "sim:BTC/EUR:5m"

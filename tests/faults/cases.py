@@ -7,11 +7,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import spoil
-from commands import NOW
 from cryptocast.sources._http import Patience
 from faults.world import BRISK, HASTY, SOURCES, World
-from loopback import Reply, Rewrite, as_json, cut_off, drip, hang, html, reset, truncated_json
+from support import spoil
+from support.commands import NOW
+from support.loopback import (
+    Reply,
+    Rewrite,
+    as_json,
+    cut_off,
+    drip,
+    hang,
+    html,
+    reset,
+    truncated_json,
+)
 
 FOR_EVER = 99
 Script = Callable[[], Sequence[Reply | Rewrite]]

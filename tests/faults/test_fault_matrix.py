@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-import spoil
-from commands import INTERVAL, NOW, Done
 from cryptocast.values import iso
 from faults.cases import ALL, BEFORE, BUT_A_PAGE, BUT_ONE, FAULTS, FOR_EVER, heal
 from faults.world import SOURCES, Table, World, copied, with_earlier_bars
-from loopback import KEY, Loopback, Reply, Request, redirect
+from support import spoil
+from support.commands import INTERVAL, NOW, Done
+from support.loopback import KEY, Loopback, Reply, Request, redirect
 
 CASES = [
     pytest.param(name, source, id=f"{source}: {name}")

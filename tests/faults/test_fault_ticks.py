@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from commands import BARS, INTERVAL, NOW, Done, candles, good, run, write
 from cryptocast.values import iso
 from faults.cases import ALL, FAULTS, heal
 from faults.world import SOURCES, World, copied, symbol_of
-from loopback import KEY, Reply
+from support.commands import BARS, INTERVAL, NOW, Done, candles, good, run, write
+from support.loopback import KEY, Reply
 
 # Bitvavo's wherever it can have the fault; a page alone cannot repeat.
 TICKS = [

@@ -17,12 +17,12 @@ from typing import Any
 
 import pytest
 
-from commands import INTERVAL, candles, good, query, start
 from cryptocast.sources import bitvavo, coincap
 from cryptocast.sources._pace import Pace
 from cryptocast.values import iso
 from faults.world import OVERLAP, symbol_of
-from loopback import KEY, Loopback
+from support.commands import INTERVAL, candles, good, query, start
+from support.loopback import KEY, Loopback
 
 DAYS = 30
 BARS = DAYS * 288

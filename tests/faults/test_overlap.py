@@ -15,10 +15,22 @@ from pathlib import Path
 
 import pytest
 
-from commands import HELD, INTERVAL, NOW, candles, counts, good, query, run, start, state, write
 from cryptocast.values import iso
-from loopback import Loopback
-from ticks import origin, sets, tick_rows, ticked
+from support.commands import (
+    HELD,
+    INTERVAL,
+    NOW,
+    candles,
+    counts,
+    good,
+    query,
+    run,
+    start,
+    state,
+    write,
+)
+from support.loopback import Loopback
+from support.ticks import origin, sets, tick_rows, ticked
 
 ONCE = ("forecast", "--once", "--no-fetch", "--json")
 DEAD = "http://127.0.0.1:1/api"

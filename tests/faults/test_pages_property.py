@@ -18,8 +18,6 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import spoil
-from commands import INTERVAL, NOW
 from cryptocast.candles import Normalised, normalise
 from cryptocast.clock import VirtualClock
 from cryptocast.errors import ConfigError, SourceError
@@ -41,8 +39,10 @@ from faults.world import (
     table,
     with_no_bars,
 )
-from loopback import Reply, Rewrite
-from loopback import Request as Asked
+from support import spoil
+from support.commands import INTERVAL, NOW
+from support.loopback import Reply, Rewrite
+from support.loopback import Request as Asked
 
 QUIET = settings(deadline=None, derandomize=True, database=None)
 ENDING = [

@@ -17,9 +17,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from aged import age, archives, in_archive, in_database
-from commands import AS_OF, HALTING, INTERVAL, NOW, Made, good, query, start
 from cryptocast.values import iso
+from support.aged import age, archives, in_archive, in_database
+from support.commands import AS_OF, HALTING, INTERVAL, NOW, Made, good, query, start
 
 KILLS = int(os.environ.get("KILLS", "2"))
 TABLES = ("candles", "forecast_sets")

@@ -14,13 +14,13 @@ from urllib.parse import quote, quote_plus
 import duckdb
 import pytest
 
-import dialects
-from commands import AS_OF, INTERVAL, NOW, Done, candles, process, run
 from cryptocast.metering import Budget
 from cryptocast.values import iso
 from faults.cases import FAULTS, Fault, heal, lasting
 from faults.world import World, calls_of, world
-from loopback import Loopback, Reply, as_json, redirect
+from support import dialects
+from support.commands import AS_OF, INTERVAL, NOW, Done, candles, process, run
+from support.loopback import Loopback, Reply, as_json, redirect
 
 # With characters that a URL, a form or a regular expression would write in another way.
 KEY = "s3cret/+key=%41&4f1d9c.*"

@@ -17,8 +17,6 @@ from typing import Any
 
 import pytest
 
-from commands import AS_OF, INTERVAL, NOW, Done, run
-from commands import candles as simulated
 from cryptocast import workspace
 from cryptocast.clock import VirtualClock
 from cryptocast.sources import binance, bitvavo, coinbase, coincap, kraken
@@ -28,7 +26,9 @@ from cryptocast.store import Store
 from cryptocast.values import Candles, Market, iso
 from cryptocast.workflows.fetch import MarketFetch, fetch
 from cryptocast.workspace import Workspace
-from loopback import KEY, Loopback
+from support.commands import AS_OF, INTERVAL, NOW, Done, run
+from support.commands import candles as simulated
+from support.loopback import KEY, Loopback
 
 BARS = 48
 EARLIER = 12

@@ -22,7 +22,7 @@ from cryptocast.models._base import COLUMNS, DAY_HARMONICS, HOUR_HARMONICS, LARG
 from cryptocast.models._quantiles import MIN_STEP
 from cryptocast.models.base import Model
 from cryptocast.values import FEATURES, FloatArray, Windows
-from synthetic import BAR, LEVELS, bars, windows
+from support.synthetic import BAR, LEVELS, bars, windows
 
 LOOKBACK, HORIZON = 4, 5
 PREDICTORS = len(COLUMNS) + 1 + 2 * (DAY_HARMONICS + HOUR_HARMONICS)

@@ -24,7 +24,7 @@ from models.worlds import (
     past,
     skill,
 )
-from synthetic import LEVELS
+from support.synthetic import LEVELS
 
 BASELINES = models.baseline_kinds()
 SEEN = 25  # windows that the slow loops go through

@@ -16,7 +16,7 @@ from cryptocast.models.baselines import garch
 from cryptocast.models.baselines._baseline import Past
 from cryptocast.values import FEATURES, LEVEL_UNIT
 from models.worlds import HORIZON, clustered, learned, noise, parts, past, skill
-from synthetic import LEVELS
+from support.synthetic import LEVELS
 
 SEEN = 25  # windows that the slow loops go through
 

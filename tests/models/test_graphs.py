@@ -7,7 +7,7 @@ from cryptocast.bundles import Forecaster
 from cryptocast.models._graphs import Graph
 from cryptocast.models._quantiles import MIN_STEP, reference_shape, spread
 from cryptocast.values import FEATURES
-from synthetic import LEVELS
+from support.synthetic import LEVELS
 
 LOOKBACK, HORIZON = 5, 4
 BASE = reference_shape(LEVELS, HORIZON) * np.linspace(0.5, 2, HORIZON)[:, None]

@@ -22,7 +22,7 @@ from cryptocast.models._pinball import pinball
 from cryptocast.models.lstm import Model
 from cryptocast.seams import Params
 from cryptocast.values import FEATURES, Epoch, Fitted, FloatArray, Windows
-from synthetic import LEVELS, bars, windows
+from support.synthetic import LEVELS, bars, windows
 
 LAID = bars(420, 2)
 TRAIN, VALIDATION, UNSEEN = (windows(LAID, a, b) for a, b in ((16, 260), (260, 340), (340, 420)))

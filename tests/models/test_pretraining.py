@@ -21,7 +21,7 @@ from cryptocast.models._lightning import Rows
 from cryptocast.models._pretraining import Balanced, Perceptron, pretrain
 from cryptocast.models._series import Series
 from cryptocast.values import FEATURES, Epoch, Fitted, FloatArray
-from synthetic import LEVELS
+from support.synthetic import LEVELS
 
 LOOKBACK, HORIZON = 4, 6
 TOLD = FEATURES.index("fast_volatility")

@@ -10,7 +10,7 @@ from scipy import stats
 from cryptocast.evaluation import crps_bp
 from cryptocast.models import reference_shape
 from cryptocast.models._quantiles import MIN_STEP, crps, reference, spread, symmetric
-from synthetic import LEVELS
+from support.synthetic import LEVELS
 
 odd_levels = st.integers(1, 30).map(
     lambda k: tuple(round(i / (2 * k + 2), 9) for i in range(1, 2 * k + 2))

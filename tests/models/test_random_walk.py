@@ -12,7 +12,7 @@ from cryptocast.models.baselines import random_walk
 from cryptocast.models.baselines._baseline import Past
 from cryptocast.values import FEATURES, Fitted, Windows
 from models.worlds import HORIZON, LEARNED, SEEN, clustered, learned, loss, noise, parts, past
-from synthetic import LEVELS, bars, windows
+from support.synthetic import LEVELS, bars, windows
 
 LAID = bars(300, 2)
 TRAIN, VALIDATION = windows(LAID, 16, 150), windows(LAID, 150, 155)

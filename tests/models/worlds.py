@@ -12,7 +12,7 @@ from cryptocast.dataset import Bars, lay_out
 from cryptocast.evaluation import crps_bp
 from cryptocast.models.baselines._baseline import Past
 from cryptocast.values import Candles, Fitted, Windows
-from synthetic import BAR, LEVELS, MARKET, START, windows
+from support.synthetic import BAR, LEVELS, MARKET, START, windows
 
 LEARNED, SEEN, HORIZON = 2_016, 6_000, 12
 UNIT = 1e-3  # a typical return

@@ -10,7 +10,7 @@ from cryptocast.errors import NotifyError
 from cryptocast.notify._receiver import Receiver
 from cryptocast.notify.webhook import Notifier
 from cryptocast.values import Alert
-from hooks import SECRET, Hook
+from support.hooks import SECRET, Hook
 
 ALERT = Alert(0.0, "source", "problem", 'no "candles"', "none\nsince", "btc", ("sim:BTC/EUR:5m",))
 

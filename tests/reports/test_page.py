@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-import browser
 from cryptocast.reports import _data
 from cryptocast.reports._html import island, percent, span, table, tag
 from cryptocast.reports.page import MOST_SECTIONS, _library, render
 from cryptocast.values import Candles, Market
-from pages import (
+from support import browser
+from support.pages import (
     BAR,
     LEVELS,
     MARKET,

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from cryptocast.sources._exchange import Exchange
-from exchanges import opened, series
-from loopback import Loopback
+from support.exchanges import opened, series
+from support.loopback import Loopback
 
 
 @pytest.fixture

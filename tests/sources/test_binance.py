@@ -7,8 +7,8 @@ import pytest
 from cryptocast.errors import ConfigError
 from cryptocast.sources.binance import Source
 from cryptocast.values import Candles, Market
-from exchanges import START, TIMES, bitcoin, check_first, check_named, fails
-from loopback import Loopback, Reply, as_json, html
+from support.exchanges import START, TIMES, bitcoin, check_first, check_named, fails
+from support.loopback import Loopback, Reply, as_json, html
 
 BTC = bitcoin(Source)
 

@@ -8,8 +8,8 @@ import pytest
 from cryptocast.errors import CryptocastError
 from cryptocast.sources.bitvavo import Source
 from cryptocast.values import Candles, Market
-from exchanges import BARS, START, TIMES, bitcoin, check_first, check_named, fails
-from loopback import Loopback, Reply, as_json, html, truncated_json
+from support.exchanges import BARS, START, TIMES, bitcoin, check_first, check_named, fails
+from support.loopback import Loopback, Reply, as_json, html, truncated_json
 
 BTC = bitcoin(Source)
 

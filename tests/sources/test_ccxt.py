@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-import ccxt_dialects  # noqa: F401 - the loopback server learns what ccxt asks besides candles
 from cryptocast.clock import SystemClock, VirtualClock
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import ConfigError, CryptocastError, UsageError
 from cryptocast.sources._http import Patience
 from cryptocast.sources.ccxt import LEAD_BARS, Source
 from cryptocast.values import Candles, Market, Page, parse_time
-from loopback import Loopback, Reply, as_json, hang, html, redirect, reset, truncated_json
+from support import ccxt_dialects  # noqa: F401 - the loopback server learns what ccxt asks besides candles
+from support.loopback import Loopback, Reply, as_json, hang, html, redirect, reset, truncated_json
 
 ccxt = pytest.importorskip("ccxt", reason="the extra cryptocast[ccxt] is not installed")
 

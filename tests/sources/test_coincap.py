@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-import spoil
 from cryptocast.clock import VirtualClock
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import ConfigError, CryptocastError, SourceError
 from cryptocast.sources._http import Patience
 from cryptocast.sources.coincap import Source
 from cryptocast.values import Candles, Market, parse_time
-from loopback import KEY, Loopback, Reply, as_json, html, truncated_json
+from support import spoil
+from support.loopback import KEY, Loopback, Reply, as_json, html, truncated_json
 
 START = parse_time("2024-06-01")
 DAY = 86_400

@@ -18,7 +18,7 @@ from cryptocast import __version__
 from cryptocast.clock import SystemClock, VirtualClock
 from cryptocast.errors import CryptocastError, SourceError, UsageError
 from cryptocast.sources._http import PATIENCE, Http, Patience, refuse_future, usable_key
-from loopback import Loopback, Reply, as_json, cut_off, drip, hang, html, redirect, reset
+from support.loopback import Loopback, Reply, as_json, cut_off, drip, hang, html, redirect, reset
 
 QUICK = Patience(
     connect_seconds=0.3,

@@ -14,7 +14,7 @@ from cryptocast.errors import SourceError
 from cryptocast.sources._faults import Refusal
 from cryptocast.sources._http import PATIENCE, Http, Pace, Patience
 from cryptocast.sources._pace import Waits
-from loopback import Loopback, Reply, as_json, cut_off, drip, hang, reset
+from support.loopback import Loopback, Reply, as_json, cut_off, drip, hang, reset
 
 QUICK = Patience(
     connect_seconds=0.3,

@@ -7,12 +7,12 @@ import time
 import numpy as np
 import pytest
 
-import spoil
 from cryptocast.errors import ConfigError, CryptocastError
 from cryptocast.sources.kraken import Source
 from cryptocast.values import Market
-from exchanges import BARS, START, bitcoin, check_first, check_named, fails, opened
-from loopback import Loopback, Reply, as_json, html
+from support import spoil
+from support.exchanges import BARS, START, bitcoin, check_first, check_named, fails, opened
+from support.loopback import Loopback, Reply, as_json, html
 
 BTC = bitcoin(Source)
 

@@ -13,7 +13,7 @@ import pytest
 from cryptocast.errors import ConfigError, CryptocastError, SourceError
 from cryptocast.sources import Recording, recordings
 from cryptocast.values import INTERVAL_SECONDS, Candles, Market
-from synthetic import START, candles
+from support.synthetic import START, candles
 
 KNOWN = "known: " + ", ".join(INTERVAL_SECONDS)
 

@@ -12,7 +12,6 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from scipy import stats
 
-from commands import AS_OF, NOW, good, run, state
 from cryptocast import __version__, dataset, models
 from cryptocast.bundles import Bundle, Card, Forecaster
 from cryptocast.cli import _output
@@ -21,13 +20,14 @@ from cryptocast.dataset.features import Features
 from cryptocast.models.lstm import Model as Lstm
 from cryptocast.seams import Silence
 from cryptocast.values import FEATURES, Candles, Fitted, FloatArray, Windows, iso
-from cryptocast.workflows import _perturbation
-from cryptocast.workflows._perturbation import perturbation
-from cryptocast.workflows._placebo import placebo
-from cryptocast.workflows._unseen import effective, unseen
+from cryptocast.workflows.auditing import perturbation as rules
+from cryptocast.workflows.auditing.perturbation import perturbation
+from cryptocast.workflows.auditing.placebo import placebo
+from cryptocast.workflows.auditing.unseen import effective, unseen
 from cryptocast.workflows.doctor import Check
-from cryptocast.workflows.material import Material
-from synthetic import BAR, LEVELS, MARKET, START, candles
+from cryptocast.workflows.learning.material import Material
+from support.commands import AS_OF, NOW, good, run, state
+from support.synthetic import BAR, LEVELS, MARKET, START, candles
 
 LOOKBACK, BARS = 8, 1600
 AT = ("--as-of", AS_OF)
@@ -180,7 +180,7 @@ def test_a_version_that_serves_not_can_be_audited_and_a_person_reads_80_columns(
 def test_a_feature_that_looks_one_bar_ahead_is_named(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_perturbation, "ORIGINS", 40)
+    monkeypatch.setattr(rules, "ORIGINS", 40)
     given = material(candles(BARS, 3, gaps=range(50, BARS, 9)))
     served = bundle(given, Peeking(name))
     assert {check.status for check in perturbation(given, served)} == {"ok"}
@@ -207,7 +207,7 @@ def test_a_feature_that_looks_one_bar_ahead_is_named(
 def test_any_other_way_to_know_the_future_is_found(
     name: str, look: Callable[[FloatArray], FloatArray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_perturbation, "ORIGINS", 20)
+    monkeypatch.setattr(rules, "ORIGINS", 20)
     given = material()
     monkeypatch.setattr(features, "compute", leaking(name, look))
     found = by_name(list(perturbation(given, bundle(given, Peeking()))))
@@ -222,7 +222,7 @@ def test_targets_that_reach_into_the_next_part_are_found(monkeypatch: pytest.Mon
         return honest(bars, at, horizon, len(bars))
 
     given = material()
-    monkeypatch.setattr(_perturbation, "ORIGINS", 5)
+    monkeypatch.setattr(rules, "ORIGINS", 5)
     monkeypatch.setattr(windows, "log_returns", unpurged)
     found = by_name(list(perturbation(given, bundle(given, Peeking()))))
     assert found["purge"].status == "failed"
@@ -235,7 +235,7 @@ def test_targets_that_reach_into_the_next_part_are_found(monkeypatch: pytest.Mon
 def test_an_origin_that_counts_only_by_what_came_later_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_perturbation, "ORIGINS", 40)
+    monkeypatch.setattr(rules, "ORIGINS", 40)
     honest = windows.usable
 
     def quiet(bars: Bars, at: np.ndarray, lookback: int, max_stale_bars: int) -> np.ndarray:

@@ -10,9 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from commands import BTC, HELD, INTERVAL, NEXT, NOW, good, listing, process, query, run, start
 from cryptocast.values import iso
 from cryptocast.workflows import backup as workflow
+from support.commands import (
+    BTC,
+    HELD,
+    INTERVAL,
+    NEXT,
+    NOW,
+    good,
+    listing,
+    process,
+    query,
+    run,
+    start,
+)
 
 TABLES = ("candles", "forecast_sets", "ticks", "deployments", "events", "scores")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from commands import good, run
 from cryptocast.config import Settings
+from support.commands import good, run
 
 TOML = """
 [market]

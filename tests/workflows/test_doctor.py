@@ -11,9 +11,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from commands import AS_OF, HELD, INTERVAL, NOW, candles, good, query, run, start
 from cryptocast.workflows import doctor as rules
-from loopback import KEY, Loopback, as_json
+from support.commands import AS_OF, HELD, INTERVAL, NOW, candles, good, query, run, start
+from support.loopback import KEY, Loopback, as_json
 
 Found = dict[str, dict[str, str]]
 

@@ -10,7 +10,6 @@ import mlflow
 import pytest
 import rich.console
 
-from commands import AS_OF, good, process, query, run
 from cryptocast import models, schemas
 from cryptocast.clock import VirtualClock
 from cryptocast.errors import ModelError
@@ -18,6 +17,7 @@ from cryptocast.models.baselines import garch
 from cryptocast.values import parse_time
 from cryptocast.workflows import evaluate as workflow
 from cryptocast.workspace import Workspace
+from support.commands import AS_OF, good, process, query, run
 
 START, END = "2024-06-02T06:00:00Z", "2024-06-02T18:00:00Z"
 

@@ -17,7 +17,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from commands import good, listing, process, run, start
 from cryptocast.clock import SystemClock, VirtualClock
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.sources.file import Source
@@ -26,6 +25,7 @@ from cryptocast.store.exporter import Exporter
 from cryptocast.values import Candles, ForecastSet, Market, ServedModel, iso, parse_time
 from cryptocast.workflows.export import export
 from cryptocast.workspace import Workspace
+from support.commands import good, listing, process, run, start
 
 BTC = Market("bitvavo", "BTC", "EUR", "5m")
 BTC_HOUR = Market("kraken", "BTC", "EUR", "1h")

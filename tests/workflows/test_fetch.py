@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import spoil
-from commands import AS_OF, INTERVAL, NOW, candles, good, query, run, write
 from cryptocast.values import Candles, iso
-from loopback import KEY, Loopback, as_json, html
+from support import spoil
+from support.commands import AS_OF, INTERVAL, NOW, candles, good, query, run, write
+from support.loopback import KEY, Loopback, as_json, html
 
 DAY = 288
 SYMBOLS = ("BTC/EUR", "ETH/EUR", "SOL/EUR")

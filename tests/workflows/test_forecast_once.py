@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from commands import (
+from cryptocast.values import iso
+from support.commands import (
     AS_OF,
     BARS,
     INTERVAL,
@@ -25,7 +26,6 @@ from commands import (
     state,
     write,
 )
-from cryptocast.values import iso
 
 H = 24
 SETS = "SELECT t::VARCHAR FROM forecast_sets t ORDER BY origin"  # doubles with all their digits

@@ -14,7 +14,11 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from commands import (
+from cryptocast import config
+from cryptocast.models import _lightning
+from cryptocast.store.writer import Writer
+from cryptocast.workflows import init as workflow
+from support.commands import (
     AS_OF,
     BARS,
     HALTING,
@@ -32,16 +36,12 @@ from commands import (
     state,
     write,
 )
-from cryptocast import config
-from cryptocast.models import _lightning
-from cryptocast.store.writer import Writer
-from cryptocast.workflows import init as workflow
-from loopback import KEY, Loopback
+from support.loopback import KEY, Loopback
 
 # A process that is killed in the last epoch of the training of its LSTM; trials have no file.
 IN_EPOCH_2 = """
 import sys, time
-import commands
+from support import commands
 from cryptocast import cli
 from cryptocast.models import _lightning
 commands.small_networks()

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from commands import AS_OF, BARS, INTERVAL, NOW, candles, good, listing, query, run, write
 from cryptocast.values import Candles, iso
+from support.commands import AS_OF, BARS, INTERVAL, NOW, candles, good, listing, query, run, write
 
 DAYS, ROWS = 3, 864
 INIT = ("--source", "file", "--trials", "1", "--days", str(DAYS), "--as-of", AS_OF)

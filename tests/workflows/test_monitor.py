@@ -11,12 +11,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from commands import BTC, Done, good, query, run
 from cryptocast import dataset
 from cryptocast.dataset import Bars, features
 from cryptocast.values import FEATURES, Deployment, iso
 from cryptocast.workflows.monitor import look, promise_of
-from ticks import at, change, origin, ticked
+from support.commands import BTC, Done, good, query, run
+from support.ticks import at, change, origin, ticked
 from workflows.test_replay import replayed
 
 BARS = 200

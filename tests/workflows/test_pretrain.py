@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from commands import INTERVAL, NOW, candles, good, run, start, write
 from cryptocast import bundles, models
 from cryptocast.models import _base
 from cryptocast.sources import sim
 from cryptocast.values import FEATURES, Candles, Market, iso
+from support.commands import INTERVAL, NOW, candles, good, run, start, write
 
 BARS = 1_200
 FIRST = NOW - 2_016 * INTERVAL

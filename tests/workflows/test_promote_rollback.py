@@ -11,9 +11,9 @@ import tomlkit
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from commands import AS_OF, NEXT, Made, good, query, run
 from cryptocast.errors import StoreError
 from cryptocast.store.writer import Writer
+from support.commands import AS_OF, NEXT, Made, good, query, run
 
 OTHER = "2024-06-02T00:00:00Z"
 ROWS = "SELECT model_version, previous_version, action, reason, scores FROM deployments ORDER BY id"

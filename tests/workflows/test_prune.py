@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from commands import BTC, INTERVAL, NOW, candles, good, listing, query, run, start
 from cryptocast.store import Store, Tick
 from cryptocast.values import ForecastSet, Market, ServedModel, iso
 from cryptocast.workflows import prune as workflow
+from support.commands import BTC, INTERVAL, NOW, candles, good, listing, query, run, start
 
 DAY = 86_400
 KEPT = 2016

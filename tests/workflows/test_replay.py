@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from commands import BARS, Done, query, run, start
 from cryptocast.errors import StateError
 from cryptocast.values import iso
 from cryptocast.workflows import replay as module
 from cryptocast.workflows.replay import plan, replay
-from ticks import MARKETS, SYMBOLS, at, change, drop, origin, sets, spoil_from, tick_rows
-from ticks import ticked as ticked_once
+from support.commands import BARS, Done, query, run, start
+from support.ticks import MARKETS, SYMBOLS, at, change, drop, origin, sets, spoil_from, tick_rows
+from support.ticks import ticked as ticked_once
 
 # What a replay and separate ticks share; doubles with all their digits.
 EQUAL = (

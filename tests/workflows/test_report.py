@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from commands import INTERVAL, NOW, Done, counts, good, listing, process, query, run, start
 from cryptocast.cli import _page_server
 from cryptocast.errors import StoreError
 from cryptocast.reports.facts import MarketFacts
@@ -24,11 +23,12 @@ from cryptocast.store.incidents import Trouble
 from cryptocast.store.ledger import Tick
 from cryptocast.values import iso
 from cryptocast.workflows import report as module
-from cryptocast.workflows.live import live
 from cryptocast.workflows.replay import plan, replay
 from cryptocast.workflows.report import gather, report
+from cryptocast.workflows.watching.live import live
 from cryptocast.workspace import Workspace
-from ticks import BTC, SYMBOLS, at, change, drop, origin, ticked
+from support.commands import INTERVAL, NOW, Done, counts, good, listing, process, query, run, start
+from support.ticks import BTC, SYMBOLS, at, change, drop, origin, ticked
 
 LAST = 143
 HEAVY = "torch", "lightning", "mlflow", "optuna", "pandas", "sklearn", "matplotlib"

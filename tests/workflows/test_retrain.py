@@ -13,19 +13,19 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from aged import GONE, SETS_GONE, age, archives
-from commands import AS_OF, BTC, INTERVAL, NEXT, NOW, Made, counts, good, query, run
 from cryptocast.clock import VirtualClock
 from cryptocast.errors import ModelError
 from cryptocast.evaluation import Verdict
 from cryptocast.evaluation.gate import Comparison
 from cryptocast.store import Store
 from cryptocast.values import iso
-from cryptocast.workflows import pipeline, selection
 from cryptocast.workflows import retrain as workflow
+from cryptocast.workflows.learning import pipeline, selection
 from cryptocast.workflows.promote import Decision
 from cryptocast.workspace import Workspace
-from loopback import Loopback
+from support.aged import GONE, SETS_GONE, age, archives
+from support.commands import AS_OF, BTC, INTERVAL, NEXT, NOW, Made, counts, good, query, run
+from support.loopback import Loopback
 
 HOUR = 3600
 LONGER = 22  # steps of a horizon of 24 beyond those of `aged`: as many bars more are kept

@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 
-from commands import (
+from cryptocast.errors import ModelError
+from cryptocast.store import Store
+from cryptocast.values import iso
+from cryptocast.workflows.learning import pipeline
+from cryptocast.workflows.serving import backfill
+from support.commands import (
     AS_OF,
     INTERVAL,
     NEXT,
@@ -21,11 +26,7 @@ from commands import (
     run,
     small_networks,
 )
-from cryptocast.errors import ModelError
-from cryptocast.store import Store
-from cryptocast.values import iso
-from cryptocast.workflows import backfill, pipeline
-from ticks import at, change, origin, sets, ticked
+from support.ticks import at, change, origin, sets, ticked
 
 BTC, ETH = "file:BTC/EUR:5m", "file:ETH/EUR:5m"
 BOTH = ("--symbol", "BTC/EUR", "--symbol", "ETH/EUR")
@@ -423,7 +424,7 @@ def test_the_words_of_every_screen_name_several_versions(p: Path) -> None:
 
 
 def test_metrics_say_which_version_serves_which_market(p: Path) -> None:
-    from cryptocast.workflows.metrics import exposition, gather
+    from cryptocast.workflows.watching.metrics import exposition, gather
 
     serves = serving(p)
     with at(p, 1) as ws, ws.store.read() as reader:

@@ -19,18 +19,18 @@ from typing import Any
 
 import pytest
 
-from commands import HELD, NEXT, good, query, run, start
 from cryptocast.cli import _stopping
 from cryptocast.clock import VirtualClock
 from cryptocast.errors import ConfigError, SourceError, StateError, StoreError, UsageError
 from cryptocast.values import iso, parse_time
 from cryptocast.workflows import serve_loop as module
-from cryptocast.workflows._pulse import Pulse
 from cryptocast.workflows.forecast import TickReport
 from cryptocast.workflows.serve_loop import BUGS_IN_A_ROW, LoopTick, Stop, serve_loop
+from cryptocast.workflows.serving.health import Pulse
 from cryptocast.workspace import Workspace
-from loopback import Loopback
-from replies import hang
+from support.commands import HELD, NEXT, good, query, run, start
+from support.loopback import Loopback
+from support.replies import hang
 
 BAR = 300
 START = parse_time("2024-06-03T00:07:00Z")

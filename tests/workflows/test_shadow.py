@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from commands import good, run
 from cryptocast.store import Store
 from cryptocast.values import iso
 from cryptocast.workflows import forecast
-from ticks import deploy, drop, origin, sets, tick_rows, ticked
-from workflows.test_tracks import scales, slow_scales
+from support.commands import good, run
+from support.ticks import deploy, drop, origin, sets, tick_rows, ticked
+from workflows.serving.test_tracks import scales, slow_scales
 
 MOMENT = iso(origin(1))
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from commands import AS_OF, Made, good, query, ready_mlflow, run, small_networks
 from cryptocast import bundles, models
 from cryptocast.values import iso
+from support.commands import AS_OF, Made, good, query, ready_mlflow, run, small_networks
 
 # The simulated exchange of 2026: no week of it was there when the shipped networks were trained.
 LATER, NEXT = "2026-03-01T00:00:00Z", "2026-03-01T00:05:00Z"

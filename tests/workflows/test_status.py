@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from commands import INTERVAL, NOW, good, query, run
 from cryptocast.errors import ConfigError
 from cryptocast.store import Store
 from cryptocast.values import Gap, iso
 from cryptocast.workflows.status import StatusReport, promised, status
-from ticks import BTC, SYMBOLS, at, change, deploy, drop, origin, ticked
+from support.commands import INTERVAL, NOW, good, query, run
+from support.ticks import BTC, SYMBOLS, at, change, deploy, drop, origin, ticked
 
 
 def look(folder: Path, bar: float = 1, **settings: object) -> StatusReport:

@@ -17,9 +17,9 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from commands import AS_OF, BTC, INTERVAL, NEXT, NOW, good, query, run
 from cryptocast import bundles, dataset
 from cryptocast.values import FEATURES, Candles
+from support.commands import AS_OF, BTC, INTERVAL, NEXT, NOW, good, query, run
 
 
 @pytest.fixture

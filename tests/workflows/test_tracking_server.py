@@ -20,9 +20,9 @@ import mlflow
 import pytest
 import requests
 
-from commands import AS_OF, INIT, NEXT, Made, good, query, run, small_networks
 from cryptocast import bundles
 from cryptocast.registry.making import make
+from support.commands import AS_OF, INIT, NEXT, Made, good, query, run, small_networks
 
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from commands import AS_OF, NEXT, candles, good, run, start, write
 from cryptocast.bundles import Forecaster
 from cryptocast.models import _lightning, lstm
 from cryptocast.models.baselines import random_walk
 from cryptocast.registry import Registry
 from cryptocast.values import FEATURES, Fitted
+from support.commands import AS_OF, NEXT, candles, good, run, start, write
 
 
 def at(folder: Path) -> tuple[str | Path, ...]:
@@ -173,7 +173,7 @@ def test_what_a_card_rules_is_not_asked_for_beside_it(workspace: Path) -> None:
 # A process that is far on in a training, says so, and is killed there.
 FAR = """
 import sys, time
-import commands
+from support import commands
 from cryptocast import cli
 from cryptocast.models import _lightning, lstm
 _lightning._SAVE_SECONDS = -1.0

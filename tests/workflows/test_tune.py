@@ -12,7 +12,6 @@ import mlflow
 import numpy as np
 import pytest
 
-from commands import AS_OF, BARS, INTERVAL, NOW, candles, good, query, run
 from cryptocast import models
 from cryptocast.clock import VirtualClock
 from cryptocast.errors import ModelError, StateError
@@ -20,9 +19,10 @@ from cryptocast.models import lstm
 from cryptocast.seams import Silence
 from cryptocast.values import Candles
 from cryptocast.workflows import tune as workflow
-from cryptocast.workflows.folds import rolling_folds
-from cryptocast.workflows.material import Material, gather
+from cryptocast.workflows.learning.folds import rolling_folds
+from cryptocast.workflows.learning.material import Material, gather
 from cryptocast.workspace import Workspace
+from support.commands import AS_OF, BARS, INTERVAL, NOW, candles, good, query, run
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

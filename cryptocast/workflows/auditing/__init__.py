@@ -1,0 +1,1 @@
+"""Whether a model is honest: perturbation, placebo, origins that it never saw."""

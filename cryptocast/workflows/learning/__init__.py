@@ -1,0 +1,1 @@
+"""What training and judging share: material, training, search, scoring, versions, deployment."""

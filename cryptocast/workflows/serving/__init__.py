@@ -1,0 +1,1 @@
+"""What a tick is made of: bringing candles, forecast sets, the fallback ladder, the loop."""

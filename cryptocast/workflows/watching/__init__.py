@@ -1,0 +1,1 @@
+"""What looks at the forecasts that were served: outcomes, tests, alerts, metrics."""

@@ -1,0 +1,123 @@
+"""What each receiver has been told, from the events of kind `alert`.
+
+An attempt is two rows: one that claims it before anything is sent, so that of two processes
+only one sends, and one that tells how it went. A claim that nobody settled was made by a
+process that was killed: after a while it counts as failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cryptocast.notify import Outcome
+from cryptocast.store import Event, Writer
+from cryptocast.values import Alert
+from cryptocast.workflows.watching.news import News
+
+ALERT = "alert"
+"""The kind of the events."""
+
+_SETTLED_SECONDS = 120.0  # longer than any attempt takes
+_LONGEST_PAUSE_SECONDS = 3600.0
+
+
+@dataclass(slots=True)
+class Memory:
+    """What one receiver knows, and how it has done lately; moments are the system's."""
+
+    told: dict[str, dict[str, str]] = field(default_factory=dict)  # kind -> subject -> state
+    failures: int = 0  # in a row
+    attempted_at: float = 0.0
+    claimed: bool = False
+
+    def waits(self, system_now: float, interval_seconds: float) -> bool:
+        """Whether it is left alone for now: another process is at it, or it has failed.
+
+        After each failure in a row it is left alone twice as long, at most an hour.
+        """
+        since = system_now - self.attempted_at
+        if self.claimed:
+            return since < _SETTLED_SECONDS
+        return self.failures > 0 and since < pause_seconds(self.failures, interval_seconds)
+
+    def learn(self, states: Mapping[str, Mapping[str, str]]) -> None:
+        """It was told these."""
+        for kind, entries in states.items():
+            self.told.setdefault(kind, {}).update(entries)
+
+
+def pause_seconds(failures: int, interval_seconds: float) -> float:
+    """How long a receiver is left alone after so many failures in a row.
+
+    Less than a whole number of ticks: the next tick is never a little too early.
+    """
+    whole = interval_seconds * 2.0 ** min(failures - 1, 10)
+    return min(whole, _LONGEST_PAUSE_SECONDS) - interval_seconds / 2
+
+
+def recall(events: Sequence[Event]) -> dict[str, Memory]:
+    """The memory of each receiver that was ever tried."""
+    found: dict[str, Memory] = {}
+    for event in events:
+        detail = event.detail
+        memory = found.setdefault(str(detail["receiver"]), Memory())
+        memory.claimed = detail["outcome"] == "claimed"
+        memory.attempted_at = float(detail["system_at"])
+        memory.failures = int(detail.get("failures") or 0)
+        memory.learn(detail.get("states") or {})
+    return found
+
+
+def claim(writer: Writer, at: float, system_at: float, receiver: str, memory: Memory) -> None:
+    """Keep others from sending the same."""
+    detail = {"outcome": "claimed", "failures": memory.failures}
+    _put(writer, at, system_at, receiver, detail)
+
+
+def settle(
+    writer: Writer,
+    at: float,
+    system_at: float,
+    receiver: str,
+    memory: Memory,
+    found: Sequence[News],
+    outcome: Outcome,
+) -> int:
+    """Keep what a receiver took, and what ended it; returns how often in a row it has failed."""
+    taken, left = [], outcome.sent
+    for each in found:
+        if each.alert is not None:
+            if left == 0:
+                break
+            left -= 1
+        taken.append(each)
+    states: dict[str, dict[str, str]] = {}
+    for each in taken:
+        states.setdefault(each.kind, {}).update(each.states)
+    failures = 0 if outcome.error is None else memory.failures + 1
+    detail = {
+        "outcome": "sent" if outcome.error is None else "failed",
+        "failures": failures,
+        "error": None if outcome.error is None else outcome.error.message,
+        "states": states,
+        "alerts": [_document(each.alert) for each in taken if each.alert is not None],
+    }
+    _put(writer, at, system_at, receiver, detail)
+    return failures
+
+
+def _put(
+    writer: Writer, at: float, system_at: float, receiver: str, detail: Mapping[str, Any]
+) -> None:
+    writer.put_event(at, ALERT, None, {"receiver": receiver, "system_at": system_at, **detail})
+
+
+def _document(alert: Alert) -> dict[str, str]:
+    return {
+        "kind": alert.kind,
+        "state": alert.state,
+        "title": alert.title,
+        "text": alert.text,
+    }

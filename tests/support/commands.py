@@ -1,0 +1,345 @@
+"""Commands as a person runs them: in process, or as a process of their own; and workspaces.
+
+Making a workspace takes seconds, so one is made a session and tests copy it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import polars as pl
+import pytest
+import typer.main
+
+from cryptocast import cli
+from cryptocast.sources import binance, bitvavo, coinbase, coincap, kraken, sim
+from cryptocast.sources._http import Patience
+from cryptocast.values import Candles, Market, parse_time
+
+INTERVAL = 300
+AS_OF = "2024-06-03T00:00:00Z"
+NOW = parse_time(AS_OF)
+NEXT = "2024-06-03T00:05:00Z"
+BARS = 2016
+LATER_BARS = 288  # what the files hold beyond AS_OF
+BTC = Market("file", "BTC", "EUR", "5m")
+INIT = ("--source", "file", "--trials", "2", "--as-of", AS_OF)
+QUICK = Patience(first_pause_seconds=0.001, longest_pause_seconds=0.002, total_seconds=2)
+
+_TESTS = Path(__file__).parent
+
+# Typer reads the signatures of all commands at each run: 5 ms that a process pays once.
+typer.main.get_command = functools.cache(typer.main.get_command)
+
+# A process whose networks are small, that halts at a named place to be killed there.
+HALTING = """
+import sys
+from support import commands
+from cryptocast import cli
+commands.small_networks()
+commands.halt_at(sys.argv[1])
+sys.exit(cli.run(sys.argv[2:]))
+"""
+HELD = """
+import sys
+from pathlib import Path
+from cryptocast.store import Store
+with Store(Path(sys.argv[1]), 5).write():
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left: its exit code and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """`data` of the one JSON document on stdout."""
+        document = json.loads(self.out)
+        assert document["ok"] is True
+        assert set(document) == {"command", "ok", "data"}
+        return dict(document["data"])
+
+    @property
+    def error(self) -> dict[str, str]:
+        """The one JSON line of an error on stderr; nothing stands on stdout."""
+        assert self.out == ""
+        document = json.loads(self.err.splitlines()[-1])
+        assert set(document) == {"ok", "error"}
+        assert document["ok"] is False
+        assert set(document["error"]) == {"code", "message", "hint"}
+        return dict(document["error"])
+
+
+def run(*arguments: str | Path) -> Done:
+    """Run a command in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = cli.run([str(a) for a in arguments])
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+def good(*arguments: str | Path) -> dict[str, Any]:
+    """`data` of a command that must succeed."""
+    done = run(*arguments, "--json")
+    assert done.code == 0, done.err
+    return done.data
+
+
+def start(
+    *arguments: str | Path, script: str | None = None, environ: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
+    """Start a command as a process; with `script` that Python text instead of cryptocast."""
+    head = ["-m", "cryptocast"] if script is None else ["-c", script]
+    path = os.pathsep.join([str(_TESTS), str(_TESTS.parent)])
+    return subprocess.Popen(
+        [sys.executable, *head, *(str(a) for a in arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path, **(environ or {})},
+    )
+
+
+def process(
+    *arguments: str | Path, script: str | None = None, environ: Mapping[str, str] | None = None
+) -> Done:
+    """Run a command as a process to its end."""
+    child = start(*arguments, script=script, environ=environ)
+    try:
+        out, err = child.communicate(timeout=60)
+    finally:
+        child.kill()
+    return Done(child.returncode, out, err)
+
+
+def small_networks(patch: pytest.MonkeyPatch | None = None) -> None:
+    """Networks of a few cells and two epochs: what they learn is not what is tested here."""
+    from cryptocast.models import lstm  # late: torch takes a second
+
+    patch = patch or pytest.MonkeyPatch()
+    defaults = lstm.Model.defaults
+
+    def small(self: lstm.Model) -> dict[str, float | int | str]:
+        return {**defaults(self), "hidden": 8, "epochs": 2}
+
+    def suggest(self: lstm.Model, trial: Any) -> dict[str, float | int | str]:
+        return {**small(self), "bound": trial.suggest_float("bound", 0.2, 0.6)}
+
+    patch.setattr(lstm.Model, "defaults", small)
+    patch.setattr(lstm.Model, "suggest", suggest)
+
+
+def halt_at(where: str) -> None:
+    """Say `here` on stdout and stay, when the work comes to that place."""
+    from cryptocast.models import lstm
+    from cryptocast.workflows import tune
+    from cryptocast.workflows.learning import pipeline
+
+    def halt(*_: object, **__: object) -> None:
+        print("here", flush=True)
+        time.sleep(60)
+
+    if where == "after the fetch":
+        pipeline.gather = halt  # type: ignore[assignment]
+    elif where == "in the second trial":
+        trial = tune._trial
+
+        def second(*arguments: Any) -> float:
+            return float("nan") if arguments[3] and halt() else trial(*arguments)
+
+        tune._trial = second
+    elif where == "inside a training":
+        fit = lstm.Model.fit
+
+        def halting(self: lstm.Model, *arguments: Any, **named: Any) -> Any:
+            return fit(self, *arguments, **{**named, "on_epoch": halt})
+
+        lstm.Model.fit = halting  # type: ignore[method-assign]
+
+
+def candles(symbol: str = "BTC/EUR", *, bars: int = BARS + LATER_BARS) -> Candles:
+    """Candles of the simulated exchange without a gap: BARS before AS_OF, the rest after."""
+    first = (NOW - BARS * INTERVAL) // sim.DAY
+    days = np.arange(first, first + -(-bars * INTERVAL // sim.DAY), dtype=np.int64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sim, "MISSING_SHARE", 0.0)
+        return sim.simulate(0, Market.of(symbol, "sim", "5m"), days).take(slice(bars))
+
+
+def write(file: Path, c: Candles) -> Path:
+    """Candles as a Parquet or CSV file, open_time in Unix seconds."""
+    names = ("open_time", "open", "high", "low", "close", "volume")
+    frame = pl.DataFrame({name: getattr(c, name) for name in names})
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.suffix == ".csv":
+        frame.write_csv(file)
+    else:
+        frame.write_parquet(file)
+    return file
+
+
+def query(folder: Path, sql: str) -> list[tuple[Any, ...]]:
+    """Ask a workspace's database as somebody with plain DuckDB would."""
+    with duckdb.connect(str(folder / "cryptocast.duckdb"), read_only=True) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        return connection.execute(sql).fetchall()
+
+
+TABLES = ("candles", "forecast_sets", "ticks", "deployments", "events")
+
+
+def counts(folder: Path) -> dict[str, int]:
+    """Rows a table; no table where there is no database."""
+    if not (folder / "cryptocast.duckdb").exists():
+        return {}
+    return {t: query(folder, f"SELECT count(*) FROM {t}")[0][0] for t in TABLES}
+
+
+def listing(folder: Path) -> set[str]:
+    """Every file and folder below, by its relative path."""
+    return {str(p.relative_to(folder)) for p in folder.rglob("*")}
+
+
+def state(folder: Path) -> tuple[set[str], dict[str, int]]:
+    """What a failed command must leave as it was."""
+    return listing(folder), counts(folder)
+
+
+# Fixtures, for the conftests of tests/cli and tests/workflows.
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _mlflow_is_loaded() -> None:
+    """MLflow's lazy modules warn, of SQLAlchemy and of themselves, when they are imported."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow.pyfunc
+        import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+
+
+@pytest.fixture(autouse=True)
+def _signals_stay() -> Iterator[None]:
+    """serve-loop takes the signals of its process, which here is pytest's."""
+    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for name, handler in before.items():
+        signal.signal(name, handler)
+
+
+@pytest.fixture(autouse=True)
+def _small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    small_networks(monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def _ready_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    ready_mlflow(monkeypatch)
+
+
+def ready_mlflow(patch: pytest.MonkeyPatch) -> None:
+    """A new workspace starts with an empty MLflow store: its 60 migrations take seconds."""
+    from cryptocast.registry import Registry
+
+    begin = Registry.__init__
+
+    def quick(
+        self: Registry, uri: str, experiment: str, artifacts: Path | None, **more: Any
+    ) -> None:
+        file = Path(uri.removeprefix("sqlite:///"))
+        if artifacts is not None and not file.exists():
+            if "store" not in _made:
+                begin(self, f"sqlite:///{tempfile.mkdtemp()}/mlflow.db", "nothing", None)
+                _made["store"] = Path(self._uri.removeprefix("sqlite:///"))
+            shutil.copy(_made["store"], file)
+        begin(self, uri, experiment, artifacts, **more)
+
+    patch.setattr(Registry, "__init__", quick)
+
+
+_made: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Made:
+    """What `init` made and said; both conftests share it."""
+
+    folder: Path
+    data: dict[str, Any]
+    talk: str
+    files: Path
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A workspace just after `init`. Not to be written to: copy it."""
+    if "made" not in _made:
+        base = tmp_path_factory.mktemp("made")
+        for symbol in ("BTC/EUR", "ETH/EUR"):
+            name = symbol.replace("/", "-")
+            write(base / "files" / f"{name}.parquet", candles(symbol))
+        with pytest.MonkeyPatch.context() as patch:
+            for name in [n for n in os.environ if n.startswith(("CRYPTOCAST_", "MLFLOW_TR"))]:
+                patch.delenv(name)
+            small_networks(patch)
+            ready_mlflow(patch)
+            done = run("init", "-w", base / "w", "--path", base / "files", *INIT, "--json")
+        assert done.code == 0, done.err
+        _made["made"] = Made(base / "w", done.data, done.err, base / "files")
+    found = _made["made"]
+    assert isinstance(found, Made)
+    return found
+
+
+@pytest.fixture
+def fresh(made: Made, tmp_path: Path) -> Path:
+    """A copy of the workspace as `init` left it."""
+    return Path(shutil.copytree(made.folder, tmp_path / "w"))
+
+
+@pytest.fixture(scope="session")
+def forced(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The LSTM is production (version 2), the random walk the one before (version 1)."""
+    if "forced" not in _made:
+        folder = Path(shutil.copytree(made.folder, tmp_path_factory.mktemp("forced") / "w"))
+        for version in ("1", "2"):
+            good("promote", version, "-w", folder, "--force", "--reason", "x", "--as-of", AS_OF)
+        _made["forced"] = folder
+    return Path(_made["forced"])
+
+
+@pytest.fixture
+def workspace(forced: Path, tmp_path: Path) -> Path:
+    """A copy of a workspace that an LSTM serves in."""
+    return Path(shutil.copytree(forced, tmp_path / "w"))
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """HTTP sources ask again at once and give up soon."""
+    for source in (binance.Source, bitvavo.Source, coinbase.Source, coincap.Source, kraken.Source):
+        monkeypatch.setitem(source.__init__.__kwdefaults__, "patience", QUICK)
