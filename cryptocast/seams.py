@@ -6,9 +6,11 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Event
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from cryptocast.values import Alert, Epoch, Fitted, Market, Page, Windows
+
+T = TypeVar("T")
 
 
 class Clock(Protocol):
@@ -170,3 +172,25 @@ class Silence:
 
     def advance(self, done: float, total: float, detail: str = "") -> None:
         """Say nothing."""
+
+
+class Steps(Protocol):
+    """How the named steps of a pipeline or of a tick are run.
+
+    The pipelines know nothing of who runs their steps: cryptocast itself (`Inline`), or an
+    engine that makes a task of each.
+    """
+
+    def step(self, name: str, work: Callable[[], T]) -> T:
+        """Run one step in the calling thread and return its result.
+
+        An exception of `work` is raised unchanged.
+        """
+
+
+class Inline:
+    """Steps that are run here and now."""
+
+    def step(self, name: str, work: Callable[[], T]) -> T:  # noqa: ARG002 - the protocol's
+        """Call `work` and return its result."""
+        return work()

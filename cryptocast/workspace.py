@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cryptocast import config, plugins
 from cryptocast.clock import SystemClock
 from cryptocast.config import Secrets, Settings
 from cryptocast.errors import ConfigError, StateError
 from cryptocast.metering import Budget
-from cryptocast.seams import CandleSource, Clock, Progress, Silence
+from cryptocast.seams import CandleSource, Clock, Inline, Progress, Silence, Steps
 from cryptocast.sources import open_source
 from cryptocast.store import Store
 from cryptocast.values import Market
@@ -23,6 +23,8 @@ from cryptocast.values import Market
 if TYPE_CHECKING:
     from cryptocast.bundles import Bundle
     from cryptocast.registry import Registry
+
+T = TypeVar("T")
 
 ENVIRONMENT = "CRYPTOCAST_WORKSPACE"
 IDENTITY = "workspace.identity"
@@ -80,6 +82,7 @@ class Workspace:
     secrets: Secrets
     clock: Clock
     progress: Progress = field(default_factory=Silence)
+    steps: Steps = field(default_factory=Inline)
     _sources: dict[str, CandleSource] = field(default_factory=dict)
     _store: Store | None = None
     _bundles: dict[str, tuple[tuple[int, ...], Bundle]] = field(default_factory=dict)
@@ -110,6 +113,11 @@ class Workspace:
         return cls(
             folder, settings, Secrets(environ), clock or SystemClock(), progress or Silence()
         )
+
+    def step(self, name: str, work: Callable[[], T]) -> T:
+        """Begin a stage of the checklist and run its step."""
+        self.progress.stage(name)
+        return self.steps.step(name, work)
 
     @property
     def file(self) -> Path:

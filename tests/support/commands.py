@@ -43,7 +43,7 @@ BTC = Market("file", "BTC", "EUR", "5m")
 INIT = ("--source", "file", "--trials", "2", "--as-of", AS_OF)
 QUICK = Patience(first_pause_seconds=0.001, longest_pause_seconds=0.002, total_seconds=2)
 
-_TESTS = Path(__file__).parent
+_TESTS = Path(__file__).parents[1]
 
 # Typer reads the signatures of all commands at each run: 5 ms that a process pays once.
 typer.main.get_command = functools.cache(typer.main.get_command)
