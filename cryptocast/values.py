@@ -33,6 +33,9 @@ INTERVAL_SECONDS = {
     "1d": 86400,
 }
 
+DAY_SECONDS = 86_400
+"""Length of a day in seconds."""
+
 BUILTIN_RANDOM_WALK = "builtin:random_walk"
 """The version name of the random walk that needs no training and no bundle."""
 

@@ -12,7 +12,7 @@ from cryptocast.reports.page import render
 from cryptocast.store import Event, Reader
 from cryptocast.store.drafts import replacing
 from cryptocast.store.incidents import Trouble
-from cryptocast.values import ForecastSet, Gap, Market
+from cryptocast.values import DAY_SECONDS, ForecastSet, Gap, Market
 from cryptocast.workflows.watching.facts import MONITOR
 from cryptocast.workflows.watching.outcomes import outcomes
 from cryptocast.workflows.watching.served import find
@@ -22,7 +22,6 @@ DAYS = 30.0
 """How far back a report looks."""
 
 
-_DAY = 86_400
 _MOST_EVENTS = 100
 _QUIET = (MONITOR, "workspace.identity")  # events that are no incident
 
@@ -68,7 +67,7 @@ def gather(ws: Workspace, days: float) -> Facts:
     now = ws.clock.now()
     markets = ws.markets()
     end = markets[0].floor(now)
-    start = end - round(days * _DAY)
+    start = end - round(days * DAY_SECONDS)
     with ws.store.read() as reader:
         newest = reader.ledger.newest(markets, now)
         told = reader.incidents.newest(MONITOR, now)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cryptocast.store import Coverage, Credits, Reader, StandIn, Stock, Stocks, Tick, Vitals
-from cryptocast.values import Candles, Deployment, ForecastSet, Market
+from cryptocast.values import DAY_SECONDS, Candles, Deployment, ForecastSet, Market
 from cryptocast.workflows.serving.health import FILE_NAME
 from cryptocast.workflows.watching.facts import MONITOR, shown_steps
 from cryptocast.workspace import Workspace
@@ -18,7 +18,6 @@ from cryptocast.workspace import Workspace
 SHADOW = "shadow"
 """The kind of the events that say which version shadows (serving/shadows.py loads ONNX)."""
 
-_DAY = 86_400
 _DRAWN_BARS = 1000  # as many as any chart draws
 
 
@@ -134,13 +133,15 @@ def _markets(
     interval, closed = markets[0].interval_seconds, markets[0].floor(now)
     newest = reader.ledger.newest(markets, now)
     horizon = max((len(s.quantiles) for s in newest.values()), default=1)
-    stocks = Stocks(reader).stocks(markets, closed - round(ws.settings.data.days * _DAY), closed)
+    stocks = Stocks(reader).stocks(
+        markets, closed - round(ws.settings.data.days * DAY_SECONDS), closed
+    )
     stand_ins = vitals.stand_ins(markets, now)
     last = vitals.last_ticks(markets, now)
-    ticks = vitals.tick_counts(markets, now - _DAY, now)
+    ticks = vitals.tick_counts(markets, now - DAY_SECONDS, now)
     serving = reader.productions().of_markets(markets)
     skills = _skills(verdict)
-    coverage = vitals.coverage(markets, now - _DAY, now, shown_steps(markets[0], horizon))
+    coverage = vitals.coverage(markets, now - DAY_SECONDS, now, shown_steps(markets[0], horizon))
     found = []
     for market in markets:
         stock, forecast = stocks.get(market), newest.get(market)

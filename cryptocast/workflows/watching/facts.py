@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cryptocast.store import Credits, Reader, StandIn, Stocks, Vitals
-from cryptocast.values import Deployment, Market
+from cryptocast.values import DAY_SECONDS, Deployment, Market
 from cryptocast.workspace import Workspace
 
 MONITOR = "monitor"
 """The kind of the events that hold the monitor's verdicts."""
 
-_DAY = 86_400
 _SHOWN_SECONDS = (3600, 7200)
 
 
@@ -52,7 +51,7 @@ def look(ws: Workspace, reader: Reader) -> Facts:
         served=vitals.served(markets, now),
         stand_ins=vitals.stand_ins(markets, now),
         newest=Stocks(reader).newest_candle(markets, now),
-        missed=vitals.missed(markets, now - _DAY),
+        missed=vitals.missed(markets, now - DAY_SECONDS),
         deployments=reader.deployments(),
         verdict=None
         if verdict is None

@@ -15,14 +15,13 @@ from cryptocast.dataset import Bars, Part
 from cryptocast.errors import StateError
 from cryptocast.evaluation import Candidate
 from cryptocast.store import Reader, Served
-from cryptocast.values import FloatArray, Market, Windows
+from cryptocast.values import DAY_SECONDS, FloatArray, Market, Windows
 from cryptocast.workflows.learning.scoring import baseline, score_rows
 from cryptocast.workspace import Workspace
 
 LIVE = ("live",)
 REPLAYED = ("replay",)
 
-_DAY = 86_400
 _ROUNDING = 1e-8  # of 9 significant digits; a hundredth of the narrowest gap between quantiles
 
 
@@ -64,7 +63,7 @@ def live(ws: Workspace, *, days: float | None = None) -> LiveReport:
     """
     market = ws.markets()[0]
     end = market.floor(ws.clock.now())
-    start = end - round((days or ws.settings.data.days) * _DAY)
+    start = end - round((days or ws.settings.data.days) * DAY_SECONDS)
     with ws.store.read() as reader:
         for modes in (LIVE, REPLAYED):
             found = [outcome(ws, reader, m, start, end, modes=modes) for m in ws.markets()]
@@ -95,7 +94,7 @@ def outcome(
     if not len(served):
         return None
     first = int(served.origins[0])
-    learn = first - round(ws.settings.data.days * _DAY)
+    learn = first - round(ws.settings.data.days * DAY_SECONDS)
     low = learn - dataset.context_bars(model.lookback) * interval
     now = market.floor(ws.clock.now())
     candles = reader.candles(market, low, now)

@@ -11,11 +11,10 @@ from pathlib import Path
 
 from cryptocast.errors import CryptocastError
 from cryptocast.store import ALL_MARKETS, Reader, Stocks, Vitals
-from cryptocast.values import Deployment, ForecastSet, Market
+from cryptocast.values import DAY_SECONDS, Deployment, ForecastSet, Market
 from cryptocast.workflows.watching.facts import MONITOR, shown_steps
 from cryptocast.workspace import Workspace
 
-_DAY = 86_400
 _VERDICTS = ("healthy", "watch", "declined", "unknown")
 _STATUSES = ("ok", "late", "missed", "failed")
 
@@ -170,7 +169,7 @@ def _serving(reader: Reader, markets: tuple[Market, ...], now: float) -> Iterato
 def _candles(
     ws: Workspace, reader: Reader, markets: tuple[Market, ...], now: float
 ) -> Iterator[Family]:
-    start = now - ws.settings.data.days * _DAY
+    start = now - ws.settings.data.days * DAY_SECONDS
     stocks = Stocks(reader).stocks(markets, round(start), markets[0].floor(now))
     closed = {m: float(s.last + m.interval_seconds) for m, s in stocks.items()}
     yield _each("candle_timestamp_seconds", "when the newest stored candle closed", closed)
@@ -183,7 +182,7 @@ def _quality(
 ) -> Iterator[Family]:
     horizon = max((len(s.quantiles) for s in newest.values()), default=1)
     steps = shown_steps(markets[0], horizon)
-    found = Vitals(reader).coverage(markets, now - _DAY, now, steps)
+    found = Vitals(reader).coverage(markets, now - DAY_SECONDS, now, steps)
     yield Family(
         "cryptocast_coverage_ratio",
         "share of a day's prices inside the served range, at the shown steps",

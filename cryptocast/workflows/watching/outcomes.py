@@ -25,11 +25,10 @@ from cryptocast.reports.facts import (
     shown_steps,
 )
 from cryptocast.store import Served
-from cryptocast.values import FloatArray, IntArray, Market
+from cryptocast.values import DAY_SECONDS, FloatArray, IntArray, Market
 from cryptocast.workflows.learning.scoring import WALK, baseline
 from cryptocast.workflows.watching.served import Found
 
-_DAY = 86_400
 _HOUR = 3_600
 _ROLLING_POINTS = 400
 _FEWEST_WINDOWS = 4  # the rolling window is a day, or this part of a range of few days
@@ -108,7 +107,7 @@ def _told(
             found.coverage90, low, high,
         )  # fmt: skip
 
-    day = served.origins // _DAY * _DAY
+    day = served.origins // DAY_SECONDS * DAY_SECONDS
     return Outcomes(
         mode=mode,
         levels=levels,
@@ -148,7 +147,7 @@ def _rolling(figures: _Figures, market: Market) -> Rolling | None:
     mine = np.where(known, figures.loss, 0.0).sum(axis=1)[scored]
     walk = np.where(known, figures.walk, 0.0).sum(axis=1)[scored]
     horizon = figures.targets.shape[1]
-    window = min(_DAY // market.interval_seconds, len(mine) // _FEWEST_WINDOWS)
+    window = min(DAY_SECONDS // market.interval_seconds, len(mine) // _FEWEST_WINDOWS)
     if window <= 2 * horizon:
         return None
     every = max((len(mine) - window) // _ROLLING_POINTS, 1)
@@ -186,7 +185,7 @@ def _by_step(figures: _Figures) -> Coverage:
 def _by_hour(figures: _Figures) -> Coverage:
     """Intervals by Wilson, as if each day told once: targets of one hour overlap."""
     hour = figures.served.origins // _HOUR % 24
-    day = figures.served.origins // _DAY
+    day = figures.served.origins // DAY_SECONDS
 
     def column(hits: FloatArray, at: int) -> tuple[FloatArray, float]:
         rows = (hour == at) & np.isfinite(hits).any(axis=1)

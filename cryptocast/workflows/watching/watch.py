@@ -22,7 +22,7 @@ from cryptocast.evaluation.monitoring import (
 )
 from cryptocast.evaluation.scorecard import Card, WindowFigures, scorecard, window_figures
 from cryptocast.store import Reader
-from cryptocast.values import FEATURES, FloatArray, Market, iso
+from cryptocast.values import DAY_SECONDS, FEATURES, FloatArray, Market, iso
 from cryptocast.workflows.learning.scoring import WALK, baseline
 from cryptocast.workflows.watching import inputs
 from cryptocast.workflows.watching.live import Outcome
@@ -35,7 +35,6 @@ LEAST_BARS = 2_016
 """The tests look at the last week, or at so many bars where a week holds fewer."""
 
 CARD_MINUTES = (5, 30, 60, 120)
-_DAY = 86_400
 _UNMOVED = ("missing", "day_sin", "day_cos", "week_sin", "week_cos")
 
 
@@ -115,7 +114,7 @@ def watch(
         why = f"fewer than {needed} outcomes of version {production.version}"
         return Watched(market, UNKNOWN, why, figures, (), drift, tuple(cards))
     verdict = max((t.verdict for t in tests), key=(HEALTHY, WATCH, DECLINED).index)
-    today = np.where(closed > now - _DAY, found.targets, np.nan)
+    today = np.where(closed > now - DAY_SECONDS, found.targets, np.nan)
     day = window_figures(found.quantiles, walk, today, levels)
     reason = "; ".join(
         _words(test, market, day, production) for test in tests if test.verdict == verdict
@@ -165,7 +164,7 @@ def _tests(
         levels,
         found.served.origins[mine] // interval,
         promise=production.promise or 0.0,
-        false_alarm_bars=rule.false_alarm_days * _DAY / interval,
+        false_alarm_bars=rule.false_alarm_days * DAY_SECONDS / interval,
     )
     bundle, learned = (None, None) if known is None else (known.bundle, known.learned)
     of_inputs = inputs.input_tests(found, np.flatnonzero(mine), bundle, learned, levels)
