@@ -11,7 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cryptocast.reports._html import span
-from cryptocast.reports.facts import Coverage, Facts, MarketFacts, Outcomes, shown_steps
+from cryptocast.reports.facts import (
+    CoverageCurve,
+    MarketFacts,
+    MarketOutcomes,
+    ReportFacts,
+    pictured_steps,
+)
 from cryptocast.values import Candles, Deployment, FloatArray, ForecastSet, IntArray
 
 _BP = 1e4
@@ -25,7 +31,7 @@ _GROUPS = 10  # of forecasts by their width
 _LEAST_IN_GROUP = 5
 
 
-def market_data(facts: Facts, found: MarketFacts, sections: int) -> dict[str, Any]:
+def market_data(facts: ReportFacts, found: MarketFacts, sections: int) -> dict[str, Any]:
     """One market's columns. Times are Unix seconds, returns basis points."""
     most = max(_FEWEST_ROWS, _MOST_ROWS // max(sections, 1))
     outcomes = found.outcomes
@@ -104,7 +110,7 @@ def _fan(newest: ForecastSet) -> dict[str, Any]:
     }
 
 
-def _served(found: Outcomes, facts: Facts, most: int) -> dict[str, Any]:
+def _served(found: MarketOutcomes, facts: ReportFacts, most: int) -> dict[str, Any]:
     """The shown steps of a sample of the sets: the older, the sparser."""
     rows = sample(found.origins, most)
     return {
@@ -128,7 +134,7 @@ def _served(found: Outcomes, facts: Facts, most: int) -> dict[str, Any]:
                 ],
                 "width": width(found, step),
             }
-            for step in shown_steps(facts.horizon)
+            for step in pictured_steps(facts.horizon)
         ],
     }
 
@@ -142,7 +148,7 @@ def sample(origins: IntArray, most: int) -> IntArray:
     return np.concatenate([np.arange(0, old, every), np.arange(old, len(origins))])
 
 
-def width(found: Outcomes, step: int) -> dict[str, Any] | None:
+def width(found: MarketOutcomes, step: int) -> dict[str, Any] | None:
     """Do wide forecasts come before wild moves? Groups of alike width, narrowest first.
 
     `forecast` is half the width of a central range of about 50 %, `actual` how far from the
@@ -164,7 +170,7 @@ def width(found: Outcomes, step: int) -> dict[str, Any] | None:
     }
 
 
-def _skill(found: Outcomes) -> dict[str, Any]:
+def _skill(found: MarketOutcomes) -> dict[str, Any]:
     rolling = found.rolling
     steps = found.steps
     return {
@@ -186,18 +192,18 @@ def _skill(found: Outcomes) -> dict[str, Any]:
     }
 
 
-def _both(found: Outcomes) -> dict[str, Any]:
+def _both(found: MarketOutcomes) -> dict[str, Any]:
     return {"step": _coverage(found.by_step), "hour": _coverage(found.by_hour)}
 
 
-def _coverage(found: Coverage) -> dict[str, Any]:
+def _coverage(found: CoverageCurve) -> dict[str, Any]:
     columns: dict[str, Any] = {"at": found.at.tolist(), "n": found.n.tolist()}
     for name in ("share80", "low80", "high80", "share90", "low90", "high90"):
         columns[name] = _rounded(getattr(found, name), 4)
     return columns
 
 
-def _calibration(found: Outcomes, facts: Facts) -> list[dict[str, Any]]:
+def _calibration(found: MarketOutcomes, facts: ReportFacts) -> list[dict[str, Any]]:
     return [
         {
             "step": each.step,
@@ -220,7 +226,7 @@ def chance(levels: Sequence[float], alone: float) -> FloatArray:
     return np.asarray(1.645 * np.sqrt(share * (1 - share) / max(alone, 1.0)))
 
 
-def _deployments(deployments: Sequence[Deployment], facts: Facts) -> list[dict[str, Any]]:
+def _deployments(deployments: Sequence[Deployment], facts: ReportFacts) -> list[dict[str, Any]]:
     """What served in the range, from when to when, and what it had promised."""
     ends = [*(d.at for d in deployments), facts.now][1:]
     return [

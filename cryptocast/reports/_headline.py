@@ -18,7 +18,7 @@ from cryptocast.reports._html import (
     tag,
     together,
 )
-from cryptocast.reports.facts import Facts, MarketFacts
+from cryptocast.reports.facts import MarketFacts, ReportFacts
 
 _DAY = 86_400
 _STALE_BARS = 2  # a forecast older than that deserves a word
@@ -26,13 +26,13 @@ _LONGEST = 200  # characters of an event's detail
 _VERDICTS = ("healthy", "watch", "declined")
 
 
-def headline(facts: Facts) -> Markup:
+def headline(facts: ReportFacts) -> Markup:
     """The verdict, and cards with the figures of the worst market (or the only one)."""
     cards = tag("ul", *(_card(*texts) for texts in _cards(facts)), class_="cards")
     return together(_verdict(facts), cards)
 
 
-def _verdict(facts: Facts) -> Markup:
+def _verdict(facts: ReportFacts) -> Markup:
     told = facts.verdict
     if told is None:
         text = together(
@@ -55,7 +55,7 @@ def _card(name: str, figure: str, detail: str) -> Markup:
     return tag("li", *inside)
 
 
-def _cards(facts: Facts) -> Iterator[tuple[str, str, str]]:
+def _cards(facts: ReportFacts) -> Iterator[tuple[str, str, str]]:
     yield _newest(facts)
     productions = facts.productions
     if not productions:
@@ -73,7 +73,7 @@ def _cards(facts: Facts) -> Iterator[tuple[str, str, str]]:
     yield "Incidents", f"{sum(day):,}", "missed, failed or late ticks, stand-ins in the last 24 h"
 
 
-def _newest(facts: Facts) -> tuple[str, str, str]:
+def _newest(facts: ReportFacts) -> tuple[str, str, str]:
     origins = [found.newest.origin for found in facts.markets if found.newest is not None]
     if not origins:
         return "Newest forecast", "none yet", "type cryptocast forecast --once"
@@ -84,7 +84,7 @@ def _newest(facts: Facts) -> tuple[str, str, str]:
     return "Newest forecast", moment(min(origins))[11:], age
 
 
-def _quality(facts: Facts, worst: MarketFacts) -> Iterator[tuple[str, str, str]]:
+def _quality(facts: ReportFacts, worst: MarketFacts) -> Iterator[tuple[str, str, str]]:
     of = "" if len(facts.markets) == 1 else f" of {worst.market.symbol}, the worst"
     found = worst.outcomes
     if found is None or not found.scored:
@@ -97,13 +97,13 @@ def _quality(facts: Facts, worst: MarketFacts) -> Iterator[tuple[str, str, str]]
     yield "In the 90 % range", percent(coverage[1], 1), f"of all prices{of}"
 
 
-def _lately(facts: Facts, found: MarketFacts) -> int:
+def _lately(facts: ReportFacts, found: MarketFacts) -> int:
     return sum(
         i.count for i in found.incidents if i.kind != "gap" and i.end > facts.now - _DAY
     )  # a run that began before counts whole
 
 
-def markets_table(facts: Facts, shown: int) -> Markup:
+def markets_table(facts: ReportFacts, shown: int) -> Markup:
     """All markets, worst first; those with pictures are links."""
     if len(facts.markets) < 2:
         return Markup()
@@ -136,7 +136,7 @@ def _row(found: MarketFacts, place: int | None) -> list[str]:
     return [name, last, sets, *figures, f"{sum(g.bars for g in found.gaps):,}", f"{troubles:,}"]
 
 
-def events(facts: Facts) -> Markup:
+def events(facts: ReportFacts) -> Markup:
     """What the workspace wrote down about itself."""
     title = tag("h2", "Events", id="events")
     if not facts.events:

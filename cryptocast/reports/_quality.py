@@ -8,10 +8,10 @@ from cryptocast.reports import _words as words
 from cryptocast.reports._data import pairs
 from cryptocast.reports._figure import SCORE, SHOWN_ROWS, pair, picture, scored
 from cryptocast.reports._html import Markup, moment, percent, price, span, table
-from cryptocast.reports.facts import Coverage, Facts, Outcomes
+from cryptocast.reports.facts import CoverageCurve, MarketOutcomes, ReportFacts
 
 
-def quality(facts: Facts, found: Outcomes, place: int) -> list[Markup]:
+def quality(facts: ReportFacts, found: MarketOutcomes, place: int) -> list[Markup]:
     """All figures that need outcomes."""
     return [
         _actual(facts, found, place),
@@ -22,7 +22,7 @@ def quality(facts: Facts, found: Outcomes, place: int) -> list[Markup]:
     ]
 
 
-def _actual(facts: Facts, found: Outcomes, place: int) -> Markup:
+def _actual(facts: ReportFacts, found: MarketOutcomes, place: int) -> Markup:
     what = (
         "How far the price moved (dots) from where it was when the forecast was made, and the "
         "range that was forecast for the move. Orange dots fell outside the 90 % range: one in ten "
@@ -34,7 +34,7 @@ def _actual(facts: Facts, found: Outcomes, place: int) -> Markup:
     )
 
 
-def _newest_outcomes(facts: Facts, found: Outcomes) -> Markup:
+def _newest_outcomes(facts: ReportFacts, found: MarketOutcomes) -> Markup:
     _, low, high = min(pairs(found.levels), key=lambda pair: abs(pair[0] - 0.8))
     known = np.flatnonzero(np.isfinite(found.targets[:, 0]))[::-1][:SHOWN_ROWS]
     rows = []
@@ -50,7 +50,7 @@ def _newest_outcomes(facts: Facts, found: Outcomes) -> Markup:
     return table(caption, columns, rows, words=("it lay",))
 
 
-def _skill(found: Outcomes, place: int) -> Markup:
+def _skill(found: MarketOutcomes, place: int) -> Markup:
     window = "" if found.rolling is None else f" over {found.rolling.window_bars} origins"
     what = (
         "How much smaller the error of the whole distribution (CRPS) is than that of a random "
@@ -63,7 +63,7 @@ def _skill(found: Outcomes, place: int) -> Markup:
     return picture("skill", place, "Skill over time", what, words.skill_now(found), days)
 
 
-def _by_step(facts: Facts, found: Outcomes, place: int) -> Markup:
+def _by_step(facts: ReportFacts, found: MarketOutcomes, place: int) -> Markup:
     what = "Skill against the random walk by how far ahead the forecast looks; 90 % intervals."
     rows = (
         (f"{step} ({span(step * facts.interval_seconds)})", *scored(score))
@@ -73,7 +73,7 @@ def _by_step(facts: Facts, found: Outcomes, place: int) -> Markup:
     return picture("steps", place, "Skill by distance", what, words.steps_now(found, facts), steps)
 
 
-def _width(facts: Facts, found: Outcomes, place: int) -> Markup:
+def _width(facts: ReportFacts, found: MarketOutcomes, place: int) -> Markup:
     what = (
         "Do wide forecasts come before wild moves? A dot is a tenth of the forecasts, alike in "
         "width; on the diagonal the moves were as large as forecast. A flat row of dots would say "
@@ -88,7 +88,7 @@ def _width(facts: Facts, found: Outcomes, place: int) -> Markup:
     )
 
 
-def _coverage(found: Coverage, place: int, by: str) -> Markup:
+def _coverage(found: CoverageCurve, place: int, by: str) -> Markup:
     unit = "the step ahead" if by == "step" else "the hour of day (UTC) of the forecast"
     what = (
         f"How often the price came into the range, by {unit}: the lines should lie at 80 and 90 %. "
@@ -115,7 +115,7 @@ def _coverage(found: Coverage, place: int, by: str) -> Markup:
     )
 
 
-def _calibration(facts: Facts, found: Outcomes, place: int) -> Markup:
+def _calibration(facts: ReportFacts, found: MarketOutcomes, place: int) -> Markup:
     columns = ("quantile", *(span(c.step * facts.interval_seconds) for c in found.calibrations))
     rows = [
         [percent(level), *(percent(float(c.below[i]), 1) for c in found.calibrations)]

@@ -19,10 +19,10 @@ from cryptocast.reports._html import (
     together,
 )
 from cryptocast.reports._quality import quality
-from cryptocast.reports.facts import Facts, MarketFacts, shown_steps
+from cryptocast.reports.facts import MarketFacts, ReportFacts, pictured_steps
 
 
-def section(facts: Facts, found: MarketFacts, place: int) -> Markup:
+def section(facts: ReportFacts, found: MarketFacts, place: int) -> Markup:
     """Everything about one market."""
     outcomes = found.outcomes
     title = f"{found.market.symbol} · {found.market.source}, {found.market.interval} candles"
@@ -42,7 +42,7 @@ def section(facts: Facts, found: MarketFacts, place: int) -> Markup:
     )
 
 
-def _switch(facts: Facts, found: MarketFacts, place: int) -> Markup:
+def _switch(facts: ReportFacts, found: MarketFacts, place: int) -> Markup:
     """Which step ahead the pictures of past forecasts show."""
     if found.outcomes is None:
         return Markup()
@@ -59,7 +59,7 @@ def _switch(facts: Facts, found: MarketFacts, place: int) -> Markup:
             ),
             tag("span", span(step * facts.interval_seconds)),
         )
-        for i, step in enumerate(shown_steps(facts.horizon))
+        for i, step in enumerate(pictured_steps(facts.horizon))
     ]
     legend = tag("legend", "Past forecasts, made so long before:")
     return tag("fieldset", legend, *choices, class_="switch controls")
@@ -108,7 +108,7 @@ def _fan_table(found: MarketFacts) -> list[Markup]:
     return [table(f"The forecast of {moment(newest.origin)}", columns, rows)]
 
 
-def _nothing_scored(facts: Facts, found: MarketFacts) -> Markup:
+def _nothing_scored(facts: ReportFacts, found: MarketFacts) -> Markup:
     if found.outcomes is None:
         told = "Nothing was forecast in this range yet."
         todo = ("cryptocast forecast --once", "or, to play the past again,", "cryptocast replay")
@@ -124,7 +124,7 @@ def _nothing_scored(facts: Facts, found: MarketFacts) -> Markup:
     return tag("div", tag("h3", "How good are they?"), tag("p", text), class_="nothing")
 
 
-def _versions(facts: Facts, found: MarketFacts) -> Markup:
+def _versions(facts: ReportFacts, found: MarketFacts) -> Markup:
     served = [
         [v.version, f"{v.sets:,}", f"{v.fallbacks:,}", *scored(v.score)]
         for v in (found.outcomes.versions if found.outcomes is not None else ())

@@ -8,7 +8,7 @@ import numpy as np
 
 from cryptocast.reports._data import pairs, width
 from cryptocast.reports._html import between, counted, moment, number, percent, price, skill, span
-from cryptocast.reports.facts import Coverage, Facts, MarketFacts, Outcomes, Score
+from cryptocast.reports.facts import CoverageCurve, MarketFacts, MarketOutcomes, ReportFacts, Score
 
 _NOTICEABLE = 0.02  # a coverage this far off is called so
 
@@ -33,7 +33,7 @@ def forecast_now(found: MarketFacts) -> str:
     )
 
 
-def actual_now(found: Outcomes, facts: Facts) -> str:
+def actual_now(found: MarketOutcomes, facts: ReportFacts) -> str:
     """How often the price came as forecast, a step ahead and at the horizon."""
     told = [
         f"{span(step * facts.interval_seconds)} ahead {_inside(found.steps[step - 1])}"
@@ -52,18 +52,18 @@ def _inside(score: Score) -> str:
     return f"in {percent(score.coverage80, 1)} of {score.n:,}"
 
 
-def _kind(found: Outcomes) -> str:
+def _kind(found: MarketOutcomes) -> str:
     return "served live" if found.mode == "live" else "made by replay (none was served live yet)"
 
 
-def mode_note(found: Outcomes) -> str:
+def mode_note(found: MarketOutcomes) -> str:
     """Which sets count."""
     if found.mode == "live":
         return "Scores are of forecasts that were served live."
     return "No forecast served live has an outcome yet: scores are of replayed ones."
 
 
-def skill_now(found: Outcomes) -> str:
+def skill_now(found: MarketOutcomes) -> str:
     """Is it better than a random walk, and is that more than luck?"""
     total = found.total
     if total.skill is None:
@@ -89,7 +89,7 @@ def skill_now(found: Outcomes) -> str:
     )
 
 
-def steps_now(found: Outcomes, facts: Facts) -> str:
+def steps_now(found: MarketOutcomes, facts: ReportFacts) -> str:
     """Where it is best and worst."""
     known = {i: s.skill for i, s in enumerate(found.steps, 1) if s.skill is not None}
     if not known:
@@ -102,7 +102,7 @@ def steps_now(found: Outcomes, facts: Facts) -> str:
     )
 
 
-def width_now(found: Outcomes, step: int, ahead: str) -> str:
+def width_now(found: MarketOutcomes, step: int, ahead: str) -> str:
     """What came after the narrowest and the widest forecasts."""
     groups = width(found, step)
     if groups is None:
@@ -118,7 +118,7 @@ def width_now(found: Outcomes, step: int, ahead: str) -> str:
     )
 
 
-def coverage_now(found: Coverage, name: str) -> str:
+def coverage_now(found: CoverageCurve, name: str) -> str:
     """How far coverage is off, and where most."""
     if not np.isfinite(found.share80).any():
         return "Nothing is known yet, or the levels hold no 80 % range."
@@ -138,7 +138,7 @@ def coverage_now(found: Coverage, name: str) -> str:
     )
 
 
-def calibration_now(found: Outcomes, facts: Facts) -> str:
+def calibration_now(found: MarketOutcomes, facts: ReportFacts) -> str:
     """Mean distance from calibration of each shown step, and which way it errs."""
     levels = np.asarray(found.levels)
     told = []
@@ -152,7 +152,7 @@ def calibration_now(found: Outcomes, facts: Facts) -> str:
     return f"On average the curve is off by {', '.join(told)}. {_shape(found)}"
 
 
-def edges_now(found: Outcomes, facts: Facts) -> str:
+def edges_now(found: MarketOutcomes, facts: ReportFacts) -> str:
     """How many prices fell beyond the outermost quantiles."""
     told = [
         f"{percent(float(each.between[0]), 1)} and {percent(float(each.between[-1]), 1)} "
@@ -167,7 +167,7 @@ def edges_now(found: Outcomes, facts: Facts) -> str:
     return f"{beyond} {'; '.join(told)} ({right} is right)."
 
 
-def _shape(found: Outcomes) -> str:
+def _shape(found: MarketOutcomes) -> str:
     coverage = found.total.coverage80
     if coverage is None:
         return ""
@@ -178,7 +178,7 @@ def _shape(found: Outcomes) -> str:
     return "The ranges are about as wide as they should be."
 
 
-def versions_now(facts: Facts, found: MarketFacts) -> str:
+def versions_now(facts: ReportFacts, found: MarketFacts) -> str:
     """What serves a market, and since when."""
     deployed = facts.deployed(found.market)
     if not deployed:

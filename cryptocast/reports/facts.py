@@ -38,7 +38,7 @@ class Rolling:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Coverage:
+class CoverageCurve:
     """How often the price came into the 80 and the 90 % range, by steps or by hours."""
 
     at: IntArray  # [K] steps, or hours (UTC) of the origin
@@ -63,7 +63,7 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class ServedVersion:
     """What one version has served in the range."""
 
     version: str
@@ -73,7 +73,7 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Outcomes:
+class MarketOutcomes:
     """N served sets of a market, and what came."""
 
     mode: str  # live, or replay where nothing was served live
@@ -86,10 +86,10 @@ class Outcomes:
     steps: tuple[Score, ...]  # [H]
     days: Mapping[int, Score]  # by the start of the (UTC) day
     rolling: Rolling | None
-    by_step: Coverage
-    by_hour: Coverage
+    by_step: CoverageCurve
+    by_hour: CoverageCurve
     calibrations: tuple[Calibration, ...]  # of the shown steps
-    versions: tuple[Version, ...]
+    versions: tuple[ServedVersion, ...]
 
     @property
     def scored(self) -> bool:
@@ -115,7 +115,7 @@ class MarketFacts:
     market: Market
     candles: Candles  # of the range
     newest: ForecastSet | None  # the forecast that holds now
-    outcomes: Outcomes | None  # None: nothing was served in the range
+    outcomes: MarketOutcomes | None  # None: nothing was served in the range
     gaps: tuple[Gap, ...]
     incidents: tuple[Incident, ...]  # oldest first, gaps too
     ticks: Mapping[str, int]  # how many ended how
@@ -132,7 +132,7 @@ class Happening:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class MonitorVerdict:
     """What the monitor said last."""
 
     at: float
@@ -141,7 +141,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Facts:
+class ReportFacts:
     """The workspace as the page shows it: markets worst first."""
 
     workspace: str
@@ -153,7 +153,7 @@ class Facts:
     markets: Sequence[MarketFacts]
     deployments: Sequence[Deployment]
     events: Sequence[Happening]  # newest first
-    verdict: Verdict | None
+    verdict: MonitorVerdict | None
     others: Sequence[str] = ()  # series in the store that are not configured
 
     def deployed(self, market: Market) -> list[Deployment]:
@@ -167,6 +167,6 @@ class Facts:
         return [serving[number] for number in sorted(serving, reverse=True)]
 
 
-def shown_steps(horizon: int) -> tuple[int, ...]:
+def pictured_steps(horizon: int) -> tuple[int, ...]:
     """The steps that have pictures of their own: the first, the middle and the last."""
     return tuple(sorted({1, max(horizon // 2, 1), horizon}))

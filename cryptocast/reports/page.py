@@ -12,7 +12,7 @@ from cryptocast.reports._data import market_data
 from cryptocast.reports._headline import events, headline, markets_table
 from cryptocast.reports._html import Markup, island, moment, span, tag, together
 from cryptocast.reports._sections import section
-from cryptocast.reports.facts import Facts
+from cryptocast.reports.facts import ReportFacts
 
 MOST_SECTIONS = 6
 """So many markets, the worst, have pictures; the table has all."""
@@ -21,7 +21,7 @@ _TEMPLATES = "cryptocast.reports.templates"
 _SCRIPTS = ("pictures.js", "page.js")
 
 
-def render(facts: Facts) -> str:
+def render(facts: ReportFacts) -> str:
     """The page. Its markets stand in the order given; the first MOST_SECTIONS have a section."""
     shown = facts.markets[:MOST_SECTIONS]
     library, script = _library(), "\n".join(_file(name) for name in _SCRIPTS)
@@ -72,7 +72,7 @@ def _library() -> str:
     return str(get_plotlyjs()).replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _heading(facts: Facts) -> Markup:
+def _heading(facts: ReportFacts) -> Markup:
     return together(
         tag("h1", facts.workspace),
         tag(
@@ -84,7 +84,7 @@ def _heading(facts: Facts) -> Markup:
     )
 
 
-def _colophon(facts: Facts) -> Markup:
+def _colophon(facts: ReportFacts) -> Markup:
     others = ""
     if facts.others:
         others = f" Also stored, not configured here: {', '.join(facts.others)}."

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptocast.errors import UsageError
-from cryptocast.reports.facts import Facts, Happening, Incident, MarketFacts, Verdict
+from cryptocast.reports.facts import Happening, Incident, MarketFacts, MonitorVerdict, ReportFacts
 from cryptocast.reports.page import render
 from cryptocast.store import Event, Reader
 from cryptocast.store.drafts import replacing
@@ -32,7 +32,7 @@ class ReportReport:
 
     file: Path  # absolute
     bytes: int
-    facts: Facts  # what it shows
+    facts: ReportFacts  # what it shows
 
 
 def report(ws: Workspace, *, out: Path | None = None, days: float | None = None) -> ReportReport:
@@ -62,7 +62,7 @@ def _checked(file: Path) -> Path:
     return file
 
 
-def gather(ws: Workspace, days: float) -> Facts:
+def gather(ws: Workspace, days: float) -> ReportFacts:
     """What the page shows of the last `days`: read, and computed, and nothing written."""
     now = ws.clock.now()
     markets = ws.markets()
@@ -75,7 +75,7 @@ def gather(ws: Workspace, days: float) -> Facts:
         events = reader.incidents.events(start, now, without=_QUIET, most=_MOST_EVENTS)
         others = set(reader.stored_markets()) - {market.id for market in markets}
     found = [_market(ws, market, (start, end), newest.get(market)) for market in markets]
-    return Facts(
+    return ReportFacts(
         workspace=ws.folder.name,
         now=now,
         start=start,
@@ -111,9 +111,9 @@ def _market(
     )
 
 
-def _verdict(told: Event) -> Verdict:
+def _verdict(told: Event) -> MonitorVerdict:
     words = {name: str(told.detail.get(name) or "") for name in ("verdict", "reason")}
-    return Verdict(told.at, words["verdict"] or "unknown", words["reason"])
+    return MonitorVerdict(told.at, words["verdict"] or "unknown", words["reason"])
 
 
 def _goodness(found: MarketFacts) -> tuple[bool, float]:

@@ -11,16 +11,16 @@ import numpy as np
 
 from cryptocast.reports.facts import (
     Calibration,
-    Coverage,
-    Facts,
+    CoverageCurve,
     Happening,
     Incident,
     MarketFacts,
-    Outcomes,
+    MarketOutcomes,
+    MonitorVerdict,
+    ReportFacts,
     Rolling,
     Score,
-    Verdict,
-    Version,
+    ServedVersion,
 )
 from cryptocast.values import Candles, Deployment, ForecastSet, Gap, Market, ServedModel
 
@@ -52,7 +52,7 @@ def forecast(origin: int, market: Market = MARKET, *, fallback: str | None = Non
     )  # fmt: skip
 
 
-def outcomes(n: int, *, mode: str = "live", skill: float | None = 0.01) -> Outcomes:
+def outcomes(n: int, *, mode: str = "live", skill: float | None = 0.01) -> MarketOutcomes:
     """N served sets whose targets have come, but for the newest HORIZON."""
     random = np.random.default_rng(1)
     z = np.linspace(-1.6, 1.6, len(LEVELS))
@@ -64,7 +64,7 @@ def outcomes(n: int, *, mode: str = "live", skill: float | None = 0.01) -> Outco
     total = Score(n * HORIZON, 12.5, 12.6, skill, 0.79, 0.9, -0.01, 0.03)
     points = np.arange(START + DAY, START + n * BAR, 3600)
     wave = 0.02 * np.sin(np.arange(len(points)) / 9)
-    return Outcomes(
+    return MarketOutcomes(
         mode=mode,
         levels=LEVELS,
         origins=START + BAR * np.arange(n),
@@ -78,15 +78,15 @@ def outcomes(n: int, *, mode: str = "live", skill: float | None = 0.01) -> Outco
         by_step=coverage(np.arange(1, HORIZON + 1)),
         by_hour=coverage(np.arange(24)),
         calibrations=tuple(calibration(step) for step in (1, 12, 24)),
-        versions=(Version("2", n, 3, total),),
+        versions=(ServedVersion("2", n, 3, total),),
     )
 
 
-def coverage(at: Any) -> Coverage:
+def coverage(at: Any) -> CoverageCurve:
     """About right, with the fourth unknown."""
     share80, share90 = np.full(len(at), 0.79), np.full(len(at), 0.91)
     share80[3] = share90[3] = math.nan
-    return Coverage(
+    return CoverageCurve(
         at, np.full(len(at), 500), share80, share80 - 0.03, share80 + 0.03,
         share90, share90 - 0.02, share90 + 0.02,
     )  # fmt: skip
@@ -121,7 +121,7 @@ def market(n: int = 864, of: Market = MARKET, **changes: Any) -> MarketFacts:
     return MarketFacts(**(given | changes))
 
 
-def facts(*markets: MarketFacts, n: int = 864, **changes: Any) -> Facts:
+def facts(*markets: MarketFacts, n: int = 864, **changes: Any) -> ReportFacts:
     """A workspace with these markets; without any with one that has everything."""
     now = START + n * BAR
     deployed = {
@@ -141,6 +141,6 @@ def facts(*markets: MarketFacts, n: int = 864, **changes: Any) -> Facts:
             Deployment(2, START + 1.5 * DAY, model_version="2", **deployed),
         ],
         "events": [Happening(START + 60, "candle.revised", MARKET.id, {"close": 1.5})],
-        "verdict": Verdict(now - 600, "healthy", "skill +1.0 % in the last week"),
+        "verdict": MonitorVerdict(now - 600, "healthy", "skill +1.0 % in the last week"),
     }
-    return Facts(**(given | changes))
+    return ReportFacts(**(given | changes))

@@ -17,12 +17,12 @@ from cryptocast.evaluation.metrics import below, inside
 from cryptocast.evaluation.scores import CONFIDENCE
 from cryptocast.reports.facts import (
     Calibration,
-    Coverage,
-    Outcomes,
+    CoverageCurve,
+    MarketOutcomes,
     Rolling,
     Score,
-    Version,
-    shown_steps,
+    ServedVersion,
+    pictured_steps,
 )
 from cryptocast.store import Served
 from cryptocast.values import DAY_SECONDS, FloatArray, IntArray, Market
@@ -56,7 +56,7 @@ class _Figures:
         return Score(n, crps, other, skill, _mean(in80), _mean(in90))
 
 
-def outcomes(market: Market, levels: tuple[float, ...], found: Found) -> Outcomes:
+def outcomes(market: Market, levels: tuple[float, ...], found: Found) -> MarketOutcomes:
     """What the served sets came to; without candles before the first there is no skill."""
     served, targets = found.served, found.targets
     quantiles = np.log(served.quantiles / served.last_close[:, None, None])
@@ -95,7 +95,7 @@ def _told(
     quantiles: FloatArray,
     figures: _Figures,
     bounds: Mapping[int | None, tuple[float | None, float | None]],
-) -> Outcomes:
+) -> MarketOutcomes:
     served, targets = figures.served, figures.targets
     horizon = targets.shape[1]
 
@@ -108,7 +108,7 @@ def _told(
         )  # fmt: skip
 
     day = served.origins // DAY_SECONDS * DAY_SECONDS
-    return Outcomes(
+    return MarketOutcomes(
         mode=mode,
         levels=levels,
         origins=served.origins,
@@ -170,7 +170,7 @@ def _window(mine: FloatArray, walk: FloatArray, horizon: int) -> tuple[float, fl
     return float(skill), half
 
 
-def _by_step(figures: _Figures) -> Coverage:
+def _by_step(figures: _Figures) -> CoverageCurve:
     """Intervals by Wilson, at the number of independent origins that tell as much."""
     steps = np.arange(1, figures.targets.shape[1] + 1)
 
@@ -182,7 +182,7 @@ def _by_step(figures: _Figures) -> Coverage:
     return _coverage(steps, figures, column)
 
 
-def _by_hour(figures: _Figures) -> Coverage:
+def _by_hour(figures: _Figures) -> CoverageCurve:
     """Intervals by Wilson, as if each day told once: targets of one hour overlap."""
     hour = figures.served.origins // _HOUR % 24
     day = figures.served.origins // DAY_SECONDS
@@ -196,7 +196,7 @@ def _by_hour(figures: _Figures) -> Coverage:
 
 def _coverage(
     at: IntArray, figures: _Figures, column: Callable[[FloatArray, int], tuple[FloatArray, float]]
-) -> Coverage:
+) -> CoverageCurve:
     def row(hits: FloatArray, place: int) -> tuple[int, float, float, float]:
         values, alone = column(hits, place)
         share, n = _mean(values), int(np.isfinite(values).sum())
@@ -206,7 +206,7 @@ def _coverage(
 
     n, *in80 = np.array([row(figures.in80, int(place)) for place in at]).T
     _, *in90 = np.array([row(figures.in90, int(place)) for place in at]).T
-    return Coverage(at, n.astype(np.int64), *in80, *in90)
+    return CoverageCurve(at, n.astype(np.int64), *in80, *in90)
 
 
 def _calibrations(
@@ -214,7 +214,7 @@ def _calibrations(
 ) -> tuple[Calibration, ...]:
     counts = below(quantiles, targets)
     found = []
-    for step in shown_steps(horizon):
+    for step in pictured_steps(horizon):
         n = int(np.isfinite(targets[:, step - 1]).sum())
         share = counts[step - 1] / max(n, 1)
         between = np.diff(share, prepend=0.0, append=1.0)
@@ -222,12 +222,12 @@ def _calibrations(
     return tuple(found)
 
 
-def _versions(figures: _Figures) -> tuple[Version, ...]:
+def _versions(figures: _Figures) -> tuple[ServedVersion, ...]:
     """Each version that served, in the order of its first set."""
     named = np.array(figures.served.versions)
     stood_in = np.array([reason is not None for reason in figures.served.fallbacks])
     return tuple(
-        Version(
+        ServedVersion(
             version,
             int((named == version).sum()),
             int(stood_in[named == version].sum()),
