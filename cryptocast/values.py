@@ -253,6 +253,21 @@ class Gap:
     bars: int
 
 
+OK, WARNING, FAILED = "ok", "warning", "failed"
+"""The statuses of a check."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding: its status, and what to do about it."""
+
+    name: str
+    status: str
+    detail: str
+    hint: str = ""
+    gaps: tuple[Gap, ...] = ()  # the gaps of a market, if the check is about them
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Windows:
     """N origins of one or several markets: what is known at each, and what came.

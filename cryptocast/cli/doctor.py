@@ -23,7 +23,8 @@ def command(run: Run) -> Answer:
     """
     from cryptocast.cli._shared import gaps_data
     from cryptocast.errors import GateRefused
-    from cryptocast.workflows.doctor import FAILED, doctor
+    from cryptocast.values import FAILED
+    from cryptocast.workflows.doctor import doctor
 
     with run.open() as ws:
         run.progress.stage("check")

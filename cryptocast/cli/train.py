@@ -11,7 +11,7 @@ from cryptocast.cli._options import MOST_SEED, Run, Start
 from cryptocast.cli._output import Answer, percent
 
 if TYPE_CHECKING:
-    from cryptocast.workflows.train import TrainReport
+    from cryptocast.workflows.learning.training import TrainReport
 
 NAME = "train"
 EXAMPLE = "cryptocast train --model lstm --params best --from scratch"

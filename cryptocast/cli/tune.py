@@ -12,7 +12,7 @@ from cryptocast.cli._output import Answer, number, percent, table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cryptocast.workflows.tune import TuneReport
+    from cryptocast.workflows.learning.search import TuneReport
 
 NAME = "tune"
 EXAMPLE = "cryptocast tune --trials 30 --timeout 600"

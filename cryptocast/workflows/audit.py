@@ -9,15 +9,14 @@ from typing import Any
 from cryptocast import bundles, models
 from cryptocast.bundles import Bundle, Card
 from cryptocast.errors import StateError, UsageError, no_production
-from cryptocast.values import FEATURES
+from cryptocast.values import FEATURES, Check
 from cryptocast.workflows.auditing.perturbation import perturbation
 from cryptocast.workflows.auditing.placebo import placebo
 from cryptocast.workflows.auditing.unseen import unseen
-from cryptocast.workflows.doctor import Check
 from cryptocast.workflows.learning.material import Material, gather
 from cryptocast.workflows.learning.scope import markets_of
 from cryptocast.workflows.learning.scoring import version_bundle
-from cryptocast.workflows.train import require_bars
+from cryptocast.workflows.learning.training import require_bars
 from cryptocast.workspace import Workspace
 
 PLACEBOS = 4

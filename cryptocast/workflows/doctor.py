@@ -6,20 +6,18 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from cryptocast import bundles, workspace
 from cryptocast.errors import CryptocastError
 from cryptocast.metering import calls_a_tick, loop_cost, monthly_cost
 from cryptocast.notify import open_notifier
 from cryptocast.store import Store
-from cryptocast.values import Gap, Market, Page, iso
+from cryptocast.values import FAILED, OK, WARNING, Check, Gap, Market, Page, iso
 from cryptocast.workflows import notify
 from cryptocast.workflows.learning.aliases import PRODUCTION, alias
 from cryptocast.workflows.serving.ladder import mismatch
 from cryptocast.workspace import Workspace
-
-OK, WARNING, FAILED = "ok", "warning", "failed"
 
 _DAY = 86_400
 _LITTLE_DISK_BYTES = 1_000_000_000
@@ -28,17 +26,6 @@ _SMALL_SKEW_SECONDS = 5.0
 _STORE_WAIT_SECONDS = 2.0
 _SHOWN_GAPS = 3
 _SHOWN_BUNDLES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One finding: `status` is ok, warning or failed; `hint` is what to do."""
-
-    name: str
-    status: str
-    detail: str
-    hint: str = ""
-    gaps: tuple[Gap, ...] = ()  # of a market, where the check is about them
 
 
 def doctor(ws: Workspace) -> list[Check]:

@@ -157,8 +157,7 @@ def small_networks(patch: pytest.MonkeyPatch | None = None) -> None:
 def halt_at(where: str) -> None:
     """Say `here` on stdout and stay, when the work comes to that place."""
     from cryptocast.models import lstm
-    from cryptocast.workflows import tune
-    from cryptocast.workflows.learning import pipeline
+    from cryptocast.workflows.learning import pipeline, search
 
     def halt(*_: object, **__: object) -> None:
         print("here", flush=True)
@@ -167,12 +166,12 @@ def halt_at(where: str) -> None:
     if where == "after the fetch":
         pipeline.gather = halt  # type: ignore[assignment]
     elif where == "in the second trial":
-        trial = tune._trial
+        trial = search._trial
 
         def second(*arguments: Any) -> float:
             return float("nan") if arguments[3] and halt() else trial(*arguments)
 
-        tune._trial = second
+        search._trial = second
     elif where == "inside a training":
         fit = lstm.Model.fit
 

@@ -19,12 +19,11 @@ from cryptocast.dataset import Bars, features, windows
 from cryptocast.dataset.features import Features
 from cryptocast.models.lstm import Model as Lstm
 from cryptocast.seams import Silence
-from cryptocast.values import FEATURES, Candles, Fitted, FloatArray, Windows, iso
+from cryptocast.values import FEATURES, Candles, Check, Fitted, FloatArray, Windows, iso
 from cryptocast.workflows.auditing import perturbation as rules
 from cryptocast.workflows.auditing.perturbation import perturbation
 from cryptocast.workflows.auditing.placebo import placebo
 from cryptocast.workflows.auditing.unseen import effective, unseen
-from cryptocast.workflows.doctor import Check
 from cryptocast.workflows.learning.material import Material
 from support.commands import AS_OF, NOW, good, run, state
 from support.synthetic import BAR, LEVELS, MARKET, START, candles

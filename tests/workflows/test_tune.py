@@ -18,7 +18,7 @@ from cryptocast.errors import ModelError, StateError
 from cryptocast.models import lstm
 from cryptocast.seams import Silence
 from cryptocast.values import Candles
-from cryptocast.workflows import tune as workflow
+from cryptocast.workflows.learning import search as workflow
 from cryptocast.workflows.learning.folds import rolling_folds
 from cryptocast.workflows.learning.material import Material, gather
 from cryptocast.workspace import Workspace

@@ -17,8 +17,7 @@ from cryptocast import dataset
 from cryptocast.bundles import Bundle
 from cryptocast.dataset import Part
 from cryptocast.errors import StateError
-from cryptocast.values import FEATURES, Candles, FloatArray, Windows
-from cryptocast.workflows.doctor import FAILED, OK, Check
+from cryptocast.values import FAILED, FEATURES, OK, Candles, Check, FloatArray, Windows
 from cryptocast.workflows.learning.material import Material
 
 ORIGINS = 200

@@ -18,9 +18,8 @@ from cryptocast.bundles import Card, Forecaster
 from cryptocast.evaluation.comparison import diebold_mariano
 from cryptocast.evaluation.metrics import inside
 from cryptocast.seams import ModelKind, Progress
-from cryptocast.values import Candles, FloatArray, IntArray
+from cryptocast.values import FAILED, OK, WARNING, Candles, Check, FloatArray, IntArray
 from cryptocast.workflows.auditing.unseen import Edge, Judged, edges, effective, joined, span
-from cryptocast.workflows.doctor import FAILED, OK, WARNING, Check
 from cryptocast.workflows.learning.material import Material
 
 SIGMA = 1e-3

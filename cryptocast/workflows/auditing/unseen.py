@@ -14,8 +14,7 @@ from cryptocast.bundles import Bundle
 from cryptocast.dataset import Part
 from cryptocast.evaluation.comparison import diebold_mariano
 from cryptocast.evaluation.metrics import median
-from cryptocast.values import FloatArray, IntArray, iso
-from cryptocast.workflows.doctor import FAILED, OK, WARNING, Check
+from cryptocast.values import FAILED, OK, WARNING, Check, FloatArray, IntArray, iso
 from cryptocast.workflows.learning.material import Material
 from cryptocast.workflows.learning.scoring import baseline
 

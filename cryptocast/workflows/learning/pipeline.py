@@ -24,11 +24,11 @@ from cryptocast.workflows.learning.scoring import (
     summary,
     version_bundle,
 )
+from cryptocast.workflows.learning.search import TuneReport, tune_on
 from cryptocast.workflows.learning.selection import SCRATCHED, TRAINED, TUNED, decide
+from cryptocast.workflows.learning.training import lacking, train_on
 from cryptocast.workflows.models import tell_test
 from cryptocast.workflows.promote import Decision
-from cryptocast.workflows.train import lacking, train_on
-from cryptocast.workflows.tune import TuneReport, tune_on
 from cryptocast.workspace import Workspace
 
 PIPELINE = "pipeline"

@@ -14,7 +14,7 @@ from cryptocast.errors import StateError
 from cryptocast.registry import git_commit, packages
 from cryptocast.values import FEATURES, FloatArray, Market, iso
 from cryptocast.workflows.learning.material import Material
-from cryptocast.workflows.train import TrainReport, learn
+from cryptocast.workflows.learning.training import TrainReport, learn
 from cryptocast.workspace import Workspace
 
 _CHUNK = 4096  # windows a call, so that a year of origins stays within memory
