@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from cryptocast.errors import CryptocastError
     from cryptocast.values import Gap
-    from cryptocast.workflows.fetch import FetchReport, MarketFetch
     from cryptocast.workflows.keeping.flush import Flushed
     from cryptocast.workflows.learning.pipeline import Renewal
     from cryptocast.workflows.learning.renewals import Renewals
     from cryptocast.workflows.promote import Decision
+    from cryptocast.workflows.serving.fetching import FetchReport, MarketFetch
 
 _SHOWN_STEPS = (1, 6, 12, 24, "all")
 _SHOWN_DECISIONS = 20

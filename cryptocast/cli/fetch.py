@@ -40,6 +40,7 @@ def command(
     from cryptocast.cli._shared import candles_data, candles_table, fetch_warnings
     from cryptocast.errors import UsageError
     from cryptocast.values import iso, parse_time
+    from cryptocast.workflows.fetch import fetch, import_files
 
     if source not in (None, "file"):
         raise UsageError(
@@ -59,12 +60,8 @@ def command(
     with run.open() as ws:
         run.progress.stage("fetch candles")
         if path is not None and market is not None:
-            from cryptocast.workflows.serving.import_files import import_files
-
             report = import_files(ws, path, market, days=days, start=first, end=last)
         else:
-            from cryptocast.workflows.fetch import fetch
-
             report = fetch(ws, days=days, start=first, end=last, repair=repair)
     data = {
         "start": iso(report.start),

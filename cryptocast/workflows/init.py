@@ -21,11 +21,12 @@ from cryptocast.metering import calls_a_tick, loop_cost
 from cryptocast.seams import Clock, Progress
 from cryptocast.sources import resolve_auto
 from cryptocast.values import iso
-from cryptocast.workflows.fetch import FetchReport, fetch
+from cryptocast.workflows.fetch import fetch
 from cryptocast.workflows.learning.lock import alone, lock_file
 from cryptocast.workflows.learning.renewals import Renewals, renew_all
 from cryptocast.workflows.learning.scope import is_apart
 from cryptocast.workflows.learning.scoring import production_of
+from cryptocast.workflows.serving.fetching import FetchReport
 from cryptocast.workspace import Workspace
 
 STARTED = "init.started"

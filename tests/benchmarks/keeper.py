@@ -27,8 +27,7 @@ from cryptocast.sources import open_source
 from cryptocast.sources._session import Answer, Query, Session
 from cryptocast.store import Store
 from cryptocast.values import Market
-from cryptocast.workflows.fetch import fetch
-from cryptocast.workflows.serving.import_files import import_files
+from cryptocast.workflows.fetch import fetch, import_files
 from cryptocast.workspace import Workspace
 
 BAR = 300

@@ -23,7 +23,8 @@ from cryptocast.clock import VirtualClock
 from cryptocast.errors import ConfigError, SourceError
 from cryptocast.store import Store
 from cryptocast.values import Candles, Market
-from cryptocast.workflows.fetch import MarketFetch, fetch
+from cryptocast.workflows.fetch import fetch
+from cryptocast.workflows.serving.fetching import MarketFetch
 from cryptocast.workspace import Workspace
 from faults.cases import BAD_ROWS, CUT, FAULTS, NO_CANDLES, REFUSED, UNTIDY, heal
 from faults.world import (

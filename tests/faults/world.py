@@ -24,7 +24,8 @@ from cryptocast.sources._http import Patience
 from cryptocast.sources._pace import Pace
 from cryptocast.store import Store
 from cryptocast.values import Candles, Market, iso
-from cryptocast.workflows.fetch import MarketFetch, fetch
+from cryptocast.workflows.fetch import fetch
+from cryptocast.workflows.serving.fetching import MarketFetch
 from cryptocast.workspace import Workspace
 from support.commands import AS_OF, INTERVAL, NOW, Done, run
 from support.commands import candles as simulated

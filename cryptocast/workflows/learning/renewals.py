@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from cryptocast.errors import CryptocastError
 from cryptocast.evaluation import Verdict
 from cryptocast.values import BUILTIN_RANDOM_WALK, Market
-from cryptocast.workflows.fetch import FetchReport
 from cryptocast.workflows.learning.pipeline import Renewal, pipeline
 from cryptocast.workflows.learning.scope import Group, each, groups, is_apart
 from cryptocast.workflows.learning.scoring import WALK, frozen_bundle
 from cryptocast.workflows.promote import Decision
+from cryptocast.workflows.serving.fetching import FetchReport
 from cryptocast.workspace import Workspace
 
 
