@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from cryptocast.errors import CryptocastError
     from cryptocast.values import Gap
     from cryptocast.workflows.keeping.flush import Flushed
+    from cryptocast.workflows.learning.deployment import Decision
     from cryptocast.workflows.learning.pipeline import Renewal
     from cryptocast.workflows.learning.renewals import Renewals
-    from cryptocast.workflows.promote import Decision
     from cryptocast.workflows.serving.fetching import FetchReport, MarketFetch
 
 _SHOWN_STEPS = (1, 6, 12, 24, "all")
@@ -278,12 +278,12 @@ def candidates_table(renewal: Renewal) -> Table:
     return table(f"Candidates{whose}: skill against the random walk", columns, rows)
 
 
-def pipeline_data(report: Renewals) -> dict[str, Any]:
+def pipeline_data(candles: FetchReport, report: Renewals) -> dict[str, Any]:
     """What `init` and `retrain` tell: of several models the split and trials of all together."""
     tuned = [r.tuning for r in report.renewals if r.tuning is not None]
     alone = tuned[0] if len(tuned) == len(report.renewals) == 1 else None
     return {
-        "candles": candles_data(report.candles),
+        "candles": candles_data(candles),
         "split": split_data(report),
         "tuning": {
             "trials": sum(t.trials for t in tuned),

@@ -83,8 +83,8 @@ def command(
         "cost": report.cost,
         "finished_before": report.pipeline is None or bool(report.added),
     }
-    made = report.pipeline
-    if made is None:
+    made, candles = report.pipeline, report.candles
+    if made is None or candles is None:
         told = (
             f"{report.folder}: {', '.join(report.added)} added"
             if report.added
@@ -96,7 +96,7 @@ def command(
             if ignored
             else []
         )
-        brought = [] if report.brought is None else candles_data(report.brought)
+        brought = [] if report.candles is None else candles_data(report.candles)
         # What a first run tells, of a run that trained and decided nothing.
         version, model = report.production
         nothing: dict[str, Any] = {
@@ -105,14 +105,14 @@ def command(
             "decision": {"promoted": False, "version": version, "model": model, "reason": told},
         }
         return Answer(data | nothing, lambda console: console.print(told), warnings)
-    found = pipeline_data(made)
+    found = pipeline_data(candles, made)
     failed = {failure.decision.market: failure.error for failure in made.failures}
     why = [f"source {report.source}: {report.source_reason}"] if report.source_reason else []
 
     def show(console: Console) -> None:
         for line in why:
             console.print(line)
-        console.print(candles_table(made.candles))
+        console.print(candles_table(candles))
         console.print(split_line(found["split"]))
         console.print(*scores_tables(found["scores"], "Scores on the test set"))
         for renewal in made.renewals[:SHOWN_MARKETS]:
@@ -128,5 +128,5 @@ def command(
         console.print(f"Next: cryptocast forecast --once -w {report.folder}{at}")
 
     # A fetch that failed is told once.
-    warnings = list(dict.fromkeys(fetch_warnings(made.candles) + failure_warnings(failed)))
+    warnings = list(dict.fromkeys(fetch_warnings(candles) + failure_warnings(failed)))
     return Answer(data | found, show, warnings, failure_code(failed))

@@ -57,13 +57,13 @@ def command(
 
     with run.open() as ws:
         report = retrain(ws, seed=seed, clear=flush, if_needed=if_needed)
-    made, findings = report.pipeline, report.findings
+    made, candles, findings = report.pipeline, report.candles, report.findings
     told = {
         "reason": report.reason,
         "finding": None if made is None else findings.get(made.decision.market),
         "flushed": flushed_data(report.flushed),
     }
-    if made is None:
+    if made is None or candles is None:
         stays = {
             "promoted": False,
             "version": report.production,
@@ -75,14 +75,14 @@ def command(
             lambda console: console.print(f"Not renewed: {report.reason}"),
         )
     failed = {failure.decision.market: failure.error for failure in made.failures}
-    data = pipeline_data(made) | told
+    data = pipeline_data(candles, made) | told
     for decision in data["decisions"]:
         decision["finding"] = findings.get(decision["market"])
 
     def show(console: Console) -> None:
         if report.flushed is not None:
             console.print(flushed_line(report.flushed))
-        console.print(candles_table(made.candles))
+        console.print(candles_table(candles))
         console.print(split_line(data["split"]))
         console.print(*scores_tables(data["scores"], "Scores on the test set"))
         for renewal in made.renewals[:SHOWN_MARKETS]:
@@ -96,5 +96,5 @@ def command(
             console.print(f"Finding{whose}: {finding}", markup=False)
 
     # A fetch that failed is told once.
-    warnings = list(dict.fromkeys(fetch_warnings(made.candles) + failure_warnings(failed)))
+    warnings = list(dict.fromkeys(fetch_warnings(candles) + failure_warnings(failed)))
     return Answer(data, show, warnings, failure_code(failed))

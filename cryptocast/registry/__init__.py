@@ -12,16 +12,16 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 from cryptocast.registry.client import SELECTION, Registry
 from cryptocast.registry.provenance import git_commit, packages
-from cryptocast.registry.records import TrainingData, Version
+from cryptocast.registry.records import RegisteredVersion, TrainingData
 from cryptocast.registry.registered import CHALLENGER, MODEL
 
 __all__ = [
     "CHALLENGER",
     "MODEL",
     "SELECTION",
+    "RegisteredVersion",
     "Registry",
     "TrainingData",
-    "Version",
     "git_commit",
     "packages",
 ]

@@ -19,7 +19,7 @@ from cryptocast.registry import pruning
 from cryptocast.registry.connection import Connection
 from cryptocast.registry.faults import without_credentials
 from cryptocast.registry.provenance import git_commit, packages
-from cryptocast.registry.records import TrainingData, Version, points, signature
+from cryptocast.registry.records import RegisteredVersion, TrainingData, points, signature
 from cryptocast.registry.registered import CARD, MODEL, Registered
 from cryptocast.values import Epoch, Fitted
 
@@ -189,17 +189,17 @@ class Registry:
         with self._translated():
             self._model.amend(version, heading, text, tags)
 
-    def versions(self, tags: Mapping[str, str] | None = None) -> list[Version]:
+    def versions(self, tags: Mapping[str, str] | None = None) -> list[RegisteredVersion]:
         """All registered versions (that bear these tags), newest first."""
         with self._translated():
             return self._model.versions(tags or {})
 
-    def missing(self, version: Version) -> tuple[str, ...]:
+    def missing(self, version: RegisteredVersion) -> tuple[str, ...]:
         """What a version lacks of its card and its graph: with either gone it is of no use."""
         with self._translated():
             return self._model.missing(version)
 
-    def best(self, versions: Sequence[Version]) -> Version:
+    def best(self, versions: Sequence[RegisteredVersion]) -> RegisteredVersion:
         """Of these versions the one with the lowest selection metric, by MLflow's search.
 
         Of equals the one that was registered first.

@@ -23,7 +23,7 @@ _COLUMNS = {"open_time": "datetime"} | dict.fromkeys(
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class RegisteredVersion:
     """A registered version and what is known of it."""
 
     version: str
@@ -38,9 +38,11 @@ class Version:
     model_id: str = ""
 
 
-def version_of(found: ModelVersion, run: MlflowRun | None, aliases: Mapping[str, str]) -> Version:
+def version_of(
+    found: ModelVersion, run: MlflowRun | None, aliases: Mapping[str, str]
+) -> RegisteredVersion:
     """A version with what its run logged; `run` is None where somebody has deleted it."""
-    return Version(
+    return RegisteredVersion(
         version=str(found.version),
         kind=found.tags.get("kind", ""),
         run_id=found.run_id or "",

@@ -19,7 +19,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from cryptocast.errors import RegistryError, StateError
-from cryptocast.registry.records import Version, version_of
+from cryptocast.registry.records import RegisteredVersion, version_of
 
 MODEL = "cryptocast"
 """Name of the registered model, unless the settings have another."""
@@ -134,7 +134,7 @@ class Registered:
                 ) from None
             raise
 
-    def versions(self, tags: Mapping[str, str]) -> list[Version]:
+    def versions(self, tags: Mapping[str, str]) -> list[RegisteredVersion]:
         """All versions that bear these tags with what their runs logged, newest first."""
         aliases = self.aliases()
         wanted = [f"name='{self._name}'", *(f"tags.`{k}` = '{v}'" for k, v in tags.items())]
@@ -147,7 +147,7 @@ class Registered:
         listed = [version_of(v, runs.get(v.run_id), aliases) for v in found]
         return sorted(listed, key=lambda v: -int(v.version))
 
-    def missing(self, version: Version) -> tuple[str, ...]:
+    def missing(self, version: RegisteredVersion) -> tuple[str, ...]:
         """What a version lacks of its card and its graph."""
         asked: dict[str, Callable[[], Sequence[Any]]] = {
             CARD: lambda: self._client.list_artifacts(version.run_id),

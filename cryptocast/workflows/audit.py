@@ -15,8 +15,8 @@ from cryptocast.workflows.auditing.placebo import placebo
 from cryptocast.workflows.auditing.unseen import unseen
 from cryptocast.workflows.learning.material import Material, gather
 from cryptocast.workflows.learning.scope import markets_of
-from cryptocast.workflows.learning.scoring import version_bundle
 from cryptocast.workflows.learning.training import require_bars
+from cryptocast.workflows.learning.versions import version_bundle
 from cryptocast.workspace import Workspace
 
 PLACEBOS = 4

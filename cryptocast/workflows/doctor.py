@@ -15,8 +15,8 @@ from cryptocast.notify import open_notifier
 from cryptocast.store import Store
 from cryptocast.values import FAILED, OK, WARNING, Check, Gap, Market, Page, iso
 from cryptocast.workflows import notify
-from cryptocast.workflows.learning.aliases import PRODUCTION, alias
-from cryptocast.workflows.serving.ladder import mismatch
+from cryptocast.workflows.learning.deployment import PRODUCTION, alias
+from cryptocast.workflows.learning.versions import mismatch
 from cryptocast.workspace import Workspace
 
 _DAY = 86_400

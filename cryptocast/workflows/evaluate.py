@@ -20,13 +20,11 @@ from cryptocast.workflows.learning.material import Material, gather
 from cryptocast.workflows.learning.scope import is_apart
 from cryptocast.workflows.learning.scoring import (
     Scored,
-    frozen_bundle,
     score_all,
     score_rows,
     summary,
-    version_bundle,
 )
-from cryptocast.workflows.serving.ladder import mismatch
+from cryptocast.workflows.learning.versions import frozen_bundle, mismatch, version_bundle
 from cryptocast.workspace import Workspace
 
 _DAY = 86_400

@@ -25,7 +25,7 @@ from cryptocast.workflows.fetch import fetch
 from cryptocast.workflows.learning.lock import alone, lock_file
 from cryptocast.workflows.learning.renewals import Renewals, renew_all
 from cryptocast.workflows.learning.scope import is_apart
-from cryptocast.workflows.learning.scoring import production_of
+from cryptocast.workflows.learning.versions import production_of
 from cryptocast.workflows.serving.fetching import FetchReport
 from cryptocast.workspace import Workspace
 
@@ -44,8 +44,11 @@ class InitReport:
     added: tuple[str, ...]  # markets added to an existing workspace
     cost: str | None  # what a loop costs a month, where the source is metered
     pipeline: Renewals | None
-    brought: FetchReport | None = None  # of a finished workspace: candles of added markets,
-    production: tuple[str | None, str | None] = (None, None)  # and what serves: version, kind
+    candles: FetchReport | None  # None if no candles were fetched
+    production: tuple[str | None, str | None] = (
+        None,
+        None,
+    )  # of a finished workspace: version, kind
 
 
 def init(
@@ -90,8 +93,8 @@ def init(
                 started = _start(ws, seed)
                 ws.clock = VirtualClock(started["as_of"])
                 ws.progress.stage("fetch candles")
-                fetched = fetch(ws, start=started["start"], end=started["end"])
-                report = renew_all(ws, started["name"], fetched, seed=started["seed"])
+                candles = fetch(ws, start=started["start"], end=started["end"])
+                report = renew_all(ws, started["name"], candles.errors, seed=started["seed"])
                 # What a market's candles do not give, no second start gives; all else it may.
                 if all(isinstance(failure.error, StateError) for failure in report.failures):
                     with ws.store.write() as writer:
@@ -108,7 +111,7 @@ def init(
             if too_few:
                 error.hint = f"give init more: --days {max(7, ceil(settings.data.days))}, or files"
             raise
-    return InitReport(folder, settings.source.name, why, (), _cost(ws), report)
+    return InitReport(folder, settings.source.name, why, (), _cost(ws), report, candles)
 
 
 def _cost(ws: Workspace) -> str | None:
@@ -203,27 +206,27 @@ def _finished(
         folder, environ=environ, options=options, clock=clock, progress=progress
     ) as ws:
         progress.stage("fetch candles")
-        fetched = fetch(ws, days=ws.settings.data.days)
-        fetched.demand_all()
+        candles = fetch(ws, days=ws.settings.data.days)
+        candles.demand_all()
         document = tomlkit.parse(config.read_text(ws.file))
         document["market"]["symbols"] = every
         _write(ws.file, tomlkit.dumps(document))
         report = None
         if is_apart(ws):
             name = f"init {iso(ws.markets()[0].floor(clock.now()))}"
-            report = renew_all(ws, name, fetched, seed=0, symbols=added)
-        return _report(ws, added, report, fetched)
+            report = renew_all(ws, name, candles.errors, seed=0, symbols=added)
+        return _report(ws, added, report, candles)
 
 
 def _report(
-    ws: Workspace, added: tuple[str, ...], made: Renewals | None, fetched: FetchReport | None
+    ws: Workspace, added: tuple[str, ...], made: Renewals | None, candles: FetchReport | None
 ) -> InitReport:
     """Of a workspace that was finished before."""
     serves: tuple[str | None, str | None] = (None, None)
     with suppress(CryptocastError):  # a store that is gone is no reason to fail here
         serves = production_of(ws)
     source = ws.settings.source.name
-    return InitReport(ws.folder, source, None, added, _cost(ws), made, fetched, serves)
+    return InitReport(ws.folder, source, None, added, _cost(ws), made, candles, serves)
 
 
 def _has_candles(ws: Workspace) -> bool:

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from cryptocast.registry import SELECTION, Version
+from cryptocast.registry import SELECTION, RegisteredVersion
 from cryptocast.store import ALL_MARKETS
 from cryptocast.values import iso
+from cryptocast.workflows.learning.versions import VersionScore
 from cryptocast.workspace import Workspace
-
-_CRPS, _SKILL, _COUNT, _P_VALUE = "test.crps_bp", "test.skill", "test.n", "test.p_value"
-
-
-@dataclass(frozen=True, slots=True)
-class Test:
-    """What a version scored on its pipeline's test part, over all steps."""
-
-    crps_bp: float
-    skill_vs_random_walk: float
-    n: int | None  # pairs of origin and step, of all markets
-    p_value: float | None  # one-sided, against the random walk; of several markets the greatest
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +28,7 @@ class Entry:
     data_fingerprint: str | None
     validation_crps_bp: float | None
     validation_crps_relative: float | None  # to the random walk's: below 1 is better
-    test: Test | None  # None where no pipeline tested it
+    test: VersionScore | None  # None where no pipeline tested it
     gate: str | None  # promoted, refused; None where it was never judged
     gate_reason: str | None
     forced: str | None  # why the gate was overruled
@@ -82,28 +70,7 @@ def models(ws: Workspace) -> ModelsReport:
     )
 
 
-def tell_test(ws: Workspace, version: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write what a version scored on the test part into its tags and description."""
-    mine = [row for row in rows if row["version"] == version and row["step"] == "all"]
-    scored = [row for row in mine if row["n"] and row["skill_vs_random_walk"] is not None]
-    if not scored:
-        return
-    crps, skill = (
-        sum(row[name] for row in scored) / len(scored)
-        for name in ("crps_bp", "skill_vs_random_walk")
-    )
-    count = sum(row["n"] for row in scored)
-    known = [row["p_value"] for row in scored if row["p_value"] is not None]
-    tags = {_CRPS: f"{crps:.6g}", _SKILL: f"{skill:.6g}", _COUNT: str(count)}
-    shown = f"n = {count:,}"
-    if known:
-        tags[_P_VALUE] = f"{max(known):.4g}"
-        shown += f", p = {max(known):.2f}"
-    told = f"CRPS {crps:.3f} bp, skill against the random walk {skill:+.2%} ({shown})"
-    ws.registry().amend(version, "Test", told, tags)
-
-
-def _entry(found: Version, missing: tuple[str, ...], serves: tuple[str, ...]) -> Entry:
+def _entry(found: RegisteredVersion, missing: tuple[str, ...], serves: tuple[str, ...]) -> Entry:
     return Entry(
         version=found.version,
         kind=found.kind,
@@ -117,23 +84,11 @@ def _entry(found: Version, missing: tuple[str, ...], serves: tuple[str, ...]) ->
         data_fingerprint=found.params.get("data_fingerprint"),
         validation_crps_bp=found.metrics.get("validation_crps_bp"),
         validation_crps_relative=found.metrics.get(SELECTION),
-        test=_test(found),
+        test=VersionScore.of_tags(found.tags),
         gate=found.tags.get("gate.verdict"),
         gate_reason=found.tags.get("gate.reason"),
         forced=found.tags.get("gate.forced"),
         description=found.description,
         metrics=found.metrics,
         tags=found.tags,
-    )
-
-
-def _test(found: Version) -> Test | None:
-    if _SKILL not in found.tags:
-        return None
-    count, p_value = found.tags.get(_COUNT), found.tags.get(_P_VALUE)
-    return Test(
-        crps_bp=float(found.tags[_CRPS]),
-        skill_vs_random_walk=float(found.tags[_SKILL]),
-        n=None if count is None else int(count),
-        p_value=None if p_value is None else float(p_value),
     )

@@ -11,7 +11,7 @@ from cryptocast.errors import ModelError, StateError, UsageError, no_production
 from cryptocast.store import Reader, Tick
 from cryptocast.values import BUILTIN_RANDOM_WALK, ForecastSet, Market, iso
 from cryptocast.workflows.learning.scope import markets_of
-from cryptocast.workflows.learning.scoring import version_bundle
+from cryptocast.workflows.learning.versions import version_bundle
 from cryptocast.workflows.serving.cleared import refuse_gone
 from cryptocast.workflows.serving.ladder import Ladder
 from cryptocast.workflows.serving.sets import Failure, Question, forecast_sets

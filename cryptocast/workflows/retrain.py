@@ -13,13 +13,13 @@ from cryptocast.errors import CryptocastError
 from cryptocast.values import iso
 from cryptocast.workflows.fetch import fetch
 from cryptocast.workflows.keeping.flush import Flushed, flush
-from cryptocast.workflows.learning.aliases import mend
+from cryptocast.workflows.learning.deployment import Decision, mend
 from cryptocast.workflows.learning.lock import alone
 from cryptocast.workflows.learning.pipeline import Renewal, pipeline
 from cryptocast.workflows.learning.renewals import Renewals, for_each, own_name
 from cryptocast.workflows.learning.scope import Group, groups, is_apart, study_market
-from cryptocast.workflows.learning.scoring import production_of
-from cryptocast.workflows.promote import Decision
+from cryptocast.workflows.learning.versions import production_of
+from cryptocast.workflows.serving.fetching import FetchReport
 from cryptocast.workflows.watching.due import ATTEMPT, is_due, look
 from cryptocast.workspace import Workspace
 
@@ -34,6 +34,7 @@ class RetrainReport:
     production: str | None  # the version that serves now; None: several do
     model: str | None  # its kind
     flushed: Flushed | None
+    candles: FetchReport | None  # None if none were fetched
     pipeline: Renewals | None
     findings: Mapping[str, str | None]  # by a decision's market: aged, or has the market changed?
 
@@ -53,12 +54,12 @@ def retrain(
         if if_needed:
             wanted, reason = _due(ws)
             if not wanted:
-                return RetrainReport(reason, *production_of(ws), None, None, {})
+                return RetrainReport(reason, *production_of(ws), None, None, None, {})
         # A dead source ends it here: nothing is archived, and no attempt was made.
         ws.progress.stage("fetch candles")
-        fetched = fetch(ws, days=ws.settings.data.days)
+        candles = fetch(ws, days=ws.settings.data.days)
         if clear or not is_apart(ws):
-            fetched.demand_all()
+            candles.demand_all()
         flushed = None
         if clear:
             ws.progress.stage("archive old candles and forecasts")
@@ -76,8 +77,8 @@ def retrain(
                 findings[decision.market] = attempt.finding
             return made
 
-        made = for_each(ws, fetched, wanted, work)
-        return RetrainReport(_named(wanted), *production_of(ws), flushed, made, findings)
+        made = for_each(ws, candles.errors, wanted, work)
+        return RetrainReport(_named(wanted), *production_of(ws), flushed, candles, made, findings)
 
 
 def _due(ws: Workspace) -> tuple[dict[Group, str], str]:

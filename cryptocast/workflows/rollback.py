@@ -8,8 +8,8 @@ from cryptocast.errors import StateError, UsageError, no_production
 from cryptocast.evaluation import Verdict
 from cryptocast.store import ALL_MARKETS
 from cryptocast.values import Deployment, Market
-from cryptocast.workflows.learning.scoring import version_bundle
-from cryptocast.workflows.promote import Decision, deploy
+from cryptocast.workflows.learning.deployment import Decision, deploy
+from cryptocast.workflows.learning.versions import version_bundle
 from cryptocast.workspace import Workspace
 
 _NAMED = 5

@@ -21,7 +21,7 @@ from cryptocast.store import Store
 from cryptocast.values import iso
 from cryptocast.workflows import retrain as workflow
 from cryptocast.workflows.learning import pipeline, selection
-from cryptocast.workflows.promote import Decision
+from cryptocast.workflows.learning.deployment import Decision
 from cryptocast.workspace import Workspace
 from support.aged import GONE, SETS_GONE, age, archives
 from support.commands import AS_OF, BTC, INTERVAL, NEXT, NOW, Made, counts, good, query, run

@@ -11,24 +11,23 @@ import numpy as np
 
 from cryptocast import models
 from cryptocast.evaluation import Verdict
-from cryptocast.registry import SELECTION, Version
+from cryptocast.registry import SELECTION, RegisteredVersion
 from cryptocast.seams import ModelKind, Params
 from cryptocast.values import Market, iso
 from cryptocast.workflows.learning.bases import Known, known_base
 from cryptocast.workflows.learning.cards import BASE, FINGERPRINT
+from cryptocast.workflows.learning.deployment import Decision
 from cryptocast.workflows.learning.material import Material, gather
 from cryptocast.workflows.learning.scoring import (
     WALK,
     score,
     score_rows,
     summary,
-    version_bundle,
 )
 from cryptocast.workflows.learning.search import TuneReport, tune_on
 from cryptocast.workflows.learning.selection import SCRATCHED, TRAINED, TUNED, decide
 from cryptocast.workflows.learning.training import lacking, train_on
-from cryptocast.workflows.models import tell_test
-from cryptocast.workflows.promote import Decision
+from cryptocast.workflows.learning.versions import VersionScore, version_bundle
 from cryptocast.workspace import Workspace
 
 PIPELINE = "pipeline"
@@ -41,7 +40,7 @@ _SHORT_LOOKBACK = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class Contender:
     """One version that stood for selection; `verdict` None: it was not put before the gate."""
 
     role: str  # random_walk, base, scratch, fine-tuned; trained: where there is no base
@@ -59,7 +58,7 @@ class Renewal:
     tuning: TuneReport | None  # None: too few candles for the configured kind
     scores: list[dict[str, Any]]
     decision: Decision
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[Contender, ...]
     no_base: str | None  # why the base network is none of them
 
 
@@ -126,7 +125,7 @@ def _renew(
     ws.progress.stage("select and promote")
     decision, verdicts = decide(ws, material, registered, start.unfit)
     candidates = tuple(
-        Candidate(role, v.version, v.kind, 1 - v.metrics[SELECTION], verdicts.get(v.version))
+        Contender(role, v.version, v.kind, 1 - v.metrics[SELECTION], verdicts.get(v.version))
         for role, v in registered.items()
     )
     return Renewal(split_rows(material), tuned, scores, decision, candidates, start.no_base)
@@ -187,7 +186,7 @@ def _unfit(ws: Workspace, kind: ModelKind, material: Material) -> str | None:
 
 
 def _tested(
-    ws: Workspace, material: Material, registered: Sequence[Version]
+    ws: Workspace, material: Material, registered: Sequence[RegisteredVersion]
 ) -> list[dict[str, Any]]:
     """Scores on the test part, logged as a run of their own and with each version."""
     ws.progress.stage("evaluate")
@@ -203,7 +202,8 @@ def _tested(
             registry.log(run_id, metrics=named)
             registry.log(version.run_id, metrics=figures)
             registry.log_document(version.run_id, rows, "test_scores.json")
-            tell_test(ws, version.version, rows)
+            if (tested := VersionScore.of_rows(rows, version.version)) is not None:
+                registry.amend(version.version, "Test", tested.text, tested.tags)
     return rows
 
 

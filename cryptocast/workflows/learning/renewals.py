@@ -5,22 +5,22 @@ Where each market has its own (`[model] scope`), one that fails stops none of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from cryptocast.errors import CryptocastError
 from cryptocast.evaluation import Verdict
 from cryptocast.values import BUILTIN_RANDOM_WALK, Market
+from cryptocast.workflows.learning.deployment import Decision
 from cryptocast.workflows.learning.pipeline import Renewal, pipeline
 from cryptocast.workflows.learning.scope import Group, each, groups, is_apart
-from cryptocast.workflows.learning.scoring import WALK, frozen_bundle
-from cryptocast.workflows.promote import Decision
-from cryptocast.workflows.serving.fetching import FetchReport
+from cryptocast.workflows.learning.scoring import WALK
+from cryptocast.workflows.learning.versions import frozen_bundle
 from cryptocast.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FailedRenewal:
     """A market that got no model, and why; the decision says what serves it all the same."""
 
     error: CryptocastError
@@ -29,11 +29,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Renewals:
-    """What came in, and what became of each model."""
+    """What became of each model."""
 
-    candles: FetchReport
     renewals: tuple[Renewal, ...]  # one, or one a market
-    failures: tuple[Failure, ...] = ()
+    failures: tuple[FailedRenewal, ...] = ()
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
@@ -50,13 +49,14 @@ class Renewals:
 def renew_all(
     ws: Workspace,
     name: str,
-    fetched: FetchReport,
+    unfetched: Mapping[str, CryptocastError],
     *,
     seed: int,
     symbols: tuple[str, ...] = (),
 ) -> Renewals:
     """Renew the models of all markets, or of some, from the candles that were fetched.
 
+    `unfetched` holds the ids of the markets whose candles could not be fetched, and why.
     Interrupted, a second call of the same name goes on where it was. Raises the first error
     where no model came to a decision.
     """
@@ -64,7 +64,7 @@ def renew_all(
     def work(markets: Group) -> Renewal:
         return pipeline(ws, own_name(ws, name, markets), markets, trials=None, seed=seed)
 
-    return for_each(ws, fetched, groups(ws, symbols), work)
+    return for_each(ws, unfetched, groups(ws, symbols), work)
 
 
 def own_name(ws: Workspace, name: str, markets: Group) -> str:
@@ -74,22 +74,24 @@ def own_name(ws: Workspace, name: str, markets: Group) -> str:
 
 def for_each(
     ws: Workspace,
-    fetched: FetchReport,
+    unfetched: Mapping[str, CryptocastError],
     together: Iterable[Group],
     work: Callable[[Group], Renewal],
 ) -> Renewals:
     """Do the work for each group whose candles have come; see `renew_all`."""
 
     def with_candles(markets: Group) -> Renewal:
-        fetched.demand(markets)
+        for market in markets:
+            if market.id in unfetched:
+                raise unfetched[market.id]
         return work(markets)
 
     renewals, failed = each(together, with_candles)
     failures = (
-        Failure(error, _serving(ws, market, f"failed: {error.message}"))
+        FailedRenewal(error, _serving(ws, market, f"failed: {error.message}"))
         for market, error in failed.items()
     )
-    return Renewals(fetched, tuple(renewals), tuple(failures))
+    return Renewals(tuple(renewals), tuple(failures))
 
 
 def _serving(ws: Workspace, market: Market, reason: str) -> Decision:

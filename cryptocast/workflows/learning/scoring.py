@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
-from cryptocast import bundles, evaluation, models
-from cryptocast.bundles import Bundle, Forecaster, from_document
+from cryptocast import evaluation, models
+from cryptocast.bundles import Bundle, Forecaster
 from cryptocast.dataset import Part
-from cryptocast.errors import CryptocastError, ModelError, StateError
+from cryptocast.errors import CryptocastError, StateError
 from cryptocast.evaluation import Candidate, Diagnosis
 from cryptocast.values import Fitted, FloatArray, Windows
 from cryptocast.workflows.learning.material import Material
@@ -23,9 +21,6 @@ from cryptocast.workspace import Workspace
 
 WALK = "random_walk"
 """The baseline that everything is compared with, and the last resort."""
-
-GRAPH = "onnx_sha256"
-"""Where the `scores` of a deployment tell which graph was deployed."""
 
 _NEEDED = (WALK, "constant")  # skills are relative to them
 
@@ -131,50 +126,6 @@ def quantiles(bundle: Bundle, windows: Windows, levels: Sequence[float]) -> Floa
         )
     narrow = dataclasses.replace(windows, inputs=windows.inputs[:, -card.lookback :])
     return bundle.forecaster.log_returns(narrow)
-
-
-def version_bundle(ws: Workspace, version: str) -> Bundle:
-    """Load a version from MLflow.
-
-    Raises StateError: `state.no_version`, or `state.other_model` where this workspace has
-    deployed another model under that number, before the store was replaced.
-    """
-    registry = ws.registry()
-    card, graph = from_document(registry.card(version)), registry.onnx(version)
-    with ws.store.read() as reader:
-        known = [d for d in reader.deployments() if d.model_version == version]
-    if known and json.loads(known[-1].scores).get(GRAPH) not in (None, graph_hash(graph)):
-        raise StateError(
-            f"version {version} in MLflow is not the model that was deployed as version {version}",
-            code="state.other_model",
-            hint="the store was replaced: bring the old one back, or cryptocast train makes a "
-            "version with a number of its own",
-        )
-    return Bundle(card, Forecaster(graph))
-
-
-def frozen_bundle(ws: Workspace, version: str) -> Bundle:
-    """A version that was deployed, as ticks read it; from MLflow where its bundle is damaged."""
-    try:
-        return bundles.load(ws.bundle_folder(version))
-    except ModelError:
-        return version_bundle(ws, version)
-
-
-def production_of(ws: Workspace) -> tuple[str | None, str | None]:
-    """The version that serves, and its kind; None where none does, or several do."""
-    with ws.store.read() as reader:
-        rows = reader.productions().of_markets(ws.markets())
-    versions = {row.model_version for row in rows.values()}
-    if len(versions) != 1:
-        return None, None
-    (version,) = versions
-    return version, frozen_bundle(ws, version).card.kind
-
-
-def graph_hash(onnx: bytes) -> str:
-    """What tells one model from another, whatever numbers they go by."""
-    return hashlib.sha256(onnx).hexdigest()
 
 
 def score_rows(scores: pl.DataFrame) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cryptocast.errors import CryptocastError, UsageError
 from cryptocast.seams import CandleSource
@@ -50,10 +50,10 @@ class FetchReport:
             if market.error is not None:
                 raise market.error
 
-    def demand(self, markets: Sequence[Market]) -> None:
-        """Raise the first error if the fetch of any of these markets ended early."""
-        wanted = {market.id for market in markets}
-        replace(self, markets=tuple(m for m in self.markets if m.market in wanted)).demand_all()
+    @property
+    def errors(self) -> dict[str, CryptocastError]:
+        """The error that ended a market's fetch early, by the market's id."""
+        return {m.market: m.error for m in self.markets if m.error is not None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptocast import dataset
-from cryptocast.bundles import Bundle, Card
-from cryptocast.config import Settings
+from cryptocast.bundles import Bundle
 from cryptocast.dataset import Bars
 from cryptocast.errors import ModelError
 from cryptocast.models import reference_shape
 from cryptocast.values import (
     BUILTIN_RANDOM_WALK,
-    FEATURES,
     Deployment,
     FloatArray,
     IntArray,
@@ -23,6 +21,7 @@ from cryptocast.values import (
     ServedModel,
     Windows,
 )
+from cryptocast.workflows.learning.versions import mismatch
 from cryptocast.workspace import Workspace
 
 Answer = tuple[ServedModel, FloatArray]
@@ -30,17 +29,6 @@ Answer = tuple[ServedModel, FloatArray]
 
 # No model of ours says that the next bars move so much more, or less, than the bars before.
 _MOST_WIDENING = 50.0
-
-
-def mismatch(card: Card, settings: Settings) -> str | None:
-    """Why a version's answers are not those that the settings ask for; None where they are."""
-    if card.levels != settings.model.levels or card.horizon != settings.model.horizon:
-        return "settings_mismatch"
-    if card.features != FEATURES or card.context_bars != dataset.context_bars(card.lookback):
-        return "features_mismatch"
-    if card.interval != settings.markets()[0].interval:
-        return "interval_mismatch"
-    return None
 
 
 class Ladder:

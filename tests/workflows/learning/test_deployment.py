@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_model_alias_name
 
 from cryptocast.values import INTERVAL_SECONDS, Deployment, Market
-from cryptocast.workflows.learning.aliases import alias, named_by
+from cryptocast.workflows.learning.deployment import alias, named_by
 
 sources = st.from_regex(r"(ccxt:)?[a-z0-9_]{1,12}", fullmatch=True)
 coins = st.from_regex(r"[A-Z0-9]{1,8}", fullmatch=True)

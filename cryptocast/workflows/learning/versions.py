@@ -1,0 +1,141 @@
+"""Versions of the model: load them, check them against the settings, keep their test scores."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from cryptocast import bundles, dataset
+from cryptocast.bundles import Bundle, Card, Forecaster, from_document
+from cryptocast.config import Settings
+from cryptocast.errors import ModelError, StateError
+from cryptocast.values import FEATURES
+from cryptocast.workspace import Workspace
+
+GRAPH = "onnx_sha256"
+"""The key in a deployment's `scores` that holds the hash of the deployed graph."""
+
+_CRPS, _SKILL, _COUNT, _P_VALUE = "test.crps_bp", "test.skill", "test.n", "test.p_value"
+
+
+@dataclass(frozen=True, slots=True)
+class VersionScore:
+    """A version's score on the test part of its pipeline, over all steps."""
+
+    crps_bp: float
+    skill_vs_random_walk: float
+    n: int | None  # pairs of origin and step, over all markets
+    p_value: float | None  # one-sided, against the random walk; with several markets the greatest
+
+    @classmethod
+    def of_rows(cls, rows: Sequence[Mapping[str, Any]], version: str) -> VersionScore | None:
+        """Average a version's rows over the markets, or return None if it has no score."""
+        scored = [
+            row
+            for row in rows
+            if row["version"] == version
+            and row["step"] == "all"
+            and row["n"]
+            and row["skill_vs_random_walk"] is not None
+        ]
+        if not scored:
+            return None
+        return cls(
+            crps_bp=fmean(row["crps_bp"] for row in scored),
+            skill_vs_random_walk=fmean(row["skill_vs_random_walk"] for row in scored),
+            n=sum(row["n"] for row in scored),
+            p_value=max(
+                (row["p_value"] for row in scored if row["p_value"] is not None), default=None
+            ),
+        )
+
+    @classmethod
+    def of_tags(cls, tags: Mapping[str, str]) -> VersionScore | None:
+        """Read the score back from a version's tags, or return None if it was never tested."""
+        if _SKILL not in tags:
+            return None
+        count, p_value = tags.get(_COUNT), tags.get(_P_VALUE)
+        return cls(
+            crps_bp=float(tags[_CRPS]),
+            skill_vs_random_walk=float(tags[_SKILL]),
+            n=None if count is None else int(count),
+            p_value=None if p_value is None else float(p_value),
+        )
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags that keep this score with a version."""
+        tags = {
+            _CRPS: f"{self.crps_bp:.6g}",
+            _SKILL: f"{self.skill_vs_random_walk:.6g}",
+            _COUNT: str(self.n),
+        }
+        return tags if self.p_value is None else tags | {_P_VALUE: f"{self.p_value:.4g}"}
+
+    @property
+    def text(self) -> str:
+        """The score in one sentence, for a version's description."""
+        p_value = "" if self.p_value is None else f", p = {self.p_value:.2f}"
+        return (
+            f"CRPS {self.crps_bp:.3f} bp, skill against the random walk "
+            f"{self.skill_vs_random_walk:+.2%} (n = {self.n or 0:,}{p_value})"
+        )
+
+
+def version_bundle(ws: Workspace, version: str) -> Bundle:
+    """Load a version from MLflow.
+
+    Raises StateError: `state.no_version`, or `state.other_model` where this workspace has
+    deployed another model under that number, before the store was replaced.
+    """
+    registry = ws.registry()
+    card, graph = from_document(registry.card(version)), registry.onnx(version)
+    with ws.store.read() as reader:
+        known = [d for d in reader.deployments() if d.model_version == version]
+    if known and json.loads(known[-1].scores).get(GRAPH) not in (None, graph_hash(graph)):
+        raise StateError(
+            f"version {version} in MLflow is not the model that was deployed as version {version}",
+            code="state.other_model",
+            hint="the store was replaced: bring the old one back, or cryptocast train makes a "
+            "version with a number of its own",
+        )
+    return Bundle(card, Forecaster(graph))
+
+
+def frozen_bundle(ws: Workspace, version: str) -> Bundle:
+    """A version that was deployed, as ticks read it; from MLflow where its bundle is damaged."""
+    try:
+        return bundles.load(ws.bundle_folder(version))
+    except ModelError:
+        return version_bundle(ws, version)
+
+
+def production_of(ws: Workspace) -> tuple[str | None, str | None]:
+    """The version that serves, and its kind; None where none does, or several do."""
+    with ws.store.read() as reader:
+        rows = reader.productions().of_markets(ws.markets())
+    versions = {row.model_version for row in rows.values()}
+    if len(versions) != 1:
+        return None, None
+    (version,) = versions
+    return version, frozen_bundle(ws, version).card.kind
+
+
+def graph_hash(onnx: bytes) -> str:
+    """What tells one model from another, whatever numbers they go by."""
+    return hashlib.sha256(onnx).hexdigest()
+
+
+def mismatch(card: Card, settings: Settings) -> str | None:
+    """Why a version's answers are not those that the settings ask for; None where they are."""
+    if card.levels != settings.model.levels or card.horizon != settings.model.horizon:
+        return "settings_mismatch"
+    if card.features != FEATURES or card.context_bars != dataset.context_bars(card.lookback):
+        return "features_mismatch"
+    if card.interval != settings.markets()[0].interval:
+        return "interval_mismatch"
+    return None
