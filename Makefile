@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 BENCH_INSTALLED := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check retrain cron bench soak accuracy ablation renewal clean
+.PHONY: help demo test check retrain cron bench soak accuracy ablation renewal guide clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -41,14 +41,17 @@ bench: $(BENCH_INSTALLED) ## the budgets, as ratios measured in one run (minutes
 soak: $(INSTALLED) ## a month of ticks in one process, and 200 ticks killed at random (half an hour)
 	$(BIN)/python tests/benchmarks/soak.py
 
-accuracy: $(BENCH_INSTALLED) ## score every model on the Parquet files in DATA, tables into README.md (a quarter of an hour)
+accuracy: $(BENCH_INSTALLED) ## score every model on the Parquet files in DATA, tables into tests/benchmarks/results (a quarter of an hour)
 	$(BIN)/python tests/benchmarks/accuracy.py $(DATA)
 
-ablation: $(INSTALLED) ## what was tried for the base network, on the files in DATA, tables into README.md (a quarter of an hour)
+ablation: $(INSTALLED) ## what was tried for the base network, on the files in DATA, tables into tests/benchmarks/results (a quarter of an hour)
 	$(BIN)/python tests/benchmarks/ablation.py $(DATA)
 
 renewal: $(INSTALLED) ## replay 30 days of files in DATA with and without retraining (an hour)
 	$(BIN)/python tests/benchmarks/renewal.py $(DATA)
+
+guide: $(INSTALLED) ## generate the table of settings in cryptocast/guide/settings.md
+	$(BIN)/python tests/support/guide.py
 
 clean: ## remove the virtual environment, caches and the demo
 	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

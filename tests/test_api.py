@@ -1,4 +1,4 @@
-"""The package from Python: what the README shows a notebook."""
+"""The package from Python: what the guide shows a notebook."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 import cryptocast
 from support.commands import good
+from support.guide import PAGES, blocks
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 AS_OF = "2024-06-03T00:00:00Z"
 
 
@@ -42,11 +42,11 @@ def test_importing_the_package_loads_nothing_of_it() -> None:
     assert done.stdout == "['cryptocast']\n"
 
 
-def test_the_example_of_the_readme_runs(
+def test_the_example_of_the_guide_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
-    [example] = [block for block in blocks if "forecast_once" in block]
+    examples = blocks(PAGES["scripts"], "python")
+    [example] = [block for block in examples if "forecast_once" in block]
     folder = tmp_path / "btc"
     monkeypatch.setenv("CRYPTOCAST_MODEL__KIND", "random_walk")
     good("init", "-w", folder, "--source", "sim", "--days", "1", "--as-of", AS_OF)

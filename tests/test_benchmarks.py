@@ -1,4 +1,4 @@
-"""The benchmarks count right: what they find goes into the README."""
+"""The benchmarks count right: what they measure is recorded in benchmarks/results."""
 
 from __future__ import annotations
 
@@ -125,10 +125,17 @@ def test_every_pair_weighs_the_same_and_intervals_hold_the_estimate(part: Any) -
 def test_tables_go_between_their_marks(
     part: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    readme = part("readme")
-    monkeypatch.setattr(readme, "README", tmp_path / "README.md")
-    readme.README.write_text("a\n<!-- x -->\nold\n<!-- end of x -->\nb\n", encoding="utf-8")
-    readme.place("x", "new")
-    assert readme.README.read_text() == "a\n<!-- x -->\nnew\n<!-- end of x -->\nb\n"
-    with pytest.raises(SystemExit, match=r"README\.md has no place for the tables: <!-- y -->"):
-        readme.place("y", "new")
+    record = part("record")
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
+    page = tmp_path / "x.md"
+    page.write_text("a\n<!-- x -->\nold\n<!-- end of x -->\nb\n", encoding="utf-8")
+    record.record("x", "new")
+    assert page.read_text() == "a\n<!-- x -->\nnew\n<!-- end of x -->\nb\n"
+    with pytest.raises(SystemExit, match=r"y\.md has no place for the tables: <!-- y -->"):
+        record.record("y", "new")
+
+
+@pytest.mark.parametrize("name", ["accuracy", "ablation", "speed"])
+def test_every_page_of_results_has_a_place_for_its_tables(name: str) -> None:
+    page = (BENCHMARKS / "results" / f"{name}.md").read_text(encoding="utf-8")
+    assert page.count(f"<!-- {name} -->\n") == page.count(f"<!-- end of {name} -->") == 1

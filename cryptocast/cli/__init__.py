@@ -20,6 +20,7 @@ from cryptocast.cli import (
     export,
     fetch,
     forecast,
+    guide,
     init,
     models,
     monitor,
@@ -76,6 +77,7 @@ for _module in (
     prune,
     doctor,
     audit,
+    guide,
 ):
     install(app, _module)
 

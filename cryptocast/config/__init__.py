@@ -8,7 +8,7 @@ from cryptocast.config.loading import (
     read_text,
     unknown,
 )
-from cryptocast.config.rendering import render, toml_value
+from cryptocast.config.rendering import render, settings_table, toml_value
 from cryptocast.config.settings import (
     TABLES,
     GateSettings,
@@ -33,6 +33,7 @@ __all__ = [
     "load",
     "read_text",
     "render",
+    "settings_table",
     "toml_value",
     "unknown",
 ]

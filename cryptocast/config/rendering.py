@@ -1,4 +1,4 @@
-"""The settings as a commented TOML file."""
+"""The settings as a commented TOML file, and as the table of the guide."""
 
 from __future__ import annotations
 
@@ -43,6 +43,24 @@ def _tables(
         pairs = value.model_dump(exclude_none=True, exclude_defaults=True).items()
         lines += [f"[[{key}]]", *(f"{name} = {toml_value(entry)}" for name, entry in pairs)]
     return lines if values else [*lines, f"#   [[{key}]]", f"#   {kind.EXAMPLE}"]
+
+
+def settings_table() -> str:
+    """Return every setting with its default and meaning as a Markdown table."""
+    rows = ["| key | default | meaning |", "| --- | --- | --- |"]
+    defaults = Settings()
+    for section in Settings.model_fields:
+        values = cast(Section, getattr(defaults, section))
+        for name, info in type(values).model_fields.items():
+            if name in TABLES:
+                rows.append(f"| `[[{section}.{name}]]` |  | {info.description} |")
+                continue
+            default = getattr(values, name)
+            shown = "" if default is None else f"`{toml_value(default)}`"
+            if name == "levels":
+                shown = f"`[{default[0]}, {default[1]}, ..., {default[-1]}]`"
+            rows.append(f"| `[{section}] {name}` | {shown} | {info.description} |")
+    return "\n".join(rows)
 
 
 def toml_value(value: Any) -> str:

@@ -4,7 +4,7 @@ Each variant learns from the older part of some files and is scored on the newes
 then it learns from all of them and is scored on the files of other eras. Skill is against the
 random walk that knows in hindsight the best of 13 decays for each step of each series. A
 standard error is a jackknife over weeks, all coins of an era together. Then the shipped
-networks, coin by coin. The tables go into README.md.
+networks, coin by coin. The tables go into results/ablation.md.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-import readme
 import worth
 from eras import HORIZON, Sums, told
 from lab import Lab
+from record import record
 from variants import SHIPPED, VARIANTS
 
 TRAIN = "binance*2024*"
@@ -93,13 +93,13 @@ def report(lab: Lab, found: dict[str, dict[str, Sums]]) -> str:
 
 
 def main() -> None:
-    """Try all variants, print the tables, and put them into the README."""
+    """Try all variants, print the tables, and record them."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--train", default=TRAIN, help="the files to learn from, a glob")
     parser.add_argument("--only", nargs="*", help="these variants, besides the shipped one")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
-    parser.add_argument("--no-readme", action="store_true", help="only print")
+    parser.add_argument("--no-record", action="store_true", help="only print")
     options = parser.parse_args()
     lab = Lab(options.folder, options.train, "5m")
     if not any(track.learned for track in lab.tracks):
@@ -117,8 +117,8 @@ def main() -> None:
             )
     text = report(lab, done)
     print(text)
-    if not options.no_readme:
-        readme.place("ablation", text)
+    if not options.no_record:
+        record("ablation", text)
 
 
 if __name__ == "__main__":

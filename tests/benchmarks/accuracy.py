@@ -3,7 +3,7 @@
 Of each file, weeks that are spread over it: every model has 7 days, which it learns from as
 `init` splits them, and is scored on the 2 days after (576 origins). Skill is against the random
 walk that learned from the same candles. neuralforecast's LSTM takes one week of each file, on
-the same origins. The tables go into README.md.
+the same origins. The tables go into results/accuracy.md.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import readme
 from pairs import LEARNED_DAYS, SCORED_DAYS, Pair, Week, pairs
 from processes import Worker
+from record import record
 from rows import TARGETS
 from skills import WALK, Scored, coins_table, differences_table, models_table
 
@@ -136,13 +136,13 @@ def _saw(scored: Sequence[Scored]) -> str:
 
 
 def main() -> None:
-    """Score all pairs, print the tables, and put them into the README."""
+    """Score all pairs, print the tables, and record them."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--weeks", type=int, default=5, help="weeks of each file")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--peer-python", default=sys.executable, help="one with neuralforecast")
-    parser.add_argument("--no-readme", action="store_true", help="only print")
+    parser.add_argument("--no-record", action="store_true", help="only print")
     options = parser.parse_args()
     chosen = list(pairs(options.folder, options.weeks))
     if not chosen:
@@ -164,8 +164,8 @@ def main() -> None:
             beside = with_peer(middle, options.peer_python, Path(folder))
     text = report(scored, beside)
     print(text)
-    if not options.no_readme:
-        readme.place("accuracy", text)
+    if not options.no_record:
+        record("accuracy", text)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ from typing import Any
 
 from candles import kept
 from processes import Summary, Usage, Worker, interleaved, run
-from rows import TARGETS, Row, compare, table, tell
+from record import record
+from rows import TARGETS, Row, compare, markdown, table, tell
 
 HERE = Path(__file__).resolve().parent
 PYTHON = sys.executable
@@ -272,6 +273,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
     parser.add_argument("--peer-python", default=PYTHON, help="one that has neuralforecast")
     parser.add_argument("--threads", type=int, default=1, help="of torch, for both LSTMs")
+    parser.add_argument("--no-record", action="store_true", help="only print")
     given = parser.parse_args()
     chosen = [part for part in parts if part in (given.only or parts)]
     there = "import importlib.util as i, sys; sys.exit(i.find_spec('neuralforecast') is None)"
@@ -288,6 +290,9 @@ def main() -> int:
             tell(f"  {time.perf_counter() - started:.0f} s")
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     print(f"{machine}; LSTM fits in {given.threads} thread(s) each, {WEEKS} weeks\n{table(rows)}")
+    if chosen == list(parts) and not given.no_record:
+        today = time.strftime("%Y-%m-%d", time.gmtime())
+        record("speed", f"Measured on {today}, {machine}:\n\n{markdown(rows)}")
     if given.json:
         document = {
             "machine": machine,

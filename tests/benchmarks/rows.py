@@ -80,3 +80,14 @@ def table(rows: list[Row]) -> str:
         "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
         for line in lines
     )
+
+
+def markdown(rows: list[Row]) -> str:
+    """The rows as a table of a page."""
+    lines = ["| what | measured | budget | ratio | |", "| --- | --- | --- | ---: | --- |"]
+    for row in rows:
+        verdict = "ok" if row.ok else "OVER"
+        lines.append(
+            f"| {row.what} | {row.measured} | {row.budget} | {row.ratio:.2f} | {verdict} |"
+        )
+    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The README is true: its settings, commands and examples are those of the program."""
+"""The README and the guide are true: settings, commands and examples are the program's."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cryptocast import config
 from cryptocast.cli import app
+from cryptocast.cli.guide import TOPICS
 from cryptocast.sources.sim import simulate
 from cryptocast.values import Market
 from support.commands import (  # noqa: F401 - fixtures work where their names are
@@ -23,48 +23,63 @@ from support.commands import (  # noqa: F401 - fixtures work where their names a
     _ready_mlflow,
     _signals_stay,
     _small_networks,
+    good,
     run,
     start,
     write,
 )
+from support.guide import FOLDER, PAGES, README, ROOT, shell_lines, with_settings
 from support.loopback import Loopback
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+def test_the_readme_is_short() -> None:
+    assert len(README.encode()) <= 8_000
 
 
-def shell_lines() -> list[str]:
-    """Every line of the README's sh blocks, comments cut off."""
-    blocks = re.findall(r"```sh\n(.*?)```", README, re.S)
-    lines = [line.split(" #")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line]
+def test_the_guide_lists_every_setting_with_its_default_and_meaning() -> None:
+    assert with_settings(PAGES["settings"]) == PAGES["settings"], "run: make guide"
 
 
-def settings_table() -> str:
-    """The table of settings as the README must hold it."""
-    rows = ["| key | default | meaning |", "| --- | --- | --- |"]
-    for section, field in config.Settings.model_fields.items():
-        for name, info in field.annotation.model_fields.items():
-            default = getattr(field.default, name)
-            shown = "" if default is None else f"`{config.toml_value(default)}`"
-            if name == "levels":
-                shown = "`[0.05, 0.1, ..., 0.95]`"
-            if name in config.TABLES:
-                rows.append(f"| `[[{section}.{name}]]` |  | {info.description} |")
-                continue
-            rows.append(f"| `[{section}] {name}` | {shown} | {info.description} |")
-    return "\n".join(rows)
-
-
-def test_the_readme_lists_every_setting_with_its_default_and_meaning() -> None:
-    assert settings_table() in README
-
-
-def test_the_readme_shows_every_command() -> None:
+def test_the_readme_or_the_guide_shows_every_command() -> None:
+    text = "\n".join([README, *PAGES.values()])
     for command in app.registered_commands:
-        assert re.search(rf"cryptocast {command.name}\b|make {command.name}\b", README), (
-            command.name
-        )
+        assert re.search(rf"cryptocast {command.name}\b|make {command.name}\b", text), command.name
+
+
+def test_every_page_of_the_folder_is_a_topic() -> None:
+    assert {file.stem for file in FOLDER.glob("*")} == set(TOPICS)
+
+
+def test_every_link_of_the_readme_leads_to_a_file() -> None:
+    links = re.findall(r"\]\(([^)#]+)", README)
+    assert len(links) > 10
+    for link in links:
+        assert (ROOT / link).is_file(), link
+
+
+def test_the_guide_without_a_topic_lists_the_pages() -> None:
+    done = run("guide")
+    assert done.code == 0
+    for topic, about in TOPICS.items():
+        assert re.search(rf"^{topic} +{re.escape(about)}$", done.out, re.M)
+    listed = good("guide")["topics"]
+    assert [page["topic"] for page in listed] == list(TOPICS)
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_the_guide_shows_a_page(topic: str) -> None:
+    title = PAGES[topic].partition("\n")[0].removeprefix("# ")
+    done = run("guide", topic)
+    assert done.code == 0
+    assert title in done.out
+    assert "<!--" not in done.out
+    assert good("guide", topic) == {"topic": topic, "markdown": PAGES[topic]}
+
+
+def test_an_unknown_topic_is_one_line_that_names_the_others() -> None:
+    done = run("guide", "magic")
+    assert done.code == 2
+    assert done.err == f"error: there is no page 'magic' (one of {', '.join(TOPICS)})\n"
 
 
 def test_the_changelog_names_the_version_of_the_package() -> None:
@@ -77,12 +92,19 @@ def test_the_changelog_names_the_version_of_the_package() -> None:
 def exchange() -> Iterator[Loopback]:
     """A Bitvavo on loopback that trades what the simulator makes, up to this moment."""
     today = int(time.time()) // 86_400
-    made = simulate(1, Market.of("BTC/EUR", "sim", "5m"), np.arange(today - 4, today + 2))
-    with Loopback({"BTC/EUR": made}) as server:
+    candles = simulate(1, Market.of("BTC/EUR", "sim", "5m"), np.arange(today - 4, today + 2))
+    with Loopback({"BTC/EUR": candles, "ETH/EUR": candles}) as server:
         yield server
 
 
-def test_the_commands_of_the_readme_run_as_written(
+def commands_in_order() -> Iterator[str]:
+    """Yield each command line once: of the README, its table of tasks last, and of every page."""
+    tasks = re.findall(r"`(cryptocast [^`]+ -w [^`]+)`", README)
+    lines = [*shell_lines(README), *(line for page in PAGES.values() for line in shell_lines(page))]
+    yield from dict.fromkeys([*lines, *tasks])
+
+
+def test_the_commands_of_the_readme_and_the_guide_run_as_written(
     exchange: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CRYPTOCAST_SOURCE__BASE_URL", exchange.base_url("bitvavo"))
@@ -96,7 +118,7 @@ def test_the_commands_of_the_readme_run_as_written(
     recorded = simulate(1, Market.of("BTC/EUR", "sim", "5m"), days)
     write(tmp_path / "candles" / "BTC-EUR.parquet", recorded)
     ran = []
-    for line in shell_lines():
+    for line in commands_in_order():
         words = shlex.split(line)
         if words[0] == "make":
             check_make(words[1:])
@@ -125,7 +147,7 @@ def stopped(*words: str) -> Done:
 
 
 def check_make(targets: list[str]) -> None:
-    """The Makefile knows the target; what it would run is not run here."""
+    """Assert that the Makefile knows the targets; what they would run is not run here."""
     done = subprocess.run(
         ["make", "-n", *targets], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -1,0 +1,68 @@
+"""cryptocast guide."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cryptocast.cli._options import Run
+from cryptocast.cli._output import Answer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+NAME = "guide"
+EXAMPLE = "cryptocast guide serving"
+
+TOPICS = {
+    "start": "install, make a workspace, the first forecast",
+    "candles": "sources, files, gaps, several markets, fallbacks, credits",
+    "serving": "ticks, cron, the loop, containers, alerts, metrics, backups",
+    "quality": "status, report, monitor, evaluate, audit: what the figures mean",
+    "renewing": "retrain, the gate, versions in MLflow, a tracking server",
+    "settings": "every setting with its default and meaning",
+    "scripts": "JSON, exit codes, SQL, Python",
+    "model": "what can be forecast, the baselines, the networks, how good they are",
+    "scaling": "many markets: one model or one each, and what it costs",
+    "developing": "the house from the inside, for those who change it",
+}
+"""The pages in reading order, each with what it is about."""
+
+
+def command(
+    run: Run,  # noqa: ARG001 - every command takes the common options
+    topic: Annotated[
+        str | None, typer.Argument(metavar="[TOPIC]", help="One page; without it, the list.")
+    ] = None,
+) -> Answer:
+    """Show the documentation that is shipped with the program, one page per topic."""
+    from cryptocast.errors import UsageError
+
+    if topic is None:
+        pages = [{"topic": name, "about": about} for name, about in TOPICS.items()]
+        return Answer({"topics": pages}, _show_topics)
+    if topic not in TOPICS:
+        raise UsageError(f"there is no page '{topic}'", hint=f"one of {', '.join(TOPICS)}")
+    text = page(topic)
+    return Answer({"topic": topic, "markdown": text}, lambda console: _show_page(console, text))
+
+
+def page(topic: str) -> str:
+    """Return one page of the guide as Markdown."""
+    file = resources.files("cryptocast") / "guide" / f"{topic}.md"
+    return file.read_text(encoding="utf-8")
+
+
+def _show_topics(console: Console) -> None:
+    for topic, about in TOPICS.items():
+        console.print(f"{topic:<12}{about}")
+    console.print("\nRead one: cryptocast guide TOPIC")
+
+
+def _show_page(console: Console, text: str) -> None:
+    from rich.markdown import Markdown
+
+    lines = (line for line in text.splitlines() if not line.startswith("<!-- "))
+    console.print(Markdown("\n".join(lines)))
