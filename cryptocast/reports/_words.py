@@ -78,8 +78,8 @@ def newest_outcomes(outcomes: MarketOutcomes) -> Iterator[tuple[int, float, floa
     scored = np.flatnonzero(np.isfinite(outcomes.targets[:, 0]))[::-1][:SHOWN_ROWS]
     for i in scored:
         returns = *outcomes.quantiles[i, 0, [low, high]], outcomes.targets[i, 0]
-        ends_and_price = (float(outcomes.last_close[i] * np.exp(r)) for r in returns)
-        yield int(outcomes.origins[i]), *ends_and_price
+        lowest, highest, price_then = (float(outcomes.last_close[i] * np.exp(r)) for r in returns)
+        yield int(outcomes.origins[i]), lowest, highest, price_then
 
 
 def skill_now(outcomes: MarketOutcomes) -> str:
