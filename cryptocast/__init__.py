@@ -8,7 +8,7 @@ From Python:
     with Workspace.open(Path("demo")) as ws:
         report = forecast_once(ws)
         with ws.store.read() as reader:
-            candles = reader.candles(ws.markets()[0], 0, int(ws.clock.now()))
+            candles = reader.candles(ws.markets(), 0, int(ws.clock.now()))
 
 What is named here is loaded when it is first used.
 """

@@ -35,7 +35,7 @@ class Budget:
         """
         now = time.time()
         with self._lock, self._store.write() as writer:
-            spent = writer.credits(source, now)
+            spent = writer.credits([source], now)[source]
             if spent.refused_at is not None and now - spent.refused_at < QUIET_SECONDS:
                 raise SourceError(
                     f"{source} said at {iso(int(spent.refused_at))} that its plan is used up, "

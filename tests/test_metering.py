@@ -36,7 +36,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def spent(store: Store, at: float = NOW) -> Credits:
     with store.read() as reader:
-        return reader.credits("coincap", at)
+        return reader.credits(["coincap"], at)["coincap"]
 
 
 def test_a_call_is_paid_before_it_is_made_and_corrected_after(store: Store) -> None:

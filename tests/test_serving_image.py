@@ -22,7 +22,7 @@ from cryptocast.config import Settings
 from cryptocast.models import _onnx
 from cryptocast.sources.sim import simulate
 from cryptocast.store import Store
-from cryptocast.values import FEATURES, Market, iso
+from cryptocast.values import FEATURES, Deployment, Market, iso
 from support.commands import Done, process
 from support.loopback import Loopback
 
@@ -112,10 +112,7 @@ def workspace(tmp_path: Path) -> Iterator[Path]:
     quantiles = np.tile(np.array(LEVELS) - 0.5, (24, 1))
     bundles.freeze(tmp_path / "bundles" / "1", card, _onnx.constant(quantiles, 64))
     with Store(tmp_path / "cryptocast.duckdb", 5).write() as writer:
-        writer.put_deployment(
-            at=1, market="*", model_version="1", previous_version=None,
-            action="promote", reason="a test", scores={},
-        )  # fmt: skip
+        writer.put_deployment(Deployment(0, 1, "*", "1", None, "promote", "a test", "{}"))
     with Loopback({"BTC/EUR": traded}) as server:
         (tmp_path / "cryptocast.toml").write_text(
             f'[source]\nname = "bitvavo"\nbase_url = "{server.base_url("bitvavo")}"\n'

@@ -11,7 +11,7 @@ from cryptocast.values import iso
 from cryptocast.workflows.status import promised
 
 if TYPE_CHECKING:
-    from cryptocast.store import Stock
+    from cryptocast.store import CandleSummary
     from cryptocast.workflows.status import MarketStatus, StatusReport
 
 _SHOWN_GAPS = 3
@@ -76,21 +76,21 @@ def _market(market: MarketStatus) -> Iterator[tuple[str, str]]:
         bars = counted(forecast.stale_bars, "bar")
         stale = f", from a candle {bars} old" if forecast.stale_bars else ""
         yield "Forecast", f"{told_at}, issued {lag}{stale}"
-    if market.stock is not None:
-        yield "Candles", _candles(market.stock, market.behind_bars)
+    if market.stored is not None:
+        yield "Candles", _candles(market.stored, market.behind_bars)
 
 
-def _candles(stock: Stock, behind_bars: int | None) -> str:
-    told = f"{stock.rows:,} to {iso(stock.last)[:16]}Z"
+def _candles(stored: CandleSummary, behind_bars: int | None) -> str:
+    told = f"{stored.rows:,} to {iso(stored.last)[:16]}Z"
     if behind_bars:
         told += f", {counted(behind_bars, 'bar')} behind"
-    if stock.gaps:
-        missing = sum(gap.bars for gap in stock.gaps)
-        ends = [f"{iso(gap.start)[:16]}Z ({gap.bars})" for gap in stock.gaps[-_SHOWN_GAPS:]]
-        told += f", {missing:,} missing ({stock.confirmed:,} confirmed), last at {', '.join(ends)}"
+    if stored.gaps:
+        missing = sum(gap.bars for gap in stored.gaps)
+        ends = [f"{iso(gap.start)[:16]}Z ({gap.bars})" for gap in stored.gaps[-_SHOWN_GAPS:]]
+        told += f", {missing:,} missing ({stored.confirmed:,} confirmed), last at {', '.join(ends)}"
     else:
         told += ", none missing"
-    if derived := stock.provenances.get("derived"):
+    if derived := stored.provenances.get("derived"):
         told += f", {derived:,} derived from two series"
     return told
 

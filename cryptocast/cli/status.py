@@ -106,18 +106,18 @@ def _market_data(m: MarketStatus) -> dict[str, Any]:
     from cryptocast.cli._shared import gaps_data
     from cryptocast.values import iso
 
-    stock, cover, stand_in = m.stock, m.coverage, m.stand_in
+    stored, cover, stand_in = m.stored, m.coverage, m.stand_in
     return {
         "market": m.market.id,
         "version": None if m.production is None else m.production.model_version,
         "issues": list(m.issues),
-        "rows": stock.rows if stock else 0,
-        "first": iso(stock.first) if stock else None,
-        "last": iso(stock.last) if stock else None,
+        "rows": stored.rows if stored else 0,
+        "first": iso(stored.first) if stored else None,
+        "last": iso(stored.last) if stored else None,
         "behind_bars": m.behind_bars,
-        "gaps": gaps_data(stock.gaps) if stock else [],
-        "confirmed": stock.confirmed if stock else 0,
-        "provenances": dict(stock.provenances) if stock else {},
+        "gaps": gaps_data(stored.gaps) if stored else [],
+        "confirmed": stored.confirmed if stored else 0,
+        "provenances": dict(stored.provenances) if stored else {},
         "forecast_origin": None if m.forecast is None else iso(m.forecast.origin),
         "fallback": None if m.forecast is None else m.forecast.model.fallback,
         "forecast": None if m.forecast is None else _forecast_data(m.forecast),

@@ -1,20 +1,16 @@
 """The database of a workspace, and the only place that knows DuckDB."""
 
-from cryptocast.store.archive import Archived
-from cryptocast.store.incidents import Event
 from cryptocast.store.ledger import Ledger, Past, Served, Tick, Unserved
 from cryptocast.store.ledger_writer import LedgerWriter
+from cryptocast.store.monitoring import CandleSummary, ServedCoverage, StandIn, Trouble
 from cryptocast.store.productions import ALL_MARKETS, Productions, ruling
-from cryptocast.store.reader import Credits, Reader, Span
-from cryptocast.store.stocks import Stock, Stocks
+from cryptocast.store.reader import Credits, Event, Reader, Span
 from cryptocast.store.store import Store
-from cryptocast.store.vitals import Coverage, StandIn, Vitals
-from cryptocast.store.writer import Stored, Writer
+from cryptocast.store.writer import Stored, Writer, as_json
 
 __all__ = [
     "ALL_MARKETS",
-    "Archived",
-    "Coverage",
+    "CandleSummary",
     "Credits",
     "Event",
     "Ledger",
@@ -23,15 +19,15 @@ __all__ = [
     "Productions",
     "Reader",
     "Served",
+    "ServedCoverage",
     "Span",
     "StandIn",
-    "Stock",
-    "Stocks",
     "Store",
     "Stored",
     "Tick",
+    "Trouble",
     "Unserved",
-    "Vitals",
     "Writer",
+    "as_json",
     "ruling",
 ]

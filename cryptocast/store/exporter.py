@@ -11,6 +11,7 @@ import duckdb
 
 from cryptocast.errors import StoreError
 from cryptocast.store.connection import translate
+from cryptocast.store.reader import Reader
 from cryptocast.values import Market
 
 FORMATS: Mapping[str, str] = {
@@ -77,7 +78,7 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Extent:
     """What a selection holds: its rows, the ids of their markets, the first and last time."""
 
     rows: int
@@ -86,67 +87,59 @@ class Found:
     last: int
 
 
-class Exporter:
-    """Selects and copies through one open connection; valid only inside `with store.read()`."""
+def exportable_markets(reader: Reader) -> list[str]:
+    """Return the ids of the markets that anything could be exported of, in order."""
+    tables = ("candles", "forecast_sets", "scores")
+    query = " UNION ".join(f"SELECT market FROM {table}" for table in tables)  # noqa: S608 - constants
+    return [row[0] for row in reader.query(f"{query} ORDER BY 1")]
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Read through `connection`, which the store opens and closes."""
-        self._connection = connection
 
-    def markets(self) -> list[str]:
-        """The ids of the markets that anything could be exported of, in order."""
-        tables = ("candles", "forecast_sets", "scores")
-        query = " UNION ".join(f"SELECT market FROM {table}" for table in tables)  # noqa: S608 - constants
-        return [row[0] for row in self._connection.execute(f"{query} ORDER BY 1").fetchall()]
-
-    def find(self, selection: Selection) -> Found | None:
-        """What a selection holds; None where that is nothing."""
-        time = _TABLES[selection.kind].time
-        query = f"""
-            SELECT count(*), list_sort(list(DISTINCT t.market)),
-                epoch_us(min(t.{time})) // 1000000, epoch_us(max(t.{time})) // 1000000
-            {_source(selection)}
-            """
-        row = self._connection.execute(query, _values(selection)).fetchone()
-        if row is None or not row[0]:
-            return None
-        rows, markets, first, last = row
-        return Found(rows, tuple(markets), first, last)
-
-    def copy(self, selection: Selection, file: Path, suffix: str) -> None:
-        """Write a selection, by market and time, into a file of the format of `suffix`.
-
-        Times are TIMESTAMPTZ in Parquet, else ISO 8601 text with `Z`; a number that is not
-        finite is NULL in text. Raises StoreError where the file cannot be written, and
-        `store.memory` where very wide forecasts cannot be sorted.
+def extent(reader: Reader, selection: Selection) -> Extent | None:
+    """Return what a selection holds, or None if it is empty."""
+    time = _TABLES[selection.kind].time
+    query = f"""
+        SELECT count(*), list_sort(list(DISTINCT t.market)),
+            epoch_us(min(t.{time})) // 1000000, epoch_us(max(t.{time})) // 1000000
+        {_source(selection)}
         """
-        columns = "t.*" if suffix == ".parquet" else self._as_text(selection.kind)
-        query = f"""
-            COPY (SELECT {columns} {_source(selection)} ORDER BY {_TABLES[selection.kind].order})
-            TO $file ({FORMATS[suffix]}, USE_TMP_FILE false)
-            """
-        self._connection.execute(f"SET memory_limit = '{_MEMORY}'")
-        try:
-            self._connection.execute(query, _values(selection) | {"file": str(file)})
-        except duckdb.OutOfMemoryException as error:
-            detail = str(error).partition("\n")[0]
-            raise StoreError(
-                f"these {selection.kind} cannot be sorted in {_MEMORY} of memory: {detail}",
-                code="store.memory",
-                hint="export a shorter range with --start and --end",
-            ) from error
-        except duckdb.Error as error:
-            # What names our file is its fault; the rest is the database's.
-            about_file = translate(error, file) if file.name in str(error) else None
-            raise about_file or error from error
-        finally:
-            with suppress(duckdb.Error):
-                self._connection.execute("RESET memory_limit")
+    [(rows, markets, first, last)] = reader.query(query, _values(selection))
+    return Extent(rows, tuple(markets), first, last) if rows else None
 
-    def _as_text(self, kind: str) -> str:
-        described = f"DESCRIBE {_TABLES[kind].name}"
-        columns = self._connection.execute(described).fetchall()
-        return ", ".join(_text(str(name), str(sql_type)) for name, sql_type, *_ in columns)
+
+def copy(reader: Reader, selection: Selection, file: Path, suffix: str) -> None:
+    """Write a selection, by market and time, into a file of the format of `suffix`.
+
+    Times are TIMESTAMPTZ in Parquet, otherwise ISO 8601 text with `Z`; a number that is not
+    finite is NULL in text. Raises StoreError if the file cannot be written, and
+    `store.memory` if very wide forecasts cannot be sorted.
+    """
+    columns = "t.*" if suffix == ".parquet" else _as_text(reader, selection.kind)
+    query = f"""
+        COPY (SELECT {columns} {_source(selection)} ORDER BY {_TABLES[selection.kind].order})
+        TO $file ({FORMATS[suffix]}, USE_TMP_FILE false)
+        """
+    reader.query(f"SET memory_limit = '{_MEMORY}'")
+    try:
+        reader.query(query, _values(selection) | {"file": str(file)})
+    except duckdb.OutOfMemoryException as error:
+        detail = str(error).partition("\n")[0]
+        raise StoreError(
+            f"these {selection.kind} cannot be sorted in {_MEMORY} of memory: {detail}",
+            code="store.memory",
+            hint="export a shorter range with --start and --end",
+        ) from error
+    except duckdb.Error as error:
+        # An error that names our file is the file's; the rest are the database's.
+        about_file = translate(error, file) if file.name in str(error) else None
+        raise about_file or error from error
+    finally:
+        with suppress(duckdb.Error):
+            reader.query("RESET memory_limit")
+
+
+def _as_text(reader: Reader, kind: str) -> str:
+    columns = reader.query(f"DESCRIBE {_TABLES[kind].name}")
+    return ", ".join(_text(str(name), str(sql_type)) for name, sql_type, *_ in columns)
 
 
 def _source(selection: Selection) -> str:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import numpy as np
 
 from cryptocast.values import FloatArray, ForecastSet, IntArray, Market, ServedModel
+
+if TYPE_CHECKING:
+    from cryptocast.store.reader import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,113 +70,96 @@ class Unserved:
 
 
 class Ledger:
-    """Reads of forecast sets and ticks, inside an open connection of the store."""
+    """Reads of forecast sets and ticks through an open reader."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Read through `connection`."""
-        self._connection = connection
+    def __init__(self, reader: Reader) -> None:
+        """Read through `reader`."""
+        self._reader = reader
 
     def served(self, markets: Sequence[Market], origin: int) -> dict[Market, ForecastSet]:
-        """What was served at an origin; markets without a set are left out."""
-        found = self._connection.execute(
+        """Return what was served at an origin; markets without a set are left out."""
+        rows = self._reader.by_market(
+            markets,
             """
             SELECT market, epoch_us(origin) // 1000000, epoch_us(issued_at) / 1e6, last_close,
                 stale_bars, mode, model_version, model_kind, fallback, levels, quantiles, scale
             FROM forecast_sets JOIN level_sets ON level_sets.id = level_set
             WHERE list_contains($markets, market) AND served AND origin = to_timestamp($origin)
             """,
-            {"markets": [market.id for market in markets], "origin": origin},
-        ).fetchall()
-        named = {market.id: market for market in markets}
-        return {named[row[0]]: _set(named[row[0]], *row[1:]) for row in found}
+            origin=origin,
+        )
+        return {row[0]: _forecast_set(row) for row in rows}
 
     def newest(self, markets: Sequence[Market], by: float) -> dict[Market, ForecastSet]:
-        """The served set of each market with the greatest origin up to `by`."""
+        """Return the served set of each market with the greatest origin up to `by`."""
         # The origins first: a query that finds them by itself decodes every set there is.
-        alike: dict[int, list[Market]] = {}
-        named = {market.id: market for market in markets}
-        for market, origin in self._connection.execute(
+        together: dict[int, list[Market]] = {}
+        for market, origin in self.newest_origins(markets, by).items():
+            together.setdefault(origin, []).append(market)
+        sets: dict[Market, ForecastSet] = {}
+        for origin, alike in together.items():
+            sets |= self.served(alike, origin)
+        return sets
+
+    def newest_origins(self, markets: Sequence[Market], by: float) -> dict[Market, int]:
+        """Return the greatest origin up to `by` that each market has a served set at."""
+        rows = self._reader.by_market(
+            markets,
             """
             SELECT market, epoch_us(max(origin)) // 1000000 FROM forecast_sets
             WHERE list_contains($markets, market) AND served AND origin <= to_timestamp($by)
             GROUP BY market
             """,
-            {"markets": list(named), "by": float(by)},
-        ).fetchall():
-            alike.setdefault(origin, []).append(named[market])
-        found: dict[Market, ForecastSet] = {}
-        for origin, together in alike.items():
-            found |= self.served(together, origin)
-        return found
+            by=float(by),
+        )
+        return dict(rows)
 
     def past(
         self,
-        asked: Sequence[tuple[Market, str]],
+        pairs: Sequence[tuple[Market, str]],
         origin: int,
         *,
         since: int,
         shape: tuple[int, int],
         served: bool,
     ) -> dict[tuple[Market, str], Past]:
-        """The newest sets of each market by a version before an origin, and not before `since`.
+        """Return each market's newest sets by a version, from `since` on and before an origin.
 
-        `shape` is (H, Q): sets of another one are left out, and so is who has none.
+        `shape` is (H, Q): sets of another shape are left out, and so are pairs without a set.
         """
         horizon, levels = shape
-        named = {(market.id, version): (market, version) for market, version in asked}
-        given = {
+        named = {(market.id, version): (market, version) for market, version in pairs}
+        parameters = {
             "markets": sorted({market for market, _ in named}),
             "versions": sorted({version for _, version in named}),
             "since": since,
             "origin": origin,
             "served": served,
         }
-        # Of the pairs that nobody asked for there are few: a market has few versions.
-        which = """
-            list_contains($markets, market) AND list_contains($versions, model_version)
-            AND served = $served
-            AND origin >= to_timestamp($since) AND origin < to_timestamp($origin)
-        """
-        interval = asked[0][0].interval_seconds
-        known = {
-            (market, version): last - stale_bars * interval
-            for market, version, last, stale_bars in self._connection.execute(
-                f"""
-                SELECT market, model_version, epoch_us(max(origin)) // 1000000,
-                    arg_max(stale_bars, origin)
-                FROM forecast_sets WHERE {which} GROUP BY market, model_version
-                """,  # noqa: S608 - a constant
-                given,
-            ).fetchall()
+        interval = pairs[0][0].interval_seconds
+        known_until = {
+            (market, version): newest - stale_bars * interval
+            for market, version, newest, stale_bars in self._reader.query(_NEWEST, parameters)
             if (market, version) in named
         }
-        if not known:
+        if not known_until:
             return {}
         reach = horizon * interval
-        since = min(known.values()) - reach + 1
-        wider = {"since": since, "horizon": horizon, "levels": levels}
-        rows = self._connection.execute(
-            f"""
-            SELECT market, model_version, epoch_us(origin) // 1000000, len(quantiles), scale,
-                list_transform(range($horizon), lambda h: quantiles[h * $levels + 1]),
-                list_transform(range($horizon), lambda h: quantiles[(h + 1) * $levels])
-            FROM forecast_sets WHERE {which} ORDER BY market, origin
-            """,  # noqa: S608 - a constant
-            given | wider,
-        ).fetchall()
-        found: dict[tuple[str, str], list[Any]] = {}
-        for market, version, moment, size, *rest in rows:
+        parameters["since"] = min(known_until.values()) - reach + 1
+        rows = self._reader.query(_OUTER, parameters | {"horizon": horizon, "levels": levels})
+        sets: dict[tuple[str, str], list[Any]] = {}
+        for market, version, moment, size, *bounds in rows:
             key = market, version
-            recent = key in known and moment > known[key] - reach
+            recent = key in known_until and moment > known_until[key] - reach
             if recent and size == horizon * levels:
-                found.setdefault(key, []).append((moment, *rest))
-        return {named[key]: _past(sets, known[key], horizon) for key, sets in found.items()}
+                sets.setdefault(key, []).append((moment, *bounds))
+        return {named[key]: _past(rows, known_until[key], horizon) for key, rows in sets.items()}
 
     def origins(
         self, market: Market, start: int, end: int, *, version: str | None = None
     ) -> set[int]:
-        """The origins in `[start, end)` that have a set by a version; None: a served one."""
-        found = self._connection.execute(
+        """Return the origins in `[start, end)` with a set by a version; None: a served set."""
+        rows = self._reader.query(
             """
             SELECT epoch_us(origin) // 1000000 FROM forecast_sets
             WHERE market = $market AND origin >= to_timestamp($start)
@@ -182,8 +167,8 @@ class Ledger:
                 AND CASE WHEN $version IS NULL THEN served ELSE model_version = $version END
             """,
             {"market": market.id, "start": start, "end": end, "version": version},
-        ).fetchall()
-        return {row[0] for row in found}
+        )
+        return {row[0] for row in rows}
 
     def between(
         self,
@@ -195,11 +180,12 @@ class Ledger:
         levels: Sequence[float],
         horizon: int,
     ) -> Served:
-        """The served sets of these modes with origins in `[start, end)`.
+        """Return the served sets of these modes with origins in `[start, end)`.
 
-        Those with other levels or another horizon are left out.
+        Sets with other levels or another horizon are left out. One market at a time: a
+        week of sets is a million numbers.
         """
-        given = {
+        parameters = {
             "market": market.id,
             "start": start,
             "end": end,
@@ -207,107 +193,91 @@ class Ledger:
             "levels": [round(float(level), 9) for level in levels],
             "size": horizon * len(levels),
         }
-        which = """
-            FROM forecast_sets AS s JOIN level_sets AS l ON l.id = s.level_set
-            WHERE market = $market AND served AND list_contains($modes, mode)
-                AND origin >= to_timestamp($start) AND origin < to_timestamp($end)
-                AND l.levels = $levels::DOUBLE[] AND len(quantiles) = $size
-            ORDER BY origin
-        """
-        rows = self._connection.execute(
+        rows = self._reader.query(
             f"""
-            SELECT epoch_us(origin) // 1000000, last_close, scale, model_version, fallback {which}
+            SELECT epoch_us(origin) // 1000000, last_close, scale, model_version, fallback
+            {_BETWEEN}
             """,
-            given,
-        ).fetchall()
+            parameters,
+        )
         # Flat: a million numbers as Python floats would take a second.
-        flat = self._connection.execute(
-            f"SELECT unnest(quantiles) AS quantile FROM (SELECT quantiles {which})",  # noqa: S608 - a constant
-            given,
-        ).fetchnumpy()["quantile"]
+        flat = self._reader.arrays(
+            f"SELECT unnest(quantiles) AS quantile FROM (SELECT quantiles {_BETWEEN})",  # noqa: S608 - a constant
+            parameters,
+        )["quantile"]
         origins, closes, scales, versions, fallbacks = zip(*rows, strict=True) if rows else [()] * 5
+        scale = [each or [1.0] * horizon for each in scales]
         return Served(
             origins=np.array(origins, dtype=np.int64),
             last_close=np.array(closes, dtype=np.float64),
             quantiles=np.asarray(flat, dtype=np.float64).reshape(-1, horizon, len(levels)),
-            scale=np.array(
-                [scale or [1.0] * horizon for scale in scales], dtype=np.float64
-            ).reshape(-1, horizon),
+            scale=np.array(scale, dtype=np.float64).reshape(-1, horizon),
             versions=tuple(versions),
             fallbacks=tuple(fallbacks),
         )
 
     def unserved(self, markets: Sequence[Market], start: int, end: int) -> list[Unserved]:
-        """The origins in `[start, end)` since each market was first served, that nobody served.
+        """Return the origins in `[start, end)` without a served set since each market's first.
 
         An origin that a tick calls missed is not among them. Markets with none are left out.
         """
-        asked = {"markets": [market.id for market in markets], "start": start, "end": end}
-        handled = """
-            SELECT market, origin FROM forecast_sets WHERE served
-            UNION SELECT market, origin FROM ticks WHERE status = 'missed'
-        """
-        counts = dict(
-            self._connection.execute(
-                f"""
-                SELECT market, count(*) FROM ({handled})
-                WHERE list_contains($markets, market)
-                    AND origin >= to_timestamp($start) AND origin < to_timestamp($end)
-                GROUP BY market
-                """,  # noqa: S608 - a constant
-                asked,
-            ).fetchall()
-        )
-        interval = markets[0].interval_seconds
-        short = [m for m in markets if counts.get(m.id, 0) < (end - start) // interval]
+        bounds = {"start": start, "end": end}
+        counts = dict(self._reader.by_market(markets, _HANDLED_COUNT, **bounds))
+        bars = (end - start) // markets[0].interval_seconds
+        short = [market for market in markets if counts.get(market, 0) < bars]
         if not short:
             return []
-        asked |= {"markets": [market.id for market in short]}
-        there: dict[str, list[int]] = {market.id: [] for market in short}
-        # The newest before the range tells that a market was served by then at all.
-        for market, moment in self._connection.execute(
-            f"""
-            SELECT market, epoch_us(max(origin)) // 1000000 FROM ({handled})
-            WHERE list_contains($markets, market) AND origin < to_timestamp($start)
-            GROUP BY market
-            UNION ALL
-            SELECT market, epoch_us(origin) // 1000000 FROM ({handled})
-            WHERE list_contains($markets, market)
-                AND origin >= to_timestamp($start) AND origin < to_timestamp($end)
-            """,  # noqa: S608 - a constant
-            asked,
-        ).fetchall():
-            there[market].append(moment)
-        found = (_unserved(market, sorted(there[market.id]), start, end) for market in short)
-        return [each for each in found if each is not None]
-
-    def last_tick(self, market: Market) -> Tick | None:
-        """The tick that finished last; of two at the same moment the later written."""
-        found = self._connection.execute(
-            """
-            SELECT market, epoch_us(origin) // 1000000, epoch_us(started_at) / 1e6,
-                epoch_us(finished_at) / 1e6, status, error_code, detail
-            FROM ticks WHERE market = ? ORDER BY finished_at DESC, rowid DESC LIMIT 1
-            """,
-            [market.id],
-        ).fetchone()
-        return Tick(*found) if found else None
+        handled: dict[Market, list[int]] = {market: [] for market in short}
+        for market, origin in self._reader.by_market(short, _HANDLED_ORIGINS, **bounds):
+            handled[market].append(origin)
+        found = (_unserved(market, sorted(handled[market]), start, end) for market in short)
+        return [unserved for unserved in found if unserved is not None]
 
 
-def _set(
-    market: Market,
-    origin: int,
-    issued_at: float,
-    last_close: float,
-    stale_bars: int,
-    mode: str,
-    version: str,
-    kind: str,
-    fallback: str | None,
-    levels: list[float],
-    quantiles: list[float],
-    scale: list[float] | None,
-) -> ForecastSet:
+# Few sets are of pairs that nobody asked for: a market has few versions.
+_BY_VERSION = """
+FROM forecast_sets
+WHERE list_contains($markets, market) AND list_contains($versions, model_version)
+    AND served = $served AND origin >= to_timestamp($since) AND origin < to_timestamp($origin)
+"""
+_NEWEST = f"""
+SELECT market, model_version, epoch_us(max(origin)) // 1000000, arg_max(stale_bars, origin)
+{_BY_VERSION} GROUP BY market, model_version
+"""
+_OUTER = f"""
+SELECT market, model_version, epoch_us(origin) // 1000000, len(quantiles), scale,
+    list_transform(range($horizon), lambda h: quantiles[h * $levels + 1]),
+    list_transform(range($horizon), lambda h: quantiles[(h + 1) * $levels])
+{_BY_VERSION} ORDER BY market, origin
+"""
+
+_BETWEEN = """
+FROM forecast_sets AS s JOIN level_sets AS l ON l.id = s.level_set
+WHERE market = $market AND served AND list_contains($modes, mode)
+    AND origin >= to_timestamp($start) AND origin < to_timestamp($end)
+    AND l.levels = $levels::DOUBLE[] AND len(quantiles) = $size
+ORDER BY origin
+"""
+
+_HANDLED = """(
+    SELECT market, origin FROM forecast_sets WHERE served
+    UNION SELECT market, origin FROM ticks WHERE status = 'missed'
+) WHERE list_contains($markets, market)"""
+_INSIDE = "AND origin >= to_timestamp($start) AND origin < to_timestamp($end)"
+_HANDLED_COUNT = f"SELECT market, count(*) FROM {_HANDLED} {_INSIDE} GROUP BY market"  # noqa: S608 - constants
+# The newest before the range shows that a market was served by then at all.
+_HANDLED_ORIGINS = f"""
+SELECT market, epoch_us(max(origin)) // 1000000 FROM {_HANDLED}
+    AND origin < to_timestamp($start) GROUP BY market
+UNION ALL
+SELECT market, epoch_us(origin) // 1000000 FROM {_HANDLED} {_INSIDE}
+"""  # noqa: S608 - constants
+
+
+def _forecast_set(row: tuple[Any, ...]) -> ForecastSet:
+    """Make a set of a row that `Ledger.served` reads."""
+    market, origin, issued_at, last_close, stale_bars, mode, *rest = row
+    version, kind, fallback, levels, quantiles, scale = rest
     return ForecastSet(
         market=market,
         origin=origin,
@@ -322,15 +292,18 @@ def _set(
     )
 
 
-def _unserved(market: Market, there: list[int], start: int, end: int) -> Unserved | None:
-    """What lacks in `[start, end)`; `there` are the origins in it, and the newest before."""
-    if not there:
+def _unserved(market: Market, handled: list[int], start: int, end: int) -> Unserved | None:
+    """Return what lacks in `[start, end)`, or None.
+
+    `handled` are the origins in it that were served or called missed, and the newest before.
+    """
+    if not handled:
         return None  # never served: nothing was missed
-    interval, first = market.interval_seconds, there[0]
-    gone = sorted(set(range(max(start, first), end, interval)) - set(there))
-    earlier = (first + interval, start - interval)
-    known = earlier if earlier[0] <= earlier[1] else None
-    return Unserved(market, tuple(gone), known) if gone or known else None
+    interval, first = market.interval_seconds, handled[0]
+    missing = sorted(set(range(max(start, first), end, interval)) - set(handled))
+    before = (first + interval, start - interval)
+    earlier = before if before[0] <= before[1] else None
+    return Unserved(market, tuple(missing), earlier) if missing or earlier else None
 
 
 def _past(rows: list[Any], known_until: int, horizon: int) -> Past:

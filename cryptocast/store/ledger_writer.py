@@ -32,23 +32,17 @@ class LedgerWriter(Ledger):
         stored: set[tuple[str, int]] = set()
         for first in range(0, len(sets), _SETS_A_TIME):
             some = [_row(s, numbers[s.levels]) for s in sets[first : first + _SETS_A_TIME]]
-            stored.update(
-                self._connection.execute(_PUT_SETS, common | {"rows": json.dumps(some)}).fetchall()
-            )
+            stored.update(self._reader.query(_PUT_SETS, common | {"rows": json.dumps(some)}))
         return [(s.market.id, s.origin) in stored for s in sets]
 
     def _level_set(self, levels: Sequence[float]) -> int:
         """The id under which these levels are kept; new ones are added."""
         wanted = [round(float(level), 9) for level in levels]
-        found = self._connection.execute(
-            "SELECT id FROM level_sets WHERE levels = ?::DOUBLE[]", [wanted]
-        ).fetchone()
-        if found:
-            return int(found[0])
-        [(number,)] = self._connection.execute(
-            "SELECT coalesce(max(id), 0) + 1 FROM level_sets"
-        ).fetchall()
-        self._connection.execute("INSERT INTO level_sets VALUES (?, ?)", [number, wanted])
+        rows = self._reader.query("SELECT id FROM level_sets WHERE levels = ?::DOUBLE[]", [wanted])
+        if rows:
+            return int(rows[0][0])
+        [(number,)] = self._reader.query("SELECT coalesce(max(id), 0) + 1 FROM level_sets")
+        self._reader.query("INSERT INTO level_sets VALUES (?, ?)", [number, wanted])
         return int(number)
 
     def put_ticks(self, ticks: Iterable[Tick]) -> None:
@@ -59,7 +53,7 @@ class LedgerWriter(Ledger):
         ]
         if not rows:
             return
-        self._connection.execute(
+        self._reader.query(
             """
             INSERT INTO ticks
             SELECT r[1], to_timestamp(r[2]::DOUBLE), to_timestamp(r[3]::DOUBLE),

@@ -1,4 +1,4 @@
-"""Everything that is read from the database.
+"""What is read from the database: candles, events, deployments, credits, and the ledger.
 
 Times leave SQL as numbers: fetching a TIMESTAMPTZ as a Python object would need pytz.
 """
@@ -12,20 +12,17 @@ from typing import Any
 
 import duckdb
 import numpy as np
+from numpy.typing import NDArray
 
-from cryptocast.store.archive import Archiver
-from cryptocast.store.exporter import Exporter
-from cryptocast.store.incidents import Event, Incidents
 from cryptocast.store.ledger import Ledger
 from cryptocast.store.productions import Productions
-from cryptocast.store.pruning import Pruner
 from cryptocast.values import Candles, Deployment, Gap, Market
 
 CONFIRMING_ANSWERS = 2
-"""So many well-formed answers without a bar, each in a run of its own, confirm it missing."""
+"""How many well-formed answers without a bar, each in a run of its own, confirm it missing."""
 
-_MARKETS_A_QUERY = 100
-_FOR_EVER = 32_503_680_000.0  # the year 3000: later than any candle
+_MARKETS_PER_QUERY = 100
+_FOREVER = 32_503_680_000.0  # the year 3000: later than any candle
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +38,24 @@ class Span:
 class Credits:
     """What a metered source has cost in a month, and when it last refused for want of credits."""
 
-    calls: int
-    credits: int  # estimated
-    refused_at: float | None
+    calls: int = 0
+    credits: int = 0  # estimated
+    refused_at: float | None = None
+
+    @property
+    def used(self) -> bool:
+        """Whether the source was called, or refused a call, in that month."""
+        return self.calls > 0 or self.refused_at is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One row of `events`."""
+
+    at: float
+    kind: str
+    market: str | None
+    detail: Mapping[str, Any]
 
 
 class Reader:
@@ -53,229 +65,252 @@ class Reader:
         """Read through `connection`, which the store opens and closes."""
         self._connection = connection
 
-    def candles(self, market: Market, start: int, end: int) -> Candles:
-        """The stored candles with open time in `[start, end)`, rising; no volume is NaN."""
-        found = self._connection.execute(
-            """
-            SELECT epoch_us(open_time) // 1000000 AS open_time, open, high, low, close,
-                coalesce(volume, 'nan'::DOUBLE) AS volume
-            FROM candles
-            WHERE market = ? AND open_time >= to_timestamp(?) AND open_time < to_timestamp(?)
-            ORDER BY candles.open_time
-            """,
-            [market.id, start, end],
-        ).fetchnumpy()
-        return Candles(
-            found["open_time"].astype(np.int64, copy=False),
-            *(found[name] for name in ("open", "high", "low", "close", "volume")),
-        )
+    def query(
+        self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None
+    ) -> list[tuple[Any, ...]]:
+        """Run one statement and return its rows. Values belong into `parameters`."""
+        return self._connection.execute(sql, parameters).fetchall()
 
-    def candles_of(self, markets: Sequence[Market], start: int, end: int) -> dict[Market, Candles]:
-        """The same of many markets, by a query for each hundred; each market has an entry."""
-        found: dict[Market, Candles] = {}
-        # A query sorts what it gives: of all markets at once that is twice the memory.
-        for first in range(0, len(markets), _MARKETS_A_QUERY):
-            found |= self._candles_of(markets[first : first + _MARKETS_A_QUERY], start, end)
-        return found
+    def arrays(self, sql: str, parameters: Mapping[str, Any]) -> Mapping[str, NDArray[Any]]:
+        """Run one query and return its columns as arrays, by name."""
+        return self._connection.execute(sql, parameters).fetchnumpy()
 
-    def _candles_of(self, markets: Sequence[Market], start: int, end: int) -> dict[Market, Candles]:
-        found = self._connection.execute(
-            """
-            WITH asked AS (
-                SELECT unnest($markets) AS market, generate_subscripts($markets, 1) - 1 AS number
-            )
+    def by_market(
+        self, markets: Sequence[Market], sql: str, **parameters: Any
+    ) -> list[tuple[Any, ...]]:
+        """Run a query about markets and return its rows, each starting with its market.
+
+        In the query `$markets` are the ids, and the first column must be the id.
+        """
+        if not markets:
+            return []
+        named = {market.id: market for market in markets}
+        rows = self.query(sql, {"markets": list(named), **parameters})
+        return [(named[row[0]], *row[1:]) for row in rows]
+
+    def candles(self, markets: Sequence[Market], start: int, end: int) -> dict[Market, Candles]:
+        """Return the stored candles of each market with open time in `[start, end)`, rising.
+
+        Every market has an entry. A candle without a volume has NaN.
+        """
+        candles: dict[Market, Candles] = {}
+        # A query sorts its rows: for all markets at once that would take twice the memory.
+        for first in range(0, len(markets), _MARKETS_PER_QUERY):
+            candles |= self._candles(markets[first : first + _MARKETS_PER_QUERY], start, end)
+        return candles
+
+    def _candles(self, markets: Sequence[Market], start: int, end: int) -> dict[Market, Candles]:
+        numbered = "(SELECT *, 0 AS number FROM candles WHERE market = $markets[1])"
+        if len(markets) > 1:
+            numbered = """(
+                FROM candles JOIN (
+                    SELECT unnest($markets) AS market,
+                        generate_subscripts($markets, 1) - 1 AS number
+                ) USING (market)
+            )"""
+        columns = self.arrays(
+            f"""
             SELECT number, epoch_us(open_time) // 1000000 AS open_time, open, high, low, close,
                 coalesce(volume, 'nan'::DOUBLE) AS volume
-            FROM candles JOIN asked USING (market)
+            FROM {numbered} AS c
             WHERE open_time >= to_timestamp($start) AND open_time < to_timestamp($end)
-            ORDER BY number, candles.open_time
-            """,
+            ORDER BY number, c.open_time
+            """,  # noqa: S608 - `numbered` is one of the two texts above
             {"markets": [market.id for market in markets], "start": start, "end": end},
-        ).fetchnumpy()
-        ends = np.searchsorted(found["number"], np.arange(len(markets) + 1))
+        )
+        ends = np.searchsorted(columns["number"], np.arange(len(markets) + 1))
         return {
             market: Candles(
-                found["open_time"][first:last].astype(np.int64, copy=False),
-                *(found[name][first:last] for name in ("open", "high", "low", "close", "volume")),
+                columns["open_time"][first:last].astype(np.int64, copy=False),
+                *(columns[name][first:last] for name in ("open", "high", "low", "close", "volume")),
             )
             for market, first, last in zip(markets, ends[:-1], ends[1:], strict=True)
         }
 
-    def span(self, market: Market, end: float = _FOR_EVER, start: float = 0.0) -> Span | None:
-        """How much of a market is stored in `[start, end)` of open times; None where nothing is."""
-        rows, first, last = self._one(
-            """
-            SELECT count(*), epoch_us(min(open_time)) // 1000000,
+    def spans(
+        self, markets: Sequence[Market], end: float = _FOREVER, start: float = 0.0
+    ) -> dict[Market, Span]:
+        """Return how much of each market is stored with open time in `[start, end)`.
+
+        Markets without candles there are left out.
+        """
+        # A tick of one market asks this several times, and grouping takes a third of the time.
+        market, which, grouping = (
+            ("$markets[1]", "market = $markets[1]", "HAVING count(*) > 0")
+            if len(markets) == 1
+            else ("market", "list_contains($markets, market)", "GROUP BY market")
+        )
+        rows = self.by_market(
+            markets,
+            f"""
+            SELECT {market}, count(*), epoch_us(min(open_time)) // 1000000,
                 epoch_us(max(open_time)) // 1000000
             FROM candles
-            WHERE market = ? AND open_time >= to_timestamp(?) AND open_time < to_timestamp(?)
-            """,
-            market.id,
-            float(start),
-            float(end),
+            WHERE {which} AND open_time >= to_timestamp($start) AND open_time < to_timestamp($end)
+            {grouping}
+            """,  # noqa: S608 - constants
+            start=float(start),
+            end=float(end),
         )
-        return Span(rows, first, last) if rows else None
+        return {market: Span(*row) for market, *row in rows}
 
-    def gaps(self, market: Market, start: int, end: int) -> list[Gap]:
-        """The maximal runs of bars in `[start, end)` that have no candle, oldest first.
+    def gaps(self, ranges: Mapping[Market, tuple[int, int]]) -> dict[Market, list[Gap]]:
+        """Return the maximal runs of bars without a candle in each market's `[start, end)`.
 
-        Runs at the edges count: where nothing is stored the whole range is one gap.
+        They are oldest first, and every market has an entry. Runs at the edges count: where
+        nothing is stored, the whole range is one gap.
         """
-        return self._runs_without("SELECT market, open_time FROM candles", market, start, end)
+        return self._runs_without("SELECT market, open_time FROM candles", ranges)
 
-    def holes(self, market: Market, start: int, end: int) -> list[Gap]:
-        """The gaps without the bars that are confirmed missing: two answers lacked them."""
+    def fillable_gaps(self, ranges: Mapping[Market, tuple[int, int]]) -> dict[Market, list[Gap]]:
+        """Return the gaps without the bars that are confirmed missing: two answers lacked them."""
         known = f"""
             SELECT market, open_time FROM candles UNION ALL
             SELECT market, open_time FROM missing_bars WHERE answers >= {CONFIRMING_ANSWERS}
         """  # noqa: S608 - a constant
-        return self._runs_without(known, market, start, end)
+        return self._runs_without(known, ranges)
 
-    def _runs_without(self, known: str, market: Market, start: int, end: int) -> list[Gap]:
-        """The runs of bars in `[start, end)` that the query `known` has no row of."""
-        interval = market.interval_seconds
-        first, stop = (-(-moment // interval) * interval for moment in (start, end))
-        found = self._all(
+    def _runs_without(
+        self, known: str, ranges: Mapping[Market, tuple[int, int]]
+    ) -> dict[Market, list[Gap]]:
+        """Return the runs of bars in each market's range that the query `known` has no row of."""
+        runs: dict[Market, list[Gap]] = {market: [] for market in ranges}
+        if not ranges:
+            return runs
+        interval = next(iter(ranges)).interval_seconds
+        bounds = [tuple(-(-t // interval) * interval for t in pair) for pair in ranges.values()]
+        firsts, stops = zip(*((first, max(first, stop)) for first, stop in bounds), strict=True)
+        inside = "WHERE market = $markets[1]"
+        if len(ranges) > 1:
+            inside = """JOIN (
+                SELECT unnest($markets) AS market, to_timestamp(unnest($firsts::BIGINT[])) AS first,
+                    to_timestamp(unnest($stops::BIGINT[])) AS stop
+            ) USING (market) WHERE open_time >= first AND open_time < stop"""
+        rows = self.by_market(
+            list(ranges),
             f"""
             WITH present AS (
-                SELECT epoch_us(open_time) // 1000000 AS moment FROM ({known})
-                WHERE market = $market
-                    AND open_time >= to_timestamp($first) AND open_time < to_timestamp($stop)
-                UNION ALL SELECT $first - $interval
-                UNION ALL SELECT $stop
+                SELECT market, epoch_us(open_time) // 1000000 AS moment FROM ({known}) {inside}
+                    AND open_time >= to_timestamp($low) AND open_time < to_timestamp($high)
+                UNION ALL SELECT unnest($markets), unnest($firsts::BIGINT[]) - $interval
+                UNION ALL SELECT unnest($markets), unnest($stops::BIGINT[])
             ), neighbours AS (
-                SELECT lag(moment) OVER (ORDER BY moment) + $interval AS expected, moment
+                SELECT market, moment, lag(moment) OVER (PARTITION BY market ORDER BY moment)
+                    + $interval AS expected
                 FROM present
             )
-            SELECT expected, moment, (moment - expected) // $interval
-            FROM neighbours WHERE moment > expected AND $stop > $first ORDER BY expected
-            """,  # noqa: S608 - `known` is one of the two queries above
-            {"market": market.id, "first": first, "stop": stop, "interval": interval},
+            SELECT market, expected, moment, (moment - expected) // $interval
+            FROM neighbours WHERE moment > expected ORDER BY expected
+            """,  # noqa: S608 - constants
+            firsts=firsts,
+            stops=stops,
+            low=min(firsts),
+            high=max(stops),
+            interval=interval,
         )
-        return [Gap(*row) for row in found]
+        for market, *gap in rows:
+            runs[market].append(Gap(*gap))
+        return runs
 
-    def confirmed_missing(self, market: Market, start: int, end: int) -> int:
-        """How many bars in `[start, end)` are confirmed missing."""
-        (count,) = self._one(
+    def confirmed_missing(self, ranges: Mapping[Market, tuple[int, int]]) -> dict[Market, int]:
+        """Count the bars in each market's `[start, end)` that are confirmed missing."""
+        rows = self.by_market(
+            list(ranges),
             f"""
-            SELECT count(*) FROM missing_bars WHERE answers >= {CONFIRMING_ANSWERS}
-                AND market = ? AND open_time >= to_timestamp(?) AND open_time < to_timestamp(?)
+            SELECT market, count(*) FROM missing_bars JOIN (
+                SELECT unnest($markets) AS market, unnest($starts::BIGINT[]) AS start,
+                    unnest($ends::BIGINT[]) AS "end"
+            ) AS r USING (market)
+            WHERE answers >= {CONFIRMING_ANSWERS} AND open_time >= to_timestamp(r.start)
+                AND open_time < to_timestamp(r."end")
+            GROUP BY market
             """,  # noqa: S608 - a constant
-            market.id,
-            start,
-            end,
+            starts=[start for start, _ in ranges.values()],
+            ends=[end for _, end in ranges.values()],
         )
-        return int(count)
-
-    def provenances(self, market: Market, start: int, end: int) -> dict[str, int]:
-        """How many candles in `[start, end)` came in which way."""
-        found = self._all(
-            """
-            SELECT provenance, count(*) FROM candles
-            WHERE market = ? AND open_time >= to_timestamp(?) AND open_time < to_timestamp(?)
-            GROUP BY provenance ORDER BY provenance
-            """,
-            [market.id, start, end],
-        )
-        return dict(found)
-
-    def credits(self, source: str, at: float) -> Credits:
-        """What a source has cost in the month (UTC) of `at`."""
-        found = self._all(
-            """
-            SELECT calls, credits, epoch_us(refused_at) / 1e6 FROM credits
-            WHERE source = ? AND month = date_trunc('month', to_timestamp(?))
-            """,
-            [source, float(at)],
-        )
-        return Credits(*found[0]) if found else Credits(0, 0, None)
-
-    def note(self, source: str, key: str) -> str | None:
-        """What was noted of a source under that key."""
-        found = self._all(
-            "SELECT value FROM source_notes WHERE source = ? AND key = ?", [source, key]
-        )
-        return str(found[0][0]) if found else None
+        return dict.fromkeys(ranges, 0) | dict(rows)
 
     def stored_markets(self) -> list[str]:
-        """The ids of the markets that have candles, in order."""
-        return [row[0] for row in self._all("SELECT DISTINCT market FROM candles ORDER BY 1")]
+        """Return the ids of the markets that have candles, in order."""
+        return [row[0] for row in self.query("SELECT DISTINCT market FROM candles ORDER BY 1")]
+
+    def credits(self, sources: Sequence[str], at: float) -> dict[str, Credits]:
+        """Return what each source has cost in the month (UTC) of `at`; each has an entry."""
+        rows = self.query(
+            """
+            SELECT source, calls, credits, epoch_us(refused_at) / 1e6 FROM credits
+            WHERE list_contains(?, source) AND month = date_trunc('month', to_timestamp(?))
+            """,
+            [list(sources), float(at)],
+        )
+        costs = {source: Credits(*row) for source, *row in rows}
+        return {source: costs.get(source, Credits()) for source in sources}
+
+    def note(self, source: str, key: str) -> str | None:
+        """Return what was noted for a source under that key, or None."""
+        rows = self.query(
+            "SELECT value FROM source_notes WHERE source = ? AND key = ?", [source, key]
+        )
+        return str(rows[0][0]) if rows else None
 
     def productions(self) -> Productions:
-        """What serves each market now."""
+        """Return what serves each market now."""
         return Productions.of(self.deployments())
 
     def deployments(self) -> list[Deployment]:
-        """All deployments, oldest first."""
+        """Return all deployments, oldest first."""
         return [deployment for _, deployment in self.rulings()]
 
     def rulings(self) -> list[tuple[float, Deployment]]:
-        """All deployments, oldest first, each with its `written_at`."""
-        found = self._all(
+        """Return all deployments, oldest first, each with its `written_at`."""
+        rows = self.query(
             """
             SELECT epoch_us(written_at) / 1e6, id, epoch_us("at") / 1e6, market, model_version,
                 previous_version, action, reason, scores::VARCHAR
             FROM deployments ORDER BY id
             """
         )
-        return [(written_at, Deployment(*row)) for written_at, *row in found]
+        return [(written_at, Deployment(*row)) for written_at, *row in rows]
 
     def events(self, kind: str) -> list[Event]:
-        """All events of a kind, in the order they were written."""
-        found = self._all(
-            """
-            SELECT epoch_us("at") / 1e6, kind, market, detail::VARCHAR
-            FROM events WHERE kind = ? ORDER BY rowid
-            """,
-            [kind],
+        """Return all events of a kind, in the order in which they were written."""
+        return self._events("kind = $kind ORDER BY rowid", kind=kind)
+
+    def newest_event(self, kind: str, by: float) -> Event | None:
+        """Return the newest event of a kind up to a moment, or None."""
+        events = self._events(
+            'kind = $kind AND "at" <= to_timestamp($by) ORDER BY "at" DESC, rowid DESC LIMIT 1',
+            kind=kind,
+            by=float(by),
         )
-        return [Event(at, name, market, json.loads(detail)) for at, name, market, detail in found]
+        return events[0] if events else None
 
-    def scores(self, evaluation: int | None = None) -> list[dict[str, Any]]:
-        """The rows of an evaluation, by default the newest; times are Unix seconds."""
-        found = self._connection.execute(
+    def newest_events(
+        self, start: float, end: float, *, without: Sequence[str], most: int
+    ) -> list[Event]:
+        """Return the newest events in `[start, end]` except those kinds, newest first."""
+        return self._events(
             """
-            SELECT * REPLACE (
-                epoch_us("at") / 1e6 AS "at", epoch_us(written_at) / 1e6 AS written_at,
-                epoch_us(start_time) // 1000000 AS start_time,
-                epoch_us(end_time) // 1000000 AS end_time
-            )
-            FROM scores
-            WHERE evaluation = coalesce($number, (SELECT max(evaluation) FROM scores))
-            ORDER BY rowid
+            "at" >= to_timestamp($start) AND "at" <= to_timestamp($end)
+                AND NOT list_contains($without, kind)
+            ORDER BY "at" DESC, rowid DESC LIMIT $most
             """,
-            {"number": evaluation},
+            start=float(start),
+            end=float(end),
+            without=list(without),
+            most=most,
         )
-        names = [column[0] for column in found.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
-    def _all(
-        self, sql: str, parameters: list[Any] | Mapping[str, Any] | None = None
-    ) -> list[tuple[Any, ...]]:
-        return self._connection.execute(sql, parameters).fetchall()
-
-    def _one(self, sql: str, *parameters: Any) -> tuple[Any, ...]:
-        """The row of a query that always has one."""
-        return self._all(sql, list(parameters))[0]
+    def _events(self, which: str, **parameters: Any) -> list[Event]:
+        rows = self.query(
+            f'SELECT epoch_us("at") / 1e6, kind, market, detail::VARCHAR FROM events WHERE {which}',  # noqa: S608 - `which` is one of the conditions above
+            parameters,
+        )
+        return [
+            Event(at, name, market, json.loads(text or "{}")) for at, name, market, text in rows
+        ]
 
     @property
     def ledger(self) -> Ledger:
         """The forecast sets and ticks."""
-        return Ledger(self._connection)
-
-    @property
-    def incidents(self) -> Incidents:
-        """What did not go as it should, and the events around it."""
-        return Incidents(self._connection)
-
-    def exporter(self) -> Exporter:
-        """What copies stored rows into files."""
-        return Exporter(self._connection)
-
-    def archiver(self) -> Archiver:
-        """What takes old rows into files and out of here."""
-        return Archiver(self._connection)
-
-    def pruner(self) -> Pruner:
-        """What finds old rows, and as a writer's removes them."""
-        return Pruner(self._connection)
+        return Ledger(self)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydantic_core import to_jsonable_python
 
 from cryptocast.store.ledger_writer import LedgerWriter
 from cryptocast.store.merge import PRICES, PROVENANCES, REPAIRED, label, merge
@@ -52,12 +53,12 @@ class Writer(Reader):
         if len(candles) == 0:
             return Stored(0, 0, 0)
         first, last = int(candles.open_time[0]), int(candles.open_time[-1])
-        change = merge(self.candles(market, first, last + 1), candles)
+        change = merge(self.candles([market], first, last + 1)[market], candles)
         details = [
             json.dumps({"open_time": iso(moment), "old": old, "new": new})
             for moment, old, new in change.revisions()
         ]
-        labels = label(change.new.open_time, provenance, self.span(market))
+        labels = label(change.new.open_time, provenance, self.spans([market]).get(market))
         self._put_events(fetched_at, "candle.revised", market.id, details)
         self._delete(market, change.before.open_time)
         revised = np.full(len(change.after), PROVENANCES.index("revised"))
@@ -69,7 +70,7 @@ class Writer(Reader):
 
     def _delete(self, market: Market, open_time: IntArray) -> None:
         if len(open_time):
-            self._connection.execute(
+            self.query(
                 """
                 DELETE FROM candles
                 WHERE market = ? AND open_time IN (SELECT to_timestamp(unnest(?::BIGINT[])))
@@ -86,7 +87,7 @@ class Writer(Reader):
         arrays = {name: getattr(candles, name) for name in ("open_time", *PRICES, "volume")}
         # DuckDB scans a dict of numpy arrays in place; text would be copied cell by cell.
         self._connection.register("incoming", arrays | {"label": labels})
-        self._connection.execute(
+        self.query(
             """
             INSERT INTO candles
             SELECT $market, to_timestamp(open_time), open, high, low, close,
@@ -100,7 +101,7 @@ class Writer(Reader):
 
     def _found(self, market: Market, first: int, last: int) -> None:
         """Forget that bars were missing whose candles are there now."""
-        self._connection.execute(
+        self.query(
             """
             DELETE FROM missing_bars AS m
             WHERE m.market = $market AND m.open_time IN (
@@ -120,7 +121,7 @@ class Writer(Reader):
         if len(open_time) == 0:
             return
         self._connection.register("lacking", {"open_time": open_time})
-        self._connection.execute(
+        self.query(
             """
             INSERT INTO missing_bars
             SELECT $market, to_timestamp(open_time), 1, to_timestamp($asked_at) FROM lacking
@@ -143,7 +144,7 @@ class Writer(Reader):
 
     def add_credits(self, source: str, at: float, calls: int, credits: int) -> None:
         """Add to what a source has cost in the month of `at`; either may be negative."""
-        self._connection.execute(
+        self.query(
             """
             INSERT INTO credits
             VALUES ($source, date_trunc('month', to_timestamp($at)), $calls, $credits, NULL)
@@ -155,7 +156,7 @@ class Writer(Reader):
 
     def put_note(self, source: str, key: str, value: str) -> None:
         """Keep something of a source under a key."""
-        self._connection.execute(
+        self.query(
             """
             INSERT INTO source_notes VALUES (?, ?, ?)
             ON CONFLICT (source, key) DO UPDATE SET value = excluded.value
@@ -166,7 +167,7 @@ class Writer(Reader):
     def put_refusal(self, source: str, at: float, refused_at: float | None) -> None:
         """Note that a source refused for want of credits, in the month of `at`, or no more."""
         self.add_credits(source, at, 0, 0)
-        self._connection.execute(
+        self.query(
             """
             UPDATE credits SET refused_at = to_timestamp(?::DOUBLE)
             WHERE source = ? AND month = date_trunc('month', to_timestamp(?))
@@ -177,35 +178,25 @@ class Writer(Reader):
     @property
     def ledger(self) -> LedgerWriter:
         """The forecast sets and ticks, to append to."""
-        return LedgerWriter(self._connection)
+        return LedgerWriter(self)
 
     def put_deployment(
-        self,
-        *,
-        at: float,
-        market: str,
-        model_version: str,
-        previous_version: str | None,
-        action: str,
-        reason: str,
-        scores: Mapping[str, Any] | None = None,
-        written_at: float | None = None,
+        self, deployment: Deployment, *, written_at: float | None = None
     ) -> Deployment:
-        """Append a deployment, which rules its market from now on; of `*` all of them.
+        """Append a deployment and return it with its id, whatever id it was given.
 
-        `action`: promote, force or rollback.
+        From now on it rules its market; one of `*` rules all of them.
         """
-        (number,) = self._one("SELECT coalesce(max(id), 0) + 1 FROM deployments")
-        text = json.dumps(_plain(scores or {}))
-        row = (market, model_version, previous_version, action, reason, text)
-        self._connection.execute(
+        [(number,)] = self.query("SELECT coalesce(max(id), 0) + 1 FROM deployments")
+        stored = dataclasses.replace(deployment, id=number)
+        self.query(
             """
             INSERT INTO deployments VALUES
                 (?, to_timestamp(?), to_timestamp(?), ?, ?, ?, ?, ?, ?)
             """,
-            [number, float(at), _moment(written_at), *row],
+            [number, float(stored.at), _moment(written_at), *dataclasses.astuple(stored)[2:]],
         )
-        return Deployment(number, float(at), *row)
+        return stored
 
     def put_scores(
         self,
@@ -220,8 +211,8 @@ class Writer(Reader):
 
         Each row holds `in_sample` and the columns of `schemas.SCORES`; NaN becomes NULL.
         """
-        (number,) = self._one("SELECT coalesce(max(evaluation), 0) + 1 FROM scores")
-        self._connection.execute(
+        [(number,)] = self.query("SELECT coalesce(max(evaluation), 0) + 1 FROM scores")
+        self.query(
             """
             INSERT INTO scores BY NAME
             SELECT $number AS evaluation, to_timestamp($at) AS "at",
@@ -234,7 +225,7 @@ class Writer(Reader):
                 "written_at": _moment(written_at),
                 "start": float(start),
                 "end": float(end),
-                "rows": json.dumps(_plain(list(rows))),
+                "rows": as_json(list(rows)),
                 "shape": self._shape_of_scores(),
             },
         )
@@ -242,7 +233,7 @@ class Writer(Reader):
 
     def _shape_of_scores(self) -> str:
         """The columns that each row brings, as DuckDB's JSON reader wants them."""
-        columns = self._all(
+        columns = self.query(
             """
             SELECT column_name, data_type FROM duckdb_columns()
             WHERE table_name = 'scores' AND column_name NOT IN
@@ -255,23 +246,19 @@ class Writer(Reader):
         self, at: float, kind: str, market: str | None, detail: Mapping[str, Any]
     ) -> None:
         """Append an event; NaN and infinity in `detail` become null."""
-        self._put_events(at, kind, market, [json.dumps(_plain(detail))])
+        self._put_events(at, kind, market, [as_json(detail)])
 
     def _put_events(self, at: float, kind: str, market: str | None, details: list[str]) -> None:
         if details:
-            self._connection.execute(
+            self.query(
                 "INSERT INTO events SELECT to_timestamp(?), ?, ?, unnest(?::VARCHAR[])",
                 [float(at), kind, market, details],
             )
 
 
-def _plain(value: Any) -> Any:
-    """JSON has no NaN: the value with every number that is not finite as None."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def as_json(value: Any) -> str:
+    """Return a value as JSON text; NaN and infinity, which JSON lacks, become null."""
+    return json.dumps(to_jsonable_python(value, inf_nan_mode="null"))
 
 
 def _moment(given: float | None) -> float:

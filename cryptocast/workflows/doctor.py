@@ -14,9 +14,9 @@ from cryptocast.metering import calls_a_tick, loop_cost, monthly_cost
 from cryptocast.notify import open_notifier
 from cryptocast.store import Store
 from cryptocast.values import FAILED, OK, WARNING, Check, Gap, Market, Page, iso
+from cryptocast.workflows import notify
 from cryptocast.workflows.learning.deployment import PRODUCTION, alias
 from cryptocast.workflows.learning.versions import mismatch
-from cryptocast.workflows.watching import alerts
 from cryptocast.workspace import Workspace
 
 _DAY = 86_400
@@ -154,7 +154,7 @@ def _credits(ws: Workspace, source: str) -> Check:
     monthly, interval = ws.settings.source.monthly_credits, ws.settings.market.interval
     calls = calls_a_tick(m for m in ws.markets() if m.source == source)
     with ws.store.read() as reader:
-        spent = reader.credits(source, time.time())
+        spent = reader.credits([source], time.time())[source]
     detail = (
         f"{spent.credits:,} of {monthly:,} credits this month in {spent.calls:,} calls; "
         f"{loop_cost(calls, interval, monthly)}"
@@ -172,25 +172,26 @@ def _candles(ws: Workspace) -> Iterator[Check]:
     """What is stored of each market: how old, and what is missing."""
     now = ws.clock.now()
     with ws.store.read() as reader:
-        for market in ws.markets():
-            closed = market.floor(now)
-            start = closed - round(ws.settings.data.days * _DAY)
-            span = reader.span(market, closed)
-            if span is None:
-                hint = "cryptocast fetch"
-                yield Check(f"candles {market.id}", FAILED, "none is stored", hint)
-                continue
-            behind = (closed - span.last) // market.interval_seconds - 1
-            stale = behind > ws.settings.loop.max_stale_bars
-            yield Check(
-                f"candles {market.id}",
-                WARNING if stale else OK,
-                f"{span.rows:,}, the newest of {iso(span.last)}, {behind} behind",
-                "cryptocast fetch, or for recorded candles --as-of" if stale else "",
-            )
-            first = max(span.first, start)
-            gaps = reader.gaps(market, first, span.last) if first < span.last else []
-            yield _gaps(market, gaps, reader.confirmed_missing(market, first, span.last))
+        closed = ws.markets()[0].floor(now)
+        start = closed - round(ws.settings.data.days * _DAY)
+        spans = reader.spans(ws.markets(), closed)
+        ranges = {m: (max(s.first, start), s.last) for m, s in spans.items()}
+        gaps, confirmed = reader.gaps(ranges), reader.confirmed_missing(ranges)
+    for market in ws.markets():
+        if market not in spans:
+            hint = "cryptocast fetch"
+            yield Check(f"candles {market.id}", FAILED, "none is stored", hint)
+            continue
+        span = spans[market]
+        behind = (closed - span.last) // market.interval_seconds - 1
+        stale = behind > ws.settings.loop.max_stale_bars
+        yield Check(
+            f"candles {market.id}",
+            WARNING if stale else OK,
+            f"{span.rows:,}, the newest of {iso(span.last)}, {behind} behind",
+            "cryptocast fetch, or for recorded candles --as-of" if stale else "",
+        )
+        yield _gaps(market, gaps[market], confirmed[market])
 
 
 def _gaps(market: Market, gaps: list[Gap], confirmed: int) -> Check:
@@ -247,7 +248,7 @@ def _bundles(ws: Workspace) -> Iterator[Check]:
 
 def _receivers(ws: Workspace) -> Iterator[Check]:
     """Whether whoever is to be told can be; nothing is sent (`notify --test` does)."""
-    found, timeout = alerts.named(ws), ws.settings.notify.timeout_seconds
+    found, timeout = notify.named(ws), ws.settings.notify.timeout_seconds
     for name, receiver in found.items():
         try:
             open_notifier(receiver, ws.secrets, folder=ws.folder, timeout_seconds=timeout)

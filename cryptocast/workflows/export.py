@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from cryptocast.errors import ConfigError, StateError, UsageError
+from cryptocast.store import Reader, exporter
 from cryptocast.store.backup import snapshot
 from cryptocast.store.drafts import replacing
-from cryptocast.store.exporter import FORMATS, KINDS, Exporter, Selection
+from cryptocast.store.exporter import FORMATS, KINDS, Selection
 from cryptocast.values import Market, iso
 from cryptocast.workspace import Workspace
 
@@ -81,13 +82,12 @@ def export(
     suffix = _suffix(file)
     with replacing(file) as part:
         with snapshot(ws.store) as copy, copy.read() as reader:
-            exporter = reader.exporter()
-            markets = _chosen(ws, exporter.markets(), symbols)
+            markets = _chosen(ws, exporter.exportable_markets(reader), symbols)
             selection = Selection(what, markets, start, end, ws.clock.now())
-            found = exporter.find(selection)
+            found = exporter.extent(reader, selection)
             if found is None:
-                raise _nothing(exporter, selection)
-            exporter.copy(selection, part, suffix)
+                raise _nothing(reader, selection)
+            exporter.copy(reader, selection, part, suffix)
         size = part.stat().st_size
     return ExportReport(
         what=what,
@@ -107,10 +107,7 @@ def _scorecard(
     ws: Workspace, out: Path, symbols: tuple[str, ...], *, bounded: bool
 ) -> ExportReport:
     """The scorecard of the configured markets, by the forecasts of the last week."""
-    from cryptocast.workflows.watching.verdicts import (  # late: it loads the models
-        look,
-        scorecard_rows,
-    )
+    from cryptocast.workflows.monitor import look, scorecard_rows  # late: it loads the models
 
     if bounded:
         raise UsageError(
@@ -190,12 +187,12 @@ def _chosen(ws: Workspace, stored: list[str], symbols: tuple[str, ...]) -> list[
     return [m for m in markets if not symbols or m.symbol in symbols or m.id in symbols]
 
 
-def _nothing(exporter: Exporter, asked: Selection) -> StateError:
+def _nothing(reader: Reader, asked: Selection) -> StateError:
     """Why a selection is empty, with the range that there is instead."""
     of = str(asked.markets[0]) if len(asked.markets) == 1 else f"{len(asked.markets)} markets"
     since = "" if asked.start is None else f" from {iso(asked.start)}"
     until = "" if asked.end is None else f" before {iso(asked.end)}"
-    there = exporter.find(dataclasses.replace(asked, start=None, end=None))
+    there = exporter.extent(reader, dataclasses.replace(asked, start=None, end=None))
     if there is not None:
         hint = f"there are some from {iso(there.first)} to {iso(there.last)}"
     else:

@@ -43,9 +43,10 @@ def fetch(
     options = RangeOptions(days, start, end)
     plans = []
     with ws.store.read() as reader:
+        spans = reader.spans(ws.markets())
         for market in ws.markets():
             now = ws.clock.now()
-            wanted = options.resolve(market, reader.span(market), now, ws.settings.data.days)
+            wanted = options.resolve(market, spans.get(market), now, ws.settings.data.days)
             source = ws.source(market.source)
             plans.append(plan_fetch(reader, source, market, wanted, now, repair=repair))
     return carry_out(ws, plans, "backfill")
@@ -75,7 +76,7 @@ def import_files(
     try:
         if options.given:
             with ws.store.read() as reader:
-                stored = reader.span(market)
+                stored = reader.spans([market]).get(market)
             wanted = options.resolve(market, stored, now, ws.settings.data.days)
         else:
             wanted = _whole(source, market, now)

@@ -13,11 +13,11 @@ from math import ceil
 from pathlib import Path
 
 from cryptocast.errors import RegistryError
-from cryptocast.store import Productions
+from cryptocast.store import Productions, retention
 from cryptocast.store.compaction import compact
 from cryptocast.store.connection import translate
 from cryptocast.store.drafts import abandoned
-from cryptocast.store.pruning import KEPT_ORIGINS, OldRows
+from cryptocast.store.retention import KEPT_ORIGINS, OldRows
 from cryptocast.values import iso
 from cryptocast.workflows.backup import CARD, FOLDER, backups
 from cryptocast.workflows.serving.cleared import PRUNED, SERVED
@@ -155,7 +155,7 @@ def _bundles(ws: Workspace, aliased: set[str]) -> Iterator[Thing]:
     limit = time.time() - ws.settings.prune.bundles_days * _DAY
     with ws.store.read() as reader:
         rulings = reader.rulings()
-        kept = aliased | reader.pruner().versions_since(limit) | {shadowing(reader) or ""}
+        kept = aliased | retention.versions_since(reader, limit) | {shadowing(reader) or ""}
     kept |= Productions.of(row for written_at, row in rulings if written_at <= limit).versions()
     for written_at, row in rulings:
         if written_at > limit:
@@ -171,8 +171,8 @@ def _old_rows(ws: Workspace) -> tuple[dict[str, int], list[OldRows]]:
         return {}, []
     bars = ceil(ws.settings.data.days * _DAY / ws.markets()[0].interval_seconds)
     with ws.store.read() as reader:
-        limits = reader.pruner().limits(ws.clock.now() - days * _DAY, bars)
-        return limits, reader.pruner().old(limits)
+        limits = retention.limits(reader, ws.clock.now() - days * _DAY, bars)
+        return limits, retention.old_rows(reader, limits)
 
 
 def _remove(
@@ -196,9 +196,9 @@ def _remove(
         if told:
             with ws.store.write() as writer:
                 if whole:
-                    if served := writer.archiver().last_served(limits):
+                    if served := retention.last_served(writer, limits):
                         told[SERVED] = {market: iso(origin) for market, origin in served.items()}
-                    writer.pruner().delete(limits)
+                    retention.delete(writer, limits)
                 writer.put_event(ws.clock.now(), PRUNED, None, told)
 
 

@@ -102,7 +102,7 @@ def plan(
         _refuse_mixed(ws, each, first, last, version, in_sample)
     served = version is None and not in_sample
     with ws.store.read() as reader:
-        holes = [(m, sum(gap.bars for gap in reader.holes(m, first, last))) for m in markets]
+        holes = reader.fillable_gaps(dict.fromkeys(markets, (first, last)))
         there = {
             market: reader.ledger.origins(
                 market,
@@ -118,7 +118,7 @@ def plan(
         for run in _runs(range(first, last + interval, interval), there[market])
     ]
     skipped = sum(map(len, there.values()))
-    gone = tuple((market, bars) for market, bars in holes if bars)
+    gone = tuple((market, sum(gap.bars for gap in gaps)) for market, gaps in holes.items() if gaps)
     return Replay(first, last, served, tuple(runs), skipped, gone, ladder, version)
 
 
@@ -176,7 +176,7 @@ def _frozen(ws: Workspace, version: str, markets: Sequence[Market]) -> tuple[Mar
 
 
 def _require_candles(ws: Workspace, reader: Reader, market: Market, last: int) -> None:
-    span = reader.span(market, last)
+    span = reader.spans([market], last).get(market)
     reach = market.interval_seconds * (1 + ws.settings.loop.max_stale_bars)
     if span is None or span.last + reach < last:
         end = "there are none" if span is None else f"they end at {iso(span.last)}"

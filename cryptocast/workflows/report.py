@@ -9,9 +9,8 @@ from pathlib import Path
 from cryptocast.errors import UsageError
 from cryptocast.reports.facts import Happening, Incident, MarketFacts, MonitorVerdict, ReportFacts
 from cryptocast.reports.page import render
-from cryptocast.store import Event, Reader
+from cryptocast.store import Event, Reader, Trouble, monitoring
 from cryptocast.store.drafts import replacing
-from cryptocast.store.incidents import Trouble
 from cryptocast.values import DAY_SECONDS, ForecastSet, Gap, Market
 from cryptocast.workflows.watching.facts import MONITOR
 from cryptocast.workflows.watching.outcomes import outcomes
@@ -70,9 +69,9 @@ def gather(ws: Workspace, days: float) -> ReportFacts:
     start = end - round(days * DAY_SECONDS)
     with ws.store.read() as reader:
         newest = reader.ledger.newest(markets, now)
-        told = reader.incidents.newest(MONITOR, now)
+        told = reader.newest_event(MONITOR, now)
         deployments = [d for d in reader.deployments() if d.at <= now]
-        events = reader.incidents.events(start, now, without=_QUIET, most=_MOST_EVENTS)
+        events = reader.newest_events(start, now, without=_QUIET, most=_MOST_EVENTS)
         others = set(reader.stored_markets()) - {market.id for market in markets}
     found = [_market(ws, market, (start, end), newest.get(market)) for market in markets]
     return ReportFacts(
@@ -95,11 +94,11 @@ def _market(
 ) -> MarketFacts:
     # Opened for each market, and closed before its figures are computed: a tick waits meanwhile.
     with ws.store.read() as reader:
-        candles = reader.candles(market, *span)
+        candles = reader.candles([market], *span)[market]
         gaps = _gaps(reader, market, *span)
         served = find(ws, reader, market, *span)
-        troubles = reader.incidents.troubles(market, *span)
-        ticks = reader.incidents.ticks(market, *span)
+        troubles = monitoring.troubles(reader, market, *span)
+        ticks = monitoring.tick_counts(reader, [market], *span).get(market, {})
     return MarketFacts(
         market=market,
         candles=candles,
@@ -124,8 +123,8 @@ def _goodness(found: MarketFacts) -> tuple[bool, float]:
 
 def _gaps(reader: Reader, market: Market, start: int, end: int) -> list[Gap]:
     """Missing bars between the first and the last candle of the range."""
-    span = reader.span(market, end, start)
-    return reader.gaps(market, span.first, span.last) if span else []
+    span = reader.spans([market], end, start).get(market)
+    return reader.gaps({market: (span.first, span.last)})[market] if span else []
 
 
 def _incidents(

@@ -9,7 +9,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from cryptocast.store import Coverage, Credits, Reader, StandIn, Stock, Stocks, Tick, Vitals
+from cryptocast.store import (
+    CandleSummary,
+    Credits,
+    Reader,
+    ServedCoverage,
+    StandIn,
+    Tick,
+    monitoring,
+)
 from cryptocast.values import DAY_SECONDS, Candles, Deployment, ForecastSet, Market
 from cryptocast.workflows.serving.health import FILE_NAME
 from cryptocast.workflows.watching.facts import MONITOR, shown_steps
@@ -27,7 +35,7 @@ class MarketStatus:
 
     market: Market
     production: Deployment | None
-    stock: Stock | None  # of its candles
+    stored: CandleSummary | None
     behind_bars: int | None  # closed bars that the store does not have yet
     candles: Candles  # the newest, to be drawn; none where many markets are shown
     forecast: ForecastSet | None
@@ -35,7 +43,7 @@ class MarketStatus:
     stand_in: StandIn | None
     tick: Tick | None
     ticks: Mapping[str, int]  # of the last day, by how they ended
-    coverage: Coverage | None  # of the last day, at the steps that are shown
+    coverage: ServedCoverage | None  # of the last day, at the steps that are shown
     skill: float | None  # against the random walk, over the monitor's day
     issues: tuple[str, ...]  # worst first
 
@@ -97,18 +105,17 @@ def status(ws: Workspace, *, symbols: tuple[str, ...] = ()) -> StatusReport:
     """
     markets, now = ws.markets(symbols), ws.clock.now()
     with ws.store.read() as reader:
-        vitals = Vitals(reader)
-        verdict = reader.incidents.newest(MONITOR, now)
-        shadow = reader.incidents.newest(SHADOW, now)
+        verdict = reader.newest_event(MONITOR, now)
+        shadow = reader.newest_event(SHADOW, now)
         found = _markets(ws, reader, markets, now, {} if verdict is None else verdict.detail)
         sources = dict.fromkeys(market.source for market in ws.markets())
-        credits = vitals.credits(list(sources), time.time())
+        spent = reader.credits(list(sources), time.time())
     market = markets[0]
     return StatusReport(
         now=now,
         next_tick=market.floor(now) + market.interval_seconds + ws.settings.loop.delay_seconds,
         markets=tuple(sorted(found, key=_badness)),
-        credits=credits,
+        credits={source: cost for source, cost in spent.items() if cost.used},
         monthly_credits=ws.settings.source.monthly_credits,
         health=None
         if verdict is None
@@ -129,34 +136,35 @@ def _markets(
     now: float,
     verdict: Mapping[str, Any],
 ) -> list[MarketStatus]:
-    vitals = Vitals(reader)
     interval, closed = markets[0].interval_seconds, markets[0].floor(now)
     newest = reader.ledger.newest(markets, now)
     horizon = max((len(s.quantiles) for s in newest.values()), default=1)
-    stocks = Stocks(reader).stocks(
-        markets, closed - round(ws.settings.data.days * DAY_SECONDS), closed
+    stored = monitoring.candle_summaries(
+        reader, markets, closed - round(ws.settings.data.days * DAY_SECONDS), closed
     )
-    stand_ins = vitals.stand_ins(markets, now)
-    last = vitals.last_ticks(markets, now)
-    ticks = vitals.tick_counts(markets, now - DAY_SECONDS, now)
+    stand_ins = monitoring.stand_ins(reader, markets, now)
+    last = monitoring.last_ticks(reader, markets, now)
+    ticks = monitoring.tick_counts(reader, markets, now - DAY_SECONDS, now)
     serving = reader.productions().of_markets(markets)
     skills = _skills(verdict)
-    coverage = vitals.coverage(markets, now - DAY_SECONDS, now, shown_steps(markets[0], horizon))
+    coverage = monitoring.coverage(
+        reader, markets, now - DAY_SECONDS, now, shown_steps(markets[0], horizon)
+    )
     found = []
     for market in markets:
-        stock, forecast = stocks.get(market), newest.get(market)
+        summary, forecast = stored.get(market), newest.get(market)
         overdue = 0 if forecast is None else (closed - forecast.origin) // interval
-        behind = None if stock is None else max(0, (closed - stock.last) // interval - 1)
+        behind = None if summary is None else max(0, (closed - summary.last) // interval - 1)
         production = serving.get(market)
         parts = forecast, overdue, stand_ins.get(market), last.get(market), behind
         drawn = Candles.empty()
         if len(markets) == 1:
-            drawn = reader.candles(market, closed - _DRAWN_BARS * interval, closed)
+            drawn = reader.candles([market], closed - _DRAWN_BARS * interval, closed)[market]
         found.append(
             MarketStatus(
                 market=market,
                 production=production,
-                stock=stock,
+                stored=summary,
                 behind_bars=behind,
                 candles=drawn,
                 forecast=forecast,

@@ -85,7 +85,7 @@ class Keeper:
         end = self.start + TIMES * BAR
         started = time.perf_counter()
         with self.many.read() as reader:
-            found = reader.candles(market, end - WEEK * BAR, end)
+            found = reader.candles([market], end - WEEK * BAR, end)[market]
         seconds = time.perf_counter() - started
         assert len(found) == WEEK
         return seconds

@@ -22,7 +22,7 @@ import pytest
 from rich.console import Console
 
 from cryptocast.cli._status_screen import is_plain, screen
-from cryptocast.store import Coverage, Credits, StandIn, Stock, Tick
+from cryptocast.store import CandleSummary, Credits, ServedCoverage, StandIn, Tick
 from cryptocast.values import Candles, Deployment, ForecastSet, Gap, Market, ServedModel
 from cryptocast.workflows.status import Health, MarketStatus, StatusReport
 from support.commands import NEXT, good, run
@@ -65,7 +65,7 @@ def market(which: Market = BTC, price: float = 62_000.0, **changes: object) -> M
     good = MarketStatus(
         market=which,
         production=PRODUCTION,
-        stock=Stock(2016, END - 2016 * 300, END - 300, (), 0, {"live": 2016}),
+        stored=CandleSummary(2016, END - 2016 * 300, END - 300, (), 0, {"live": 2016}),
         behind_bars=0,
         candles=candles(price),
         forecast=forecast(which, price),
@@ -73,7 +73,7 @@ def market(which: Market = BTC, price: float = 62_000.0, **changes: object) -> M
         stand_in=None,
         tick=Tick(which.id, END, END + 10.0, END + 12.0, "ok"),
         ticks={"ok": 286, "late": 1, "missed": 2},
-        coverage=Coverage(True, 828, 0.803, 0.897),
+        coverage=ServedCoverage(True, 828, 0.803, 0.897),
         skill=0.0042,
         issues=(),
     )
@@ -99,12 +99,14 @@ def troubled() -> StatusReport:
     stand_in = StandIn("stale_data", END - 11 * 300, 12)
     gaps = (Gap(END - 9000, END - 8400, 2), Gap(END - 1500, END - 300, 4))
     bad = market(
-        stock=Stock(2010, END - 2016 * 300, END - 1800, gaps, 2, {"live": 2000, "derived": 10}),
+        stored=CandleSummary(
+            2010, END - 2016 * 300, END - 1800, gaps, 2, {"live": 2000, "derived": 10}
+        ),
         behind_bars=5,
         forecast=forecast(fallback="stale_data"),
         stand_in=stand_in,
         ticks={"failed": 3, "ok": 285},
-        coverage=Coverage(False, 830, 0.71, None),
+        coverage=ServedCoverage(False, 830, 0.71, None),
         skill=None,
         issues=(
             f"the last tick failed: {SCRIPT}\x1b[2J\nnext line",
@@ -133,7 +135,7 @@ def many() -> StatusReport:
 
 def empty() -> StatusReport:
     nothing = market(
-        production=None, stock=None, behind_bars=None, candles=Candles.empty(), forecast=None,
+        production=None, stored=None, behind_bars=None, candles=Candles.empty(), forecast=None,
         tick=None, ticks={}, coverage=None, skill=None,
         issues=("no candles yet: cryptocast fetch", "no forecast yet: cryptocast forecast --once"),
     )  # fmt: skip

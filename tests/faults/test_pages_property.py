@@ -188,7 +188,7 @@ def put(market: Market, clean: Normalised) -> None:
 
 def held(market: Market) -> Table:
     with store().read() as reader:
-        return table(reader.candles(market, 0, 2 * NOW))
+        return table(reader.candles([market], 0, 2 * NOW)[market])
 
 
 pages = st.lists(

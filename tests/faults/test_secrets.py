@@ -122,7 +122,7 @@ def mend(spot: World) -> None:
     """End all faults, and the day in which nothing is asked for after a refusal."""
     heal(spot)
     with spot.store.read() as reader:
-        refused = reader.credits("coincap", time.time()).refused_at
+        refused = reader.credits(["coincap"], time.time())["coincap"].refused_at
     if refused is not None:
         Budget(spot.store, 1_000_000).lift("coincap")
 

@@ -94,7 +94,8 @@ class World:
     def stored(self) -> Table:
         """What the workspace's database holds of the market."""
         with self.store.read() as reader:
-            return table(reader.candles(Market.of(self.symbol, self.source, "5m"), 0, NOW * 2))
+            market = Market.of(self.symbol, self.source, "5m")
+            return table(reader.candles([market], 0, NOW * 2)[market])
 
     def point(self, base_url: str | None = None) -> None:
         """Have the commands ask this server, or another address."""

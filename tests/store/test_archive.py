@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 
 from cryptocast.errors import StoreError
-from cryptocast.store import Store
-from cryptocast.store.archive import FILES, Archived, Archiver
+from cryptocast.store import Reader, Store, retention
+from cryptocast.store.retention import FILES, Archived
 from cryptocast.values import Candles, ForecastSet, Market
 
 START = 1_717_372_800  # as in conftest.py: 2024-06-03T00:00:00Z
@@ -44,7 +44,7 @@ def filled(
 
 def written(store: Store, folder: Path, limits: dict[str, int]) -> tuple[list[Archived], Any]:
     with store.read() as reader:
-        return reader.archiver().look(limits), reader.archiver().write(limits, folder)
+        return retention.archivable(reader, limits), retention.archive(reader, limits, folder)
 
 
 def test_what_is_older_is_in_the_files_to_the_last_digit_and_still_in_the_database(
@@ -79,7 +79,7 @@ def test_exactly_what_was_written_is_deleted(
 ) -> None:
     written(filled, tmp_path / "a", {market.id: LIMIT, OTHER.id: START + 300})
     with filled.write() as writer:
-        writer.archiver().delete({market.id: LIMIT, OTHER.id: START + 300})
+        retention.delete_archived(writer, {market.id: LIMIT, OTHER.id: START + 300})
     counted = "SELECT count(*), epoch(min({})) FROM {} WHERE market = '{}'"
     for each, first in ((market, LIMIT), (OTHER, START + 300)):
         gone = (first - START) // 300
@@ -94,18 +94,18 @@ def test_equal_rows_have_one_fingerprint_in_whatever_order_and_others_another(
 ) -> None:
     limits = {market.id: LIMIT}
     with filled.read() as reader:
-        before = reader.archiver().look(limits)
+        before = retention.archivable(reader, limits)
     with filled.write() as writer:  # written anew, the rows lie elsewhere
-        writer._connection.execute("CREATE TABLE kept AS FROM candles ORDER BY close")
-        writer._connection.execute("DELETE FROM candles")
+        writer.query("CREATE TABLE kept AS FROM candles ORDER BY close")
+        writer.query("DELETE FROM candles")
     with filled.write() as writer:
-        writer._connection.execute("INSERT INTO candles FROM kept")
-        writer._connection.execute("DROP TABLE kept")
-        assert writer.archiver().look(limits) == before
+        writer.query("INSERT INTO candles FROM kept")
+        writer.query("DROP TABLE kept")
+        assert retention.archivable(writer, limits) == before
         rows = make_candles([3], shift=0.01)
         writer.put_candles(market, rows, provenance="live", fetched_at=START)
-        assert writer.archiver().look(limits)[0].fingerprint != before[0].fingerprint
-        assert writer.archiver().look(limits)[1] == before[1]
+        assert retention.archivable(writer, limits)[0].fingerprint != before[0].fingerprint
+        assert retention.archivable(writer, limits)[1] == before[1]
 
 
 def test_the_newest_origin_that_was_served_is_named_for_each_market(
@@ -115,13 +115,13 @@ def test_the_newest_origin_that_was_served_is_named_for_each_market(
         shadow = make_set(-1, "2", market=Market("kraken", "BTC", "EUR", "5m"))
         writer.ledger.put_sets([shadow], served=False)
         limits = {market.id: LIMIT, OTHER.id: START, "kraken:BTC/EUR:5m": LIMIT}
-        assert writer.archiver().last_served(limits) == {market.id: LIMIT - 300}
+        assert retention.last_served(writer, limits) == {market.id: LIMIT - 300}
 
 
 def test_a_disk_that_gives_back_something_else_leaves_no_archive(
     filled: Store, market: Market, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Archiver, "_read_again", lambda *_: [])
+    monkeypatch.setattr(retention, "_read_again", lambda *_: [])
     folder = tmp_path / "archive" / "now"
     with pytest.raises(StoreError) as caught:
         written(filled, folder, {market.id: LIMIT})
@@ -135,10 +135,10 @@ def test_a_full_disk_is_told_of_the_archive_not_of_the_database(
 ) -> None:
     folder = tmp_path / "archive" / "now"
 
-    def full(self: Archiver, draft: Path) -> list[Archived]:
+    def full(reader: Reader, draft: Path) -> list[Archived]:
         raise duckdb.IOException(f'Could not write file "{draft}/x": No space left on device')
 
-    monkeypatch.setattr(Archiver, "_read_again", full)
+    monkeypatch.setattr(retention, "_read_again", full)
     with pytest.raises(StoreError) as caught:
         written(filled, folder, {market.id: LIMIT})
     assert caught.value.code == "store.full"
@@ -160,10 +160,10 @@ def test_an_archive_is_held_while_all_its_rows_are_in_the_database(
     folder = tmp_path / "a"
     written(filled, folder, {market.id: LIMIT})
     with filled.read() as reader:
-        assert reader.archiver().holds(folder)
+        assert retention.is_stored(reader, folder)
     with filled.write() as writer:
-        writer._connection.execute("UPDATE forecast_sets SET last_close = 7 WHERE rowid = 3")
-        assert not writer.archiver().holds(folder)
+        writer.query("UPDATE forecast_sets SET last_close = 7 WHERE rowid = 3")
+        assert not retention.is_stored(writer, folder)
 
 
 @pytest.mark.parametrize("harm", ["damaged", "another file", "one file less"])
@@ -179,4 +179,4 @@ def test_what_is_not_surely_an_archive_of_these_rows_is_not_held(
     else:
         (folder / "candles.parquet").unlink()
     with filled.read() as reader:
-        assert not reader.archiver().holds(folder)
+        assert not retention.is_stored(reader, folder)

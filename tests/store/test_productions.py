@@ -89,10 +89,7 @@ def test_one_for_all_takes_over_and_a_market_may_part_again() -> None:
 
 def test_a_market_without_any_is_left_out(store: Store) -> None:
     with store.write() as writer:
-        writer.put_deployment(
-            at=0, market=A.id, model_version="1", previous_version=None, action="promote",
-            reason="x",
-        )  # fmt: skip
+        writer.put_deployment(Deployment(0, 0, A.id, "1", None, "promote", "x", "{}"))
     with store.read() as reader:
         serving = reader.productions().of_markets(MARKETS)
     assert {market: row.model_version for market, row in serving.items()} == {A: "1"}

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cryptocast.errors import StoreError
-from cryptocast.store import Store, compaction
+from cryptocast.store import Store, compaction, retention
 from cryptocast.store.backup import copy_sqlite, copy_store, snapshot
 from cryptocast.store.compaction import compact
 from cryptocast.values import Candles, ForecastSet, Market
@@ -129,8 +129,8 @@ def test_compaction_shrinks_the_file_and_changes_no_row(
 ) -> None:
     fill(store, market, make_candles, make_set, 4000)
     with store.write() as writer:
-        limits = writer.pruner().limits(2e9, 0)
-        writer.pruner().delete(limits)
+        limits = retention.limits(writer, 2e9, 0)
+        retention.delete(writer, limits)
     tables = ("candles", "forecast_sets", "events", "level_sets", "schema_version")
     ordered = "SELECT open_time::VARCHAR, close FROM candles ORDER BY rowid"
     before = query(ordered)

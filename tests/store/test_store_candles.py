@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryptocast.store import Credits, Reader, Span, Store, Stored, schema
+from cryptocast.store import Credits, Reader, Span, Store, Stored, monitoring, schema
 from cryptocast.values import Candles, Gap, Market, parse_time
 
 START = 1_717_372_800
@@ -54,9 +54,9 @@ def test_what_is_put_is_what_is_read(store: Store, market: Market, make_candles:
     given_candles = make_candles(range(10), volume=NAN)
     assert put(store, market, given_candles) == Stored(new=10, revised=0, repaired=0)
     with store.read() as reader:
-        found = reader.candles(market, START, START + 10 * BAR)
-        part = reader.candles(market, START + 2 * BAR, START + 4 * BAR)
-        assert reader.span(market) == Span(10, START, START + 9 * BAR)
+        found = reader.candles([market], START, START + 10 * BAR)[market]
+        part = reader.candles([market], START + 2 * BAR, START + 4 * BAR)[market]
+        assert reader.spans([market]).get(market) == Span(10, START, START + 9 * BAR)
         assert reader.stored_markets() == ["bitvavo:BTC/EUR:5m"]
     for name in ("open_time", "open", "high", "low", "close", "volume"):
         np.testing.assert_array_equal(getattr(found, name), getattr(given_candles, name))
@@ -67,8 +67,8 @@ def test_what_is_put_is_what_is_read(store: Store, market: Market, make_candles:
 
 def test_an_empty_store_holds_nothing(store: Store, market: Market) -> None:
     with store.read() as reader:
-        assert len(reader.candles(market, 0, START)) == 0
-        assert reader.span(market) is None
+        assert len(reader.candles([market], 0, START)[market]) == 0
+        assert reader.spans([market]).get(market) is None
         assert reader.stored_markets() == []
 
 
@@ -100,7 +100,7 @@ def test_any_split_in_any_order_and_twice_gives_the_same_table(
         store = Store(Path(folder) / "x.duckdb", 5)
         counts = [put(store, market, make_candles(call), "imported") for call in calls]
         with store.read() as reader:
-            found = reader.candles(market, 0, START + 100 * BAR)
+            found = reader.candles([market], 0, START + 100 * BAR)[market]
             assert reader.events("candle.revised") == []
     whole = make_candles(sorted(bars))
     for name in ("open_time", "open", "high", "low", "close", "volume"):
@@ -127,7 +127,7 @@ def test_a_row_with_other_values_is_replaced_and_its_past_kept_as_an_event(
     assert provenances(query) == {0: "backfill", 1: "revised", 2: "backfill"}
     with store.read() as reader:
         (event,) = reader.events("candle.revised")
-        assert reader.candles(market, START + BAR, START + 2 * BAR).close == revised.close
+        assert reader.candles([market], START + BAR, START + 2 * BAR)[market].close == revised.close
     old = make_candles([1])
     assert (event.at, event.market) == (START + 9.5, market.id)
     assert event.detail["open_time"] == "2024-06-03T00:05:00Z"
@@ -147,7 +147,10 @@ def test_a_missing_volume_takes_no_stored_one_away(
     assert put(store, market, make_candles(range(2), volume=NAN)) == Stored(0, 0, 0)
     assert put(store, market, make_candles([0], shift=1, volume=NAN)) == Stored(0, 1, 0)
     with store.read() as reader:
-        assert reader.candles(market, START, START + 9 * BAR).volume.tolist() == [7.0, 7.0]
+        assert reader.candles([market], START, START + 9 * BAR)[market].volume.tolist() == [
+            7.0,
+            7.0,
+        ]
 
 
 def test_the_first_tick_backfills_and_later_ones_are_live(
@@ -190,8 +193,8 @@ def test_markets_do_not_touch_each_other(store: Store, market: Market, make_cand
     put(store, market, make_candles(range(3)))
     assert put(store, other, make_candles(range(5), shift=3)) == Stored(5, 0, 0)
     with store.read() as reader:
-        assert reader.span(market) == Span(3, START, START + 2 * BAR)
-        assert reader.gaps(other, START, START + 5 * BAR) == []
+        assert reader.spans([market]).get(market) == Span(3, START, START + 2 * BAR)
+        assert reader.gaps({other: (START, START + 5 * BAR)})[other] == []
         assert reader.stored_markets() == ["bitvavo:BTC/EUR:5m", "kraken:BTC/EUR:5m"]
 
 
@@ -209,7 +212,7 @@ def test_an_exception_inside_leaves_nothing_behind(
         writer.put_candles(market, make_candles(range(9)), provenance="live", fetched_at=1)
         raise KeyboardInterrupt
     with store.read() as reader:
-        assert reader.span(market) is None
+        assert reader.spans([market]).get(market) is None
 
 
 def gaps_by_a_slow_loop(there: set[int], start: int, end: int) -> list[Gap]:
@@ -229,17 +232,28 @@ def test_gaps_are_those_of_a_slow_loop(store: Store, market: Market, make_candle
     bars = sorted(draw.sample(range(200), 120))
     put(store, market, make_candles(bars))
     there = {START + BAR * bar for bar in bars}
+    other = Market("kraken", "BTC", "EUR", "5m")
+    put(store, other, make_candles(bars[::3]))
+    bars_of_other = {START + BAR * bar for bar in bars[::3]}
     with store.read() as reader:
         for _ in range(60):
             start = START + draw.randrange(-5 * BAR, 210 * BAR)
             end = start + draw.randrange(-BAR, 60 * BAR)
-            assert reader.gaps(market, start, end) == gaps_by_a_slow_loop(there, start, end)
+            gaps = gaps_by_a_slow_loop(there, start, end)
+            assert reader.gaps({market: (start, end)})[market] == gaps
+            ranges = {other: (end, start + 9 * BAR), market: (start, end)}
+            assert reader.gaps(ranges) == {
+                other: gaps_by_a_slow_loop(bars_of_other, *ranges[other]),
+                market: gaps,
+            }
 
 
 def test_where_nothing_is_stored_the_whole_range_is_one_gap(store: Store, market: Market) -> None:
     with store.read() as reader:
-        assert reader.gaps(market, START, START + 3 * BAR) == [Gap(START, START + 3 * BAR, 3)]
-        assert reader.gaps(market, START, START) == []
+        assert reader.gaps({market: (START, START + 3 * BAR)})[market] == [
+            Gap(START, START + 3 * BAR, 3)
+        ]
+        assert reader.gaps({market: (START, START)})[market] == []
 
 
 def test_a_reader_cannot_write(store: Store) -> None:
@@ -256,7 +270,7 @@ def missing(store: Store, market: Market, bars: Sequence[int], asked_at: float) 
 def holes(store: Store, market: Market, end: int) -> list[int]:
     """The bars that are still asked for."""
     with store.read() as reader:
-        found = reader.holes(market, START, START + end * BAR)
+        found = reader.fillable_gaps({market: (START, START + end * BAR)})[market]
     return [
         bar for gap in found for bar in range((gap.start - START) // BAR, (gap.end - START) // BAR)
     ]
@@ -273,9 +287,9 @@ def test_two_answers_of_two_runs_confirm_a_bar_missing(
     missing(store, market, [2, 5], asked_at=200.0)
     assert holes(store, market, 6) == [3, 5]
     with store.read() as reader:
-        assert reader.confirmed_missing(market, START, START + 6 * BAR) == 1
-        assert reader.confirmed_missing(market, START + 3 * BAR, START + 6 * BAR) == 0
-        assert sum(gap.bars for gap in reader.gaps(market, START, START + 6 * BAR)) == 3
+        assert reader.confirmed_missing({market: (START, START + 6 * BAR)})[market] == 1
+        assert reader.confirmed_missing({market: (START + 3 * BAR, START + 6 * BAR)})[market] == 0
+        assert sum(gap.bars for gap in reader.gaps({market: (START, START + 6 * BAR)})[market]) == 3
 
 
 def test_a_candle_that_comes_after_all_is_missing_no_more(
@@ -287,7 +301,7 @@ def test_a_candle_that_comes_after_all_is_missing_no_more(
     assert put(store, market, make_candles([2])) == Stored(0, 0, 1)
     assert holes(store, market, 5) == []
     with store.read() as reader:
-        assert reader.confirmed_missing(market, START, START + 5 * BAR) == 2
+        assert reader.confirmed_missing({market: (START, START + 5 * BAR)})[market] == 2
     assert query("SELECT count(*) FROM missing_bars") == [(2,)]
 
 
@@ -316,7 +330,10 @@ def test_revised_rows_among_new_ones_keep_their_places(
     mixed = make_candles([0, 1, 2, 3, 4, 5], shift=1)
     assert put(store, market, mixed, "live") == Stored(1, 3, 2)
     with store.read() as reader:
-        assert reader.candles(market, START, START + 9 * BAR).close.tolist() == mixed.close.tolist()
+        assert (
+            reader.candles([market], START, START + 9 * BAR)[market].close.tolist()
+            == mixed.close.tolist()
+        )
     assert provenances(query) == {
         0: "revised",
         1: "repaired",
@@ -333,12 +350,10 @@ def test_the_provenances_of_a_range_are_counted(
     put(store, market, make_candles([0, 2]))
     put(store, market, make_candles([1, 3]), "live")
     with store.read() as reader:
-        assert reader.provenances(market, START, START + 9 * BAR) == {
-            "backfill": 2,
-            "live": 1,
-            "repaired": 1,
-        }
-        assert reader.provenances(market, START + 9 * BAR, START + 10 * BAR) == {}
+        summaries = monitoring.candle_summaries(reader, [market], START, START + 9 * BAR)
+        assert summaries[market].provenances == {"backfill": 2, "live": 1, "repaired": 1}
+        later = monitoring.candle_summaries(reader, [market], START + 9 * BAR, START + 10 * BAR)
+        assert later[market].provenances == {}
 
 
 def test_credits_are_kept_by_source_and_month(store: Store) -> None:
@@ -350,12 +365,12 @@ def test_credits_are_kept_by_source_and_month(store: Store) -> None:
         writer.add_credits("other", june, 5, 5)
         writer.put_refusal("coincap", june, june + 7.5)
     with store.read() as reader:
-        assert reader.credits("coincap", may) == Credits(1, 13, None)
-        assert reader.credits("coincap", june + 86_400) == Credits(1, 1, june + 7.5)
-        assert reader.credits("nobody", june) == Credits(0, 0, None)
+        assert reader.credits(["coincap"], may)["coincap"] == Credits(1, 13, None)
+        assert reader.credits(["coincap"], june + 86_400)["coincap"] == Credits(1, 1, june + 7.5)
+        assert reader.credits(["nobody"], june)["nobody"] == Credits(0, 0, None)
     with store.write() as writer:
         writer.put_refusal("coincap", june, None)
-        assert writer.credits("coincap", june) == Credits(1, 1, None)
+        assert writer.credits(["coincap"], june)["coincap"] == Credits(1, 1, None)
 
 
 def test_a_database_of_the_first_version_gets_the_tables_of_the_second(
@@ -364,15 +379,15 @@ def test_a_database_of_the_first_version_gets_the_tables_of_the_second(
     store = Store(tmp_path / "cryptocast.duckdb", 5)
     monkeypatch.setattr(schema, "CURRENT", 1)
     with store.write() as writer:  # as the first version wrote it: no ledger is touched
-        writer._connection.execute(
+        writer.query(
             "INSERT INTO candles VALUES "
             "('bitvavo:BTC/EUR:5m', to_timestamp(?), 1, 2, 1, 2, NULL, 'live', now())",
             [START],
         )
     monkeypatch.setattr(schema, "CURRENT", 2)
     with store.read() as reader:
-        assert reader.span(market) == Span(1, START, START)
-        assert reader.holes(market, START, START + 2 * BAR) == [
+        assert reader.spans([market]).get(market) == Span(1, START, START)
+        assert reader.fillable_gaps({market: (START, START + 2 * BAR)})[market] == [
             Gap(START + BAR, START + 2 * BAR, 1)
         ]
-        assert reader.credits("coincap", 0) == Credits(0, 0, None)
+        assert reader.credits(["coincap"], 0)["coincap"] == Credits(0, 0, None)

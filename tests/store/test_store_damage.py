@@ -52,7 +52,7 @@ def test_a_truncated_database_is_corrupt(
     content = store.path.read_bytes()
     store.path.write_bytes(content[: int(len(content) * share)])
     with pytest.raises(StoreError) as caught, store.read() as reader:
-        reader.candles(market, 0, 2**33)
+        reader.candles([market], 0, 2**33)[market]
     assert caught.value.code == "store.corrupt"
 
 
@@ -67,7 +67,7 @@ def test_a_flipped_byte_is_found_and_never_read_as_a_candle(
     content[at] ^= 0xFF
     store.path.write_bytes(content)
     with pytest.raises(StoreError) as caught, store.read() as reader:
-        reader.candles(market, 0, 2**33)
+        reader.candles([market], 0, 2**33)[market]
     assert caught.value.code == "store.corrupt"
 
 
@@ -188,7 +188,7 @@ try:
 except StoreError as error:
     print(error.code)
 with store.read() as reader:
-    print(reader.span(market), len(reader.events("kept")))
+    print(reader.spans([market]).get(market), len(reader.events("kept")))
 """
 
 
@@ -203,7 +203,7 @@ USE = """
 import sys
 from pathlib import Path
 from cryptocast import candles
-from cryptocast.store import Store, Tick
+from cryptocast.store import Store, Tick, monitoring
 from cryptocast.values import Candles, Market
 market = Market("bitvavo", "BTC", "EUR", "5m")
 raw = Candles.of([0, 300], [1, 1], [1, 1], [1, 1], [1, 1])
@@ -212,8 +212,9 @@ with Store(Path(sys.argv[1]), 5).write() as writer:
     writer.put_candles(market, clean, provenance="live", fetched_at=1.0)
     writer.ledger.put_ticks([Tick(market.id, 300, 300.0, 301.0, "ok")])
 with Store(Path(sys.argv[1]), 5).read() as reader:
-    reader.candles(market, 0, 900), reader.gaps(market, 0, 900), reader.ledger.newest([market], 4e9)
-    reader.ledger.last_tick(market), reader.productions().everywhere, reader.span(market)
+    reader.candles([market], 0, 900), reader.gaps({market: (0, 900)})
+    reader.ledger.newest([market], 4e9)
+    monitoring.last_ticks(reader, [market], 4e9), reader.productions(), reader.spans([market])
 heavy = {"pandas", "pytz", "pyarrow", "polars", "scipy", "torch"}
 print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
 """

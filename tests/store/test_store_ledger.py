@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cryptocast.store import Past, Reader, Store, Tick
+from cryptocast.store import Past, Reader, Store, Tick, as_json, monitoring
 from cryptocast.values import Candles, Deployment, ForecastSet, Market
 
 START = 1_717_372_800
@@ -442,15 +442,15 @@ def test_what_is_missing_of_many_markets_is_found_at_once(
 
 def test_ticks_of_one_origin_are_appended(store: Store, market: Market) -> None:
     with store.write() as writer:
-        assert writer.ledger.last_tick(market) is None
+        assert monitoring.last_ticks(writer, [market], 4e9) == {}
         writer.ledger.put_ticks(
             [Tick(market.id, START, START + 1.5, START + 2.5, "failed", "source.down", "no")]
         )
         writer.ledger.put_ticks([Tick(market.id, START, START + 8.5, START + 9.25, "ok")])
         writer.ledger.put_ticks([Tick("kraken:BTC/EUR:5m", START, START + 99, START + 99, "ok")])
     with store.read() as reader:
-        found = reader.ledger.last_tick(market)
-    assert found == Tick(market.id, START, START + 8.5, START + 9.25, "ok", None, None)
+        found = monitoring.last_ticks(reader, [market], 4e9)
+    assert found[market] == Tick(market.id, START, START + 8.5, START + 9.25, "ok", None, None)
 
 
 def test_the_deployment_with_the_greatest_id_rules_whatever_the_clock(
@@ -459,14 +459,21 @@ def test_the_deployment_with_the_greatest_id_rules_whatever_the_clock(
     with store.write() as writer:
         assert writer.productions().at(market.id) is None
         first = writer.put_deployment(
-            at=START + 500.5, market="*", model_version="1", previous_version=None,
-            action="promote", reason="better", scores={"skill": 0.01, "p": float("nan")},
+            Deployment(
+                0,
+                START + 500.5,
+                "*",
+                "1",
+                None,
+                "promote",
+                "better",
+                as_json({"skill": 0.01, "p": float("nan")}),
+            ),
             written_at=START + 1000,
-        )  # fmt: skip
+        )
         second = writer.put_deployment(
-            at=START, market="*", model_version="2", previous_version="1",
-            action="force", reason="because", written_at=START + 2000,
-        )  # fmt: skip
+            Deployment(0, START, "*", "2", "1", "force", "because", "{}"), written_at=START + 2000
+        )
     assert first == Deployment(
         1, START + 500.5, "*", "1", None, "promote", "better", '{"skill": 0.01, "p": null}'
     )

@@ -67,7 +67,7 @@ def age(workspace: Path, folder: Path) -> Path:
     shutil.copytree(workspace, folder)
     with Store(folder / "cryptocast.duckdb", 5).write() as writer:
         writer.put_candles(BTC, past(), provenance="backfill", fetched_at=NOW)
-        stored = writer.candles(BTC, SETS_FROM - INTERVAL, NOW)
+        stored = writer.candles([BTC], SETS_FROM - INTERVAL, NOW)[BTC]
         closed = zip((stored.open_time + INTERVAL).tolist(), stored.close.tolist(), strict=True)
         sets = [a_set(origin, close) for origin, close in closed if origin < NOW]
         writer.ledger.put_sets(sets, served=True)

@@ -17,7 +17,7 @@ import pytest
 
 from cryptocast.clock import VirtualClock
 from cryptocast.store import Store
-from cryptocast.values import Candles, Market
+from cryptocast.values import Candles, Deployment, Market
 from cryptocast.workflows.forecast import TickReport, tick
 from cryptocast.workspace import Workspace
 from support.commands import BARS, INTERVAL, LATER_BARS, NOW, candles, query
@@ -87,9 +87,9 @@ def deploy(folder: Path, version: str, previous: str | None, bar: float = 0) -> 
     """A deployment whose row was written at a bar."""
     with Store(folder / "cryptocast.duckdb", 5).write() as writer:
         writer.put_deployment(
-            at=NOW, market="*", model_version=version, previous_version=previous,
-            action="promote", reason="x", scores={}, written_at=NOW + bar * INTERVAL,
-        )  # fmt: skip
+            Deployment(0, NOW, "*", version, previous, "promote", "x", "{}"),
+            written_at=NOW + bar * INTERVAL,
+        )
 
 
 def drop(folder: Path, bars: Iterable[int], market: Market = BTC) -> None:
@@ -132,7 +132,7 @@ def tick_rows(folder: Path, columns: str = "bar, status") -> list[tuple[Any, ...
 def stored(folder: Path, market: Market = BTC) -> Candles:
     """All candles of a market."""
     with Store(folder / "cryptocast.duckdb", 5).read() as reader:
-        return reader.candles(market, 0, 2 * NOW)
+        return reader.candles([market], 0, 2 * NOW)[market]
 
 
 def quantiles_of(report: TickReport) -> np.ndarray:

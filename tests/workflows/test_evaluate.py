@@ -139,10 +139,6 @@ def test_scores_are_kept_a_row_each_under_the_number_of_the_evaluation(workspace
         for row in second["scores"]
     ]
     assert found == told
-    with Workspace.open(workspace, environ={}) as ws, ws.store.read() as reader:
-        newest = reader.scores()
-        assert len(newest) == len(reader.scores(2)) == rows
-        assert (newest[0]["evaluation"], newest[0]["start_time"]) == (2, start)
 
 
 def test_figures_and_pictures_go_to_the_run_of_the_version(workspace: Path) -> None:

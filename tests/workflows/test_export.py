@@ -20,8 +20,7 @@ import pytest
 from cryptocast.clock import SystemClock, VirtualClock
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.sources.file import Source
-from cryptocast.store import Store
-from cryptocast.store.exporter import Exporter
+from cryptocast.store import Store, exporter
 from cryptocast.values import Candles, ForecastSet, Market, ServedModel, iso, parse_time
 from cryptocast.workflows.export import export
 from cryptocast.workspace import Workspace
@@ -351,7 +350,7 @@ def old(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_is_told_and_leaves_the_file_as_it_was(folder: Path, old: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    copy = Exporter.copy
+    copy = exporter.copy
 
     def cramped(*arguments: Any) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
@@ -359,7 +358,7 @@ def test_a_full_disk_is_told_and_leaves_the_file_as_it_was(folder: Path, old: Pa
 
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Exporter, "copy", cramped)
+            patch.setattr(exporter, "copy", cramped)
             done = run("export", "candles", "--out", old, "-w", folder, "--json")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -381,7 +380,7 @@ def test_a_disk_without_room_for_the_copy_of_the_database_is_told(folder: Path, 
 
 
 def test_a_long_export_keeps_no_tick_waiting(folder: Path, tmp_path: Path) -> None:
-    copy = Exporter.copy
+    copy = exporter.copy
 
     def meanwhile(*arguments: Any) -> None:
         with Store(folder / "cryptocast.duckdb", 0).write() as writer:
@@ -389,7 +388,7 @@ def test_a_long_export_keeps_no_tick_waiting(folder: Path, tmp_path: Path) -> No
         copy(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Exporter, "copy", meanwhile)
+        patch.setattr(exporter, "copy", meanwhile)
         assert len(put_out(folder, "candles", tmp_path / "x.csv")) == ROWS + 96
 
 
@@ -426,7 +425,7 @@ def test_ctrl_c_ends_an_export_at_once_and_leaves_the_file_as_it_was(
     (big / "cryptocast.toml").touch()
     with Store(big / "cryptocast.duckdb", 5).write() as writer:
         writer.put_candles(BTC, some_candles(200_000, 300), provenance="live", fetched_at=1)
-    copy = Exporter.copy
+    copy = exporter.copy
 
     def interrupted(signal_number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -438,7 +437,7 @@ def test_ctrl_c_ends_an_export_at_once_and_leaves_the_file_as_it_was(
     before = signal.signal(signal.SIGALRM, interrupted)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Exporter, "copy", late)
+            patch.setattr(exporter, "copy", late)
             done = run("export", "candles", "--out", f"{old}.gz", "-w", big, "--json")
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -449,14 +448,14 @@ def test_ctrl_c_ends_an_export_at_once_and_leaves_the_file_as_it_was(
 HALF = """
 import sys, time
 from cryptocast import cli
-from cryptocast.store.exporter import Exporter
+from cryptocast.store import exporter
 
-def half(self, selection, file, suffix):
+def half(reader, selection, file, suffix):
     file.write_text("half")
     print("here", flush=True)
     time.sleep(60)
 
-Exporter.copy = half
+exporter.copy = half
 sys.exit(cli.run(sys.argv[1:]))
 """
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from cryptocast.store import Store, Tick
-from cryptocast.values import ForecastSet, Market, ServedModel, iso
+from cryptocast.values import Deployment, ForecastSet, Market, ServedModel, iso
 from cryptocast.workflows import prune as workflow
 from support.commands import BTC, INTERVAL, NOW, candles, good, listing, query, run, start
 
@@ -175,12 +175,7 @@ def deploy(folder: Path, version: str, previous: str, days: float) -> None:
     """A deployment that was written so many days ago, with its bundle of that age."""
     with Store(folder / "cryptocast.duckdb", 5).write() as writer:
         writer.put_deployment(
-            at=NOW,
-            market="*",
-            model_version=version,
-            previous_version=previous,
-            action="promote",
-            reason="x",
+            Deployment(0, NOW, "*", version, previous, "promote", "x", "{}"),
             written_at=time.time() - days * DAY,
         )
     aged(folder / "bundles" / version / "card.json", days, "{}")
@@ -189,7 +184,7 @@ def deploy(folder: Path, version: str, previous: str, days: float) -> None:
 
 def test_bundles_go_that_nothing_of_the_kept_time_names(workspace: Path) -> None:
     with Store(workspace / "cryptocast.duckdb", 5).write() as writer:
-        writer._connection.execute("DELETE FROM deployments")
+        writer.query("DELETE FROM deployments")
     deploy(workspace, "11", "10", 400)
     deploy(workspace, "12", "11", 300)
     deploy(workspace, "13", "12", 200)  # ruled when the kept time began
@@ -206,7 +201,7 @@ def test_bundles_go_that_nothing_of_the_kept_time_names(workspace: Path) -> None
 def test_the_bundle_of_a_shadow_stays(workspace: Path) -> None:
     good("shadow", "1", "-w", workspace, "--as-of", iso(NOW))
     with Store(workspace / "cryptocast.duckdb", 5).write() as writer:
-        writer._connection.execute("DELETE FROM deployments")
+        writer.query("DELETE FROM deployments")
     with sqlite3.connect(workspace / "mlflow.db") as connection:
         connection.execute("DELETE FROM registered_model_aliases")
     connection.close()

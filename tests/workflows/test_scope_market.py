@@ -11,7 +11,7 @@ import pytest
 
 from cryptocast.errors import ModelError
 from cryptocast.store import Store
-from cryptocast.values import iso
+from cryptocast.values import Deployment, iso
 from cryptocast.workflows.learning import pipeline
 from cryptocast.workflows.serving import backfill
 from support.commands import (
@@ -333,9 +333,9 @@ def test_what_was_missed_is_made_up_for_by_the_version_that_ruled_each_market_th
     with Store(p / "cryptocast.duckdb", 5).write() as writer:
         for market, version, bar in ((ETH, first[BTC], 3), ("*", first[ETH], 5)):
             writer.put_deployment(
-                at=origin(bar), written_at=origin(bar), market=market, model_version=version,
-                previous_version=None, action="force", reason="x",
-            )  # fmt: skip
+                Deployment(0, origin(bar), market, version, None, "force", "x", "{}"),
+                written_at=origin(bar),
+            )
     ticked(p, 7)
     btc, eth = first[BTC], first[ETH]
     versions = [row[0] for row in sets(p, "model_version", f"market = '{BTC}'")]

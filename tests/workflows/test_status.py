@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from cryptocast.errors import ConfigError
-from cryptocast.store import Store
-from cryptocast.values import Gap, iso
+from cryptocast.store import Store, as_json
+from cryptocast.values import Deployment, Gap, iso
 from cryptocast.workflows.status import StatusReport, promised, status
 from support.commands import INTERVAL, NOW, good, query, run
 from support.ticks import BTC, SYMBOLS, at, change, deploy, drop, origin, ticked
@@ -32,8 +32,8 @@ def test_a_workspace_that_serves_has_no_issues(w: Path) -> None:
     assert (market.behind_bars, market.overdue_bars, market.stand_in) == (0, 0, None)
     assert market.tick is not None
     assert (market.tick.status, market.ticks) == ("ok", {"ok": 1})
-    assert market.stock is not None
-    assert (market.stock.last, market.stock.gaps) == (origin(0), ())
+    assert market.stored is not None
+    assert (market.stored.last, market.stored.gaps) == (origin(0), ())
     assert market.candles.open_time[-1] == origin(0)
     assert [row.model_version for row in report.productions] == ["2"]
     assert market.production == report.productions[0]
@@ -46,10 +46,10 @@ def test_no_later_candle_tick_or_forecast_is_seen(w: Path) -> None:
     report = look(w, 2)
     (market,) = report.markets
     assert market.forecast is not None
-    assert market.stock is not None
+    assert market.stored is not None
     assert market.tick is not None
     assert market.forecast.origin == market.tick.origin == origin(2)
-    assert market.stock.last == market.candles.open_time[-1] == origin(1)
+    assert market.stored.last == market.candles.open_time[-1] == origin(1)
     assert market.ticks == {"ok": 2}
     assert market.coverage is not None
     assert market.coverage.n == 1  # step 1 of the first
@@ -113,7 +113,7 @@ def test_gaps_and_confirmed_bars_are_counted(w: Path) -> None:
         f"INSERT INTO missing_bars VALUES ('{BTC.id}', to_timestamp({origin(-7)}), 2, now()),"
         f" ('{BTC.id}', to_timestamp({origin(-20)}), 1, now())",
     )
-    stock = look(w, 1).markets[0].stock
+    stock = look(w, 1).markets[0].stored
     assert stock is not None
     assert stock.gaps == (
         Gap(origin(-20), origin(-18), 2),
@@ -127,9 +127,9 @@ def test_gaps_are_those_that_the_reader_finds(w: Path) -> None:
     found = look(w, 1, data__days=1.5)
     first = round(NOW + INTERVAL - 1.5 * 86_400)
     with Store(w / "cryptocast.duckdb", 5).read() as reader:
-        assert list(found.markets[0].stock.gaps) == reader.gaps(BTC, first, origin(0))  # type: ignore[union-attr]  # it has some
+        assert list(found.markets[0].stored.gaps) == reader.gaps({BTC: (first, origin(0))})[BTC]  # type: ignore[union-attr]  # it has some
     cut = look(w, 1, data__days=297 / 288)  # the range begins inside a gap
-    assert cut.markets[0].stock.gaps[0].bars == 1  # type: ignore[union-attr]  # it has some
+    assert cut.markets[0].stored.gaps[0].bars == 1  # type: ignore[union-attr]  # it has some
 
 
 def test_the_monitor_rules_health_and_skill(w: Path) -> None:
@@ -168,9 +168,8 @@ def test_what_the_gate_had_promised_is_told(w: Path) -> None:
             {"opponent": "the random walk", "skill": 0.012, "n": 9},
         ]
         writer.put_deployment(
-            at=NOW, market="*", model_version="2", previous_version="1", action="promote",
-            reason="x", scores={"gate": gate},
-        )  # fmt: skip
+            Deployment(0, NOW, "*", "2", "1", "promote", "x", as_json({"gate": gate}))
+        )
     (row,) = look(w, 1).productions
     assert promised(row) == 0.012
     deploy(w, "2", "1")

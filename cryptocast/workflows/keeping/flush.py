@@ -10,9 +10,10 @@ from pathlib import Path
 
 from cryptocast import dataset
 from cryptocast.errors import StoreError
-from cryptocast.store import Archived
+from cryptocast.store import retention
 from cryptocast.store.connection import translate
 from cryptocast.store.drafts import abandoned, discard, part_of
+from cryptocast.store.retention import Archived
 from cryptocast.values import iso
 from cryptocast.workflows.serving.cleared import ARCHIVED, SERVED
 from cryptocast.workflows.watching.watch import look_back
@@ -47,14 +48,13 @@ def flush(ws: Workspace) -> Flushed:
     now = ws.clock.now()
     limits = _limits(ws, now)
     with ws.store.read() as reader:
-        found = reader.archiver().look(limits)
+        found = retention.archivable(reader, limits)
         if not any(table.rows for table in found):
             return Flushed(None, (), {})
         folder = ws.folder / FOLDER / _stamp()
-        hashes = reader.archiver().write(limits, folder)
+        hashes = retention.archive(reader, limits, folder)
     with ws.store.write() as writer:
-        archiver = writer.archiver()
-        if archiver.look(limits) != found:
+        if retention.archivable(writer, limits) != found:
             _remove(folder)
             raise StoreError(
                 "candles were revised while they were archived",
@@ -65,7 +65,7 @@ def flush(ws: Workspace) -> Flushed:
         detail = {
             "folder": folder.name,
             "before": {market: iso(moment) for market, moment in limits.items()},
-            SERVED: {m: iso(origin) for m, origin in archiver.last_served(limits).items()},
+            SERVED: {m: iso(origin) for m, origin in retention.last_served(writer, limits).items()},
             "tables": {
                 t.table: {
                     "rows": t.rows,
@@ -75,7 +75,7 @@ def flush(ws: Workspace) -> Flushed:
                 for t in found
             },
         }
-        archiver.delete(limits)
+        retention.delete_archived(writer, limits)
         writer.put_event(now, ARCHIVED, None, detail)
     return Flushed(folder, tuple(found), limits)
 
@@ -87,7 +87,7 @@ def _limits(ws: Workspace, now: float) -> dict[str, int]:
     needed = look_back(market, model.horizon) + context * market.interval_seconds
     before = market.floor(now) - needed - round(ws.settings.data.days * _DAY)
     with ws.store.read() as reader:
-        return reader.pruner().limits(before, context)
+        return retention.limits(reader, before, context)
 
 
 def _stamp() -> str:
@@ -111,7 +111,7 @@ def _tidy(ws: Workspace) -> None:
             for folder in sorted(place.glob("*Z"))
             if _NAME.fullmatch(folder.name)
             and folder.name not in committed
-            and reader.archiver().holds(folder)
+            and retention.is_stored(reader, folder)
         ]
     for folder in left:
         _remove(folder)

@@ -6,7 +6,6 @@ MLflow's aliases are for people and their tools: of all markets `production`, of
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from cryptocast.bundles import Bundle
 from cryptocast.errors import StateError
 from cryptocast.evaluation import Verdict
 from cryptocast.registry import Registry
-from cryptocast.store import ALL_MARKETS
+from cryptocast.store import ALL_MARKETS, as_json
 from cryptocast.values import Deployment
 from cryptocast.workflows.learning.versions import GRAPH, graph_hash, version_bundle
 from cryptocast.workspace import Workspace
@@ -64,16 +63,16 @@ def deploy(
     now = ws.clock.now()
     with ws.store.write() as writer:
         return writer.put_deployment(
-            at=now,
-            market=market,
-            model_version=version,
-            previous_version=previous,
-            action=action,
-            reason=reason,
-            scores={
-                "gate": [dataclasses.asdict(c) for c in verdict.comparisons],
-                GRAPH: graph_hash(graph),
-            },
+            Deployment(
+                id=0,  # the store numbers it
+                at=now,
+                market=market,
+                model_version=version,
+                previous_version=previous,
+                action=action,
+                reason=reason,
+                scores=as_json({"gate": verdict.comparisons, GRAPH: graph_hash(graph)}),
+            )
         )
 
 

@@ -109,7 +109,7 @@ def gather(
     wanted = round((days or data.days) * _DAY) // interval
     start = end - wanted * interval
     with ws.store.read() as reader:
-        stored = reader.candles_of(markets, start, end)
+        stored = reader.candles(markets, start, end)
         candles = tuple(stored[market] for market in markets)
         for market, found in zip(markets, candles, strict=True):
             _require(reader, market, len(found), wanted)
@@ -141,7 +141,7 @@ def _require(reader: Reader, market: Market, rows: int, wanted: int) -> None:
     """StateError where a market has too few candles to forecast at all."""
     if rows == 0:
         told, hint = f"{market.id} has no candles up to now", "cryptocast fetch"
-        if (span := reader.span(market)) is not None:
+        if (span := reader.spans([market]).get(market)) is not None:
             newest = iso(span.last + market.interval_seconds)
             told += f", they end at {newest}"
             hint += f"; recorded ones are used with --as-of {newest}"

@@ -79,7 +79,7 @@ def remember(ws: Workspace, card: Card) -> Material:
     markets = tuple(Market.of(name, "", card.interval) for name in card.markets)
     start, end = card.data_start, card.data_end
     with ws.store.read() as reader:
-        candles = tuple(reader.candles(market, start, end) for market in markets)
+        candles = tuple(reader.candles(markets, start, end).values())
     learned, nothing = Part(start, end), Part(end, end)
     validation = Part(card.validation_start, end)
     material = Material(

@@ -126,7 +126,7 @@ def _keep(
     )
     lacking = _lacking(answer)
     if len(lacking) and provenance != "imported":  # a file is no proof of what the venue lacks
-        span = writer.span(answer.market)
+        span = writer.spans([answer.market]).get(answer.market)
         # An answer may be an old one: only a later candle shows that it reached so far.
         shown = lacking[lacking < span.last] if span else lacking[:0]
         writer.put_missing(answer.market, shown, asked_at)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from cryptocast import dataset
 from cryptocast.errors import CryptocastError
-from cryptocast.store import Reader
 from cryptocast.values import Market
 from cryptocast.workflows.serving.bring import OVERLAP_BARS, Errand, bring
 from cryptocast.workspace import Workspace
@@ -71,8 +70,7 @@ def _bring_newest(
     until = min(deadline, time.monotonic() + _patience_seconds(ws, origins))
     errors: dict[Market, CryptocastError] = {}
     refused: dict[Market, str] = {}
-    with ws.store.read() as reader:
-        errands = [_errand(ws, reader, market, origin) for market, origin in origins.items()]
+    errands = _errands(ws, origins)
     late = dict(origins)
     while late:
         asked = [errand for errand in errands if errand.ranges]
@@ -97,37 +95,49 @@ def _bring_newest(
     return errors, refused
 
 
-def _errand(ws: Workspace, reader: Reader, market: Market, origin: int) -> Errand:
-    """One range: the bars after the newest stored one, an overlap, and holes within a call.
+def _errands(ws: Workspace, origins: Mapping[Market, int]) -> list[Errand]:
+    """One range of each: the bars after the newest stored one, an overlap, holes within a call.
 
     A series that has nothing yet is brought as far back as the features look, those of the
     origins too that may have been missed.
     """
-    source, interval, loop = ws.source(market.source), market.interval_seconds, ws.settings.loop
-    needed = dataset.context_bars(ws.settings.model.lookback)
-    needed += loop.backfill_bars if loop.backfill_missed else 0
-    if source.bars_back is not None:
-        needed = min(needed, source.bars_back)
-    span = reader.span(market, origin)
-    if span is None:
-        return Errand(source, market, ((origin - needed * interval, origin),))
-    reach = max(span.first, origin - min(needed, source.bars_a_call) * interval)
-    holes = reader.holes(market, reach, origin)
-    start, end = (holes[0].start, holes[-1].end) if holes else (origin, origin)
-    if span.last + interval < origin:
-        tail = span.last + interval - OVERLAP_BARS * interval
-        start = max(min(start, tail), span.first, origin - needed * interval)
-    return Errand(source, market, ((start, end),) if start < end else ())
+    loop, needed = ws.settings.loop, {}
+    for market in origins:
+        needed[market] = dataset.context_bars(ws.settings.model.lookback)
+        needed[market] += loop.backfill_bars if loop.backfill_missed else 0
+        if (bars_back := ws.source(market.source).bars_back) is not None:
+            needed[market] = min(needed[market], bars_back)
+    with ws.store.read() as reader:
+        spans = reader.spans(list(origins), max(origins.values(), default=0))
+        ranges = {}
+        for market, span in spans.items():
+            bars = min(needed[market], ws.source(market.source).bars_a_call)
+            reach = max(span.first, origins[market] - bars * market.interval_seconds)
+            ranges[market] = (reach, origins[market])
+        gaps = reader.fillable_gaps(ranges)
+    errands = []
+    for market, origin in origins.items():
+        source, interval = ws.source(market.source), market.interval_seconds
+        oldest = origin - needed[market] * interval
+        start, end = oldest, origin
+        if market in spans:
+            span, holes = spans[market], gaps[market]
+            start, end = (holes[0].start, holes[-1].end) if holes else (origin, origin)
+            if span.last + interval < origin:
+                tail = span.last + interval - OVERLAP_BARS * interval
+                start = max(min(start, tail), span.first, oldest)
+        errands.append(Errand(source, market, ((start, end),) if start < end else ()))
+    return errands
 
 
 def _without_newest(ws: Workspace, origins: Mapping[Market, int]) -> dict[Market, int]:
     """Those series whose newest closed candle is not stored."""
     with ws.store.read() as reader:
-        spans = {market: reader.span(market, origin) for market, origin in origins.items()}
+        spans = reader.spans(list(origins), max(origins.values(), default=0))
     return {
         market: origin
         for market, origin in origins.items()
-        if (span := spans[market]) is None or span.last + market.interval_seconds < origin
+        if (span := spans.get(market)) is None or span.last + market.interval_seconds < origin
     }
 
 

@@ -114,8 +114,8 @@ def plan_fetch(
 
     The order is such that kills and failures leave one unbroken series.
     """
-    find = reader.gaps if repair else reader.holes
-    holes = [(gap.start, gap.end) for gap in find(market, *wanted)]
+    find = reader.gaps if repair else reader.fillable_gaps
+    holes = [(gap.start, gap.end) for gap in find({market: wanted})[market]]
     unreachable_bars = 0
     if source.bars_back is not None:
         interval = market.interval_seconds
@@ -123,7 +123,7 @@ def plan_fetch(
         lost = [(start, min(end, oldest)) for start, end in holes if start < oldest]
         unreachable_bars = sum(end - start for start, end in lost) // interval
         holes = [(max(start, oldest), end) for start, end in holes if end > oldest]
-    span = reader.span(market)
+    span = reader.spans([market]).get(market)
     if span is not None:
         holes = _in_order(holes, market, span.first, span.last, source.bars_a_call)
     return FetchPlan(source, market, *wanted, tuple(holes), unreachable_bars)
@@ -143,8 +143,9 @@ def carry_out(ws: Workspace, plans: Sequence[FetchPlan], provenance: str) -> Fet
 
 def _result(reader: Reader, plan: FetchPlan, brought: Brought) -> MarketFetch:
     market, start, end = plan.market, plan.start, plan.end
-    span = reader.span(market, end, start)
-    gaps = reader.gaps(market, start, end)
+    wanted = {market: (start, end)}
+    span = reader.spans([market], end, start).get(market)
+    gaps = reader.gaps(wanted)[market]
     return MarketFetch(
         market=market.id,
         rows=span.rows if span else 0,
@@ -156,7 +157,7 @@ def _result(reader: Reader, plan: FetchPlan, brought: Brought) -> MarketFetch:
         rejected=brought.rejected,
         example=brought.example,
         missing=sum(gap.bars for gap in gaps),
-        confirmed=reader.confirmed_missing(market, start, end),
+        confirmed=reader.confirmed_missing(wanted)[market],
         gaps=tuple(gaps),
         unreachable_bars=plan.unreachable_bars,
         error=brought.error,

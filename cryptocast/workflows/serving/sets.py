@@ -99,7 +99,7 @@ def _candles(
     found: dict[Question, Candles] = {}
     for (start, end), alike in ranges.items():
         series = list(dict.fromkeys(question.series for question in alike))
-        stored = reader.candles_of(series, start, end)
+        stored = reader.candles(series, start, end)
         found |= {question: stored[question.series] for question in alike}
     return [(question, found[question]) for question in questions]
 
@@ -152,7 +152,7 @@ def _set(
 
 
 def _too_few(reader: Reader, series: Market, origin: int, count: int) -> StateError:
-    span = reader.span(series, origin)
+    span = reader.spans([series], origin).get(series)
     hint = "cryptocast fetch"
     if span is not None:
         hint += f", or for recorded candles --as-of {iso(span.last + series.interval_seconds)}"

@@ -11,7 +11,7 @@ from cryptocast.evaluation.inputs import TESTS as INPUT_TESTS
 from cryptocast.evaluation.monitoring import DECLINED, UNKNOWN
 from cryptocast.store import Event
 from cryptocast.values import Deployment, Market, iso
-from cryptocast.workflows.watching import verdicts
+from cryptocast.workflows.monitor import monitor
 from cryptocast.workflows.watching.facts import MONITOR
 from cryptocast.workspace import Workspace
 
@@ -64,12 +64,12 @@ def look(ws: Workspace) -> Known:
     rows, now = serving(ws), ws.clock.now()
     fresh = max(now - _FRESH_SECONDS, *(row.at for row in rows.values()))
     with ws.store.read() as reader:
-        newest = reader.incidents.newest(MONITOR, now)
+        newest = reader.newest_event(MONITOR, now)
         events = [event for event in reader.events(ATTEMPT) if event.at <= now]
     if newest is None or newest.at < fresh:
-        verdicts.keep(ws, verdicts.look(ws))
+        monitor(ws)
         with ws.store.read() as reader:
-            newest = reader.incidents.newest(MONITOR, now)
+            newest = reader.newest_event(MONITOR, now)
     attempts: dict[str | None, list[Event]] = {}
     for event in events:
         attempts.setdefault(event.market, []).append(event)

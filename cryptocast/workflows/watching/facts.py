@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cryptocast.store import Credits, Reader, StandIn, Stocks, Vitals
+from cryptocast.store import Credits, Reader, StandIn, monitoring
 from cryptocast.values import DAY_SECONDS, Deployment, Market
 from cryptocast.workspace import Workspace
 
@@ -40,23 +40,24 @@ class Facts:
 def look(ws: Workspace, reader: Reader) -> Facts:
     """Gather the facts from the store."""
     markets, now = ws.markets(), ws.clock.now()
-    vitals, notify = Vitals(reader), ws.settings.notify
-    verdict = reader.incidents.newest(MONITOR, now)
+    notify = ws.settings.notify
+    verdict = reader.newest_event(MONITOR, now)
     system_now = time.time()
+    spent = reader.credits([m.source for m in markets], system_now)
     return Facts(
         now=now,
         system_now=system_now,
         workspace=ws.folder.name,
         markets=markets,
-        served=vitals.served(markets, now),
-        stand_ins=vitals.stand_ins(markets, now),
-        newest=Stocks(reader).newest_candle(markets, now),
-        missed=vitals.missed(markets, now - DAY_SECONDS),
+        served=reader.ledger.newest_origins(markets, now),
+        stand_ins=monitoring.stand_ins(reader, markets, now),
+        newest={market: span.last for market, span in reader.spans(markets, now).items()},
+        missed=monitoring.missed_origins(reader, markets, now - DAY_SECONDS),
         deployments=reader.deployments(),
         verdict=None
         if verdict is None
         else (str(verdict.detail.get("verdict")), str(verdict.detail.get("reason") or "")),
-        credits=vitals.credits([m.source for m in markets], system_now),
+        credits={source: cost for source, cost in spent.items() if cost.used},
         monthly_credits=ws.settings.source.monthly_credits,
         source_dead_seconds=notify.source_dead_minutes * 60,
         credits_share=notify.credits_share,

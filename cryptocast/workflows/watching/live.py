@@ -97,7 +97,7 @@ def outcome(
     learn = first - round(ws.settings.data.days * DAY_SECONDS)
     low = learn - dataset.context_bars(model.lookback) * interval
     now = market.floor(ws.clock.now())
-    candles = reader.candles(market, low, now)
+    candles = reader.candles([market], low, now)[market]
     if not len(candles):
         return None
     bars = dataset.lay_out(candles, market, low, now)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptocast.errors import CryptocastError
-from cryptocast.store import ALL_MARKETS, Reader, Stocks, Vitals
+from cryptocast.store import ALL_MARKETS, Reader, monitoring
 from cryptocast.values import DAY_SECONDS, Deployment, ForecastSet, Market
 from cryptocast.workflows.watching.facts import MONITOR, shown_steps
 from cryptocast.workspace import Workspace
@@ -90,8 +90,8 @@ def gather(ws: Workspace, reader: Reader) -> Iterator[Family]:
     yield from _serving(reader, markets, now)
     yield from _candles(ws, reader, markets, now)
     yield from _quality(reader, markets, newest, now)
-    spent = Vitals(reader).credits([m.source for m in markets], time.time())
-    costs = {source: float(cost.credits) for source, cost in spent.items()}
+    spent = reader.credits([m.source for m in markets], time.time())
+    costs = {source: float(cost.credits) for source, cost in spent.items() if cost.used}
     yield _by("source", "credits_spent", "credits that a source has cost this month", costs)
     monthly = dict.fromkeys(costs, float(ws.settings.source.monthly_credits))
     yield _by("source", "credits_budget", "credits that a month may cost", monthly)
@@ -99,13 +99,12 @@ def gather(ws: Workspace, reader: Reader) -> Iterator[Family]:
 
 
 def _ticks(reader: Reader, markets: tuple[Market, ...], now: float) -> Iterator[Family]:
-    vitals = Vitals(reader)
-    last = vitals.last_ticks(markets, now)
+    last = monitoring.last_ticks(reader, markets, now)
     finished = {m: tick.finished_at for m, tick in last.items()}
     yield _each("last_tick_timestamp_seconds", "when the last tick ended", finished)
     failed = {m: float(tick.status == "failed") for m, tick in last.items()}
     yield _each("last_tick_failed", "whether the last tick failed", failed)
-    counts = vitals.tick_counts(markets, 0, now)
+    counts = monitoring.tick_counts(reader, markets, 0, now)
     yield Family(
         "cryptocast_ticks_total",
         "ticks that are in the store, by how they ended",
@@ -117,7 +116,7 @@ def _ticks(reader: Reader, markets: tuple[Market, ...], now: float) -> Iterator[
         "counter",
     )
     told = "served forecasts that production did not make"
-    sets = {m: float(n) for m, n in vitals.fallbacks(markets).items()}
+    sets = {m: float(n) for m, n in monitoring.fallback_counts(reader, markets).items()}
     yield _each("fallbacks_total", told, sets, type="counter")
 
 
@@ -146,9 +145,8 @@ def _forecasts(newest: Mapping[Market, ForecastSet]) -> Iterator[Family]:
 
 
 def _serving(reader: Reader, markets: tuple[Market, ...], now: float) -> Iterator[Family]:
-    vitals = Vitals(reader)
-    stands = vitals.stand_ins(markets, now)
-    serving = {m: float(m in stands) for m in vitals.served(markets, now)}
+    stands = monitoring.stand_ins(reader, markets, now)
+    serving = {m: float(m in stands) for m in reader.ledger.newest_origins(markets, now)}
     yield _each("fallback", "whether a stand-in made the newest forecast", serving)
     rows = dict.fromkeys(reader.productions().of_markets(markets).values())
     named: dict[Deployment, Labels] = {
@@ -170,10 +168,10 @@ def _candles(
     ws: Workspace, reader: Reader, markets: tuple[Market, ...], now: float
 ) -> Iterator[Family]:
     start = now - ws.settings.data.days * DAY_SECONDS
-    stocks = Stocks(reader).stocks(markets, round(start), markets[0].floor(now))
-    closed = {m: float(s.last + m.interval_seconds) for m, s in stocks.items()}
+    stored = monitoring.candle_summaries(reader, markets, round(start), markets[0].floor(now))
+    closed = {m: float(s.last + m.interval_seconds) for m, s in stored.items()}
     yield _each("candle_timestamp_seconds", "when the newest stored candle closed", closed)
-    missing = {m: float(sum(gap.bars for gap in s.gaps)) for m, s in stocks.items()}
+    missing = {m: float(sum(gap.bars for gap in s.gaps)) for m, s in stored.items()}
     yield _each("missing_bars", "bars of the last [data] days without a candle", missing)
 
 
@@ -182,7 +180,7 @@ def _quality(
 ) -> Iterator[Family]:
     horizon = max((len(s.quantiles) for s in newest.values()), default=1)
     steps = shown_steps(markets[0], horizon)
-    found = Vitals(reader).coverage(markets, now - DAY_SECONDS, now, steps)
+    found = monitoring.coverage(reader, markets, now - DAY_SECONDS, now, steps)
     yield Family(
         "cryptocast_coverage_ratio",
         "share of a day's prices inside the served range, at the shown steps",
@@ -194,7 +192,7 @@ def _quality(
     )
     widths = {m: float(s.scale.mean()) if s.scale is not None else 1.0 for m, s in newest.items()}
     yield _each("calibration_scale", "mean widening of the newest forecast", widths)
-    verdict = reader.incidents.newest(MONITOR, now)
+    verdict = reader.newest_event(MONITOR, now)
     if verdict is None:
         return
     states = {name: float(name == verdict.detail.get("verdict")) for name in _VERDICTS}

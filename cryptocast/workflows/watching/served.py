@@ -57,7 +57,7 @@ def _targets(
 ) -> FloatArray:
     """[N, H] log-returns from the last close as served; NaN where the candle is not there."""
     now, interval = market.floor(ws.clock.now()), market.interval_seconds
-    candles = reader.candles(market, int(served.origins[0]), now)
+    candles = reader.candles([market], int(served.origins[0]), now)[market]
     if not len(candles):
         return np.full((len(served), horizon), np.nan)
     wanted = served.origins[:, None] + interval * np.arange(horizon)

@@ -129,7 +129,7 @@ def learned_from(reader: Reader, market: Market, card: ModelCard) -> FloatArray 
     if market.id not in card.markets:
         return None
     low = card.data_start - dataset.context_bars(card.lookback) * market.interval_seconds
-    candles = reader.candles(market, low, card.data_end)
+    candles = reader.candles([market], low, card.data_end)[market]
     if not len(candles) or candles.open_time[-1] < card.data_start:
         return None
     bars = dataset.lay_out(candles, market, low, card.data_end)

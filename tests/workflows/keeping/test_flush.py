@@ -14,11 +14,10 @@ import pytest
 
 from cryptocast.clock import VirtualClock
 from cryptocast.errors import StoreError
-from cryptocast.store import Store
-from cryptocast.store.archive import Archiver
+from cryptocast.store import Store, retention
 from cryptocast.values import Market, iso
+from cryptocast.workflows import monitor
 from cryptocast.workflows.keeping.flush import Flushed, flush
-from cryptocast.workflows.watching import verdicts
 from cryptocast.workspace import Workspace
 from support.aged import (
     GONE,
@@ -101,11 +100,11 @@ def test_the_event_tells_counts_and_hashes_of_the_files(old: Path) -> None:
 
 def test_the_monitor_says_the_same_after_a_flush(old: Path) -> None:
     with opened(old) as ws:
-        before = verdicts.look(ws)
+        before = monitor.look(ws)
         flush(ws)
-        after = verdicts.look(ws)
+        after = monitor.look(ws)
     assert before.markets[0].windows["week"].origins == 2017
-    assert verdicts.document(after) == verdicts.document(before)
+    assert monitor.document(after) == monitor.document(before)
 
 
 def test_where_nothing_is_old_there_is_no_archive(old: Path) -> None:
@@ -165,7 +164,7 @@ def test_a_pruned_origin_is_not_served_again_either(
 
 def test_a_market_without_archived_forecasts_may_be_served_at_any_origin(old: Path) -> None:
     with Store(old / "cryptocast.duckdb", 5).write() as writer:
-        rows = writer.candles(BTC, 0, NOW)
+        rows = writer.candles([BTC], 0, NOW)[BTC]
         writer.put_candles(ETH, rows, provenance="backfill", fetched_at=NOW)
         sets = [a_set(NOW - INTERVAL * bar, 100.0, market=ETH) for bar in range(1, 2018)]
         writer.ledger.put_sets(sets, served=True)
@@ -179,15 +178,15 @@ def test_a_revision_meanwhile_deletes_nothing_and_leaves_no_archive(
     old: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = iter(range(3))
-    look = Archiver.look
+    archivable = retention.archivable
 
-    def revised(self: Archiver, limits: dict[str, int]) -> Any:
-        found = look(self, limits)
+    def revised(*arguments: Any) -> Any:
+        found = archivable(*arguments)
         if next(looks) < 2:  # before writing, and while it writes
             return found
         return [dataclasses.replace(found[0], fingerprint="other"), found[1]]
 
-    monkeypatch.setattr(Archiver, "look", revised)
+    monkeypatch.setattr(retention, "archivable", revised)
     rows = counts(old)
     with pytest.raises(StoreError, match=r"^candles were revised while") as caught:
         flushed(old)
@@ -203,7 +202,7 @@ def test_what_a_killed_flush_left_is_removed_by_the_next(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Archiver, "delete", killed)
+        patch.setattr(retention, "delete_archived", killed)
         with pytest.raises(KeyboardInterrupt):
             flushed(old)
     (uncommitted,) = archives(old)
@@ -241,12 +240,12 @@ def test_an_archive_that_cannot_be_removed_is_told(
     done = flushed(old)
     assert done.folder is not None
     with Store(old / "cryptocast.duckdb", 5).write() as writer:
-        writer._connection.execute("DELETE FROM events WHERE kind = 'archived'")
+        writer.query("DELETE FROM events WHERE kind = 'archived'")
         for table in ("candles", "forecast_sets"):
-            writer._connection.execute(f"CREATE TABLE gone AS FROM '{done.folder}/{table}.parquet'")
+            writer.query(f"CREATE TABLE gone AS FROM '{done.folder}/{table}.parquet'")
             columns = "* EXCLUDE (levels), 1 AS level_set" if table != "candles" else "*"
-            writer._connection.execute(f"INSERT INTO {table} BY NAME SELECT {columns} FROM gone")
-            writer._connection.execute("DROP TABLE gone")
+            writer.query(f"INSERT INTO {table} BY NAME SELECT {columns} FROM gone")
+            writer.query("DROP TABLE gone")
 
     def refuse(self: Path, target: Path) -> Path:
         raise PermissionError(13, "Permission denied", str(self))

@@ -11,9 +11,9 @@ import pytest
 
 from cryptocast.clock import VirtualClock
 from cryptocast.store import Store
-from cryptocast.values import ALERTS
+from cryptocast.values import ALERTS, Deployment
+from cryptocast.workflows import notify
 from cryptocast.workflows.forecast import tick
-from cryptocast.workflows.watching import alerts
 from cryptocast.workflows.watching.alerts import send_alerts
 from cryptocast.workflows.watching.memory import Memory, pause_seconds, recall
 from cryptocast.workspace import Workspace
@@ -101,10 +101,7 @@ def test_a_stand_in_is_told_once_and_so_is_its_end(watched: Watched) -> None:
 def test_another_deployment_is_told_with_its_reason(watched: Watched) -> None:
     reason = f"because {SCRIPT}"
     with Store(watched.folder / "cryptocast.duckdb", 5).write() as writer:
-        writer.put_deployment(
-            at=NOW, market="*", model_version="1", previous_version="2", action="force",
-            reason=reason, scores={},
-        )  # fmt: skip
+        writer.put_deployment(Deployment(0, NOW, "*", "1", "2", "force", reason, "{}"))
     assert watched.look(2) == ["version 1 was promoted by force, in place of 2"]
     assert watched.text == reason
     deploy(watched.folder, "2", "1")
@@ -120,9 +117,17 @@ def test_deployments_of_many_markets_are_one_message(watched: Watched) -> None:
         with Store(watched.folder / "cryptocast.duckdb", 5).write() as writer:
             for number in numbers:
                 writer.put_deployment(
-                    at=NOW, market=f"sim:SIM{number}/USD:5m", model_version=str(number),
-                    previous_version=None, action="promote", reason="better",
-                )  # fmt: skip
+                    Deployment(
+                        0,
+                        NOW,
+                        f"sim:SIM{number}/USD:5m",
+                        str(number),
+                        None,
+                        "promote",
+                        "better",
+                        "{}",
+                    )
+                )
 
     deployed(7)
     assert watched.look(2) == ["version 7 was promoted for sim:SIM7/USD:5m"]
@@ -313,15 +318,15 @@ def test_a_store_that_is_busy_is_a_warning(
 
 def test_of_two_processes_only_one_tells(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     (watched.folder / "bundles" / "2").rename(watched.folder / "gone")
-    send = alerts.send
+    send = notify._send
     seconds: list[list[str]] = []
 
-    def another_meanwhile(ws: Workspace, outgoing: Any) -> Any:
-        monkeypatch.setattr(alerts, "send", send)
+    def another_meanwhile(ws: Workspace, alerts: Any) -> Any:
+        monkeypatch.setattr(notify, "_send", send)
         seconds.append(watched.look(2, ticks=False))
-        return send(ws, outgoing)
+        return send(ws, alerts)
 
-    monkeypatch.setattr(alerts, "send", another_meanwhile)
+    monkeypatch.setattr(notify, "_send", another_meanwhile)
     assert watched.look(2) == ["a stand-in serves instead of production"]
     assert seconds == [[]]
     assert watched.look(3) == []
@@ -335,7 +340,7 @@ def test_what_a_killed_process_had_claimed_is_told_after_a_while(
 
     (watched.folder / "bundles" / "2").rename(watched.folder / "gone")
     with monkeypatch.context() as patch:
-        patch.setattr(alerts, "send", killed)
+        patch.setattr(notify, "_send", killed)
         with pytest.raises(KeyboardInterrupt):
             watched.look(2)
     assert watched.look(3) == []
@@ -381,4 +386,4 @@ def test_two_receivers_of_a_kind_are_told_apart(watched: Watched) -> None:
     with Workspace.open(
         watched.folder, environ={}, options={"notify.receiver": [again, {"name": "file"}, again]}
     ) as ws:
-        assert list(alerts.named(ws)) == ["webhook", "file", "webhook 2"]
+        assert list(notify.named(ws)) == ["webhook", "file", "webhook 2"]
