@@ -39,7 +39,7 @@ _HOMES = {
     "CryptocastError": ("cryptocast.errors", "CryptocastError"),
     "ForecastSet": ("cryptocast.values", "ForecastSet"),
     "Market": ("cryptocast.values", "Market"),
-    "TickReport": ("cryptocast.workflows.forecast", "TickReport"),
+    "TickReport": ("cryptocast.workflows.serving.tick", "TickReport"),
     "VirtualClock": ("cryptocast.clock", "VirtualClock"),
     "Workspace": ("cryptocast.workspace", "Workspace"),
     "forecast_once": ("cryptocast.workflows.forecast", "tick"),

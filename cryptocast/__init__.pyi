@@ -4,8 +4,8 @@ from cryptocast.errors import CryptocastError as CryptocastError
 from cryptocast.values import Candles as Candles
 from cryptocast.values import ForecastSet as ForecastSet
 from cryptocast.values import Market as Market
-from cryptocast.workflows.forecast import TickReport as TickReport
 from cryptocast.workflows.forecast import tick as forecast_once
+from cryptocast.workflows.serving.tick import TickReport as TickReport
 from cryptocast.workspace import Workspace as Workspace
 
 __all__ = [

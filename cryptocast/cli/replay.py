@@ -12,7 +12,7 @@ from cryptocast.cli._output import Answer, print_document, table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cryptocast.workflows.serving.sets import Failure
+    from cryptocast.workflows.serving.sets import FailedOrigin
 
 NAME = "replay"
 EXAMPLE = "cryptocast replay --start 2024-06-03 --end 2024-06-06"
@@ -42,7 +42,7 @@ def command(
     from cryptocast.workflows.replay import fallbacks, plan, replay
 
     made = 0
-    failed: list[Failure] = []
+    failed: list[FailedOrigin] = []
     stand_ins: dict[str, int] = {}
     with run.open() as ws:
         until = ws.clock.now() if end is None else parse_time(end)

@@ -1,24 +1,24 @@
-"""Alerts on stderr, one line each."""
+"""Alerts on stderr, a line each."""
 
 from __future__ import annotations
 
 import sys
 
 from cryptocast.errors import NotifyError
-from cryptocast.notify._delivery import Receiver
+from cryptocast.notify._receiver import Receiver
 from cryptocast.values import Alert
 
 NEEDS_URL = False
 
 
 class Notifier:
-    """Prints alerts, to be seen in the log of cron or of the service."""
+    """Prints; whoever reads the log of cron or of the service sees it."""
 
     def __init__(self, _: Receiver) -> None:
-        """Take no settings: stderr is all that it needs."""
+        """Need nothing."""
 
     def send(self, alert: Alert) -> None:
-        """Print one line. Raise NotifyError if stderr cannot be written."""
+        """Print one line. Raises NotifyError where nobody can read it."""
         try:
             print(f"alert: {alert.line}", file=sys.stderr, flush=True)
         except (OSError, ValueError) as error:

@@ -1,7 +1,6 @@
-"""Alerts as JSON, sent by POST to a URL of the user.
+"""Alerts as JSON, by POST to a URL of yours.
 
-The library requests is not used, because its connections log the path of the URL, which is the
-secret of most webhooks.
+Not by requests: its connections log the URL's path, which is the secret of most webhooks.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import urllib.request
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from cryptocast.errors import ConfigError, NotifyError
-from cryptocast.notify._delivery import Receiver
+from cryptocast.notify._receiver import Receiver
 from cryptocast.values import Alert, iso
 
 NEEDS_URL = True
@@ -25,20 +24,20 @@ _LOOPBACK = re.compile(r"(localhost|127\.[\d.]+|::1)$")
 
 
 class Notifier:
-    """Sends one POST per alert; any 2xx reply means that the alert was taken."""
+    """One POST an alert; any answer 2xx means that it was taken."""
 
     def __init__(self, receiver: Receiver) -> None:
         try:
             parts = urlsplit(receiver.url)
-            valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-            valid = valid and receiver.url.isprintable() and " " not in receiver.url
+            sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+            sound = sound and receiver.url.isprintable() and " " not in receiver.url
         except ValueError:
-            valid = False
-        if not valid:
+            sound = False
+        if not sound:
             raise ConfigError(
-                f"{receiver.place} does not hold an http:// or https:// URL",
+                f"what {receiver.place} holds is not an http:// or https:// URL",
                 code="config.notify",
-                hint="check that variable, or .env",
+                hint="look at that variable, or at .env",
             )
         self._headers = {
             "Content-Type": "application/json",
@@ -49,7 +48,7 @@ class Notifier:
         self._timeout_seconds = receiver.timeout_seconds
 
     def send(self, alert: Alert) -> None:
-        """Post the alert. Raise NotifyError if it was not taken; redirections are not followed."""
+        """POST it. Raises NotifyError; redirections are not followed."""
         body = {
             "at": iso(round(alert.at)),
             "kind": alert.kind,
@@ -59,12 +58,12 @@ class Notifier:
             "workspace": alert.workspace,
             "markets": list(alert.markets),
         }
-        request = urllib.request.Request(  # noqa: S310 - the scheme was checked above
+        request = urllib.request.Request(  # noqa: S310 - the scheme was looked at above
             self._url, json.dumps(body).encode(), self._headers, method="POST"
         )
         opener = urllib.request.build_opener(*self._handlers)
         try:
-            # The body of the reply holds nothing that is needed, and may never end.
+            # The answer's body says nothing that is needed, and may never end.
             opener.open(request, timeout=self._timeout_seconds).close()
         except urllib.error.HTTPError as error:
             error.close()
@@ -79,18 +78,19 @@ class Notifier:
             raise _unreachable(error) from None
 
     def _too_slow(self) -> NotifyError:
-        return NotifyError(f"no answer within {self._timeout_seconds:g} s", code="notify.timeout")
+        told = f"no answer within {self._timeout_seconds:g} s"
+        return NotifyError(told, code="notify.timeout")
 
 
 class _NoRedirection(urllib.request.HTTPRedirectHandler):
-    """Follows no redirection: a redirected POST would become a GET without its body."""
+    """A POST that is sent on becomes a GET without its body: that is no delivery."""
 
     def redirect_request(self, *_: object) -> None:
-        """Leave the reply as it is, which becomes an HTTPError."""
+        """Leave the answer as it is: an HTTPError."""
 
 
 def _authorization(parts: SplitResult) -> dict[str, str]:
-    """Return the header for the user and password in the URL, if it has any."""
+    """The header of the user and password that may stand in a URL."""
     if parts.username is None:
         return {}
     pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
@@ -102,14 +102,14 @@ def _handlers(parts: SplitResult) -> list[urllib.request.BaseHandler]:
     if parts.scheme == "https":
         handlers.append(urllib.request.HTTPSHandler(context=_trust()))
     if _LOOPBACK.match(parts.hostname or ""):
-        # A proxy from the environment cannot reach this machine itself.
+        # A proxy from the environment never serves this machine itself.
         handlers.append(urllib.request.ProxyHandler({}))
     return handlers
 
 
 def _trust() -> ssl.SSLContext:
-    """Return a context that trusts the certificates of the machine and those of requests."""
-    from requests.utils import DEFAULT_CA_BUNDLE_PATH  # late: requests is slow to load
+    """The machine's certificates, and those that come with requests."""
+    from requests.utils import DEFAULT_CA_BUNDLE_PATH  # late: requests is a tenth of a second
 
     context = ssl.create_default_context()
     context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
@@ -117,5 +117,6 @@ def _trust() -> ssl.SSLContext:
 
 
 def _unreachable(cause: object) -> NotifyError:
-    """Name only the kind of the fault: its text may hold the URL."""
-    return NotifyError(f"it cannot be reached ({type(cause).__name__})", code="notify.unreachable")
+    """Why, by the kind of the fault alone: its text may hold the URL."""
+    told = f"it cannot be reached ({type(cause).__name__})"
+    return NotifyError(told, code="notify.unreachable")

@@ -1,7 +1,7 @@
-"""The parts that all pictures share: size, labels, colours, baseline, legend and rendering.
+"""What every picture shares: size, labels, colours, baseline, legend, and how it is rendered.
 
-The colours are those of Okabe & Ito (2008), which colour-blind people can tell apart; lines also
-differ in their dashes. Figures are plain matplotlib objects: no global state of pyplot is used.
+Colours are those of Okabe & Ito (2008), which the colour-blind tell apart; lines differ in
+dash too. Figures are matplotlib's own objects: there is no global state of pyplot here.
 """
 
 from __future__ import annotations
@@ -29,17 +29,14 @@ _DPI = 100
 
 
 def png(draw: Callable[_P, Figure]) -> Callable[_P, bytes]:
-    """Decorate a function that draws a figure, so that it returns PNG bytes.
-
-    The function that returns the figure itself stays available as `__wrapped__`.
-    """
+    """Render what a function draws; `__wrapped__` still gives the figure itself."""
 
     @functools.wraps(draw)
     def render(*args: _P.args, **kwargs: _P.kwargs) -> bytes:
-        # Otherwise matplotlib reports, once per machine, that it builds its font cache.
+        # It tells once a machine that it builds its cache of fonts.
         logging.getLogger("matplotlib").setLevel(logging.ERROR)
         buffer = io.BytesIO()
-        # Without the version of matplotlib in the file, equal pictures have equal bytes.
+        # No version of matplotlib in the file: equal pictures, equal bytes.
         draw(*args, **kwargs).savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
         return buffer.getvalue()
 
@@ -47,22 +44,22 @@ def png(draw: Callable[_P, Figure]) -> Callable[_P, bytes]:
 
 
 def figure() -> Figure:
-    """Return an empty figure of 800 x 500 pixels."""
-    from matplotlib.figure import Figure  # late: a tick draws nothing
+    """An empty figure of 800 x 500 pixels."""
+    from matplotlib.figure import Figure  # late: the tick draws nothing
 
     return Figure(figsize=_INCHES, dpi=_DPI, layout="constrained")
 
 
 def canvas(title: str, x: str, y: str) -> tuple[Figure, Axes]:
-    """Return a figure with one pair of labelled axes."""
-    drawn = figure()
-    axes = drawn.subplots()
+    """A figure with one pair of labelled axes."""
+    made = figure()
+    axes = made.subplots()
     label(axes, title, x, y)
-    return drawn, axes
+    return made, axes
 
 
 def label(axes: Axes, title: str, x: str, y: str) -> None:
-    """Add a title, labels and a quiet grid."""
+    """Title, labels and a quiet grid."""
     axes.set_title(title, loc="left", fontweight="bold")
     axes.set_xlabel(x)
     axes.set_ylabel(y)
@@ -72,17 +69,17 @@ def label(axes: Axes, title: str, x: str, y: str) -> None:
 
 
 def baseline(axes: Axes, name: str, at: float = 0.0) -> None:
-    """Draw the line that everything is compared with."""
+    """The line that everything is compared with."""
     axes.axhline(at, color=GREY, linewidth=1, linestyle=(0, (6, 3)), label=name)
 
 
 def style(i: int) -> dict[str, Any]:
-    """Return the colour and dash of line `i`; the first twelve lines differ."""
+    """Colour and dash of line `i`; the first twelve differ."""
     return {"color": _COLOURS[i % len(_COLOURS)], "linestyle": _DASHES[i % len(_DASHES)]}
 
 
 def count(axes: Axes, n: int) -> None:
-    """Put whole numbers from 1 to n on the x axis."""
+    """Whole numbers from 1 to n on the x axis."""
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -90,22 +87,22 @@ def count(axes: Axes, n: int) -> None:
 
 
 def clock(axes: Axes) -> None:
-    """Put times on the x axis, written as briefly as possible."""
+    """Times on the x axis, as short as they can be told."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-    locator = AutoDateLocator()  # type: ignore[no-untyped-call]  # matplotlib has no types for these yet
+    locator = AutoDateLocator()  # type: ignore[no-untyped-call]  # matplotlib types these not yet
     axes.xaxis.set_major_locator(locator)
-    formatter = ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]  # nor for this
+    formatter = ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]  # nor these
     axes.xaxis.set_major_formatter(formatter)
 
 
 def moments(seconds: ArrayLike) -> NDArray[np.datetime64]:
-    """Convert Unix seconds [N] to the times that matplotlib understands."""
+    """[N] Unix seconds as matplotlib understands times."""
     return np.asarray(seconds, dtype=np.int64).reshape(-1).astype("datetime64[s]")
 
 
 def finish(axes: Axes, *, empty: bool, beside: bool = False) -> None:
-    """Add the legend (`beside` the axes if there are many lines), or say that there is nothing."""
+    """The legend, of many lines beside the axes, or the word that there is nothing."""
     if empty:
         axes.set(xticks=[], yticks=[])
         box = {"facecolor": "white", "edgecolor": "none"}

@@ -20,8 +20,7 @@ from cryptocast.store.drafts import abandoned
 from cryptocast.store.retention import KEPT_ORIGINS, OldRows
 from cryptocast.values import iso
 from cryptocast.workflows.backup import CARD, FOLDER, backups
-from cryptocast.workflows.serving.cleared import PRUNED, SERVED
-from cryptocast.workflows.serving.shadows import shadowing
+from cryptocast.workflows.serving.events import PRUNED, SERVED, shadowing
 from cryptocast.workspace import Workspace
 
 _DAY = 86_400

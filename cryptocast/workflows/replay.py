@@ -12,9 +12,14 @@ from cryptocast.store import Reader, Tick
 from cryptocast.values import BUILTIN_RANDOM_WALK, ForecastSet, Market, iso
 from cryptocast.workflows.learning.scope import markets_of
 from cryptocast.workflows.learning.versions import version_bundle
-from cryptocast.workflows.serving.cleared import refuse_gone
+from cryptocast.workflows.serving.events import refuse_gone
 from cryptocast.workflows.serving.ladder import Ladder
-from cryptocast.workflows.serving.sets import Failure, Question, forecast_sets
+from cryptocast.workflows.serving.sets import (
+    FailedOrigin,
+    Question,
+    forecast_sets,
+    issued_at_origin,
+)
 from cryptocast.workflows.serving.tracks import Tracks
 from cryptocast.workspace import Workspace
 
@@ -28,7 +33,7 @@ class Block:
 
     market: Market
     made: tuple[ForecastSet, ...]
-    failures: tuple[Failure, ...]
+    failures: tuple[FailedOrigin, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +100,11 @@ def plan(
     if version is not None:
         markets = _frozen(ws, version, markets)
         answering = dict.fromkeys(markets, version)
-        ladder = Ladder(ws, {market: [version] for market in markets}, in_sample=in_sample)
+        ladder = Ladder(
+            ws.settings, ws.bundle, {market: [version] for market in markets}, in_sample=in_sample
+        )
     else:
-        ladder = Ladder.of(ws, serving, in_sample=in_sample)
+        ladder = Ladder.of(ws.settings, ws.bundle, serving, in_sample=in_sample)
     for each in dict.fromkeys(answering.values()):
         _refuse_mixed(ws, each, first, last, version, in_sample)
     served = version is None and not in_sample
@@ -133,12 +140,11 @@ def replay(ws: Workspace, planned: Replay) -> Iterator[Block]:
     for run in planned.runs:
         with ws.store.read() as reader:
             made, failures = forecast_sets(
-                ws,
                 reader,
                 planned.ladder,
                 [run],
-                Tracks(ws, served=planned.served),
-                mode="replay",
+                Tracks(ws.settings, served=planned.served),
+                issued_at_origin,
             )
         if planned.version is not None:
             made = [s for s in made if s.model.version == planned.version]

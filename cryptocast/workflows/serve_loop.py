@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 
 from cryptocast.errors import CryptocastError, UsageError
 from cryptocast.values import Market, iso
-from cryptocast.workflows.forecast import TickReport, tick
+from cryptocast.workflows.forecast import tick
 from cryptocast.workflows.serving.health import Pulse, log_file
 from cryptocast.workflows.serving.housekeeping import Housekeeping
+from cryptocast.workflows.serving.tick import TickReport
 from cryptocast.workflows.serving.trouble import Calm
 from cryptocast.workspace import Workspace
 

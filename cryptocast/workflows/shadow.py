@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from cryptocast import bundles
 from cryptocast.errors import StateError
 from cryptocast.workflows.learning.versions import version_bundle
-from cryptocast.workflows.serving.shadows import SHADOW, shadowing
+from cryptocast.workflows.serving.events import SHADOW, shadowing
 from cryptocast.workspace import Workspace
 
 

@@ -18,7 +18,8 @@ import pytest
 from cryptocast.clock import VirtualClock
 from cryptocast.store import Store
 from cryptocast.values import Candles, Deployment, Market
-from cryptocast.workflows.forecast import TickReport, tick
+from cryptocast.workflows.forecast import tick
+from cryptocast.workflows.serving.tick import TickReport
 from cryptocast.workspace import Workspace
 from support.commands import BARS, INTERVAL, LATER_BARS, NOW, candles, query
 

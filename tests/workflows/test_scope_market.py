@@ -13,7 +13,7 @@ from cryptocast.errors import ModelError
 from cryptocast.store import Store
 from cryptocast.values import Deployment, iso
 from cryptocast.workflows.learning import pipeline
-from cryptocast.workflows.serving import backfill
+from cryptocast.workflows.serving.afterwards import make_up
 from support.commands import (
     AS_OF,
     INTERVAL,
@@ -359,9 +359,9 @@ def test_the_rulings_are_read_once_however_many_origins_were_missed(
 
     with at(p, 20) as ws:
         with ws.store.read() as reader:
-            unserved = backfill.find_unserved(ws, reader, ws.markets(), origin(20))
+            unserved = reader.ledger.unserved(ws.markets(), origin(-268), origin(20))
         monkeypatch.setattr(Reader, "rulings", counted)
-        backfill.make_up(ws, unserved)
+        make_up(ws, unserved)
     assert len(read) == 1
 
 

@@ -15,7 +15,7 @@ from cryptocast.store.connection import translate
 from cryptocast.store.drafts import abandoned, discard, part_of
 from cryptocast.store.retention import Archived
 from cryptocast.values import iso
-from cryptocast.workflows.serving.cleared import ARCHIVED, SERVED
+from cryptocast.workflows.serving.events import ARCHIVED, SERVED
 from cryptocast.workflows.watching.watch import look_back
 from cryptocast.workspace import Workspace
 

@@ -1,14 +1,16 @@
-"""Who answers a tick: the fallback ladder."""
+"""The fallback ladder: which model version answers at an origin."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cryptocast import dataset
 from cryptocast.bundles import Bundle
+from cryptocast.config import Settings
 from cryptocast.dataset import Bars
 from cryptocast.errors import ModelError
 from cryptocast.models import reference_shape
@@ -22,117 +24,151 @@ from cryptocast.values import (
     Windows,
 )
 from cryptocast.workflows.learning.versions import mismatch
-from cryptocast.workspace import Workspace
 
 Answer = tuple[ServedModel, FloatArray]
-"""Who answered, and [H, Q] quantiles of the log-return from the last close."""
+"""The model that answered, and its [H, Q] quantiles of the log-return from the last close."""
 
-# No model of ours says that the next bars move so much more, or less, than the bars before.
+# No sound model expects the next bars to move this many times more, or less, than those before.
 _MOST_WIDENING = 50.0
 
 
-class Ladder:
-    """For each market versions in the order of their right to answer; then the built-in walk.
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """Origins of one market to be answered, with the bars to answer from."""
 
-    The first that can answer an origin does. Whatever is not the first carries the reason.
+    market: Market
+    bars: Bars  # of this market, or of the same pair at another venue
+    at: IntArray  # [N] the index of the first bar after each origin
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ascent:
+    """A request on its way up the ladder: for each origin its answer, or why it has none yet."""
+
+    request: Request
+    versions: Sequence[str]
+    answers: list[Answer | None]
+    reasons: list[str | None]
+
+    @property
+    def open(self) -> list[int]:
+        """The places in the request that have no answer yet."""
+        return [place for place, answer in enumerate(self.answers) if answer is None]
+
+    def refuse(self, place: int, reason: str | None) -> None:
+        """Note why a version did not answer; the first reason stays."""
+        self.reasons[place] = self.reasons[place] or reason
+
+
+class Ladder:
+    """The versions that may answer for each market, best first, and last the random walk.
+
+    The first version that can answer an origin does. Any other than the first is labelled
+    with the reason.
     """
 
     def __init__(
         self,
-        ws: Workspace,
+        settings: Settings,
+        load: Callable[[str], Bundle],
         versions: Mapping[Market, Sequence[str]],
         *,
         none: str = "no_production",
         in_sample: bool = False,
     ) -> None:
-        """`none`: why the random walk stands in for a market that has no version.
+        """Load every version once; `load` raises ModelError for a damaged bundle.
 
-        `in_sample`: origins before the end of what a version learned from are its too.
+        `none` is why the random walk stands in for a market without a version. With
+        `in_sample`, versions also answer at origins that they have learned from.
         """
-        self._settings = ws.settings
+        self._settings = settings
         self._versions = versions
         self._none = none
         self._in_sample = in_sample
         named = dict.fromkeys(version for row in versions.values() for version in row)
-        self._rungs = {version: self._rung(ws, version) for version in named}
+        self._rungs = {version: _rung(settings, load, version) for version in named}
         bundles = [rung for rung in self._rungs.values() if isinstance(rung, Bundle)]
         self.context_bars = dataset.context_bars(
-            max((b.card.lookback for b in bundles), default=self._settings.model.lookback)
+            max((b.card.lookback for b in bundles), default=settings.model.lookback)
         )
 
     @classmethod
     def of(
-        cls, ws: Workspace, deployments: Mapping[Market, Deployment], *, in_sample: bool = False
+        cls,
+        settings: Settings,
+        load: Callable[[str], Bundle],
+        deployments: Mapping[Market, Deployment],
+        *,
+        in_sample: bool = False,
     ) -> Ladder:
-        """Each market's production, then the version before it."""
+        """Return a ladder of each market's production, then the version before it."""
         versions = {
             market: [v for v in (row.model_version, row.previous_version) if v is not None]
             for market, row in deployments.items()
         }
-        return cls(ws, versions, in_sample=in_sample)
+        return cls(settings, load, versions, in_sample=in_sample)
 
-    def answers(self, asked: Sequence[tuple[Market, Bars, IntArray]]) -> list[list[Answer]]:
-        """For each market who answers at the origins before its bars `at` [N], and what.
+    def answers(self, requests: Sequence[Request]) -> list[list[Answer]]:
+        """Return the answer to each origin of each request.
 
-        The bars may be another venue's. Each version is asked once for all markets.
+        Each version is asked once for all markets.
         """
-        ladders = [self._versions.get(market, ()) for market, _, _ in asked]
-        why: list[list[str | None]] = [
-            [None if ladder else self._none] * len(at)
-            for ladder, (_, _, at) in zip(ladders, asked, strict=True)
-        ]
-        found: list[list[Answer | None]] = [[None] * len(at) for _, _, at in asked]
-        for height in range(max(map(len, ladders), default=0)):
+        ascents = []
+        for request in requests:
+            versions, count = self._versions.get(request.market, ()), len(request.at)
+            reason = None if versions else self._none
+            ascents.append(_Ascent(request, versions, [None] * count, [reason] * count))
+        for height in range(max((len(ascent.versions) for ascent in ascents), default=0)):
             together: dict[str, list[int]] = {}
-            for i, ladder in enumerate(ladders):
-                if height < len(ladder):
-                    together.setdefault(ladder[height], []).append(i)
-            for version, places in together.items():
-                self._ask(self._rungs[version], places, asked, why, found)
-        for (_, bars, at), reasons, answers in zip(asked, why, found, strict=True):
-            left = [k for k, answer in enumerate(answers) if answer is None]
-            if left:
-                for k, quantiles in zip(left, self._walk(bars, at[left]), strict=True):
-                    stand_in = ServedModel(BUILTIN_RANDOM_WALK, "random_walk", reasons[k])
-                    answers[k] = stand_in, quantiles
-        return [[answer for answer in answers if answer is not None] for answers in found]
+            for i, ascent in enumerate(ascents):
+                if height < len(ascent.versions):
+                    together.setdefault(ascent.versions[height], []).append(i)
+            for version, numbers in together.items():
+                self._ask(self._rungs[version], {i: ascents[i] for i in numbers})
+        for ascent in ascents:
+            self._let_walk(ascent)
+        return [[answer for answer in ascent.answers if answer is not None] for ascent in ascents]
 
-    def _ask(
-        self,
-        rung: Bundle | str,
-        those: Sequence[int],
-        asked: Sequence[tuple[Market, Bars, IntArray]],
-        why: list[list[str | None]],
-        found: list[list[Answer | None]],
-    ) -> None:
-        """Let a version answer what it can of what is not answered yet; note why not the rest."""
-        places: list[tuple[int, int]] = []
+    def _ask(self, rung: Bundle | str, ascents: Mapping[int, _Ascent]) -> None:
+        """Let a version answer all open origins that it can; note why it cannot the others."""
+        places: list[tuple[_Ascent, int]] = []
         parts: list[Windows] = []
-        for i in those:
-            _, bars, at = asked[i]
-            left = [k for k, answer in enumerate(found[i]) if answer is None]
-            reasons = self._unfit(rung, bars, at[left])
-            fit = [k for k, reason in zip(left, reasons, strict=True) if reason is None]
-            for k, reason in zip(left, reasons, strict=True):
-                why[i][k] = why[i][k] or reason
+        for number, ascent in ascents.items():
+            bars, at, places_left = ascent.request.bars, ascent.request.at, ascent.open
+            reasons = self._unfit(rung, bars, at[places_left])
+            fit = [k for k, reason in zip(places_left, reasons, strict=True) if reason is None]
+            for place, reason in zip(places_left, reasons, strict=True):
+                ascent.refuse(place, reason)
             if fit and isinstance(rung, Bundle):
-                parts.append(dataset.before(bars, at[fit], rung.card.lookback, i))
-                places += [(i, k) for k in fit]
+                parts.append(dataset.before(bars, at[fit], rung.card.lookback, number))
+                places += [(ascent, place) for place in fit]
         if not parts or not isinstance(rung, Bundle):
             return
         windows = Windows.concatenate(parts)
         quantiles = rung.forecaster.log_returns(windows)
-        for (i, k), answer, sane in zip(
-            places, quantiles, self._sane(quantiles, windows), strict=True
-        ):
-            if sane:
-                model = ServedModel(rung.card.version, rung.card.kind, why[i][k])
-                found[i][k] = model, answer
+        sane = self._sane(quantiles, windows)
+        for (ascent, place), answer, is_sane in zip(places, quantiles, sane, strict=True):
+            if is_sane:
+                card = rung.card
+                model = ServedModel(card.version, card.kind, ascent.reasons[place])
+                ascent.answers[place] = model, answer
             else:
-                why[i][k] = why[i][k] or "output_not_sane"
+                ascent.refuse(place, "output_not_sane")
 
-    def _unfit(self, rung: Bundle | str, bars: Bars, at: IntArray) -> list[str | None]:
-        """[N] why a version cannot answer at these origins."""
+    def _let_walk(self, ascent: _Ascent) -> None:
+        """Let the random walk, which needs no training, answer what no version has answered."""
+        places_left = ascent.open
+        if not places_left:
+            return
+        windows = dataset.before(ascent.request.bars, ascent.request.at[places_left], 1)
+        shape = self._shape()
+        quantiles = windows.unit(len(shape))[..., None] * shape  # [N, H, Q]
+        for place, answer in zip(places_left, quantiles, strict=True):
+            model = ServedModel(BUILTIN_RANDOM_WALK, "random_walk", ascent.reasons[place])
+            ascent.answers[place] = model, answer
+
+    def _unfit(self, rung: Bundle | str, bars: Bars, at: IntArray) -> Sequence[str | None]:
+        """Return [N] why a version cannot answer at these origins, None if it can."""
         if isinstance(rung, str):
             return [rung] * len(at)
         reasons = dataset.unfit(bars, at, rung.card.lookback, self._settings.loop.max_stale_bars)
@@ -144,14 +180,9 @@ class Ladder:
             for learned, reason in zip(rung.card.data_end > origins, reasons, strict=True)
         ]
 
-    def _walk(self, bars: Bars, at: IntArray) -> FloatArray:
-        """[N, H, Q] the random walk's quantiles, which need no training."""
-        shape = reference_shape(self._settings.model.levels, self._settings.model.horizon)
-        return np.asarray(dataset.before(bars, at, 1).unit(len(shape))[..., None] * shape)
-
     def _sane(self, quantiles: FloatArray, windows: Windows) -> NDArray[np.bool_]:
-        """[N] whether quantiles are finite, rising, and no width is out of all proportion."""
-        shape = reference_shape(self._settings.model.levels, self._settings.model.horizon)
+        """Return [N] whether quantiles are finite and rising and no width is out of proportion."""
+        shape = self._shape()
         usual = windows.unit(len(shape)) * (shape[:, -1] - shape[:, 0])
         with np.errstate(invalid="ignore"):
             widening = (quantiles[..., -1] - quantiles[..., 0]) / usual
@@ -159,10 +190,15 @@ class Ladder:
             rising = (np.diff(quantiles) > 0).all(axis=(1, 2))
         return np.asarray(np.isfinite(quantiles).all(axis=(1, 2)) & rising & proper.all(axis=1))
 
-    def _rung(self, ws: Workspace, version: str) -> Bundle | str:
-        """The frozen version, or why it cannot serve in this workspace."""
-        try:
-            bundle = ws.bundle(version)
-        except ModelError as error:
-            return error.code.removeprefix("model.")
-        return mismatch(bundle.card, self._settings) or bundle
+    def _shape(self) -> FloatArray:
+        """Return [H, Q] the random walk's quantiles in units of sigma * sqrt(step)."""
+        return reference_shape(self._settings.model.levels, self._settings.model.horizon)
+
+
+def _rung(settings: Settings, load: Callable[[str], Bundle], version: str) -> Bundle | str:
+    """Return the frozen version, or why it cannot serve under these settings."""
+    try:
+        bundle = load(version)
+    except ModelError as error:
+        return error.code.removeprefix("model.")
+    return mismatch(bundle.card, settings) or bundle

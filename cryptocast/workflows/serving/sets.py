@@ -1,20 +1,22 @@
-"""Forecast sets: the common core of tick, backfill, shadow and replay."""
+"""sets: the forecast sets of tick, backfill, shadow and replay, all made in the same way."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cryptocast import dataset
-from cryptocast.dataset import Bars
 from cryptocast.errors import StateError
+from cryptocast.seams import Clock
 from cryptocast.store import Reader
-from cryptocast.values import MIN_CANDLES, Candles, ForecastSet, IntArray, Market, iso
-from cryptocast.workflows.serving.ladder import Answer, Ladder
+from cryptocast.values import MIN_CANDLES, Candles, ForecastSet, Market, iso
+from cryptocast.workflows.serving.ladder import Answer, Ladder, Request
 from cryptocast.workflows.serving.tracks import Tracks
-from cryptocast.workspace import Workspace
+
+Stamp = Callable[[int], tuple[float, str]]
+"""Given an origin, when its set is issued, and the mode that follows from that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FailedOrigin:
     """An origin of a market that got no forecast, and why."""
 
     market: Market
@@ -35,98 +37,115 @@ class Failure:
     error: StateError
 
 
-def forecast_sets(
-    ws: Workspace,
-    reader: Reader,
-    ladder: Ladder,
-    questions: Sequence[Question],
-    tracks: Tracks,
-    *,
-    mode: str | None = None,
-) -> tuple[list[ForecastSet], list[Failure]]:
-    """The sets of all questions, from stored candles that closed by each origin.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Prepared:
+    """A question with its candles, and its answerable origins laid out in bars."""
 
-    Every version is asked once for all of them. `mode` is by default `live`, or `late` by the
-    clock; a `replay` is issued at its origin, everything else now.
+    question: Question
+    candles: Candles
+    request: Request
+
+    def origin(self, place: int) -> int:
+        """Return the origin just before a bar."""
+        bars = self.request.bars
+        return bars.first + place * bars.market.interval_seconds
+
+
+def issued_now(clock: Clock, late_seconds: float) -> Stamp:
+    """Return a stamp for sets of a tick: `live`, or `late` from `late_seconds` after the origin."""
+
+    def stamp(origin: int) -> tuple[float, str]:
+        now = clock.now()
+        return now, "late" if now - origin > late_seconds else "live"
+
+    return stamp
+
+
+def issued_afterwards(clock: Clock) -> Stamp:
+    """Return a stamp for sets of missed origins: `backfill`."""
+    return lambda _: (clock.now(), "backfill")
+
+
+def issued_at_origin(origin: int) -> tuple[float, str]:
+    """Stamp a set of the virtual past: `replay`."""
+    return float(origin), "replay"
+
+
+def forecast_sets(
+    reader: Reader, ladder: Ladder, questions: Sequence[Question], tracks: Tracks, stamp: Stamp
+) -> tuple[list[ForecastSet], list[FailedOrigin]]:
+    """Return the sets of all questions, from stored candles that closed by each origin.
+
+    Every version is asked once for all of them.
     """
-    made: list[ForecastSet] = []
-    failures: list[Failure] = []
-    asked: list[tuple[Question, Candles, Bars, IntArray]] = []
-    for question, candles in _candles(reader, ladder, questions):
-        interval, series = question.market.interval_seconds, question.series
+    failures: list[FailedOrigin] = []
+    prepared: list[_Prepared] = []
+    for question, candles in _candles(reader, ladder.context_bars, questions):
+        context = ladder.context_bars * question.market.interval_seconds
         origins = np.array(question.origins, dtype=np.int64)
-        context = ladder.context_bars * interval
-        there = np.searchsorted(candles.open_time, origins)
-        there -= np.searchsorted(candles.open_time, origins - context)
-        for origin, count in zip(question.origins, there, strict=True):
+        counts = np.searchsorted(candles.open_time, origins)
+        counts -= np.searchsorted(candles.open_time, origins - context)
+        for origin, count in zip(question.origins, counts, strict=True):
             if count < MIN_CANDLES:
-                error = _too_few(reader, series, origin, int(count))
-                failures.append(Failure(question.market, origin, error))
-        origins = origins[there >= MIN_CANDLES]
+                error = _too_few(reader, question.series, origin, int(count))
+                failures.append(FailedOrigin(question.market, origin, error))
+        origins = origins[counts >= MIN_CANDLES]
         if len(origins):
             start = int(origins[0]) - context
-            bars = dataset.lay_out(candles, series, start, int(origins[-1]))
-            asked.append((question, candles, bars, (origins - start) // interval))
-    answered = ladder.answers([(question.market, bars, at) for question, _, bars, at in asked])
-    tracks.load(reader, _served_by(asked, answered), ladder.context_bars)
-    for (question, candles, bars, at), answers in zip(asked, answered, strict=True):
-        for place, answer in zip(at, answers, strict=True):
-            made.append(_set(ws, question, candles, bars, int(place), answer, tracks, mode))
-    return made, failures
-
-
-def _served_by(
-    asked: Sequence[tuple[Question, Candles, Bars, IntArray]], answered: Sequence[list[Answer]]
-) -> Mapping[tuple[Market, str], int]:
-    """The first origin that each version answers for each market."""
-    first: dict[tuple[Market, str], int] = {}
-    for (question, _, bars, at), answers in zip(asked, answered, strict=True):
-        for place, (model, _) in zip(at, answers, strict=True):
-            origin = bars.first + int(place) * bars.market.interval_seconds
-            first.setdefault((question.market, model.version), origin)
-    return first
+            bars = dataset.lay_out(candles, question.series, start, int(origins[-1]))
+            at = (origins - start) // question.market.interval_seconds
+            prepared.append(_Prepared(question, candles, Request(question.market, bars, at)))
+    answers = ladder.answers([entry.request for entry in prepared])
+    tracks.load(reader, _first_origins(prepared, answers), ladder.context_bars)
+    sets = [
+        _set(entry, int(place), answer, tracks, stamp)
+        for entry, its_answers in zip(prepared, answers, strict=True)
+        for place, answer in zip(entry.request.at, its_answers, strict=True)
+    ]
+    return sets, failures
 
 
 def _candles(
-    reader: Reader, ladder: Ladder, questions: Sequence[Question]
+    reader: Reader, context_bars: int, questions: Sequence[Question]
 ) -> list[tuple[Question, Candles]]:
-    """What is stored for each question; one query for those that ask about the same range."""
+    """Return the stored candles of each question; questions about the same range share a query."""
     ranges: dict[tuple[int, int], list[Question]] = {}
     for question in questions:
-        context = ladder.context_bars * question.market.interval_seconds
+        context = context_bars * question.market.interval_seconds
         range_ = (question.origins[0] - context, question.origins[-1])
         ranges.setdefault(range_, []).append(question)
-    found: dict[Question, Candles] = {}
+    candles: dict[Question, Candles] = {}
     for (start, end), alike in ranges.items():
         series = list(dict.fromkeys(question.series for question in alike))
         stored = reader.candles(series, start, end)
-        found |= {question: stored[question.series] for question in alike}
-    return [(question, found[question]) for question in questions]
+        candles |= {question: stored[question.series] for question in alike}
+    return [(question, candles[question]) for question in questions]
+
+
+def _first_origins(
+    prepared: Sequence[_Prepared], answers: Sequence[Sequence[Answer]]
+) -> Mapping[tuple[Market, str], int]:
+    """Return the first origin that each version answers for each market."""
+    first: dict[tuple[Market, str], int] = {}
+    for entry, its_answers in zip(prepared, answers, strict=True):
+        for place, (model, _) in zip(entry.request.at, its_answers, strict=True):
+            first.setdefault((entry.question.market, model.version), entry.origin(int(place)))
+    return first
 
 
 def _set(
-    ws: Workspace,
-    question: Question,
-    candles: Candles,
-    bars: Bars,
-    place: int,
-    answer: Answer,
-    tracks: Tracks,
-    mode: str | None,
+    prepared: _Prepared, place: int, answer: Answer, tracks: Tracks, stamp: Stamp
 ) -> ForecastSet:
-    """One set, calibrated, in prices."""
+    """Return one set, calibrated, in prices, and let the tracks go on from it."""
     model, log_quantiles = answer
-    market = question.market
-    origin = bars.first + place * market.interval_seconds
-    row = int(np.searchsorted(candles.open_time, origin)) - 1
-    last_close = float(candles.close[row])
+    question, candles = prepared.question, prepared.candles
+    market, origin = question.market, prepared.origin(place)
+    last_close = float(candles.close[int(np.searchsorted(candles.open_time, origin)) - 1])
     if question.series != market:
         reasons = [f"source:{question.series.source}", model.fallback]
         model = replace(model, fallback=", ".join(reason for reason in reasons if reason))
-    issued_at = float(origin) if mode == "replay" else ws.clock.now()
-    if mode is None:
-        mode = "late" if issued_at - origin > ws.settings.loop.late_seconds else "live"
-    stale_bars = int(bars.age[place - 1])
+    issued_at, mode = stamp(origin)
+    stale_bars = int(prepared.request.bars.age[place - 1])
     scale, log_quantiles = tracks.calibrate(
         market,
         model.version,
@@ -135,7 +154,7 @@ def _set(
         log_quantiles,
         candles if question.series == market else Candles.empty(),
     )
-    made = ForecastSet(
+    forecast = ForecastSet(
         market=market,
         origin=origin,
         issued_at=issued_at,
@@ -143,15 +162,16 @@ def _set(
         stale_bars=stale_bars,
         mode=mode,
         model=model,
-        levels=ws.settings.model.levels,
+        levels=tracks.levels,
         quantiles=dataset.to_prices(log_quantiles, last_close),
         scale=scale,
     )
-    tracks.remember(made)
-    return made
+    tracks.remember(forecast)
+    return forecast
 
 
 def _too_few(reader: Reader, series: Market, origin: int, count: int) -> StateError:
+    """Return the error of an origin with too few candles before it."""
     span = reader.spans([series], origin).get(series)
     hint = "cryptocast fetch"
     if span is not None:

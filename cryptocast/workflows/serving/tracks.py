@@ -1,4 +1,4 @@
-"""Where calibration stands for each market and version, out of the ledger and the candles."""
+"""tracks: the state of calibration per market and version, from the ledger and the candles."""
 
 from __future__ import annotations
 
@@ -9,67 +9,71 @@ import numpy as np
 
 from cryptocast import calibration
 from cryptocast.calibration import Ranges
+from cryptocast.config import Settings
 from cryptocast.store import Past, Reader
 from cryptocast.values import Candles, FloatArray, ForecastSet, Market
-from cryptocast.workspace import Workspace
 
 MEMORY_BARS = 2016
-"""A version that served nothing for so long starts at no widening again."""
+"""A version that served nothing for this many bars starts at no widening again."""
 
 
 @dataclass(slots=True)
 class _Track:
-    """The newest sets of one market by one version, and the widening of the last."""
+    """The newest sets of one market by one version, and the widening of the last of them."""
 
     scale: FloatArray  # [H]
-    known_until: int  # when the newest candle closed that the last set knew
+    known_until: int  # when the newest candle that the last set knew closed
     origins: list[int] = field(default_factory=list)
     low: list[FloatArray] = field(default_factory=list)  # each [H], prices
     high: list[FloatArray] = field(default_factory=list)
 
     @classmethod
     def of(cls, past: Past) -> _Track:
+        """Take up what the ledger holds."""
         origins = past.origins.tolist()
         return cls(past.scale, past.known_until, origins, list(past.low), list(past.high))
 
     def ranges(self) -> Ranges:
+        """Return the outer quantiles of the sets whose outcomes may still come."""
         return Ranges(np.array(self.origins), np.stack(self.low), np.stack(self.high))
 
 
 class Tracks:
-    """Calibration of a run of sets: what the ledger says, and then what this run adds.
+    """Calibration of a run of sets: first what the ledger holds, then what this run adds.
 
     A set made one tick at a time and one made in a replay of many go through the same steps,
     so they get the same widening.
     """
 
-    def __init__(self, ws: Workspace, *, served: bool) -> None:
-        """`served`: whether it is about the served sets, or the shadows."""
-        self._model = ws.settings.model
-        self._enabled = ws.settings.calibration.enabled
+    def __init__(self, settings: Settings, *, served: bool) -> None:
+        """Begin with no track; `served` tells the served sets from those of shadows."""
+        self.levels = settings.model.levels
+        self._horizon = settings.model.horizon
+        self._enabled = settings.calibration.enabled
         self._served = served
         self._tracks: dict[tuple[Market, str], _Track] = {}
         self._context_bars = 0
 
     def load(
-        self, reader: Reader, asked: Mapping[tuple[Market, str], int], context_bars: int
+        self, reader: Reader, origins: Mapping[tuple[Market, str], int], context_bars: int
     ) -> None:
-        """Read where each (market, version) stood before the origin that is asked of it.
+        """Read the track of each (market, version) as it was before the given origin.
 
-        Outcomes further back than `context_bars` are not known to anybody.
+        Outcomes further back than `context_bars` before an origin are ignored: no forecast
+        may depend on how much else is stored.
         """
         self._context_bars = context_bars
         if not self._enabled:
             return
         alike: dict[int, list[tuple[Market, str]]] = {}
-        for pair, origin in asked.items():
+        for pair, origin in origins.items():
             if pair not in self._tracks:
                 alike.setdefault(origin, []).append(pair)
-        shape = (self._model.horizon, len(self._model.levels))
+        shape = (self._horizon, len(self.levels))
         for origin, pairs in alike.items():
             since = origin - MEMORY_BARS * pairs[0][0].interval_seconds
-            found = reader.ledger.past(pairs, origin, since=since, shape=shape, served=self._served)
-            self._tracks |= {pair: _Track.of(past) for pair, past in found.items()}
+            pasts = reader.ledger.past(pairs, origin, since=since, shape=shape, served=self._served)
+            self._tracks |= {pair: _Track.of(past) for pair, past in pasts.items()}
 
     def calibrate(
         self,
@@ -80,10 +84,10 @@ class Tracks:
         log_quantiles: FloatArray,
         candles: Candles,
     ) -> tuple[FloatArray | None, FloatArray]:
-        """The widening [H] at an origin, and [H, Q] the quantiles so widened.
+        """Return the widening [H] at an origin, and the quantiles [H, Q] widened by it.
 
-        `candles` are the market's own; those of another venue are no outcome of it.
-        `known_until` is when the newest of them closed: where a candle is always late, its
+        `candles` must be the market's own: another venue's show no outcome of it.
+        `known_until` is when the newest of them closed. If candles are always late, their
         outcomes are learned a tick later, and not lost.
         """
         if not self._enabled:
@@ -91,27 +95,27 @@ class Tracks:
         track = self._tracks.get((market, version))
         if track is None or track.origins[-1] < origin - MEMORY_BARS * market.interval_seconds:
             return calibration.fresh(len(log_quantiles)), log_quantiles
-        interval, levels = market.interval_seconds, self._model.levels
+        interval, levels = market.interval_seconds, self.levels
         after = max(track.known_until, origin - self._context_bars * interval)
-        came = calibration.outcomes(
+        outcomes = calibration.outcomes(
             track.ranges(), candles, interval, after=after, until=known_until
         )
         share = calibration.share_outside(levels)
-        scale = calibration.advance(track.scale, came.known, came.missed, share)
+        scale = calibration.advance(track.scale, outcomes.known, outcomes.missed, share)
         return scale, calibration.widen(log_quantiles, scale, levels.index(0.5))
 
-    def remember(self, made: ForecastSet) -> None:
+    def remember(self, forecast: ForecastSet) -> None:
         """Go on from a set that was just made."""
-        if made.scale is None:
+        if forecast.scale is None:
             return
-        key, interval = (made.market, made.model.version), made.market.interval_seconds
-        known_until = made.origin - made.stale_bars * interval
-        track = self._tracks.setdefault(key, _Track(made.scale, known_until))
-        track.scale, track.known_until = made.scale, known_until
-        track.origins.append(made.origin)
-        track.low.append(made.quantiles[:, 0])
-        track.high.append(made.quantiles[:, -1])
-        reach = known_until - len(made.scale) * interval
+        key, interval = (forecast.market, forecast.model.version), forecast.market.interval_seconds
+        known_until = forecast.origin - forecast.stale_bars * interval
+        track = self._tracks.setdefault(key, _Track(forecast.scale, known_until))
+        track.scale, track.known_until = forecast.scale, known_until
+        track.origins.append(forecast.origin)
+        track.low.append(forecast.quantiles[:, 0])
+        track.high.append(forecast.quantiles[:, -1])
+        reach = known_until - len(forecast.scale) * interval
         while track.origins[0] <= reach:
             for entries in (track.origins, track.low, track.high):
                 entries.pop(0)

@@ -1,4 +1,4 @@
-"""gone: what was served once is never served again, also when it has left the database."""
+"""events: what serving goes by: the version that shadows, and what has left the database."""
 
 from __future__ import annotations
 
@@ -8,18 +8,30 @@ from cryptocast.errors import UsageError
 from cryptocast.store import Reader
 from cryptocast.values import Market, iso, parse_time
 
+SHADOW = "shadow"
+"""The kind of the events that name the version that shadows from then on; null for none."""
+
 ARCHIVED = "archived"
 """The kind of the event that a flush is committed with."""
 
 PRUNED = "pruned"
-"""The kind of the event that tells what `prune` has removed."""
+"""The kind of the event that records what `prune` has removed."""
 
 SERVED = "served_until"
-"""In the detail of both: the newest served origin that went, by market."""
+"""The key in the detail of both that holds, per market, the newest served origin that went."""
+
+
+def shadowing(reader: Reader) -> str | None:
+    """Return the version that shadows production now, or None."""
+    events = reader.events(SHADOW)
+    return events[-1].detail["version"] if events else None
 
 
 def refuse_gone(reader: Reader, markets: Sequence[Market], origin: int) -> None:
-    """UsageError where forecasts of an origin, or of a later one, have left the database."""
+    """Raise UsageError if forecasts of this origin, or of a later one, have left the database.
+
+    What was served once is never served again.
+    """
     for kind in (ARCHIVED, PRUNED):
         for event in reversed(reader.events(kind)):
             for market in markets:

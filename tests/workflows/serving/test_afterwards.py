@@ -13,7 +13,7 @@ from cryptocast.store import LedgerWriter, Tick
 from cryptocast.values import iso
 from cryptocast.workflows import forecast
 from cryptocast.workflows.replay import plan, replay
-from cryptocast.workflows.serving import backfill
+from cryptocast.workflows.serving.afterwards import make_up
 from support.commands import INTERVAL, NOW, query
 from support.ticks import BTC, at, change, deploy, drop, origin, sets, spoil_from, tick_rows, ticked
 
@@ -259,7 +259,7 @@ def test_a_long_outage_of_many_markets_leaves_the_rest_to_the_next_tick(
 
     with at(w, 5, market__symbols=both) as ws:
         with ws.store.read() as reader:
-            unserved = backfill.find_unserved(ws, reader, ws.markets(), origin(5))
+            unserved = reader.ledger.unserved(ws.markets(), origin(-283), origin(5))
         ws.clock = Slow()  # type: ignore[assignment]
-        assert len(backfill.make_up(ws, unserved)) == 1
+        assert len(make_up(ws, unserved)) == 1
     assert sets(w, "market, bar", "mode = 'backfill'") == [(BTC.id, bar) for bar in (2, 3, 4)]

@@ -1,0 +1,151 @@
+"""afterwards: what a tick does once the newest origin is safe.
+
+It makes up for origins that passed while nobody forecast them, and lets the shadow forecast.
+A set that is made up is a `backfill`: from what was known at its origin, by the version that
+was deployed then. It does not prove what was said in time, and is never counted as if it did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+from cryptocast.errors import ModelError
+from cryptocast.store import Reader, Tick, Unserved, Writer, ruling
+from cryptocast.values import Deployment, ForecastSet, iso
+from cryptocast.workflows.learning.scope import markets_of
+from cryptocast.workflows.serving.ladder import Ladder
+from cryptocast.workflows.serving.sets import (
+    FailedOrigin,
+    Question,
+    forecast_sets,
+    issued_afterwards,
+    issued_now,
+)
+from cryptocast.workflows.serving.tracks import Tracks
+from cryptocast.workspace import Workspace
+
+# The share of the time to the next close that may go into the past; the rest waits a tick.
+_SHARE = 0.5
+
+
+def make_up(ws: Workspace, unserved: Sequence[Unserved]) -> list[str]:
+    """Note every origin as missed, and serve it after all if `[loop] backfill_missed` is on.
+
+    Oldest first, each market in a transaction of its own. What does not fit into half of the
+    time to the next close waits for the next tick. Returns warnings for a person.
+    """
+    warnings: list[str] = []
+    if not unserved:
+        return warnings
+    with ws.store.read() as reader:
+        rulings = reader.rulings()
+    started = ws.clock.now()
+    for missed in unserved:
+        interval = missed.market.interval_seconds
+        if not ws.clock.virtual and ws.clock.now() - started > _SHARE * interval:
+            break
+        sets: list[ForecastSet] = []
+        failures: list[FailedOrigin] = []
+        if ws.settings.loop.backfill_missed and missed.origins:
+            with ws.store.read() as reader:
+                for deployment, origins in _ruled(missed, rulings):
+                    made, failed = _forecast_missed(ws, reader, missed, deployment, origins)
+                    sets += made
+                    failures += failed
+        now = ws.clock.now()
+        with ws.store.write() as writer:
+            warnings += _store_missed(writer, missed, sets, failures, now)
+    return warnings
+
+
+def cast_shadow(ws: Workspace, version: str, questions: Sequence[Question]) -> list[str]:
+    """Store what the version forecasts, unserved; return why it could not.
+
+    Answers by another version in its stead are not stored, and markets that the version is
+    not meant for are left out.
+    """
+    with suppress(ModelError):  # if the bundle is damaged, the ladder says so
+        meant = markets_of(ws, ws.bundle(version).card)
+        questions = [question for question in questions if question.market in meant]
+    ladder = Ladder(ws.settings, ws.bundle, {q.market: [version] for q in questions})
+    stamp = issued_now(ws.clock, ws.settings.loop.late_seconds)
+    tracks = Tracks(ws.settings, served=False)
+    with ws.store.read() as reader:
+        sets, _ = forecast_sets(reader, ladder, questions, tracks, stamp)
+    own = [s for s in sets if s.model.version == version]
+    with ws.store.write() as writer:
+        writer.ledger.put_sets(own, served=False)
+    reasons = {str(s.model.fallback) for s in sets if s.model.version != version}
+    return [f"shadow version {version} did not forecast ({reason})" for reason in sorted(reasons)]
+
+
+def _forecast_missed(
+    ws: Workspace,
+    reader: Reader,
+    missed: Unserved,
+    deployment: Deployment | None,
+    origins: tuple[int, ...],
+) -> tuple[list[ForecastSet], list[FailedOrigin]]:
+    """Return the sets of a market's missed origins by the deployment that ruled them."""
+    if deployment is None:
+        ladder = Ladder(ws.settings, ws.bundle, {}, none="deployed_later")
+    else:
+        ladder = Ladder.of(ws.settings, ws.bundle, {missed.market: deployment})
+    question = Question(missed.market, missed.market, origins)
+    tracks = Tracks(ws.settings, served=True)
+    return forecast_sets(reader, ladder, [question], tracks, issued_afterwards(ws.clock))
+
+
+def _ruled(
+    missed: Unserved, rulings: Sequence[tuple[float, Deployment]]
+) -> Iterator[tuple[Deployment | None, tuple[int, ...]]]:
+    """Yield runs of neighbouring origins, each with the deployment that ruled by `written_at`."""
+    written = {row.id: written_at for written_at, row in rulings}
+    deployments = ruling([row for _, row in rulings], missed.market)
+    run: list[int] = []
+    before: Deployment | None = None
+    for origin in missed.origins:
+        ruled = [deployment for deployment in deployments if written[deployment.id] <= origin]
+        rules = ruled[-1] if ruled else None
+        neighbour = run and run[-1] + missed.market.interval_seconds == origin
+        if run and not (neighbour and rules == before):
+            yield before, tuple(run)
+            run = []
+        before = rules
+        run.append(origin)
+    if run:
+        yield before, tuple(run)
+
+
+def _store_missed(
+    writer: Writer,
+    missed: Unserved,
+    sets: Sequence[ForecastSet],
+    failures: Sequence[FailedOrigin],
+    now: float,
+) -> list[str]:
+    """Write the sets with a tick for each origin; return a warning that counts them."""
+    market, interval = missed.market, missed.market.interval_seconds
+    errors = {failure.origin: failure.error for failure in failures}
+    ticks = []
+    summed_up = 0
+    if missed.earlier is not None:
+        first, last = missed.earlier
+        summed_up = (last - first) // interval
+        detail = f"{summed_up + 1} origins from {iso(first)} to {iso(last)} were missed"
+        ticks.append(Tick(market.id, last, now, now, "missed", detail=detail))
+    for origin in missed.origins:
+        error = errors.get(origin)
+        code, message = (error.code, error.message) if error else (None, None)
+        ticks.append(Tick(market.id, origin, now, now, "missed", code, message))
+    # Another process may have been here meanwhile: an origin is called missed once.
+    first, end = ticks[0].origin, ticks[-1].origin + interval
+    left = {o for u in writer.ledger.unserved([market], first, end) for o in u.origins}
+    ticks = [tick for tick in ticks if tick.origin in left]
+    written = sum(writer.ledger.put_sets(sets, served=True))
+    writer.ledger.put_ticks(ticks)
+    if not ticks:
+        return []
+    count = len(ticks) + summed_up
+    return [f"{market.id}: {count} origins were missed, {written} of them are made up for"]

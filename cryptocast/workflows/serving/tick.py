@@ -1,0 +1,147 @@
+"""tick: the steps that every tick takes, as functions that `forecast` calls one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from cryptocast.store import Tick, Unserved
+from cryptocast.values import Deployment, ForecastSet, Market
+from cryptocast.workflows.serving.catch_up import CaughtUp
+from cryptocast.workflows.serving.events import refuse_gone, shadowing
+from cryptocast.workflows.serving.ladder import Ladder
+from cryptocast.workflows.serving.sets import FailedOrigin, Question, forecast_sets, issued_now
+from cryptocast.workflows.serving.tracks import Tracks
+from cryptocast.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class TickReport:
+    """The sets of an origin; `new` is False if all of them existed before."""
+
+    new: bool
+    forecasts: tuple[ForecastSet, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TickStart:
+    """What a tick begins with: its origin, what is deployed, and what is served already."""
+
+    started: float
+    origin: int
+    markets: tuple[Market, ...]
+    productions: Mapping[Market, Deployment]
+    served: Mapping[Market, ForecastSet]
+
+    @property
+    def missing(self) -> list[Market]:
+        """The markets without a served set at the origin."""
+        return [market for market in self.markets if market not in self.served]
+
+
+@dataclass(frozen=True, slots=True)
+class Forecasts:
+    """What a tick forecast at its origin, and what it saw that is left to do afterwards."""
+
+    sets: tuple[ForecastSet, ...]
+    failures: tuple[FailedOrigin, ...]
+    unserved: tuple[Unserved, ...]  # earlier origins that nobody served
+    shadow: str | None  # the version that shadows
+
+    @property
+    def failed_everywhere(self) -> bool:
+        """Whether no market got a forecast."""
+        return bool(self.failures) and not self.sets
+
+
+def look_up(ws: Workspace, markets: tuple[Market, ...]) -> TickStart:
+    """Read what is deployed and what is served already at the clock's origin.
+
+    Raises UsageError if forecasts of that origin have left the database.
+    """
+    started = ws.clock.now()
+    origin = markets[0].floor(started)
+    with ws.store.read() as reader:
+        productions = reader.productions().of_markets(markets)
+        served = reader.ledger.served(markets, origin)
+        if ws.clock.virtual:  # the system's clock never goes back so far
+            refuse_gone(reader, markets, origin)
+    return TickStart(started, origin, markets, productions, served)
+
+
+def forecast_newest(
+    ws: Workspace, start: TickStart, caught: Mapping[Market, CaughtUp], ladder: Ladder
+) -> Forecasts:
+    """Forecast every missing market at the origin, each from the series it caught up with."""
+    questions = as_questions(start, caught)
+    stamp = issued_now(ws.clock, ws.settings.loop.late_seconds)
+    reach = ws.settings.loop.backfill_bars * start.markets[0].interval_seconds
+    with ws.store.read() as reader:
+        tracks = Tracks(ws.settings, served=True)
+        sets, failures = forecast_sets(reader, ladder, questions, tracks, stamp)
+        unserved = reader.ledger.unserved(start.missing, start.origin - reach, start.origin)
+        return Forecasts(tuple(sets), tuple(failures), tuple(unserved), shadowing(reader))
+
+
+def as_questions(start: TickStart, caught: Mapping[Market, CaughtUp]) -> list[Question]:
+    """Return what to forecast: every missing market at the origin."""
+    return [Question(m, caught[m].series, (start.origin,)) for m in start.missing]
+
+
+def store_forecasts(ws: Workspace, start: TickStart, forecasts: Forecasts) -> TickReport:
+    """Write every set with its tick in one transaction, and report what is served now.
+
+    A set that exists already stays: if another process was quicker, what it served is the
+    forecast.
+    """
+    finished = ws.clock.now()
+    with ws.store.write() as writer:
+        written = writer.ledger.put_sets(forecasts.sets, served=True)
+        new = [s for s, is_new in zip(forecasts.sets, written, strict=True) if is_new]
+        writer.ledger.put_ticks(_ticks(new, forecasts.failures, start.started, finished))
+    served = {s.market: s for s in new} | dict(start.served)
+    if not all(written):
+        with ws.store.read() as reader:
+            served |= reader.ledger.served(start.missing, start.origin)
+    return TickReport(bool(new), tuple(served[m] for m in start.markets if m in served))
+
+
+def _ticks(
+    new: Sequence[ForecastSet], failures: Sequence[FailedOrigin], started: float, finished: float
+) -> Iterator[Tick]:
+    """Yield the record of this tick for every market that it served or failed."""
+    for s in new:
+        status = "late" if s.late else "ok"
+        yield Tick(s.market.id, s.origin, started, finished, status, detail=s.model.fallback)
+    for failure in failures:
+        error = failure.error
+        yield Tick(
+            failure.market.id,
+            failure.origin,
+            started,
+            finished,
+            "failed",
+            error.code,
+            error.message,
+        )
+
+
+def tick_warnings(caught: Mapping[Market, CaughtUp], forecasts: Forecasts) -> Iterator[str]:
+    """Yield what a person should know: failed sources, markets without a forecast, stand-ins."""
+    for market, series in caught.items():
+        if series.error is not None:
+            yield f"{market.id}: {series.error.message} ({series.error.hint})"
+        if series.refused is not None:
+            yield f"{market.id}: {series.refused}"
+    for failure in forecasts.failures:
+        yield f"{failure.market.id}: {failure.error.message} ({failure.error.hint})"
+    for s in forecasts.sets:
+        version, reason = s.model.version, s.model.fallback
+        if reason is None:
+            continue
+        source = caught[s.market].series
+        if source == s.market or reason != f"source:{source.source}":
+            yield f"{s.market.id}: served by {version} instead of production ({reason})"
+        else:
+            yield f"{s.market.id}: forecast from the candles of {source.id}"
