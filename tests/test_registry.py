@@ -15,7 +15,7 @@ from mlflow.types import Schema
 
 from cryptocast.bundles import Forecaster
 from cryptocast.errors import RegistryError, StateError
-from cryptocast.models import _onnx
+from cryptocast.models import _graphs
 from cryptocast.registry import CHALLENGER, MODEL, SELECTION, Registry, TrainingData, packages
 from cryptocast.values import FEATURES, Epoch, Fitted
 from support.synthetic import LEVELS
@@ -27,7 +27,7 @@ CARD = {"kind": "lstm", "levels": list(LEVELS), "version": ""}
 
 
 def graph(scale: float = 1.0) -> bytes:
-    return _onnx.constant(QUANTILES * scale, 16)
+    return _graphs.constant(QUANTILES * scale, 16)
 
 
 @pytest.fixture(scope="module")

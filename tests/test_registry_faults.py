@@ -29,10 +29,10 @@ import sys, warnings
 warnings.simplefilter("ignore")
 from pathlib import Path
 import numpy as np
-from cryptocast.models import _onnx
+from cryptocast.models import _graphs
 from cryptocast.registry import Registry
 from cryptocast.values import Fitted
-graph = _onnx.constant(np.arange(6.0).reshape(2, 3), 4)
+graph = _graphs.constant(np.arange(6.0).reshape(2, 3), 4)
 print("ready", flush=True)
 for line in sys.stdin:
     folder = Path(line.strip())

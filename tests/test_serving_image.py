@@ -19,7 +19,7 @@ import pytest
 from cryptocast import bundles, dataset
 from cryptocast.bundles import Card
 from cryptocast.config import Settings
-from cryptocast.models import _onnx
+from cryptocast.models import _graphs
 from cryptocast.sources.sim import simulate
 from cryptocast.store import Store
 from cryptocast.values import FEATURES, Deployment, Market, iso
@@ -110,7 +110,7 @@ def workspace(tmp_path: Path) -> Iterator[Path]:
         code_version="0.1.0", packages={},
     )  # fmt: skip
     quantiles = np.tile(np.array(LEVELS) - 0.5, (24, 1))
-    bundles.freeze(tmp_path / "bundles" / "1", card, _onnx.constant(quantiles, 64))
+    bundles.freeze(tmp_path / "bundles" / "1", card, _graphs.constant(quantiles, 64))
     with Store(tmp_path / "cryptocast.duckdb", 5).write() as writer:
         writer.put_deployment(Deployment(0, 1, "*", "1", None, "promote", "a test", "{}"))
     with Loopback({"BTC/EUR": traded}) as server:

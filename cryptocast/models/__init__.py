@@ -1,4 +1,4 @@
-"""Model kinds: each file holds one, as `Model` (`seams.ModelKind`). The only room with torch."""
+"""Model kinds: each public file holds one as `Model`. Only this room touches torch."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _BASELINES = f"{__name__}.baselines"
 
 
 def baseline_kinds() -> tuple[str, ...]:
-    """The names of the kinds that every evaluation scores beside the versions."""
+    """Return the names of the baselines, which every evaluation scores beside the versions."""
     return plugins.names(_BASELINES)
 
 
 def kinds() -> tuple[str, ...]:
-    """The names of all model kinds."""
+    """Return the names of all model kinds."""
     own = (name for name in plugins.names(__name__) if name != "baselines")
     return tuple(sorted((*own, *baseline_kinds())))
 
 
 def get(kind: str) -> ModelKind:
-    """The model kind of that name; ConfigError that lists the known ones otherwise."""
+    """Return the model kind of that name. Raise ConfigError, which lists them, for another."""
     package = _BASELINES if kind in baseline_kinds() else __name__
     return cast(ModelKind, plugins.load(package, kind, what="model", known=kinds()).Model())

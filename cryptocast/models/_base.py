@@ -1,12 +1,12 @@
 """The base network: how far the price may move, from the newest bar's features alone.
 
-A perceptron over the volatilities of several spans, the bar's own move, its volume and the
-clock; trained once over many markets (`models._pretraining`), read back from the named tensors
-of its ONNX graph. It needs neither torch nor a window: the spans hold the memory, and where
-little came before they are seeded from what is there.
+It is a perceptron over the volatilities of several spans, the bar's own move, its volume and the
+clock. It is trained once over many markets (`models._pretraining`) and read back from the named
+tensors of its ONNX graph. It needs neither torch nor a window: the spans hold the memory, and if
+few bars came before, they are seeded from those.
 
 An LSTM over the window beside it gained at most 0.1 % of CRPS on candles of other times and years
-(`make ablation`): the newest bar's features hold what a window of 64 tells of volatility.
+(`make ablation`): the newest bar's features hold what a window of 64 says about volatility.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from cryptocast.models._graphs import Graph
 from cryptocast.values import FEATURES, FloatArray
 
 COLUMNS = FEATURES[: FEATURES.index("level")]
-"""The features that it looks at as they are; besides the size of the return, and the clock."""
+"""The features that it reads as they are, besides the size of the return and the clock."""
 
 HOUR_HARMONICS = 6  # all that 12 bars of 5 minutes an hour can show
 DAY_HARMONICS = 1
 _HOURS_A_DAY = 24
-_LEAST_LENGTH = 1e-6  # a time of day is a point on the circle; what is none must not grow
-LARGEST = 1.5  # of a log-scale: no forecast is wider or narrower than its base by more
+_LEAST_LENGTH = 1e-6  # a time of day lies on the circle; a shorter vector must not be blown up
+LARGEST = 1.5  # of a log-scale, in either direction
 
 _Pair = tuple[Any, Any]  # cosine and sine of an angle: arrays, or names of tensors in a graph
 
 
 def predictors(newest: FloatArray) -> FloatArray:
-    """[N, P] what the network reads of the newest bar's features [N, F]."""
+    """Return the predictors [N, P] from the newest bar's features [N, F]."""
     place = {name: i for i, name in enumerate(FEATURES)}
     columns = [newest[:, place[name]] for name in COLUMNS]
     columns.append(np.abs(newest[:, place["return"]]))
@@ -49,7 +49,7 @@ def predictors(newest: FloatArray) -> FloatArray:
 
 
 def _clock(day: _Pair, turned: Any) -> list[_Pair]:
-    """The harmonics of the day and of the hour from the time of day, by products of angles."""
+    """Return the harmonics of the day and of the hour, by adding angles to the time of day."""
     days = [day]
     for _ in range(1, DAY_HARMONICS):
         days.append(turned(days[-1], day))
@@ -64,13 +64,13 @@ def _clock(day: _Pair, turned: Any) -> list[_Pair]:
 
 
 def _turned(one: _Pair, other: _Pair) -> _Pair:
-    """The sum of two angles."""
+    """Return the sum of two angles."""
     return one[0] * other[0] - one[1] * other[1], one[1] * other[0] + one[0] * other[1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Base:
-    """The network's numbers: P predictors, U units a layer, K numbers over H steps."""
+    """The network's numbers: P predictors, U units per layer, K numbers over H steps."""
 
     mean: FloatArray  # [P] of the predictors in training
     spread: FloatArray  # [P] their standard deviations
@@ -87,11 +87,11 @@ class Base:
 
     @property
     def horizon(self) -> int:
-        """H, the steps that it was trained for."""
+        """Number of steps H that it was trained for."""
         return int(self.quantiles.shape[0])
 
     def log_scale(self, newest: FloatArray) -> FloatArray:
-        """[N, H] log of the factor that its quantiles are stretched by."""
+        """Return [N, H], the log of the factor that stretches the quantiles."""
         seen = (predictors(newest) - self.mean) / self.spread
         one = _silu(seen @ self.first + self.first_bias)
         two = _silu(one @ self.second + self.second_bias)
@@ -99,9 +99,9 @@ class Base:
         return np.clip(numbers @ self.basis, -LARGEST, LARGEST)
 
     def at(self, levels: Sequence[float]) -> FloatArray:
-        """[H, len(levels)] its quantiles at other levels.
+        """Return the quantiles [H, len(levels)] at other levels.
 
-        Between its own levels, and beyond them, quantiles are straight lines over those of
+        Between and beyond the levels of the training, quantiles are straight lines over those of
         Student's t with 4 degrees of freedom.
         """
         known, wanted = _quantiles.reference(self.levels.tolist()), _quantiles.reference(levels)
@@ -115,13 +115,13 @@ class Base:
         return np.stack(rows)
 
     def of_steps(self, horizon: int) -> Base:
-        """The same for its first steps only."""
+        """Return the network of the first `horizon` steps only."""
         return dataclasses.replace(
             self, basis=self.basis[:, :horizon], quantiles=self.quantiles[:horizon]
         )
 
     def draw(self, graph: Graph, newest: str) -> str:
-        """The log-scale [N, H] in a graph, from the newest bar's features [N, F]."""
+        """Add the log-scale [N, H] of features [N, F] to a graph and return its name."""
 
         def column(name: str) -> str:
             return graph.column(newest, FEATURES.index(name))
@@ -154,7 +154,7 @@ class Base:
         return graph.Clip(graph.MatMul(numbers, held["basis"]), *bounds)
 
     def graph(self, lookback: int, levels: Sequence[float]) -> bytes:
-        """The whole of it as an ONNX graph, from windows [N, lookback, F]."""
+        """Return the network as an ONNX graph over windows [N, lookback, F]."""
         graph = Graph(lookback)
         log_scale = self.draw(graph, graph.newest())
         graph.fixed(self.quantiles, "quantiles_of_training")
@@ -163,7 +163,7 @@ class Base:
 
 
 def read(graph: bytes) -> Base:
-    """The numbers of a graph that `Base.graph` wrote. Raises ValueError where it is another."""
+    """Read the numbers of a graph that `Base.graph` wrote. Raise ValueError for another graph."""
     found = {
         tensor.name: numpy_helper.to_array(tensor).astype(np.float64)
         for tensor in onnx.load_model_from_string(graph).graph.initializer

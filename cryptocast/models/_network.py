@@ -1,8 +1,10 @@
-"""The LSTM's network, and the same as an ONNX graph."""
+"""The LSTM's network and its ONNX graph; the loss and the thread that every training uses."""
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -14,23 +16,49 @@ from cryptocast.models._graphs import Graph
 from cryptocast.models._shape import Shape
 from cryptocast.values import FloatArray
 
-_AT_ONCE = 4096  # windows of many markets, whose states would not fit into memory together
+_AT_ONCE = 4096  # windows at a time: the states of many markets would not fit into memory
 
 
 class Start(Protocol):
-    """What the network corrects: a log-scale that the newest bar's features tell."""
+    """The forecast that the network corrects: a log-scale from the newest bar's features."""
 
     def log_scale(self, newest: FloatArray) -> FloatArray:
-        """[N, H] for features [N, F]."""
+        """Return the log-scale [N, H] for features [N, F]."""
 
     def draw(self, graph: Graph, newest: str) -> str:
-        """The same in a graph."""
+        """Add the log-scale [N, H] to a graph and return its tensor's name."""
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use a single thread inside the block.
+
+    Matrices this small gain nothing from a second thread, and two trainings on two cores whose
+    threads wait for each other take minutes instead of a second.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def pinball(quantiles: Tensor, targets: Tensor, levels: Tensor) -> Tensor:
+    """Return twice the pinball loss of [N, H, Q] against [N, H], a mean over all of them.
+
+    NaN targets are left out.
+    """
+    known = torch.isfinite(targets)
+    error = torch.where(known, targets, 0.0)[..., None] - quantiles
+    loss = 2 * torch.maximum(levels * error, (levels - 1) * error).mean(-1)
+    return (loss * known).sum() / known.sum().clamp(min=1)
 
 
 def step_basis(horizon: int) -> Tensor:
-    """[3, H] how three numbers run over the steps: level, slope and bend in log(step).
+    """Return [3, H], the basis over the steps: level, slope and bend in log(step).
 
-    A number a step would be noise: the targets of neighbouring steps overlap.
+    One free number per step would be noise, because targets of neighbouring steps overlap.
     """
     steps = torch.log(torch.arange(1, horizon + 1.0)) / math.log(max(horizon, 2))
     slope = 2 * steps - 1
@@ -38,9 +66,10 @@ def step_basis(horizon: int) -> Tensor:
 
 
 class Network(nn.Module):
-    """What it looks at of a window [N, L, P] to quantiles [N, H, Q] in units of sigma * sqrt(step).
+    """An LSTM from P features of windows [N, L, P] to quantiles [N, H, Q].
 
-    `places` says where those P stand among all features.
+    Quantiles are in units of sigma * sqrt(step). `places` are the positions of the P features
+    among all features.
     """
 
     base: Tensor  # [H, Q]
@@ -71,7 +100,7 @@ class Network(nn.Module):
             nn.init.zeros_(parameter)
 
     def raw(self, seen: Tensor) -> Tensor:
-        """[N, H] the correction of log-volatility before it is centred and bounded."""
+        """Return [N, H], the correction of log-volatility before it is centred and bounded."""
         if len(seen) > _AT_ONCE and not torch.is_grad_enabled():
             return torch.cat([self.raw(part) for part in torch.split(seen, _AT_ONCE)])
         states, _ = self.lstm(seen)  # [N, L, hidden]
@@ -79,17 +108,17 @@ class Network(nn.Module):
         return torch.as_tensor(coefficients @ self.basis)
 
     def log_scale(self, seen: Tensor, start: Tensor) -> Tensor:
-        """[N, H] log of the factor that the base quantiles are stretched by; `start` [N, H]."""
+        """Return [N, H], the log of the factor on the base quantiles; `start` is [N, H]."""
         relative = (self.raw(seen) - self.centre) / self.bound
         return start + self.shrink * self.bound * torch.tanh(relative)
 
     def forward(self, seen: Tensor, start: Tensor) -> Tensor:
-        """[N, L, P] to [N, H, Q]."""
+        """Return quantiles [N, H, Q] for windows [N, L, P]."""
         return self.base * torch.exp(self.log_scale(seen, start))[..., None]
 
 
 def to_onnx(network: Network, start: Start, base: FloatArray, lookback: int) -> bytes:
-    """The trained network with the base quantiles [H, Q] as an ONNX graph."""
+    """Return the trained network with the base quantiles [H, Q] as an ONNX graph."""
     state = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     graph = Graph(lookback)
     seen = graph.Gather("inputs", graph.whole(*network.places), axis=2)
@@ -117,6 +146,6 @@ def to_onnx(network: Network, start: Start, base: FloatArray, lookback: int) -> 
 
 
 def _gates(weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Torch's order of the gates (input, forget, cell, output) as ONNX's (i, o, f, c)."""
+    """Reorder the gates from torch's (input, forget, cell, output) to ONNX's (i, o, f, c)."""
     i, f, c, o = np.split(weights, 4)
     return np.concatenate([i, o, f, c])

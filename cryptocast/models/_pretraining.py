@@ -1,9 +1,10 @@
-"""One network over many markets: `cryptocast pretrain` learns it, `_base.Base` keeps it."""
+"""Training of one network over many markets: `_base.Base` keeps its numbers."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +16,15 @@ from cryptocast.config import PretrainSettings
 from cryptocast.errors import ModelError
 from cryptocast.models import _quantiles
 from cryptocast.models._base import LARGEST, Base, predictors
-from cryptocast.models._lightning import Rows, train
-from cryptocast.models._network import step_basis
-from cryptocast.models._pinball import pinball
+from cryptocast.models._lightning import Rows, Training, train
+from cryptocast.models._network import one_thread, pinball, step_basis
 from cryptocast.models._series import Series
 from cryptocast.models._shape import Shape
-from cryptocast.models._threads import one_thread
 from cryptocast.values import Epoch, Fitted, FloatArray
 
-_CLIP = 12.0  # standardised targets beyond are taken as this, so that one crash is no gradient
-_EPOCH_BATCHES = 50  # a training tells how far it is after so many
-_MOST_JUDGES = 60_000  # rows of the training that say which epoch is kept
+_CLIP = 12.0  # standardised targets are clipped here, so that one crash is not the gradient
+_EPOCH_BATCHES = 50  # a training reports its progress after this many
+_MOST_JUDGES = 60_000  # rows of the training that decide which epoch is kept
 _QUANTILE_ROWS = 200_000  # rows that the quantiles of what is left are taken from
 
 
@@ -43,54 +42,81 @@ def pretrain(
 ) -> Fitted:
     """Train a base network; every market is drawn equally often, however long its series.
 
-    Its graph reads windows of `lookback` bars, of which only the newest counts. Same series,
-    settings and seed, same network; one that was interrupted goes on from the file `checkpoint`.
-    No epoch begins after `deadline`, on the monotonic clock. Raises ModelError where there is
-    nothing to learn from, or the training diverges.
+    Its graph reads windows of `lookback` bars, of which only the newest counts. The same series,
+    settings and seed give the same network; a training that was interrupted continues from the
+    file `checkpoint`. No epoch begins after `deadline`, on the monotonic clock. Raises ModelError
+    if there is nothing to learn from, or if the training diverges.
     """
-    rows = [_rows(series) for series in learned]
-    if not any(len(inputs) for inputs, _ in rows):
-        raise ModelError(
-            "there is no origin to learn from",
-            code="model.no_windows",
-            hint="give pretrain more candles: --data",
+    material = _Material.of(learned)
+    step = -(-len(material.targets) // _QUANTILE_ROWS)
+    sample = material.targets[::step]
+    start = _quantiles.symmetric(sample.astype(np.float64), levels)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = Perceptron(material.seen.shape[1], start, recipe.hidden)
+        level = torch.tensor(levels, dtype=torch.float32)
+        history = train(
+            network,
+            Training(
+                loss=lambda quantiles, targets: pinball(quantiles, targets, level),
+                batches=Balanced(material.rows, material.groups, recipe.batch_size),
+                held_out=_sample(material),
+                shape=_shape(recipe),
+                on_epoch=on_epoch,
+                checkpoint=checkpoint,
+                deadline=deadline,
+                mixed=recipe.mixed_precision,
+            ),
         )
-    inputs, targets = (np.concatenate(parts) for parts in zip(*rows, strict=True))
-    mean, spread = inputs.mean(axis=0, dtype=np.float64), inputs.std(axis=0, dtype=np.float64)
-    spread = np.where(spread > 1e-6, spread, 1.0)  # a clock of one bar an hour stands still
-    step = -(-len(targets) // _QUANTILE_ROWS)
-    start = _quantiles.symmetric(targets[::step].astype(np.float64), levels)
-    groups = np.split(np.arange(len(inputs)), np.cumsum([len(i) for i, _ in rows])[:-1])
+    with torch.no_grad():
+        stretched = torch.exp(network.log_scale(material.seen[::step])).double().numpy()
+    final = _quantiles.symmetric(sample / stretched, levels)
+    base = _kept(network, material.mean, material.spread, final, levels)
+    return Fitted("base", {}, base.graph(lookback, levels), history)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Material:
+    """The rows of all markets: P standardised predictors and H clipped targets each."""
+
+    seen: Tensor  # [N, P]
+    targets: NDArray[np.float32]  # [N, H]
+    groups: Sequence[NDArray[np.intp]]  # the rows of each market
+    mean: FloatArray  # [P] of the predictors
+    spread: FloatArray  # [P]
+
+    @classmethod
+    def of(cls, learned: Sequence[Series]) -> _Material:
+        """Put the series of all markets together. Raise ModelError if they hold no origin."""
+        rows = [_rows(series) for series in learned]
+        if not any(len(inputs) for inputs, _ in rows):
+            raise ModelError(
+                "there is no origin to learn from",
+                code="model.no_windows",
+                hint="give pretrain more candles: --data",
+            )
+        inputs, targets = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+        mean, spread = inputs.mean(axis=0, dtype=np.float64), inputs.std(axis=0, dtype=np.float64)
+        spread = np.where(spread > 1e-6, spread, 1.0)  # a clock of one bar an hour stands still
+        seen = torch.from_numpy(((inputs - mean) / spread).astype(np.float32))
+        ends = np.cumsum([len(part) for part, _ in rows])[:-1]
+        return cls(seen, targets, np.split(np.arange(len(inputs)), ends), mean, spread)
+
+    @property
+    def rows(self) -> Rows:
+        """What batches are drawn from."""
+        return self.seen, torch.from_numpy(self.targets)
+
+
+def _shape(recipe: PretrainSettings) -> Shape:
     epochs = max(1, recipe.steps // _EPOCH_BATCHES)
-    shape = Shape(
+    return Shape(
         learning_rate=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
         batch_size=recipe.batch_size,
         epochs=epochs,
         patience=epochs,
     )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = Perceptron(inputs.shape[1], start, recipe.hidden)
-        seen = _scaled(inputs, mean, spread)
-        drawn = Balanced((seen, torch.from_numpy(targets)), groups, recipe.batch_size)
-        level = torch.tensor(levels, dtype=torch.float32)
-        history = train(
-            network,
-            lambda quantiles, wanted: pinball(quantiles, wanted, level),
-            drawn,
-            _sample(seen, targets),
-            shape,
-            on_epoch,
-            checkpoint,
-            deadline=deadline,
-            mixed=recipe.mixed_precision,
-        )
-    with torch.no_grad():
-        stretched = torch.exp(network.log_scale(seen[::step])).double().numpy()
-    final = _quantiles.symmetric(targets[::step] / stretched, levels)
-    base = _kept(network, mean, spread, final, levels)
-    return Fitted("base", {}, base.graph(lookback, levels), history)
 
 
 class Perceptron(nn.Module):
@@ -113,13 +139,13 @@ class Perceptron(nn.Module):
         self.gaps = nn.Parameter(torch.tensor(np.log(np.expm1(gaps)), dtype=torch.float32))
 
     def log_scale(self, seen: Tensor) -> Tensor:
-        """[N, H] log of the factor that the quantiles are stretched by."""
+        """Return [N, H], the log of the factor that stretches the quantiles."""
         state = nn.functional.silu(self.second(nn.functional.silu(self.first(seen))))
         numbers = self.linear(seen) + self.last(state)
         return torch.clamp(numbers @ self.basis, -LARGEST, LARGEST)
 
     def forward(self, seen: Tensor) -> Tensor:
-        """[N, P] to [N, H, Q]."""
+        """Return quantiles [N, H, Q] for predictors [N, P]."""
         side = torch.cumsum(nn.functional.softplus(self.gaps), dim=1)
         quantiles = torch.cat([-side.flip(1), torch.zeros_like(side[:, :1]), side], dim=1)
         return quantiles * torch.exp(self.log_scale(seen))[..., None]
@@ -135,7 +161,7 @@ class Balanced:
 
     @property
     def windows(self) -> int:
-        """How many rows an epoch draws."""
+        """Number of rows that an epoch draws."""
         return len(self) * self.share * len(self.groups)
 
     def __len__(self) -> int:
@@ -154,14 +180,10 @@ def _rows(series: Series) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return inputs, np.clip(series.targets, -_CLIP, _CLIP).astype(np.float32)
 
 
-def _scaled(inputs: NDArray[np.float32], mean: FloatArray, spread: FloatArray) -> Tensor:
-    return torch.from_numpy(((inputs - mean) / spread).astype(np.float32))
-
-
-def _sample(seen: Tensor, targets: NDArray[np.float32]) -> Rows:
-    """Rows that tell how an epoch went: the same share of every market's, evenly over its time."""
-    step = -(-len(seen) // _MOST_JUDGES)
-    return seen[::step], torch.from_numpy(targets[::step])
+def _sample(material: _Material) -> Rows:
+    """Return rows that judge an epoch: the same share of every market, evenly over its time."""
+    step = -(-len(material.seen) // _MOST_JUDGES)
+    return material.seen[::step], torch.from_numpy(material.targets[::step])
 
 
 def _kept(
@@ -171,6 +193,8 @@ def _kept(
     quantiles: FloatArray,
     levels: Sequence[float],
 ) -> Base:
+    """Return the numbers of a trained network, with the quantiles [H, Q] that it stretches."""
+
     def numbers(tensor: Tensor) -> FloatArray:
         return tensor.detach().double().numpy()
 

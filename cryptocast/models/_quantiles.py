@@ -1,4 +1,4 @@
-"""Quantiles of standardised returns: the shape that the random walk and the LSTM share."""
+"""Quantiles of standardised returns, which the random walk and the networks share."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ MIN_STEP = 0.01
 With the floor of sigma (0.1 bp) that is 1e-7 of the price: 9 significant digits show it.
 """
 
-_LEAST_INDEPENDENT = 20  # targets of a step that don't overlap, below which it has no own shape
+_LEAST_INDEPENDENT = 20  # a step with fewer targets that don't overlap has no shape of its own
 
 
 def symmetric(values: FloatArray, levels: Sequence[float]) -> FloatArray:
-    """[H, Q] quantiles of the values [N, H] about zero, NaN left out; the median is exactly 0.
+    """Return quantiles [H, Q] about zero of the values [N, H]; the median is exactly 0.
 
-    Those of the absolute values, mirrored: a week's trend is no forecast, and each tail
-    learns from twice the data. A step with too few targets that don't overlap takes the
-    shape of the step before; step 1 takes that of Student's t with 4 degrees of freedom.
+    NaN values are left out. The quantiles are those of the absolute values, mirrored: the trend of
+    a week is not a forecast, and each tail learns from twice the data. A step with too few targets
+    that don't overlap takes the shape of the step before; step 1 takes that of Student's t with 4
+    degrees of freedom.
     """
     level = np.asarray(levels)
     shape = reference(levels)
@@ -38,9 +39,9 @@ def symmetric(values: FloatArray, levels: Sequence[float]) -> FloatArray:
 
 
 def crps(quantiles: FloatArray, values: FloatArray, levels: Sequence[float]) -> FloatArray:
-    """[N, H] twice the mean pinball loss of the quantiles [H, Q] for the values [N, H].
+    """Return [N, H], twice the mean pinball loss of the quantiles [H, Q] for the values [N, H].
 
-    In the unit of the values; NaN where a value is.
+    It is in the unit of the values, and NaN if a value is NaN.
     """
     total = np.zeros_like(values)
     for level, quantile in zip(levels, quantiles.T, strict=True):
@@ -50,7 +51,7 @@ def crps(quantiles: FloatArray, values: FloatArray, levels: Sequence[float]) -> 
 
 
 def reference(levels: Sequence[float]) -> FloatArray:
-    """[Q] quantiles of Student's t, 4 degrees of freedom, unit variance.
+    """Return quantiles [Q] of Student's t with 4 degrees of freedom and unit variance.
 
     In closed form (Shaw 2006, "Sampling Student's T distribution", section 4).
     """
@@ -62,7 +63,7 @@ def reference(levels: Sequence[float]) -> FloatArray:
 
 
 def reference_shape(levels: Sequence[float], horizon: int) -> FloatArray:
-    """[H, Q] the random walk's quantiles where nothing was learned: the last fallback."""
+    """Return quantiles [H, Q] of a random walk that learned nothing: the last fallback."""
     return np.tile(spread(reference(levels)), (horizon, 1))
 
 

@@ -1,4 +1,4 @@
-"""What can be chosen of the LSTM: the sizes of its network and how it is trained."""
+"""The parameters of the LSTM: the sizes of its network and how it is trained."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cryptocast.values import FEATURES
 
 _MORE = ("size", "downside")
 USUAL = tuple(n for n in FEATURES if not n.startswith(("day", "week")) and not n.endswith(_MORE))
-"""What a week of one market was found to bear: with more it learns the week by heart."""
+"""The features that a week of one market can support: with more, the week is memorised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,10 @@ class Shape:
 
     @property
     def places(self) -> tuple[int, ...]:
-        """Where the features that the network looks at stand in a window's last axis.
+        """Positions in a window's last axis of the features that the network reads.
 
-        `features` is usual (neither the time nor sizes and downsides), all, or names with commas.
-        Raises ConfigError for a name that is none.
+        `features` is `usual` (without the time, sizes and downsides), `all`, or names separated
+        by commas. Raises ConfigError for an unknown name.
         """
         named = {"usual": USUAL, "all": FEATURES}.get(self.features)
         names = named or tuple(name.strip() for name in self.features.split(","))
@@ -50,7 +50,7 @@ class Shape:
 
 
 def shape_of(params: Params) -> Shape:
-    """The shape with these parameters. Raises ConfigError for one that cannot be."""
+    """Return the shape with these parameters. Raise ConfigError for an impossible one."""
     unknown = set(params) - set(Shape.__dataclass_fields__)
     if unknown:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""The base networks that come with the package, one an interval; and others, by their folder."""
+"""The base networks that are shipped, one per interval, and others by their folder."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ if TYPE_CHECKING:
     from cryptocast.models._base import Base
 
 HAR = "har"
-"""The start of a network that knows nothing of other markets."""
+"""The start of a network that has not seen other markets."""
 
 _SHIPPED = Path(__file__).parent / "shipped"
 
 
 def intervals() -> tuple[str, ...]:
-    """The intervals that a base network comes with the package for."""
+    """Return the intervals for which a base network is shipped."""
     return tuple(sorted(folder.name for folder in _SHIPPED.iterdir() if folder.is_dir()))
 
 
 def folder(name: str) -> Path:
-    """Where a base network lies: the shipped one of an interval, or the folder of that name."""
+    """Return the folder of a base network: of the shipped one for an interval, or of that name."""
     return _SHIPPED / name if name in intervals() else Path(name)
 
 
 def base(name: str, horizon: int) -> Base:
-    """The base network for the first steps.
+    """Return the base network for the first `horizon` steps.
 
-    Raises ConfigError where there is none of that name, or it knows fewer steps, and ModelError
-    where it cannot be read.
+    Raises ConfigError if there is none of that name or it has fewer steps, and ModelError if it
+    cannot be read.
     """
     try:
         graph = (folder(name) / "model.onnx").read_bytes()

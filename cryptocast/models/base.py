@@ -1,7 +1,7 @@
-"""A model that already knows markets: the base network as it is, with nothing learned here.
+"""The base network as it is: it knows other markets, and learns nothing from this one.
 
-It was trained once over many markets (`cryptocast pretrain`), so it serves where no candles are
-to learn from yet, and is what a training on a market's own candles has to beat.
+It was trained once over many markets (`cryptocast pretrain`), so it can serve before there are
+candles to learn from, and a training on a market's own candles has to beat it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cryptocast.values import Epoch, Fitted, Windows
 
 
 class Model:
-    """The base network as a model kind; its only parameter `network` names which."""
+    """The base network as a model kind; its only parameter, `network`, names the network."""
 
     kind = "base"
 
@@ -24,19 +24,19 @@ class Model:
         self._network = network
 
     def started_at(self, network: str) -> Model:
-        """That network."""
+        """Return the model kind of another network."""
         return Model(network)
 
     def least_bars(self, lookback: int, horizon: int) -> int:
-        """Any number of training bars will do."""
+        """Return 1: any number of training bars is enough."""
         return 1
 
     def defaults(self) -> Params:
-        """The network, by default the shipped one of five minutes."""
+        """Return the network, by default the one shipped for five minutes."""
         return {"network": self._network}
 
     def suggest(self, trial: Trial) -> Params:
-        """Nothing to search."""
+        """Return the defaults: there is nothing to search."""
         return self.defaults()
 
     def fit(
@@ -50,9 +50,9 @@ class Model:
         on_epoch: Callable[[Epoch, int], None] | None = None,
         checkpoint: Path | None = None,
     ) -> Fitted:
-        """The network's graph; only the shape of the windows is taken from them.
+        """Return the network's graph; only the shape of the windows matters.
 
-        Raises ConfigError for another parameter, or a network that is not there.
+        Raises ConfigError for an unknown parameter, or if there is no such network.
         """
         chosen = {**self.defaults(), **params}
         if unknown := set(chosen) - {"network"}:

@@ -1,21 +1,21 @@
 """An LSTM that learns how far the price may move: filtered historical simulation with memory.
 
 The network reads the window and widens or narrows quantiles, step by step:
-`q[h] = base[h] * exp(har[h] + shrink * bounded(log-volatility correction[h]))`. It starts at the
-baseline HAR exactly; its correction is bounded, has mean zero over the training origins, and
-is shrunk by the validation part; `base` is then taken anew from the ratios that it leaves.
-So quantiles cannot cross, and a week too poor to learn from gives back HAR.
+`q[h] = base[h] * exp(har[h] + shrink * bounded(log-volatility correction[h]))`. It starts exactly
+at the baseline HAR. Its correction is bounded, has mean zero over the training origins, and is
+shrunk by the validation part; `base` is then taken anew from the ratios that remain. So quantiles
+cannot cross, and a week that is too poor to learn from gives back HAR.
 
-Each of these was chosen by CRPS on (coin, week) pairs of Binance 2020-21 and 2024, trained on 7
-days, scored on the 2 days after. On 28 pairs a free H x Q head lost 1.0 % over 24 steps, an
-unbounded correction 0.7 %, a learned median 1.3 % at step 1: the median stays at the last
-price. On 42 pairs, skill against the random walk as the mean of 24 steps (standard errors
-0.08 to 0.15): with the level of volatility as an input +0.29 %, without +0.14 %; with the time of
-day too -0.10 %; a tighter bound (0.25, not 0.4), more decay and half the epochs at twice the
-batch +0.37 %; hidden 16 or 48 instead of 32, or a lookback of 32, 0.02 to 0.14 % less; three
-seeds averaged no more. All of that started at the random walk. On 28 of the pairs it gave +0.43 %
-(0.15) so, HAR alone +0.62 % (0.13), and started at HAR +0.65 %; with a bound of 0.15 and weight
-decay 3 as here +0.76 % (0.14), at step 1 +0.57 % (0.08).
+Each of these choices was made by CRPS on (coin, week) pairs of Binance 2020-21 and 2024, trained
+on 7 days and scored on the 2 days after. On 28 pairs a free H x Q head lost 1.0 % over 24 steps, an
+unbounded correction 0.7 %, and a learned median 1.3 % at step 1, so the median stays at the last
+price. On 42 pairs, the skill against the random walk as the mean of 24 steps (standard errors 0.08
+to 0.15) was +0.29 % with the level of volatility as an input and +0.14 % without, and -0.10 % with
+the time of day as well. A tighter bound (0.25, not 0.4), more decay and half the epochs at twice
+the batch gave +0.37 %; hidden 16 or 48 instead of 32, or a lookback of 32, 0.02 to 0.14 % less;
+averaging three seeds added nothing. All of these started at the random walk. On 28 of the pairs
+that gave +0.43 % (0.15), HAR alone +0.62 % (0.13), and starting at HAR +0.65 %; with a bound of
+0.15 and weight decay 3, as here, +0.76 % (0.14), and +0.57 % (0.08) at step 1.
 """
 
 from __future__ import annotations
@@ -30,21 +30,19 @@ from torch import Tensor
 from cryptocast.errors import ModelError
 from cryptocast.models import _quantiles, _shipped
 from cryptocast.models._base import Base
-from cryptocast.models._network import Network, Start, to_onnx
-from cryptocast.models._pinball import pinball
+from cryptocast.models._network import Network, Start, one_thread, pinball, to_onnx
 from cryptocast.models._shape import Shape, shape_of
 from cryptocast.models._shipped import HAR
-from cryptocast.models._threads import one_thread
 from cryptocast.models.baselines import har
 from cryptocast.models.baselines._baseline import Past
 from cryptocast.seams import Params, Trial
 from cryptocast.values import FEATURES, Epoch, Fitted, FloatArray, Windows
 
 _Rows = tuple[Tensor, Tensor, Tensor]
-"""What is looked at [N, L, P], where the network starts [N, H], and targets [N, H]."""
+"""The features of windows [N, L, P], the log-scale to start at [N, H], and targets [N, H]."""
 
-_CLIP = 12.0  # standardised targets beyond are taken as this, so that one crash is no gradient
-_BOUND_FROM_BASE = 0.25  # how much less than HAR a base network leaves to correct
+_CLIP = 12.0  # standardised targets are clipped here, so that one crash is not the gradient
+_BOUND_FROM_BASE = 0.25  # a base network leaves less to correct than HAR
 _SHRINKS = (1.0, 0.75, 0.5, 0.25, 0.0)
 _LEAST_WINDOWS = 128
 
@@ -58,20 +56,20 @@ class Model:
         self._start = start
 
     def started_at(self, network: str) -> Model:
-        """One that starts at a base network instead of HAR: it is tuned to the candles."""
+        """Return an LSTM that starts at a base network instead of HAR."""
         return Model(network)
 
     def least_bars(self, lookback: int, horizon: int) -> int:
-        """Training bars for 128 windows with all their targets."""
+        """Return the training bars that give 128 windows with all their targets."""
         return lookback + horizon + _LEAST_WINDOWS
 
     def defaults(self) -> Params:
-        """What a training uses that nobody tuned."""
+        """Return the parameters of a training that was not tuned."""
         shape = Shape(start_at=self._start)
         return {name: getattr(shape, name) for name in Shape.__dataclass_fields__}
 
     def suggest(self, trial: Trial) -> Params:
-        """One point of the search space."""
+        """Return one point of the search space."""
         return {
             **self.defaults(),
             "hidden": trial.suggest_int("hidden", 8, 48, step=8),
@@ -93,15 +91,11 @@ class Model:
         on_epoch: Callable[[Epoch, int], None] | None = None,
         checkpoint: Path | None = None,
     ) -> Fitted:
-        """Train, stop early, centre, shrink by validation, take the base quantiles anew.
+        """Train, stop early, centre, shrink by validation, and take the base quantiles anew.
 
-        A training that takes longer than some seconds keeps where it stands in the file
-        `checkpoint`, and goes on from there.
+        A training that takes longer than some seconds keeps its state in the file `checkpoint`
+        and continues from there.
         """
-        # late: Lightning takes seconds to import
-        from cryptocast.models._lightning import Shuffled
-        from cryptocast.models._lightning import train as run
-
         shape = shape_of({**self.defaults(), **params})
         if not len(train):
             raise ModelError(
@@ -112,25 +106,16 @@ class Model:
         past = Past((train, validation))
         start = _start(shape, past)
         learned, held_out = (_rows(part, start, shape.places) for part in (train, validation))
-        bound = shape.bound
         if isinstance(start, Base):  # many markets know better what is left than a week of one
-            quantiles, bound = start.at(levels), bound * _BOUND_FROM_BASE
+            quantiles, bound = start.at(levels), shape.bound * _BOUND_FROM_BASE
         else:
             ratios = train.standardised / np.exp(start.log_scale(train.inputs[:, -1]))
-            quantiles = _quantiles.symmetric(ratios, levels)
+            quantiles, bound = _quantiles.symmetric(ratios, levels), shape.bound
         level = torch.tensor(levels, dtype=torch.float32)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             network = Network(shape, quantiles, bound)
-            history = run(
-                network,
-                lambda quantiles, targets: pinball(quantiles, targets, level),
-                Shuffled(learned, shape.batch_size),
-                held_out,
-                shape,
-                on_epoch,
-                checkpoint,
-            )
+            history = _train(network, (learned, held_out), shape, level, on_epoch, checkpoint)
         with torch.no_grad():
             network.centre.copy_(network.raw(learned[0]).mean(0))
             _shrink(network, held_out, level)
@@ -140,23 +125,46 @@ class Model:
         return Fitted(self.kind, dict(params), graph, history)
 
 
+def _train(
+    network: Network,
+    parts: tuple[_Rows, _Rows],
+    shape: Shape,
+    levels: Tensor,
+    on_epoch: Callable[[Epoch, int], None] | None,
+    checkpoint: Path | None,
+) -> tuple[Epoch, ...]:
+    """Train in place on the first part, stop early by the second, and return the epochs."""
+    from cryptocast.models._lightning import Shuffled, Training, train  # late: takes seconds
+
+    learned, held_out = parts
+    training = Training(
+        loss=lambda quantiles, targets: pinball(quantiles, targets, levels),
+        batches=Shuffled(learned, shape.batch_size),
+        held_out=held_out,
+        shape=shape,
+        on_epoch=on_epoch,
+        checkpoint=checkpoint,
+    )
+    return train(network, training)
+
+
 def _left(
     network: Network, parts: Sequence[_Rows], past: Past, levels: Sequence[float]
 ) -> FloatArray:
-    """[H, Q] quantiles of the ratios that the network leaves."""
+    """Return [H, Q], quantiles of the ratios that remain after the network's scale."""
     stretched = torch.cat([network.log_scale(seen, start) for seen, start, _ in parts])
     return _quantiles.symmetric(past.standardised / np.exp(stretched.double().numpy()), levels)
 
 
 def _start(shape: Shape, past: Past) -> Start:
-    """What the network starts at: HAR, learned from the past; or a base network, as it is."""
+    """Return what the network corrects: HAR, fitted to the past, or a base network as it is."""
     if shape.start_at == HAR:
         return har.correction(past.newest(*FEATURES), past.standardised)
     return _shipped.base(shape.start_at, past.horizon)
 
 
 def _rows(windows: Windows, start: Start, places: Sequence[int]) -> _Rows:
-    """What a part of the candles teaches, its targets clipped."""
+    """Return the rows of one part of the candles, with clipped targets."""
     targets = np.clip(windows.standardised, -_CLIP, _CLIP)
     seen = np.empty((*windows.inputs.shape[:2], len(places)), dtype=np.float32)
     for column, place in enumerate(places):  # no copy of all windows on the way
@@ -169,7 +177,7 @@ def _rows(windows: Windows, start: Start, places: Sequence[int]) -> _Rows:
 
 
 def _shrink(network: Network, held_out: _Rows, levels: Tensor) -> None:
-    """Keep as much of the correction as the validation part thanks for."""
+    """Keep the share of the correction that scores best on the validation part."""
     losses = []
     for shrink in _SHRINKS:
         network.shrink.fill_(shrink)

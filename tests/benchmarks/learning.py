@@ -19,8 +19,8 @@ from cryptocast.config import PretrainSettings
 from cryptocast.models import Series, _quantiles, base_folder
 from cryptocast.models._base import Base
 from cryptocast.models._base import read as read_base
-from cryptocast.models._lightning import train
-from cryptocast.models._pinball import pinball
+from cryptocast.models._lightning import Training, train
+from cryptocast.models._network import pinball
 from cryptocast.models._pretraining import Balanced, pretrain
 from cryptocast.models._shape import Shape
 from cryptocast.values import FEATURES, FloatArray, IntArray
@@ -160,14 +160,13 @@ class Own:
         groups = np.split(np.arange(len(index)), np.cumsum(many)[:-1])
         step = -(-len(index) // _MOST_JUDGES)
         level = torch.tensor(LEVELS, dtype=torch.float32)
-        train(
-            looked,
-            lambda quantiles, wanted: pinball(quantiles, wanted, level),
-            Balanced(rows, groups, self.batch_size),
-            tuple(each[::step] for each in rows),
-            shape,
-            None,
+        training = Training(
+            loss=lambda quantiles, targets: pinball(quantiles, targets, level),
+            batches=Balanced(rows, groups, self.batch_size),
+            held_out=tuple(each[::step] for each in rows),
+            shape=shape,
         )
+        train(looked, training)
 
 
 class _Looked(nn.Module):

@@ -18,7 +18,7 @@ from cryptocast.bundles import Forecaster
 from cryptocast.errors import ConfigError, ModelError
 from cryptocast.evaluation import crps_bp
 from cryptocast.models import _lightning, lstm
-from cryptocast.models._pinball import pinball
+from cryptocast.models._network import pinball
 from cryptocast.models.lstm import Model
 from cryptocast.seams import Params
 from cryptocast.values import FEATURES, Epoch, Fitted, FloatArray, Windows

@@ -6,7 +6,7 @@ import pytest
 from cryptocast import models
 from cryptocast.bundles import Forecaster
 from cryptocast.errors import ConfigError
-from cryptocast.models import _onnx, reference_shape
+from cryptocast.models import _graphs, reference_shape
 from cryptocast.models._quantiles import symmetric
 from cryptocast.models.baselines import random_walk
 from cryptocast.models.baselines._baseline import Past
@@ -32,7 +32,7 @@ def chosen(seen: Past) -> np.ndarray:
 
 def plain(seen: Past) -> bytes:
     """The walk in sigma's own decay."""
-    return _onnx.constant(symmetric(seen.standardised, LEVELS), seen.lookback)
+    return _graphs.constant(symmetric(seen.standardised, LEVELS), seen.lookback)
 
 
 def test_few_windows_get_the_quantiles_of_all_that_came_before() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cryptocast.models import _graphs, _onnx, _quantiles
+from cryptocast.models import _graphs, _quantiles
 from cryptocast.models.baselines._baseline import Baseline, Past
 from cryptocast.values import LEVEL_UNIT, Fitted
 
@@ -28,7 +28,7 @@ class Model(Baseline):
         sigma = past.sigma
         if not len(sigma):
             base = _quantiles.reference_shape(levels, past.targets.shape[1])
-            return Fitted(self.kind, {}, _onnx.constant(base, past.lookback))
+            return Fitted(self.kind, {}, _graphs.constant(base, past.lookback))
         typical = float(np.median(sigma))
         base = _quantiles.symmetric(past.standardised * (sigma / typical)[:, None], levels)
         graph = _graphs.Graph(past.lookback)

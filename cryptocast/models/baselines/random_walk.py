@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cryptocast.models import _graphs, _onnx, _quantiles
+from cryptocast.models import _graphs, _quantiles
 from cryptocast.models.baselines._baseline import Baseline, Past
 from cryptocast.values import FEATURES, Fitted, FloatArray, IntArray
 
@@ -41,7 +41,7 @@ class Model(Baseline):
         chosen = choose(ratios, log_scales, past, levels)
         base = _quantiles.symmetric(ratios / np.exp(log_scales[:, chosen]), levels)
         if not chosen.any():
-            return Fitted(self.kind, {}, _onnx.constant(base, past.lookback))
+            return Fitted(self.kind, {}, _graphs.constant(base, past.lookback))
         graph = _graphs.Graph(past.lookback)
         log_scale = graph.MatMul(graph.newest(), graph.fixed(_pick(chosen)))
         return Fitted(self.kind, {}, graph.stretched(base, log_scale))
