@@ -98,6 +98,7 @@ class Workspace:
         options: Mapping[str, Any] | None = None,
         clock: Clock | None = None,
         progress: Progress | None = None,
+        steps: Steps | None = None,
     ) -> Workspace:
         """Open an existing workspace. Raises StateError where the folder is none."""
         file = folder / config.FILE_NAME
@@ -111,7 +112,12 @@ class Workspace:
         settings, _ = config.load(file, environ, options)
         require_plugins(settings)
         return cls(
-            folder, settings, Secrets(environ), clock or SystemClock(), progress or Silence()
+            folder,
+            settings,
+            Secrets(environ),
+            clock or SystemClock(),
+            progress or Silence(),
+            steps or Inline(),
         )
 
     def step(self, name: str, work: Callable[[], T]) -> T:

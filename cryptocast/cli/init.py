@@ -56,7 +56,7 @@ def command(
         scores_tables,
         split_line,
     )
-    from cryptocast.workflows.init import init
+    from cryptocast.workflows.init import InitOptions, init
 
     options = {
         "source.name": source,
@@ -65,15 +65,13 @@ def command(
         "tune.trials": trials,
         "model.start": start,
     }
+    given = {key: value for key, value in options.items() if value is not None}
     report = init(
         run.folder,
+        InitOptions(config, given, tuple(symbol or ()), seed),
         environ=os.environ,
         clock=run.clock,
         progress=run.progress,
-        file=config,
-        options={key: value for key, value in options.items() if value is not None},
-        symbols=tuple(symbol or ()),
-        seed=seed,
     )
     data = {
         "workspace": str(report.folder),

@@ -14,9 +14,9 @@ from cryptocast.workflows.auditing.perturbation import perturbation
 from cryptocast.workflows.auditing.placebo import placebo
 from cryptocast.workflows.auditing.unseen import unseen
 from cryptocast.workflows.learning.material import Material, gather
-from cryptocast.workflows.learning.scope import markets_of
+from cryptocast.workflows.learning.scope import served_markets
 from cryptocast.workflows.learning.training import require_bars
-from cryptocast.workflows.learning.versions import version_bundle
+from cryptocast.workflows.learning.versions import registered_bundle
 from cryptocast.workspace import Workspace
 
 PLACEBOS = 4
@@ -44,11 +44,13 @@ def audit(
     other inputs, and where there are too few candles for its kind; UsageError where several
     versions serve and none is named.
     """
-    bundle = _production(ws) if version is None else version_bundle(ws, version)
+    bundle = _production(ws) if version is None else registered_bundle(ws, version)
     card = bundle.card
     _require_same_inputs(ws, card)
     kind = models.get(card.kind)
-    material = gather(ws, markets_of(ws, card), lookback=card.lookback, horizon=card.horizon)
+    material = gather(
+        ws, served_markets(ws.settings, card), lookback=card.lookback, horizon=card.horizon
+    )
     require_bars(ws, kind, material)
     ws.progress.stage("change the future")
     checks = list(perturbation(material, bundle, seed=seed))

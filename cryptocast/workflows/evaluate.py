@@ -17,14 +17,14 @@ from cryptocast.evaluation import Diagnosis
 from cryptocast.reports import plots
 from cryptocast.values import iso
 from cryptocast.workflows.learning.material import Material, gather
-from cryptocast.workflows.learning.scope import is_apart
+from cryptocast.workflows.learning.scope import per_market
 from cryptocast.workflows.learning.scoring import (
     Scored,
     score_all,
     score_rows,
     summary,
 )
-from cryptocast.workflows.learning.versions import frozen_bundle, mismatch, version_bundle
+from cryptocast.workflows.learning.versions import frozen_bundle, mismatch, registered_bundle
 from cryptocast.workspace import Workspace
 
 _DAY = 86_400
@@ -70,7 +70,7 @@ def evaluate(
     bars = part.bars(interval)
     total = bars * interval / _DAY + ws.settings.data.days
     ws.progress.stage("load versions")
-    chosen = [version_bundle(ws, version) for version in versions] or _usual(ws)
+    chosen = [registered_bundle(ws, version) for version in versions] or _usual(ws)
     lookback = max((b.card.lookback for b in chosen), default=ws.settings.model.lookback)
     material = gather(ws, lookback=lookback, days=total, test_bars=bars, end=part.end)
     part = Part(max(part.start, material.start), part.end)
@@ -192,9 +192,9 @@ def _usual(ws: Workspace) -> list[Bundle]:
     chosen = {version: frozen_bundle(ws, version) for version in versions}
     newest: set[tuple[str, str]] = set()
     for version in ws.registry().versions():
-        markets = version.params.get("markets", "") if is_apart(ws) else ""
+        markets = version.params.get("markets", "") if per_market(ws.settings) else ""
         if (version.kind, markets) not in newest:
             newest.add((version.kind, markets))
             if version.version not in chosen:
-                chosen[version.version] = version_bundle(ws, version.version)
+                chosen[version.version] = registered_bundle(ws, version.version)
     return [each for each in chosen.values() if mismatch(each.card, ws.settings) is None]

@@ -1,12 +1,13 @@
-"""init: an empty folder becomes a workspace with a promoted model."""
+"""init: make an empty folder a workspace with a promoted model."""
 
 from __future__ import annotations
 
-import os
+import dataclasses
+import functools
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,17 @@ import tomlkit
 from cryptocast import config, workspace
 from cryptocast.clock import VirtualClock
 from cryptocast.config import Secrets, Settings
-from cryptocast.errors import CryptocastError, StateError, UsageError
+from cryptocast.errors import CryptocastError, StateError, StoreError, UsageError
 from cryptocast.metering import calls_a_tick, loop_cost
-from cryptocast.seams import Clock, Progress
+from cryptocast.seams import Clock, Inline, Progress, Steps
 from cryptocast.sources import resolve_auto
-from cryptocast.values import iso
+from cryptocast.store.drafts import replacing
+from cryptocast.values import DAY_SECONDS, Market, iso
 from cryptocast.workflows.fetch import fetch
 from cryptocast.workflows.learning.lock import alone, lock_file
-from cryptocast.workflows.learning.renewals import Renewals, renew_all
-from cryptocast.workflows.learning.scope import is_apart
+from cryptocast.workflows.learning.pipeline import Renewal, pipeline
+from cryptocast.workflows.learning.renewals import Renewals, pipeline_name, renew_groups
+from cryptocast.workflows.learning.scope import Group, model_groups, per_market
 from cryptocast.workflows.learning.versions import production_of
 from cryptocast.workflows.serving.fetching import FetchReport
 from cryptocast.workspace import Workspace
@@ -33,88 +36,221 @@ STARTED = "init.started"
 FINISHED = "init.finished"
 RUNNING = "init.running"
 
+_Folder = Mapping[Path, bytes | None]  # its entries, and the text of the settings among them
+
+
+@dataclass(frozen=True, slots=True)
+class InitOptions:
+    """The options that a person gave `init`."""
+
+    file: Path | None = None  # settings to start from
+    settings: Mapping[str, Any] = field(default_factory=dict)  # by full key
+    symbols: tuple[str, ...] = ()
+    seed: int | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class InitReport:
-    """A finished workspace; `pipeline` is None where it was finished before."""
+    """A finished workspace."""
 
     folder: Path
     source: str
     source_reason: str | None  # why `auto` chose it
-    added: tuple[str, ...]  # markets added to an existing workspace
-    cost: str | None  # what a loop costs a month, where the source is metered
-    pipeline: Renewals | None
-    candles: FetchReport | None  # None if no candles were fetched
-    production: tuple[str | None, str | None] = (
-        None,
-        None,
-    )  # of a finished workspace: version, kind
+    added: tuple[str, ...]  # markets added to a workspace that was finished before
+    cost: str | None  # the cost of a loop per month, if the source is metered
+    candles: FetchReport | None  # None: nothing was to do
+    pipeline: Renewals | None  # None: no model was made, as the workspace was finished before
+    production: tuple[str | None, str | None] = (None, None)  # then: version and kind that serve
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """The first start of a workspace: an interrupted `init` keeps its clock, range and seed."""
+
+    name: str
+    as_of: float
+    start: int  # open times
+    end: int
+    seed: int
 
 
 def init(
     folder: Path,
+    options: InitOptions,
     *,
     environ: Mapping[str, str],
     clock: Clock,
     progress: Progress,
-    file: Path | None = None,
-    options: Mapping[str, Any] | None = None,
-    symbols: tuple[str, ...] = (),
-    seed: int | None = None,
+    steps: Steps | None = None,
 ) -> InitReport:
     """Make the workspace, then bring candles, tune, train, evaluate, select and promote.
 
-    Its clock and range are fixed at the first start: interrupted, it goes on where it was.
-    On a finished workspace only `symbols` do something: they are added. Where no candle, or
-    too few for any forecast, could be brought, what was made is removed again.
+    Its clock and range are fixed at the first start: after an interruption it goes on where it
+    was. On a finished workspace only the symbols among the options have an effect: they are
+    added. If no candle could be brought, or too few for any forecast, everything that was made
+    is removed again.
     """
-    ours = folder / config.FILE_NAME
-    fresh = not ours.is_file()
-    if not fresh and _is_finished(folder, environ, clock, progress):
-        return _finished(folder, environ, clock, progress, symbols)
+    steps = steps or Inline()
+    reopen = functools.partial(
+        Workspace.open, folder, environ=environ, clock=clock, progress=progress, steps=steps
+    )
+    fresh = not (folder / config.FILE_NAME).is_file()
+    if not fresh and _is_finished(folder, reopen):
+        return _add_markets(reopen, options.symbols)
     environ = workspace.with_dotenv(folder, environ)
-    given = dict(options or {}) | ({"market.symbols": list(symbols)} if symbols else {})
-    settings, _ = config.load(file or (None if fresh else ours), environ, given)
-    settings, why = _settle(settings, Secrets(environ))
+    settings, source_reason = _initial_settings(folder, options, environ)
     before = _contents(folder)
-    ws = Workspace(folder, settings, Secrets(environ), clock, progress)
-    with ws:
+    with Workspace(folder, settings, Secrets(environ), clock, progress, steps) as ws:
         for market in ws.markets():
             ws.source(market.source)  # a source that cannot be opened leaves nothing behind
-        try:
-            with _making(ws):
-                for name in workspace.FOLDERS:
-                    (ws.folder / name).mkdir(parents=True, exist_ok=True)
-            with alone(ws, "init"):
-                if ours.is_file() and _is_finished(folder, environ, clock, progress):
-                    return _report(ws, (), None, None)  # another process has just done it
-                with _making(ws):
-                    _write(ws.file, config.render(ws.settings))
-                started = _start(ws, seed)
-                ws.clock = VirtualClock(started["as_of"])
-                ws.progress.stage("fetch candles")
-                candles = fetch(ws, start=started["start"], end=started["end"])
-                report = renew_all(ws, started["name"], candles.errors, seed=started["seed"])
-                # What a market's candles do not give, no second start gives; all else it may.
-                if all(isinstance(failure.error, StateError) for failure in report.failures):
-                    with ws.store.write() as writer:
-                        writer.put_event(clock.now(), FINISHED, None, {"name": started["name"]})
-                lock_file(ws, "init").unlink(missing_ok=True)  # nobody needs it again
-        except CryptocastError as error:
-            if error.code == RUNNING:
-                raise  # what lies there is the other's
-            too_few = fresh and error.code == "state.not_enough_candles"
-            if too_few or not _has_candles(ws):
-                ws.close()
-                lock_file(ws, "init").unlink(missing_ok=True)
-                _restore(folder, before)
-            if too_few:
-                error.hint = f"give init more: --days {max(7, ceil(settings.data.days))}, or files"
-            raise
-    return InitReport(folder, settings.source.name, why, (), _cost(ws), report, candles)
+        with _undone_if_useless(ws, before, fresh=fresh):
+            _make_folders(folder)
+            with alone(folder, "init"):
+                if ws.file.is_file() and _is_finished(folder, reopen):
+                    return _finished_report(ws)  # another process has just done it
+                with _refusals_named(folder), replacing(ws.file) as draft:
+                    draft.write_text(config.render(settings), encoding="utf-8")
+                candles, renewals = _first_pipeline(ws, options.seed)
+                lock_file(folder, "init").unlink(missing_ok=True)  # no other run needs it again
+        return InitReport(
+            folder, settings.source.name, source_reason, (), _loop_cost(ws), candles, renewals
+        )
 
 
-def _cost(ws: Workspace) -> str | None:
+def _initial_settings(
+    folder: Path, options: InitOptions, environ: Mapping[str, str]
+) -> tuple[Settings, str | None]:
+    """Read the settings and resolve `auto`; return them with the reason for the source.
+
+    The markets are checked, so that a bad one is reported before anything is made.
+    """
+    symbols = {"market.symbols": list(options.symbols)} if options.symbols else {}
+    file = options.file
+    if file is None and (folder / config.FILE_NAME).is_file():
+        file = folder / config.FILE_NAME
+    settings, _ = config.load(file, environ, {**options.settings, **symbols})
+    reason = None
+    if settings.source.name == "auto":
+        name, reason = resolve_auto(settings.source, settings.markets(), Secrets(environ))
+        source = settings.source.model_copy(update={"name": name})
+        settings = settings.model_copy(update={"source": source})
+    workspace.require_plugins(settings)
+    return settings, reason
+
+
+def _make_folders(folder: Path) -> None:
+    with _refusals_named(folder):
+        for name in workspace.FOLDERS:
+            (folder / name).mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def _refusals_named(folder: Path) -> Iterator[None]:
+    """Raise UsageError if the disk refuses to let the folder become a workspace."""
+    try:
+        yield
+    except (OSError, StoreError) as error:
+        refusal = error if isinstance(error, OSError) else error.__cause__
+        raise UsageError(
+            f"{folder} cannot become a workspace: {getattr(refusal, 'strerror', error)}",
+            code="usage.workspace",
+            hint="name a folder that you may write in: --workspace DIR",
+        ) from None
+
+
+def _first_pipeline(ws: Workspace, seed: int | None) -> tuple[FetchReport, Renewals]:
+    """Fetch the candles and make the models, on the clock of the first start.
+
+    Notes that the workspace is finished, unless a second start could give a market more than
+    this one did.
+    """
+    started, clock = _fixed_start(ws, seed), ws.clock
+    ws.clock = VirtualClock(started.as_of)
+    candles = ws.step("fetch candles", lambda: fetch(ws, start=started.start, end=started.end))
+    renewals = _renew(ws, started.name, ws.markets(), candles, started.seed)
+    # If a market lacks candles now, it lacks them at a second start too; other failures may pass.
+    if all(isinstance(failure.error, StateError) for failure in renewals.failures):
+        with ws.store.write() as writer:
+            writer.put_event(clock.now(), FINISHED, None, {"name": started.name})
+    return candles, renewals
+
+
+def _fixed_start(ws: Workspace, seed: int | None) -> _Start:
+    """Return the first start that stored a candle, or else this one."""
+    with ws.store.read() as reader:
+        events = reader.events(STARTED)
+        stored = reader.stored_markets()
+    if events and stored:
+        return _Start(**events[-1].detail)
+    now = ws.clock.now()
+    market = ws.markets()[0]
+    end = market.floor(now)
+    first = market.floor(end - ws.settings.data.days * DAY_SECONDS)
+    started = _Start(f"init {iso(end)}", now, first, end, seed or 0)
+    with ws.store.write() as writer:
+        writer.put_event(now, STARTED, None, dataclasses.asdict(started))
+    return started
+
+
+def _renew(
+    ws: Workspace, name: str, markets: Sequence[Market], candles: FetchReport, seed: int
+) -> Renewals:
+    """Make the models of these markets."""
+
+    def renew(group: Group) -> Renewal:
+        return pipeline(ws, pipeline_name(ws.settings, name, group), group, seed=seed)
+
+    return renew_groups(ws, model_groups(ws.settings, markets), candles.errors, renew)
+
+
+def _is_finished(folder: Path, reopen: Callable[..., Workspace]) -> bool:
+    if not (folder / "cryptocast.duckdb").is_file():
+        return False
+    with reopen() as ws, ws.store.read() as reader:
+        return bool(reader.events(FINISHED))
+
+
+def _add_markets(reopen: Callable[..., Workspace], symbols: Sequence[str]) -> InitReport:
+    """Add the markets that are new; bring their candles before the settings name them.
+
+    If each market has a model of its own, theirs are made too.
+    """
+    with reopen() as ws:
+        configured = {name for m in ws.markets() for name in (m.symbol, m.id)}
+        added = tuple(symbol for symbol in symbols if symbol not in configured)
+        if not added:
+            return _finished_report(ws)
+        every = [*ws.settings.market.symbols, *added]
+    with reopen(options={"market.symbols": every}) as ws:
+        candles = ws.step("fetch candles", lambda: fetch(ws, days=ws.settings.data.days))
+        candles.demand_all()
+        document = tomlkit.parse(config.read_text(ws.file))
+        document["market"]["symbols"] = every
+        with replacing(ws.file) as draft:
+            draft.write_text(tomlkit.dumps(document), encoding="utf-8")
+        renewals = None
+        if per_market(ws.settings):
+            name = f"init {iso(ws.markets()[0].floor(ws.clock.now()))}"
+            renewals = _renew(ws, name, ws.markets(added), candles, seed=0)
+        return _finished_report(ws, added, candles, renewals)
+
+
+def _finished_report(
+    ws: Workspace,
+    added: tuple[str, ...] = (),
+    candles: FetchReport | None = None,
+    renewals: Renewals | None = None,
+) -> InitReport:
+    """Build the report for an already initialised workspace."""
+    production: tuple[str | None, str | None] = (None, None)
+    with suppress(CryptocastError):  # a store that is gone is no reason to fail here
+        production = production_of(ws)
+    source = ws.settings.source.name
+    return InitReport(ws.folder, source, None, added, _loop_cost(ws), candles, renewals, production)
+
+
+def _loop_cost(ws: Workspace) -> str | None:
+    """Return the cost of a loop per month in words, or None if no source is metered."""
     metered = [market for market in ws.markets() if ws.source(market.source).metered]
     if not metered:
         return None
@@ -123,110 +259,27 @@ def _cost(ws: Workspace) -> str | None:
     return loop_cost(calls, settings.market.interval, settings.source.monthly_credits)
 
 
-def _settle(settings: Settings, secrets: Secrets) -> tuple[Settings, str | None]:
-    """Resolve `auto`; check the markets, so that a bad one is told before anything is made."""
-    why = None
-    if settings.source.name == "auto":
-        chosen, why = resolve_auto(settings.source, settings.markets(), secrets)
-        source = settings.source.model_copy(update={"name": chosen})
-        settings = settings.model_copy(update={"source": source})
-    workspace.require_plugins(settings)
-    return settings, why
-
-
 @contextmanager
-def _making(ws: Workspace) -> Iterator[None]:
+def _undone_if_useless(ws: Workspace, before: _Folder | None, *, fresh: bool) -> Iterator[None]:
+    """Restore the folder if the block fails and leaves nothing that a second start could use.
+
+    That is so if no candle is stored, or, in a fresh workspace, too few for any forecast. What
+    another process makes at the same time is left alone.
+    """
     try:
         yield
-    except OSError as error:
-        raise UsageError(
-            f"{ws.folder} cannot become a workspace: {error.strerror}",
-            code="usage.workspace",
-            hint="name a folder that you may write in: --workspace DIR",
-        ) from None
-
-
-def _write(file: Path, text: str) -> None:
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(file)
-
-
-def _start(ws: Workspace, seed: int | None) -> dict[str, Any]:
-    """The clock, range and seed of the first start that stored a candle, or of this one."""
-    with ws.store.read() as reader:
-        events = reader.events(STARTED)
-        stored = reader.stored_markets()
-    if events and stored:
-        return dict(events[-1].detail)
-    now = ws.clock.now()
-    market = ws.markets()[0]
-    end = market.floor(now)
-    started = {
-        "name": f"init {iso(end)}",
-        "as_of": now,
-        "start": market.floor(end - ws.settings.data.days * 86_400),
-        "end": end,
-        "seed": seed or 0,
-    }
-    with ws.store.write() as writer:
-        writer.put_event(now, STARTED, None, started)
-    return started
-
-
-def _is_finished(
-    folder: Path, environ: Mapping[str, str], clock: Clock, progress: Progress
-) -> bool:
-    if not (folder / "cryptocast.duckdb").is_file():
-        return False
-    ws = Workspace.open(folder, environ=environ, clock=clock, progress=progress)
-    with ws, ws.store.read() as reader:
-        return bool(reader.events(FINISHED))
-
-
-def _finished(
-    folder: Path,
-    environ: Mapping[str, str],
-    clock: Clock,
-    progress: Progress,
-    symbols: tuple[str, ...],
-) -> InitReport:
-    """Add the markets that are new; bring their candles before the settings name them.
-
-    Where each market has a model of its own, they get theirs.
-    """
-    with Workspace.open(folder, environ=environ, clock=clock, progress=progress) as ws:
-        known = {name for m in ws.markets() for name in (m.symbol, m.id)}
-        added = tuple(s for s in symbols if s not in known)
-        if not added:
-            return _report(ws, (), None, None)
-        every = [*ws.settings.market.symbols, *added]
-        options = {"market.symbols": every}
-    with Workspace.open(
-        folder, environ=environ, options=options, clock=clock, progress=progress
-    ) as ws:
-        progress.stage("fetch candles")
-        candles = fetch(ws, days=ws.settings.data.days)
-        candles.demand_all()
-        document = tomlkit.parse(config.read_text(ws.file))
-        document["market"]["symbols"] = every
-        _write(ws.file, tomlkit.dumps(document))
-        report = None
-        if is_apart(ws):
-            name = f"init {iso(ws.markets()[0].floor(clock.now()))}"
-            report = renew_all(ws, name, candles.errors, seed=0, symbols=added)
-        return _report(ws, added, report, candles)
-
-
-def _report(
-    ws: Workspace, added: tuple[str, ...], made: Renewals | None, candles: FetchReport | None
-) -> InitReport:
-    """Of a workspace that was finished before."""
-    serves: tuple[str | None, str | None] = (None, None)
-    with suppress(CryptocastError):  # a store that is gone is no reason to fail here
-        serves = production_of(ws)
-    source = ws.settings.source.name
-    return InitReport(ws.folder, source, None, added, _cost(ws), made, candles, serves)
+    except CryptocastError as error:
+        if error.code == RUNNING:
+            raise
+        too_few = fresh and error.code == "state.not_enough_candles"
+        if too_few or not _has_candles(ws):
+            ws.close()
+            lock_file(ws.folder, "init").unlink(missing_ok=True)
+            _restore(ws.folder, before)
+        if too_few:
+            days = max(7, ceil(ws.settings.data.days))
+            error.hint = f"give init more: --days {days}, or files"
+        raise
 
 
 def _has_candles(ws: Workspace) -> bool:
@@ -237,15 +290,15 @@ def _has_candles(ws: Workspace) -> bool:
         return True  # unknown: rather leave a file than lose one
 
 
-def _contents(folder: Path) -> dict[Path, bytes | None] | None:
-    """What lies in the folder, with the text of the settings; None where there is no folder."""
+def _contents(folder: Path) -> _Folder | None:
+    """Return the folder's entries with the text of the settings, or None if there is no folder."""
     if not folder.is_dir():
         return None
     return {p: p.read_bytes() if p.name == config.FILE_NAME else None for p in folder.iterdir()}
 
 
-def _restore(folder: Path, before: dict[Path, bytes | None] | None) -> None:
-    """Take away what this run made, and give back the settings as they were."""
+def _restore(folder: Path, before: _Folder | None) -> None:
+    """Remove what this run made, and put the settings back as they were."""
     for path in folder.iterdir():
         if path in (before or {}):
             if (text := (before or {})[path]) is not None:

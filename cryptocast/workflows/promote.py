@@ -6,9 +6,9 @@ from cryptocast.errors import GateRefused, UsageError
 from cryptocast.evaluation import Verdict
 from cryptocast.workflows.learning.deployment import Decision, deploy, freeze
 from cryptocast.workflows.learning.material import gather
-from cryptocast.workflows.learning.scope import markets_of, meant_for
+from cryptocast.workflows.learning.scope import deployment_market, served_markets
 from cryptocast.workflows.learning.selection import judge
-from cryptocast.workflows.learning.versions import version_bundle
+from cryptocast.workflows.learning.versions import registered_bundle
 from cryptocast.workspace import Workspace
 
 
@@ -23,8 +23,11 @@ def promote(
     """
     if force and not (reason or "").strip():
         raise UsageError("--force needs --reason", hint='--reason "why the gate is overruled"')
-    challenger = version_bundle(ws, version)
-    market, markets = meant_for(ws, challenger.card), markets_of(ws, challenger.card)
+    challenger = registered_bundle(ws, version)
+    market, markets = (
+        deployment_market(ws.settings, challenger.card),
+        served_markets(ws.settings, challenger.card),
+    )
     with ws.store.read() as reader:
         serving = reader.productions().of_markets(markets)
     if [row.model_version for row in serving.values()] == [version] * len(markets):

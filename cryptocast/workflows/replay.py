@@ -10,8 +10,8 @@ from cryptocast import bundles
 from cryptocast.errors import ModelError, StateError, UsageError, no_production
 from cryptocast.store import Reader, Tick
 from cryptocast.values import BUILTIN_RANDOM_WALK, ForecastSet, Market, iso
-from cryptocast.workflows.learning.scope import markets_of
-from cryptocast.workflows.learning.versions import version_bundle
+from cryptocast.workflows.learning.scope import served_markets
+from cryptocast.workflows.learning.versions import registered_bundle
 from cryptocast.workflows.serving.events import refuse_gone
 from cryptocast.workflows.serving.ladder import Ladder
 from cryptocast.workflows.serving.sets import (
@@ -170,8 +170,8 @@ def fallbacks(sets: Sequence[ForecastSet]) -> dict[str, int]:
 
 def _frozen(ws: Workspace, version: str, markets: Sequence[Market]) -> tuple[Market, ...]:
     """Freeze a version that is to shadow; those of the markets that it is meant for."""
-    chosen = version_bundle(ws, version)
-    meant = [market for market in markets_of(ws, chosen.card) if market in markets]
+    chosen = registered_bundle(ws, version)
+    meant = [market for market in served_markets(ws.settings, chosen.card) if market in markets]
     if not meant:
         raise UsageError(
             f"version {version} is meant for {chosen.card.markets[0]}",

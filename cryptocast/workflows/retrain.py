@@ -1,4 +1,4 @@
-"""retrain: renew the model where that helps, and clear the past away first where asked to.
+"""retrain: renew the model if that helps, after archiving old candles if asked to.
 
 Production serves throughout; it changes only in the transaction that promotes.
 """
@@ -13,11 +13,11 @@ from cryptocast.errors import CryptocastError
 from cryptocast.values import iso
 from cryptocast.workflows.fetch import fetch
 from cryptocast.workflows.keeping.flush import Flushed, flush
-from cryptocast.workflows.learning.deployment import Decision, mend
+from cryptocast.workflows.learning.deployment import Decision, mend_aliases
 from cryptocast.workflows.learning.lock import alone
 from cryptocast.workflows.learning.pipeline import Renewal, pipeline
-from cryptocast.workflows.learning.renewals import Renewals, for_each, own_name
-from cryptocast.workflows.learning.scope import Group, groups, is_apart, study_market
+from cryptocast.workflows.learning.renewals import Renewals, pipeline_name, renew_groups
+from cryptocast.workflows.learning.scope import Group, model_groups, per_market, study_market
 from cryptocast.workflows.learning.versions import production_of
 from cryptocast.workflows.serving.fetching import FetchReport
 from cryptocast.workflows.watching.due import ATTEMPT, is_due, look
@@ -28,125 +28,137 @@ _NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class RetrainReport:
-    """What an attempt came to; `pipeline` None: there was no reason for one."""
+    """The result of an attempt; without a pipeline there was no reason for one."""
 
     reason: str  # why it ran, or why it did not
     production: str | None  # the version that serves now; None: several do
     model: str | None  # its kind
     flushed: Flushed | None
-    candles: FetchReport | None  # None if none were fetched
+    candles: FetchReport | None
     pipeline: Renewals | None
-    findings: Mapping[str, str | None]  # by a decision's market: aged, or has the market changed?
+    findings: Mapping[str, str | None]  # by a decision's market: did the model age, or the market?
 
 
 def retrain(
     ws: Workspace, *, seed: int = 0, clear: bool = False, if_needed: bool = False
 ) -> RetrainReport:
-    """Renew the model from the newest candles; production stays where nothing is better.
+    """Renew the model from the newest candles; production stays if nothing is better.
 
-    Or each market's model (`[model] scope`). `clear`: after the newest candles are in, archive
-    the old ones and resolved forecasts. `if_needed`: only where the monitor says `declined`, no
-    cool-down holds and the day's budget is not spent. Raises StoreError (`retrain.running`)
-    where another one is under way, and the first error where every model failed.
+    If each market has a model of its own (`[model] scope`), each is renewed. `clear`: after the
+    newest candles have been fetched, archive the old ones and resolved forecasts. `if_needed`:
+    only if the monitor says `declined`, no cool-down holds and the day's budget is not spent.
+    Raises StoreError (`retrain.running`) if another one is under way, and the first error if
+    every model failed.
     """
-    with alone(ws, "retrain"):
-        wanted = dict.fromkeys(groups(ws), "asked for")
+    with alone(ws.folder, "retrain"):
+        reasons = dict.fromkeys(model_groups(ws.settings, ws.markets()), "asked for")
         if if_needed:
-            wanted, reason = _due(ws)
-            if not wanted:
+            reasons, reason = _due(ws)
+            if not reasons:
                 return RetrainReport(reason, *production_of(ws), None, None, None, {})
-        # A dead source ends it here: nothing is archived, and no attempt was made.
-        ws.progress.stage("fetch candles")
-        candles = fetch(ws, days=ws.settings.data.days)
-        if clear or not is_apart(ws):
+        # If the source is down it ends here: nothing is archived, and no attempt is noted.
+        candles = ws.step("fetch candles", lambda: fetch(ws, days=ws.settings.data.days))
+        if clear or not per_market(ws.settings):
             candles.demand_all()
         flushed = None
         if clear:
-            ws.progress.stage("archive old candles and forecasts")
-            flushed = flush(ws)
+            flushed = ws.step("archive old candles and forecasts", lambda: flush(ws))
         findings: dict[str, str | None] = {}
 
-        def work(markets: Group) -> Renewal:
-            with _attempt(ws, wanted[markets], study_market(ws, markets)) as attempt:
-                mend(ws)
-                name = own_name(ws, f"retrain {attempt.started}", markets)
-                made = pipeline(ws, name, markets, trials=None, seed=seed)
-                decision = made.decision
-                attempt.promoted, attempt.told = decision.promoted, decision.reason
-                attempt.finding = _finding(decision, ws.settings.gate.least_origins)
-                findings[decision.market] = attempt.finding
-            return made
+        def renew(markets: Group) -> Renewal:
+            renewal, finding = _attempt(ws, markets, reasons[markets], seed)
+            findings[renewal.decision.market] = finding
+            return renewal
 
-        made = for_each(ws, candles.errors, wanted, work)
-        return RetrainReport(_named(wanted), *production_of(ws), flushed, candles, made, findings)
+        renewals = renew_groups(ws, reasons, candles.errors, renew)
+        production = production_of(ws)
+        return RetrainReport(_joined(reasons), *production, flushed, candles, renewals, findings)
 
 
 def _due(ws: Workspace) -> tuple[dict[Group, str], str]:
-    """Whose model should be renewed now, each with the reason; and why the others should not."""
+    """Return the groups to renew now, each with the reason; and why the others are not renewed."""
     known = look(ws)
-    if not is_apart(ws):
-        due, why = is_due(ws, known=known)
-        return ({ws.markets(): why} if due else {}), why
-    found: dict[Group, tuple[bool, str]] = {
-        (market,): is_due(ws, market, known=known) for market in ws.markets()
-    }
-    wanted = {markets: why for markets, (due, why) in found.items() if due}
-    return wanted, _named({markets: why for markets, (due, why) in found.items() if not due})
+    if not per_market(ws.settings):
+        due, reason = is_due(ws, known=known)
+        return ({ws.markets(): reason} if due else {}), reason
+    wanted: dict[Group, str] = {}
+    others: dict[Group, str] = {}
+    for market in ws.markets():
+        due, reason = is_due(ws, market, known=known)
+        (wanted if due else others)[(market,)] = reason
+    return wanted, _joined(others)
 
 
-def _named(reasons: Mapping[Group, str]) -> str:
-    """Reasons as one: what is the same for all once, else some of the markets with theirs."""
+def _joined(reasons: Mapping[Group, str]) -> str:
+    """Return the reasons as one: a common one once, else those of the first few markets."""
     if len(set(reasons.values())) == 1:
         return next(iter(reasons.values()))
-    told = [f"{markets[0].id}: {why}" for markets, why in reasons.items()]
-    more = len(told) - _NAMED
-    return "; ".join([*told[:_NAMED], *([f"and {more} more"] if more > 0 else [])])
+    named = [f"{markets[0].id}: {reason}" for markets, reason in reasons.items()]
+    more = len(named) - _NAMED
+    return "; ".join([*named[:_NAMED], *([f"and {more} more"] if more > 0 else [])])
+
+
+def _attempt(ws: Workspace, markets: Group, reason: str, seed: int) -> tuple[Renewal, str | None]:
+    """Renew the model of these markets as an attempt that events keep; see `_finding`."""
+    with _noted(ws, reason, study_market(ws.settings, markets)) as attempt:
+        mend_aliases(ws)
+        name = pipeline_name(ws.settings, f"retrain {attempt.started}", markets)
+        renewal = pipeline(ws, name, markets, seed=seed)
+        decision = renewal.decision
+        attempt.promoted, attempt.outcome = decision.promoted, decision.reason
+        attempt.finding = _finding(decision, ws.settings.gate.least_origins)
+    return renewal, attempt.finding
 
 
 def _finding(decision: Decision, least_origins: int) -> str | None:
-    """What the comparison with production on the newest purged candles says of the decline."""
-    for found in decision.verdict.comparisons:
-        if found.opponent.startswith("production") and found.n >= least_origins:
-            if found.shrunken > 0:
-                told = "the model has aged: a fresh one does better on the newest candles"
-                return told if decision.promoted else f"{told}, though not well enough to serve"
+    """Return what the comparison with production says of a decline, or None.
+
+    It is made on the newest candles, which the new model has not learned from.
+    """
+    for comparison in decision.verdict.comparisons:
+        if comparison.opponent.startswith("production") and comparison.n >= least_origins:
+            if comparison.shrunken > 0:
+                aged = "the model has aged: a fresh one does better on the newest candles"
+                return aged if decision.promoted else f"{aged}, though not well enough to serve"
             return "the market has changed: a fresh model does no better on the newest candles"
     return None
 
 
 @dataclass(slots=True)
 class _Attempt:
-    """What is noted of an attempt when it has ended."""
+    """The events' entry on one attempt."""
 
     started: str
-    market: str | None  # None: of all together
     promoted: bool = False
-    told: str = "it did not end"
+    outcome: str = "it did not end"
     finding: str | None = None
 
 
 @contextmanager
-def _attempt(ws: Workspace, reason: str, market: str | None) -> Iterator[_Attempt]:
-    """Note an attempt when it begins, so that a killed one counts, and what came of it."""
-    attempt = _Attempt(iso(ws.clock.now()), market)
-    _note(ws, reason, attempt)
+def _noted(ws: Workspace, reason: str, market: str | None) -> Iterator[_Attempt]:
+    """Note an attempt when it begins, so that a killed one counts, and again when it ends.
+
+    `market` is None if the attempt is for all markets.
+    """
+    attempt = _Attempt(iso(ws.clock.now()))
+
+    def note() -> None:
+        detail = {
+            "started": attempt.started,
+            "reason": reason,
+            "promoted": attempt.promoted,
+            "finding": attempt.finding,
+            "told": attempt.outcome,
+        }
+        with ws.store.write() as writer:
+            writer.put_event(ws.clock.now(), ATTEMPT, market, detail)
+
+    note()
     try:
         yield attempt
     except BaseException as error:
-        attempt.told = f"failed: {str(error) or type(error).__name__}"
-        with suppress(CryptocastError):  # what ended it says more
-            _note(ws, reason, attempt)
+        attempt.outcome = f"failed: {str(error) or type(error).__name__}"
+        with suppress(CryptocastError):  # the error that ended the attempt says more
+            note()
         raise
-    _note(ws, reason, attempt)
-
-
-def _note(ws: Workspace, reason: str, attempt: _Attempt) -> None:
-    detail = {
-        "started": attempt.started,
-        "reason": reason,
-        "promoted": attempt.promoted,
-        "finding": attempt.finding,
-        "told": attempt.told,
-    }
-    with ws.store.write() as writer:
-        writer.put_event(ws.clock.now(), ATTEMPT, attempt.market, detail)
+    note()

@@ -9,7 +9,7 @@ from cryptocast.evaluation import Verdict
 from cryptocast.store import ALL_MARKETS
 from cryptocast.values import Deployment, Market
 from cryptocast.workflows.learning.deployment import Decision, deploy
-from cryptocast.workflows.learning.versions import version_bundle
+from cryptocast.workflows.learning.versions import registered_bundle
 from cryptocast.workspace import Workspace
 
 _NAMED = 5
@@ -59,7 +59,7 @@ def _shared(
 
 
 def _back(ws: Workspace, market: str, row: Deployment, reason: str | None) -> Decision:
-    chosen = version_bundle(ws, str(row.previous_version))
+    chosen = registered_bundle(ws, str(row.previous_version))
     told = reason or f"rolled back from version {row.model_version}"
     deploy(ws, chosen, market, "rollback", told, Verdict(True, told))
     return Decision(True, chosen.card.version, chosen.card.kind, told, Verdict(True, told), market)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from cryptocast import bundles
 from cryptocast.errors import StateError
-from cryptocast.workflows.learning.versions import version_bundle
+from cryptocast.workflows.learning.versions import registered_bundle
 from cryptocast.workflows.serving.events import SHADOW, shadowing
 from cryptocast.workspace import Workspace
 
@@ -35,7 +35,7 @@ def shadow(ws: Workspace, version: str | None, *, stop: bool = False) -> ShadowR
                 code="state.serves",
                 hint="cryptocast models lists the others",
             )
-        chosen = version_bundle(ws, version)
+        chosen = registered_bundle(ws, version)
         bundles.freeze(ws.bundle_folder(version), chosen.card, ws.registry().onnx(version))
     with ws.store.write() as writer:
         writer.put_event(ws.clock.now(), SHADOW, None, {"version": version})

@@ -9,7 +9,7 @@ from cryptocast.errors import CryptocastError
 from cryptocast.values import Market
 from cryptocast.workflows.learning.material import gather
 from cryptocast.workflows.learning.parameters import named_params
-from cryptocast.workflows.learning.scope import Group, each, groups, study_market
+from cryptocast.workflows.learning.scope import Group, for_each_group, model_groups, study_market
 from cryptocast.workflows.learning.training import TrainReport, require_bars, starting, train_on
 from cryptocast.workspace import Workspace
 
@@ -33,9 +33,12 @@ def train(
     def work(markets: Group) -> TrainReport:
         material = gather(ws, markets)
         model, no_base = starting(ws, material, models.get(kind or ws.settings.model.kind))
-        chosen, origin = named_params(ws, model, params, study_market(ws, markets))
+        chosen, origin = named_params(ws, model, params, study_market(ws.settings, markets))
         require_bars(ws, model, material)
-        report = train_on(ws, material, model, chosen, origin, seed=seed)
+        report = ws.step(
+            f"train {model.kind}",
+            lambda: train_on(ws, material, model, chosen, origin, seed=seed),
+        )
         return dataclasses.replace(report, no_base=no_base)
 
-    return each(groups(ws, symbols), work)
+    return for_each_group(model_groups(ws.settings, ws.markets(symbols)), work)

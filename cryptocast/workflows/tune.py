@@ -6,7 +6,7 @@ from cryptocast import models
 from cryptocast.errors import CryptocastError, UsageError
 from cryptocast.values import Market, iso
 from cryptocast.workflows.learning.material import gather
-from cryptocast.workflows.learning.scope import Group, each, groups
+from cryptocast.workflows.learning.scope import Group, for_each_group, model_groups
 from cryptocast.workflows.learning.search import TuneReport, idle_report, tune_on
 from cryptocast.workflows.learning.training import require_bars, starting
 from cryptocast.workspace import Workspace
@@ -40,8 +40,11 @@ def tune(
         model, _ = starting(ws, material, wanted)
         require_bars(ws, model, material)
         name = f"{model.kind} {iso(material.end)} {material.fingerprint(material.learned)}"
-        return tune_on(
-            ws, material, model, name, trials=trials, timeout_seconds=timeout_seconds, seed=seed
+        return ws.step(
+            f"tune {model.kind}",
+            lambda: tune_on(
+                ws, material, model, name, trials=trials, timeout_seconds=timeout_seconds, seed=seed
+            ),
         )
 
-    return each(groups(ws, symbols), work)
+    return for_each_group(model_groups(ws.settings, ws.markets(symbols)), work)

@@ -201,8 +201,8 @@ def test_another_model_under_a_number_that_was_deployed_is_no_way_around_the_gat
             f"version {number} in MLflow is not the model that was deployed as version {number}"
         )
         assert done.error["hint"] == (
-            "the store was replaced: bring the old one back, or cryptocast train makes a version "
-            "with a number of its own"
+            "the MLflow store was replaced: bring the old one back, or cryptocast train makes a "
+            "version with a number of its own"
         )
     assert query(workspace, ROWS) == before
     assert not (workspace / "bundles" / "2").exists()

@@ -1,7 +1,7 @@
-"""Deploy a version: bundle, alias and the `deployments` row, which is the commit point.
+"""Deploy a version: its bundle, MLflow's alias, then the `deployments` row that counts.
 
-MLflow's aliases are for people and their tools: of all markets `production`, of one
-`production-...` and its id. What serves is what `deployments` says.
+The aliases are for people and their tools: `production` of all markets, `production-...` with
+its id of a single one. The version that serves is the one that `deployments` names.
 """
 
 from __future__ import annotations
@@ -9,41 +9,44 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cryptocast import bundles
 from cryptocast.bundles import Bundle
 from cryptocast.errors import StateError
 from cryptocast.evaluation import Verdict
-from cryptocast.registry import Registry
 from cryptocast.store import ALL_MARKETS, as_json
 from cryptocast.values import Deployment
-from cryptocast.workflows.learning.versions import GRAPH, graph_hash, version_bundle
+from cryptocast.workflows.learning.versions import GRAPH, graph_hash, registered_bundle
 from cryptocast.workspace import Workspace
+
+if TYPE_CHECKING:
+    from cryptocast.registry import Registry
 
 PRODUCTION, PREVIOUS = "production", "previous"
 
-# MLflow takes letters, digits, dashes and underscores; an id holds colons and a slash.
-_WRITTEN = {":": "-", "/": "_"}
+# MLflow allows letters, digits, dashes and underscores; an id holds colons and a slash.
+_REPLACEMENTS = {":": "-", "/": "_"}
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What serves now, whether that changed, and why."""
+    """The version that serves, whether it was promoted, and why."""
 
     promoted: bool
     version: str
     model: str
     reason: str
     verdict: Verdict
-    market: str = ALL_MARKETS  # an id, or `*`: all of them
+    market: str = ALL_MARKETS  # an id, or `*` for all markets
 
 
 def deploy(
     ws: Workspace, chosen: Bundle, market: str, action: str, reason: str, verdict: Verdict
 ) -> Deployment:
-    """Freeze the bundle, set the aliases, write the row: the last is what counts.
+    """Freeze the bundle, set the aliases and write the row, which is the commit point.
 
-    `market` is an id, or `*`: then it takes over every market.
+    `market` is an id, or `*`: then the version takes over every market.
     """
     version = chosen.card.version
     registry = ws.registry()
@@ -54,10 +57,11 @@ def deploy(
     if previous == version and before is not None:
         previous = before.previous_version
     if previous is not None:
-        with suppress(StateError):  # a store that was replaced does not hold it
-            registry.point(alias(PREVIOUS, market), version_bundle(ws, previous).card.version)
+        with suppress(StateError):  # if the MLflow store was replaced, it does not hold it
+            previous_card = registered_bundle(ws, previous).card
+            registry.point(alias(PREVIOUS, market), previous_card.version)
     if market == ALL_MARKETS:
-        drop_own(registry)
+        _drop_market_aliases(registry)
     if action == "force":
         registry.amend(version, "Forced", reason, {"gate.forced": reason})
     now = ws.clock.now()
@@ -77,7 +81,7 @@ def deploy(
 
 
 def freeze(ws: Workspace, chosen: Bundle, market: str) -> bytes:
-    """Write the bundle and let the alias of production name its version; returns its graph."""
+    """Write a version's bundle and point production's alias at it. Return its graph."""
     version = chosen.card.version
     registry = ws.registry()
     graph = registry.onnx(version)
@@ -87,34 +91,39 @@ def freeze(ws: Workspace, chosen: Bundle, market: str) -> bytes:
 
 
 def alias(role: str, market: str) -> str:
-    """The alias of a role for a market's id (`production-kraken-BTC_EUR-5m`), or for `*`."""
+    """Return the alias of a role for a market's id (`production-kraken-BTC_EUR-5m`), or for `*`."""
     if market == ALL_MARKETS:
         return role
     return f"{role}-" + re.sub(
-        r"[^A-Za-z0-9]", lambda found: _WRITTEN.get(found[0], f"-x{ord(found[0]):x}-"), market
+        r"[^A-Za-z0-9]",
+        lambda match: _REPLACEMENTS.get(match[0], f"-x{ord(match[0]):x}-"),
+        market,
     )
 
 
-def drop_own(registry: Registry) -> None:
-    """Take the aliases of single markets away: one version serves them all now."""
+def aliases_of(row: Deployment) -> dict[str, str]:
+    """Return the aliases that a deployment asks for, each with the version that it names."""
+    named = {PRODUCTION: row.model_version, PREVIOUS: row.previous_version}
+    return {alias(role, row.market): v for role, v in named.items() if v is not None}
+
+
+def mend_aliases(ws: Workspace) -> None:
+    """Point the aliases at the versions that serve.
+
+    They may differ if a promotion was killed before its row was written.
+    """
+    with ws.store.read() as reader:
+        serving = reader.productions().of_markets(ws.markets())
+    current = ws.registry().aliases()
+    for row in {(row.market, row.model_version): row for row in serving.values()}.values():
+        for name, version in aliases_of(row).items():
+            if current.get(name) != version:
+                with suppress(StateError):  # if the MLflow store was replaced, it does not hold it
+                    ws.registry().point(name, registered_bundle(ws, version).card.version)
+
+
+def _drop_market_aliases(registry: Registry) -> None:
+    """Remove the aliases of single markets: one version serves them all now."""
     for name in registry.aliases():
         if name.startswith((f"{PRODUCTION}-", f"{PREVIOUS}-")):
             registry.drop(name)
-
-
-def mend(ws: Workspace) -> None:
-    """Let the aliases name what serves: a promotion may have been killed before it counted."""
-    with ws.store.read() as reader:
-        serving = reader.productions().of_markets(ws.markets())
-    known = ws.registry().aliases()
-    for row in {(row.market, row.model_version): row for row in serving.values()}.values():
-        for name, version in named_by(row).items():
-            if known.get(name) != version:
-                with suppress(StateError):  # a store that was replaced does not hold it
-                    ws.registry().point(name, version_bundle(ws, version).card.version)
-
-
-def named_by(row: Deployment) -> dict[str, str]:
-    """The aliases that a deployment asks for, and the versions that they name."""
-    named = {PRODUCTION: row.model_version, PREVIOUS: row.previous_version}
-    return {alias(role, row.market): v for role, v in named.items() if v is not None}

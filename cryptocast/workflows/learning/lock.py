@@ -1,4 +1,4 @@
-"""One process at a time, for what two would do twice."""
+"""A lock that lets only one process at a time run a command in a workspace."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from filelock import FileLock, Timeout
 
 from cryptocast.errors import StoreError
 from cryptocast.store.connection import translate
-from cryptocast.workspace import Workspace
 
 
-def lock_file(ws: Workspace, what: str) -> Path:
-    """The file that the lock of a command is on."""
-    return ws.folder / "logs" / f"{what}.lock"
+def lock_file(folder: Path, command: str) -> Path:
+    """Return the file in a workspace's folder that the lock of a command is on."""
+    return folder / "logs" / f"{command}.lock"
 
 
 @contextmanager
-def alone(ws: Workspace, what: str) -> Iterator[None]:
-    """Hold the lock of a command; it goes with the process, however that ends.
+def alone(folder: Path, command: str) -> Iterator[None]:
+    """Hold the lock of a command in a workspace's folder.
 
-    Raises StoreError (`retrain.running`) where another process holds it.
+    The operating system releases it when the process ends, however that happens. Raises
+    StoreError (`retrain.running`) if another process holds it.
     """
-    file = lock_file(ws, what)
+    file = lock_file(folder, command)
     lock = FileLock(file)
     try:
         file.parent.mkdir(exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
         raise StoreError(
-            f"another {what} of {ws.folder} is under way",
-            code=f"{what}.running",
+            f"another {command} of {folder} is under way",
+            code=f"{command}.running",
             hint="try again when it is done",
             retry=True,
         ) from None

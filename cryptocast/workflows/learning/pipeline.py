@@ -1,4 +1,7 @@
-"""The pipeline of `init` and `retrain` for one model: from candles in the store to a decision."""
+"""The pipeline of `init` and `retrain` for one model: from candles in the store to a decision.
+
+Its steps are named functions that are run by `Workspace.step`.
+"""
 
 from __future__ import annotations
 
@@ -18,166 +21,126 @@ from cryptocast.workflows.learning.bases import Known, known_base
 from cryptocast.workflows.learning.cards import BASE, FINGERPRINT
 from cryptocast.workflows.learning.deployment import Decision
 from cryptocast.workflows.learning.material import Material, gather
-from cryptocast.workflows.learning.scoring import (
-    WALK,
-    score,
-    score_rows,
-    summary,
-)
-from cryptocast.workflows.learning.search import TuneReport, tune_on
+from cryptocast.workflows.learning.scoring import WALK, score, score_rows, summary
+from cryptocast.workflows.learning.search import TuneReport, idle_report, tune_on
 from cryptocast.workflows.learning.selection import SCRATCHED, TRAINED, TUNED, decide
 from cryptocast.workflows.learning.training import lacking, train_on
-from cryptocast.workflows.learning.versions import VersionScore, version_bundle
+from cryptocast.workflows.learning.versions import VersionScore, registered_bundle
 from cryptocast.workspace import Workspace
 
 PIPELINE = "pipeline"
-"""The tag that ties runs and versions to the pipeline that made them."""
+"""The tag that names the pipeline which made a run or a version."""
 
 ROLE = "role"
-"""The tag of a version that tells what it stood for in its pipeline."""
+"""The tag that names the role of a version in its pipeline."""
 
 _SHORT_LOOKBACK = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """One version that stood for selection; `verdict` None: it was not put before the gate."""
+    """One version that was considered for promotion."""
 
-    role: str  # random_walk, base, scratch, fine-tuned; trained: where there is no base
+    role: str  # random_walk, base, scratch, fine-tuned; or trained, if there is no base network
     version: str
     model: str
     validation_skill: float  # against the random walk
-    verdict: Verdict | None
+    verdict: Verdict | None  # None: it did not get as far as the gate
 
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """One model: how its candles were split, what was tried, scored and decided."""
+    """The report of one pipeline: the split, the search, the test scores and the decision."""
 
     split: Mapping[str, Any]
     tuning: TuneReport | None  # None: too few candles for the configured kind
     scores: list[dict[str, Any]]
     decision: Decision
     candidates: tuple[Contender, ...]
-    no_base: str | None  # why the base network is none of them
+    no_base: str | None  # why the base network is not among them
 
 
-def pipeline(
-    ws: Workspace,
-    name: str,
-    markets: Sequence[Market],
-    *,
-    trials: int | None,
-    seed: int,
-) -> Renewal:
-    """One model for these markets, from their stored candles to a decision. A pipeline of the
-    same name goes on where it stopped: trials that are finished and versions that are trained
-    are not made again.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The material of a pipeline, and the models that can be trained on it."""
+
+    material: Material
+    kind: ModelKind  # the configured one
+    unfit: str | None  # why it cannot be trained
+    base: Known | None
+    no_base: str | None  # why there is no base network
+
+
+@dataclass(frozen=True, slots=True)
+class _Training:
+    """One version that a pipeline needs, trained now or by an interrupted run."""
+
+    role: str
+    model: ModelKind
+    params: Params
+    params_from: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """The name of a pipeline, which finds its earlier versions again, and its seed."""
+
+    name: str
+    seed: int
+
+
+def pipeline(ws: Workspace, name: str, markets: Sequence[Market], *, seed: int) -> Renewal:
+    """Make one model for these markets, from their stored candles to a decision.
+
+    A pipeline that was interrupted goes on under the same name: finished trials and trained
+    versions are not made again.
     """
-    ws.progress.stage("preprocess and split")
-    material = gather(ws, markets)
+    prepared = ws.step("preprocess and split", lambda: prepare(ws, markets))
+    material, registry = prepared.material, ws.registry()
+    with registry.pipeline(name, {PIPELINE: name}) as run_id:
+        tuning, trained = _train_all(ws, prepared, _Run(name, seed))
+        registered = {
+            version.tags[ROLE]: version
+            for version in registry.versions({PIPELINE: name})
+            if version.version in trained
+        }
+        versions = tuple(registered.values())
+        scores = ws.step("evaluate", lambda: score_versions(ws, material, versions))
+        decision, verdicts = ws.step(
+            "select and promote", lambda: decide(ws, material, registered, prepared.unfit)
+        )
+        serves = f"version {decision.version} ({decision.model})"
+        registry.tag(run_id, {"decision": decision.reason, "serves": serves})
+    contenders = tuple(
+        Contender(role, v.version, v.kind, 1 - v.metrics[SELECTION], verdicts.get(v.version))
+        for role, v in registered.items()
+    )
+    return Renewal(split_rows(material), tuning, scores, decision, contenders, prepared.no_base)
+
+
+def prepare(ws: Workspace, markets: Sequence[Market]) -> Prepared:
+    """Read and split the candles, and see which models can be trained on them."""
     kind = models.get(ws.settings.model.kind)
+    material = gather(ws, markets)
     unfit = _unfit(ws, kind, material)
     if unfit is not None:
         # Neither the random walk nor a base network needs a long window: with a short one even
         # 24 candles give some.
         material = gather(ws, markets, lookback=_SHORT_LOOKBACK)
-    base, no_base = None, None
     if kind.kind == WALK:
-        unfit = "[model] kind asks for the random walk"
-    else:
-        base, no_base = known_base(ws, material)
-    start = _Start(unfit, base, no_base)
-    with ws.registry().pipeline(name, {PIPELINE: name}) as run_id:
-        report = _renew(ws, name, material, start, trials=trials, seed=seed)
-        chosen = report.decision
-        told = {"decision": chosen.reason, "serves": f"version {chosen.version} ({chosen.model})"}
-        ws.registry().tag(run_id, told)
-    return report
-
-
-@dataclass(frozen=True, slots=True)
-class _Start:
-    """What there is to begin with."""
-
-    unfit: str | None  # why nothing can be trained
-    base: Known | None
-    no_base: str | None
-
-
-def _renew(
-    ws: Workspace,
-    name: str,
-    material: Material,
-    start: _Start,
-    *,
-    trials: int | None,
-    seed: int,
-) -> Renewal:
-    """The versions of one pipeline and the decision."""
-    tuned, made = _versions(ws, name, material, start, trials=trials, seed=seed)
-    registered = {
-        version.tags[ROLE]: version
-        for version in ws.registry().versions({PIPELINE: name})
-        if version.version in made
-    }
-    scores = _tested(ws, material, list(registered.values()))
-    ws.progress.stage("select and promote")
-    decision, verdicts = decide(ws, material, registered, start.unfit)
-    candidates = tuple(
-        Contender(role, v.version, v.kind, 1 - v.metrics[SELECTION], verdicts.get(v.version))
-        for role, v in registered.items()
-    )
-    return Renewal(split_rows(material), tuned, scores, decision, candidates, start.no_base)
-
-
-def _versions(
-    ws: Workspace,
-    name: str,
-    material: Material,
-    start: _Start,
-    *,
-    trials: int | None,
-    seed: int,
-) -> tuple[TuneReport | None, list[str]]:
-    """Every candidate, trained now or by an earlier run of this pipeline; the search of one."""
-    kind, base, tuned = models.get(ws.settings.model.kind), start.base, None
-
-    def trained(role: str, model: ModelKind, params: Params, origin: str) -> str:
-        return _trained(ws, material, model, name, role, params, origin, seed)
-
-    made = [trained(WALK, models.get(WALK), {}, "default")]
-    if base is not None:
-        known = models.get(BASE).started_at(base.network)
-        made.append(trained(BASE, known, known.defaults(), "default"))
-    if start.unfit is None and kind.kind != BASE:
-        tunable = kind if base is None else kind.started_at(base.network)
-        tuned = tune_on(
-            ws,
-            material,
-            tunable,
-            name,
-            trials=trials,
-            timeout_seconds=None,
-            seed=seed,
-            tags={PIPELINE: name},
-        )
-        role = TRAINED
-        if tunable is not kind:
-            role = TUNED
-            made.append(trained(SCRATCHED, kind, kind.defaults(), "default"))
-        made.append(trained(role, tunable, tuned.best, "best" if tuned.trials else "default"))
-    return tuned, made
+        return Prepared(material, kind, "[model] kind asks for the random walk", None, None)
+    base, no_base = known_base(ws, material)
+    return Prepared(material, kind, unfit, base, no_base)
 
 
 def _unfit(ws: Workspace, kind: ModelKind, material: Material) -> str | None:
-    """Why the kind can learn nothing from the material, or nobody could say what; else None."""
+    """Return why this kind cannot be trained or validated on the material, or None."""
     if (needed := lacking(ws, kind, material)) is not None:
         return f"too few candles for the {kind.kind}: {needed} would suffice"
-    for name in ("train", "validation"):
-        part = getattr(material.split, name)
-        places = range(len(material.markets))
-        if not any(np.isfinite(material.market_windows(i, part).targets).any() for i in places):
+    parts = {"train": material.split.train, "validation": material.split.validation}
+    for name, part in parts.items():
+        windows = (material.market_windows(i, part) for i in range(len(material.markets)))
+        if not any(np.isfinite(of_market.targets).any() for of_market in windows):
             return (
                 f"too many gaps for the {kind.kind}: the {name} part holds no whole window of "
                 f"{material.lookback} candles with an outcome"
@@ -185,18 +148,76 @@ def _unfit(ws: Workspace, kind: ModelKind, material: Material) -> str | None:
     return None
 
 
-def _tested(
-    ws: Workspace, material: Material, registered: Sequence[RegisteredVersion]
+def _train_all(ws: Workspace, prepared: Prepared, run: _Run) -> tuple[TuneReport | None, list[str]]:
+    """Search and train what the pipeline needs; return the search's report and the versions."""
+    material, kind, base = prepared.material, prepared.kind, prepared.base
+    versions = [_train(ws, material, run, _Training(WALK, models.get(WALK), {}, "default"))]
+    if base is not None:
+        network = models.get(BASE).started_at(base.network)
+        as_it_is = _Training(BASE, network, network.defaults(), "default")
+        versions.append(_train(ws, material, run, as_it_is))
+    if prepared.unfit is not None or kind.kind == BASE:
+        return None, versions
+    tunable = kind if base is None else kind.started_at(base.network)
+    tuning = _search(ws, material, run, tunable)
+    role = TRAINED
+    if tunable is not kind:
+        role = TUNED
+        from_scratch = _Training(SCRATCHED, kind, kind.defaults(), "default")
+        versions.append(_train(ws, material, run, from_scratch))
+    best = _Training(role, tunable, tuning.best, "best" if tuning.trials else "default")
+    versions.append(_train(ws, material, run, best))
+    return tuning, versions
+
+
+def _search(ws: Workspace, material: Material, run: _Run, model: ModelKind) -> TuneReport:
+    """Run the search for the best parameters, unless there is nothing to search."""
+    idle = idle_report(ws, model, None)
+    if idle is not None:
+        return idle
+    return ws.step(
+        f"tune {model.kind}",
+        lambda: tune_on(
+            ws,
+            material,
+            model,
+            run.name,
+            trials=None,
+            timeout_seconds=None,
+            seed=run.seed,
+            tags={PIPELINE: run.name},
+        ),
+    )
+
+
+def _train(ws: Workspace, material: Material, run: _Run, training: _Training) -> str:
+    """Return the version that an earlier run of this pipeline trained, or train it now."""
+    tags = {PIPELINE: run.name, ROLE: training.role}
+    same_data = {FINGERPRINT: material.fingerprint(material.learned)}
+    earlier = ws.registry().versions(tags | same_data)
+    if earlier:
+        return earlier[0].version
+    model = training.model
+    report = ws.step(
+        f"train {model.kind}",
+        lambda: train_on(
+            ws, material, model, training.params, training.params_from, seed=run.seed, tags=tags
+        ),
+    )
+    return report.version
+
+
+def score_versions(
+    ws: Workspace, material: Material, versions: Sequence[RegisteredVersion]
 ) -> list[dict[str, Any]]:
-    """Scores on the test part, logged as a run of their own and with each version."""
-    ws.progress.stage("evaluate")
-    bundles = [version_bundle(ws, version.version) for version in registered]
+    """Score versions on the test part, and log the rows as a run and with each version."""
+    bundles = [registered_bundle(ws, version.version) for version in versions]
     scores = score(ws, material, material.learned, material.split.test, bundles)
     rows = score_rows(scores)
     registry = ws.registry()
     with registry.run("evaluate", tags={"stage": "evaluate"}) as run_id:
         registry.log_document(run_id, rows, "test_scores.json")
-        for version in registered:
+        for version in versions:
             figures = summary(scores, version.version)
             named = {f"{key}.version_{version.version}": x for key, x in figures.items()}
             registry.log(run_id, metrics=named)
@@ -208,10 +229,10 @@ def _tested(
 
 
 def split_rows(material: Material) -> dict[str, Any]:
-    """The split in candles; the gate's are the last of the validation's."""
+    """Return the parts of the split in candles; validation ends with the gate's candles."""
     split = material.split
-    held = dataclasses.replace(split.validation, end=split.gate.end)
-    parts = {"train": split.train, "validation": held, "gate": split.gate, "test": split.test}
+    held_out = dataclasses.replace(split.validation, end=split.gate.end)
+    parts = {"train": split.train, "validation": held_out, "gate": split.gate, "test": split.test}
     rows = {}
     for name, part in parts.items():
         count, first, last = material.rows(part)
@@ -221,21 +242,3 @@ def split_rows(material: Material) -> dict[str, Any]:
             "rows": count,
         }
     return rows
-
-
-def _trained(
-    ws: Workspace,
-    material: Material,
-    model: ModelKind,
-    pipeline_name: str,
-    role: str,
-    params: Params,
-    origin: str,
-    seed: int,
-) -> str:
-    """The version of that role which this pipeline has made, or makes now."""
-    tags = {PIPELINE: pipeline_name, ROLE: role}
-    mine = tags | {FINGERPRINT: material.fingerprint(material.learned)}
-    for version in ws.registry().versions(mine):
-        return version.version
-    return train_on(ws, material, model, params, origin, seed=seed, tags=tags).version

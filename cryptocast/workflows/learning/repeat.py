@@ -45,14 +45,17 @@ def repeat(ws: Workspace, version: str) -> RepeatReport:
     first = Forecaster(registry.onnx(version))
     model = ws.settings.model.model_copy(update={"levels": card.levels})
     then = dataclasses.replace(ws, settings=ws.settings.model_copy(update={"model": model}))
-    trained = learn(
-        then,
-        material,
-        models.get(card.kind),
-        card.params,
-        f"version {version}",
-        seed=card.seed,
-        tags={"repeat_of": version},
+    trained = ws.step(
+        f"train {card.kind}",
+        lambda: learn(
+            then,
+            material,
+            models.get(card.kind),
+            card.params,
+            f"version {version}",
+            seed=card.seed,
+            tags={"repeat_of": version},
+        ),
     )
     again = Forecaster(registry.onnx(trained.version))
     difference = _largest_difference(material, first, again)

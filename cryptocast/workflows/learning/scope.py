@@ -1,4 +1,4 @@
-"""Which markets share a model: all of a workspace, or each has its own (`[model] scope`)."""
+"""Which markets share a model: all of a workspace, or none (`[model] scope`)."""
 
 from __future__ import annotations
 
@@ -6,67 +6,67 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from cryptocast.bundles import Card
+from cryptocast.config import Settings
 from cryptocast.errors import CryptocastError, ModelError, SourceError, StateError
 from cryptocast.store import ALL_MARKETS
 from cryptocast.values import Market
-from cryptocast.workspace import Workspace
 
 T = TypeVar("T")
 
 Group = tuple[Market, ...]
-"""Markets that have a model together."""
+"""Markets that share one model."""
 
 
-def groups(ws: Workspace, symbols: tuple[str, ...] = ()) -> list[Group]:
-    """The markets (default: all) in groups that have a model together.
-
-    Raises ConfigError for a symbol that is not configured.
-    """
-    markets = ws.markets(symbols)
-    return [(market,) for market in markets] if is_apart(ws) else [markets]
+def per_market(settings: Settings) -> bool:
+    """Return whether each market has a model of its own."""
+    return settings.model.scope == "market"
 
 
-def each(
-    together: Iterable[Group], work: Callable[[Group], T]
+def model_groups(settings: Settings, markets: Sequence[Market]) -> list[Group]:
+    """Return these markets in groups that share a model: all in one, or each by itself."""
+    return [(market,) for market in markets] if per_market(settings) else [tuple(markets)]
+
+
+def for_each_group(
+    groups: Iterable[Group], work: Callable[[Group], T]
 ) -> tuple[list[T], dict[Market, CryptocastError]]:
-    """Do the work for one group after the other: what came of it, and whose failed, and why.
+    """Do the work for one group after the other and return the results, and the failures.
 
-    A group that fails stops none of the others. Raises the first error where none is done.
+    A group that fails stops none of the others: its error is returned under its first market.
+    Raises the first error if every group failed.
     """
-    done: list[T] = []
-    failed: dict[Market, CryptocastError] = {}
-    for markets in together:
+    results: list[T] = []
+    failures: dict[Market, CryptocastError] = {}
+    for markets in groups:
         try:
-            done.append(work(markets))
-        except (StateError, ModelError, SourceError) as error:  # another one fails them all
-            failed[markets[0]] = error
-    if not done:
-        raise next(iter(failed.values()))
-    return done, failed
+            results.append(work(markets))
+        except (StateError, ModelError, SourceError) as error:  # others would fail every group
+            failures[markets[0]] = error
+    if not results:
+        raise next(iter(failures.values()))
+    return results, failures
 
 
-def is_apart(ws: Workspace) -> bool:
-    """Whether each market has a model of its own."""
-    return ws.settings.model.scope == "market"
+def study_market(settings: Settings, markets: Sequence[Market]) -> str | None:
+    """Return the market that the events of a search on these markets name.
 
-
-def study_market(ws: Workspace, markets: Sequence[Market]) -> str | None:
-    """The market whose events tell of a search on these markets; None: of all of them."""
-    return markets[0].id if is_apart(ws) else None
-
-
-def meant_for(ws: Workspace, card: Card) -> str:
-    """The market of the deployment that a version of this card gets: an id, or `*`.
-
-    A version that learned from several markets, or from one that is not configured here, is
-    for all of them, as every version is where markets share one.
+    None: the search is for all markets of the workspace.
     """
-    configured = {market.id for market in ws.markets()}
-    own = is_apart(ws) and len(card.markets) == 1 and card.markets[0] in configured
+    return markets[0].id if per_market(settings) else None
+
+
+def deployment_market(settings: Settings, card: Card) -> str:
+    """Return the market that a deployment of this version names: an id, or `*` for all.
+
+    Even where each market has a model of its own, a version is for all markets if it learned
+    from several, or from one that is not configured here.
+    """
+    configured = {market.id for market in settings.markets()}
+    own = per_market(settings) and len(card.markets) == 1 and card.markets[0] in configured
     return card.markets[0] if own else ALL_MARKETS
 
 
-def markets_of(ws: Workspace, card: Card) -> tuple[Market, ...]:
-    """The configured markets that a version of this card is meant for."""
-    name = meant_for(ws, card)
-    return tuple(market for market in ws.markets() if name in (ALL_MARKETS, market.id))
+def served_markets(settings: Settings, card: Card) -> tuple[Market, ...]:
+    """Return the configured markets that a version of this card is meant to serve."""
+    name = deployment_market(settings, card)
+    return tuple(market for market in settings.markets() if name in (ALL_MARKETS, market.id))

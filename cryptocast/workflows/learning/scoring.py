@@ -16,7 +16,7 @@ from cryptocast.errors import CryptocastError, StateError
 from cryptocast.evaluation import Candidate, Diagnosis
 from cryptocast.values import Fitted, FloatArray, Windows
 from cryptocast.workflows.learning.material import Material
-from cryptocast.workflows.learning.scope import markets_of
+from cryptocast.workflows.learning.scope import served_markets
 from cryptocast.workspace import Workspace
 
 WALK = "random_walk"
@@ -58,7 +58,7 @@ def score_all(
 ) -> Scored:
     """The same with the numbers that pictures show; a version is scored on its own markets."""
     levels = ws.settings.model.levels
-    meant = {b.card.version: markets_of(ws, b.card) for b in chosen}
+    meant = {b.card.version: served_markets(ws.settings, b.card) for b in chosen}
     frames: list[pl.DataFrame] = []
     diagnoses: list[Diagnosis] = []
     left_out: dict[str, None] = {}

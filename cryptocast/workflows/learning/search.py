@@ -67,7 +67,6 @@ def tune_on(
     started = time.perf_counter()
     settings, registry = ws.settings.tune, ws.registry()
     wanted = settings.trials if trials is None else trials
-    ws.progress.stage(f"tune {model.kind}")
     folds = rolling_folds(ws, material, model)
     # A value is worth comparing only with those of the same question.
     study += f" L{material.lookback} H{material.horizon} Q{len(ws.settings.model.levels)}"
@@ -105,7 +104,7 @@ def tune_on(
             seconds=time.perf_counter() - started,
         )
         _log(registry, parent, report)
-    _remember(ws, report, study_market(ws, material.markets))
+    _remember(ws, report, study_market(ws.settings, material.markets))
     return report
 
 

@@ -96,7 +96,6 @@ def learn(
     The version is registered last: one whose card or graph could not be kept is none.
     """
     registry, tags = ws.registry(), tags or {}
-    ws.progress.stage(f"train {model.kind}")
     card = make_card(ws, material, model.kind, params, seed)
     with checkpoint(ws, card) as file:
         with registry.run(f"train {model.kind}", tags={"stage": "train", **tags}) as run_id:

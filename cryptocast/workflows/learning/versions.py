@@ -86,36 +86,39 @@ class VersionScore:
         )
 
 
-def version_bundle(ws: Workspace, version: str) -> Bundle:
+def registered_bundle(ws: Workspace, version: str) -> Bundle:
     """Load a version from MLflow.
 
-    Raises StateError: `state.no_version`, or `state.other_model` where this workspace has
-    deployed another model under that number, before the store was replaced.
+    Raises StateError: `state.no_version`, or `state.other_model` if this workspace has deployed
+    another model under that number, before the MLflow store was replaced.
     """
     registry = ws.registry()
     card, graph = from_document(registry.card(version)), registry.onnx(version)
     with ws.store.read() as reader:
-        known = [d for d in reader.deployments() if d.model_version == version]
-    if known and json.loads(known[-1].scores).get(GRAPH) not in (None, graph_hash(graph)):
+        deployed = [d for d in reader.deployments() if d.model_version == version]
+    if deployed and json.loads(deployed[-1].scores).get(GRAPH) not in (None, graph_hash(graph)):
         raise StateError(
             f"version {version} in MLflow is not the model that was deployed as version {version}",
             code="state.other_model",
-            hint="the store was replaced: bring the old one back, or cryptocast train makes a "
-            "version with a number of its own",
+            hint="the MLflow store was replaced: bring the old one back, or cryptocast train makes "
+            "a version with a number of its own",
         )
     return Bundle(card, Forecaster(graph))
 
 
 def frozen_bundle(ws: Workspace, version: str) -> Bundle:
-    """A version that was deployed, as ticks read it; from MLflow where its bundle is damaged."""
+    """Load a deployed version as ticks read it, or from MLflow if its bundle is damaged."""
     try:
         return bundles.load(ws.bundle_folder(version))
     except ModelError:
-        return version_bundle(ws, version)
+        return registered_bundle(ws, version)
 
 
 def production_of(ws: Workspace) -> tuple[str | None, str | None]:
-    """The version that serves, and its kind; None where none does, or several do."""
+    """Return the version that serves all markets, and its kind.
+
+    Both are None if no version serves, or if several do.
+    """
     with ws.store.read() as reader:
         rows = reader.productions().of_markets(ws.markets())
     versions = {row.model_version for row in rows.values()}
@@ -126,12 +129,12 @@ def production_of(ws: Workspace) -> tuple[str | None, str | None]:
 
 
 def graph_hash(onnx: bytes) -> str:
-    """What tells one model from another, whatever numbers they go by."""
+    """Return the hash that tells one model from another, whatever their version numbers."""
     return hashlib.sha256(onnx).hexdigest()
 
 
 def mismatch(card: Card, settings: Settings) -> str | None:
-    """Why a version's answers are not those that the settings ask for; None where they are."""
+    """Return why a version's forecasts are not what the settings ask for, or None if they are."""
     if card.levels != settings.model.levels or card.horizon != settings.model.horizon:
         return "settings_mismatch"
     if card.features != FEATURES or card.context_bars != dataset.context_bars(card.lookback):

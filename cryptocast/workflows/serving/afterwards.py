@@ -13,7 +13,7 @@ from contextlib import suppress
 from cryptocast.errors import ModelError
 from cryptocast.store import Reader, Tick, Unserved, Writer, ruling
 from cryptocast.values import Deployment, ForecastSet, iso
-from cryptocast.workflows.learning.scope import markets_of
+from cryptocast.workflows.learning.scope import served_markets
 from cryptocast.workflows.serving.ladder import Ladder
 from cryptocast.workflows.serving.sets import (
     FailedOrigin,
@@ -66,7 +66,7 @@ def cast_shadow(ws: Workspace, version: str, questions: Sequence[Question]) -> l
     not meant for are left out.
     """
     with suppress(ModelError):  # if the bundle is damaged, the ladder says so
-        meant = markets_of(ws, ws.bundle(version).card)
+        meant = served_markets(ws.settings, ws.bundle(version).card)
         questions = [question for question in questions if question.market in meant]
     ladder = Ladder(ws.settings, ws.bundle, {q.market: [version] for q in questions})
     stamp = issued_now(ws.clock, ws.settings.loop.late_seconds)

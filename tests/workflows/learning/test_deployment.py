@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_model_alias_name
 
 from cryptocast.values import INTERVAL_SECONDS, Deployment, Market
-from cryptocast.workflows.learning.deployment import alias, named_by
+from cryptocast.workflows.learning.deployment import alias, aliases_of
 
 sources = st.from_regex(r"(ccxt:)?[a-z0-9_]{1,12}", fullmatch=True)
 coins = st.from_regex(r"[A-Z0-9]{1,8}", fullmatch=True)
@@ -39,5 +39,5 @@ def test_mlflow_takes_each_and_no_two_markets_share_one(one: Market, other: Mark
 def test_a_deployment_asks_for_as_many_as_it_has_versions() -> None:
     first = Deployment(1, 0.0, "*", "3", None, "promote", "x", "{}")
     second = Deployment(2, 0.0, "sim:A/USD:5m", "4", "3", "promote", "x", "{}")
-    assert named_by(first) == {"production": "3"}
-    assert named_by(second) == {"production-sim-A_USD-5m": "4", "previous-sim-A_USD-5m": "3"}
+    assert aliases_of(first) == {"production": "3"}
+    assert aliases_of(second) == {"production-sim-A_USD-5m": "4", "previous-sim-A_USD-5m": "3"}
