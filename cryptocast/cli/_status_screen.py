@@ -12,7 +12,7 @@ from rich.text import Text
 
 from cryptocast.cli._output import price
 from cryptocast.cli._status_facts import facts
-from cryptocast.reports.fan import Cell, fan_chart
+from cryptocast.reports.terminal import Cell, fan_chart
 from cryptocast.values import iso
 from cryptocast.workflows.watching.facts import shown_steps
 

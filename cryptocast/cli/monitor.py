@@ -36,8 +36,9 @@ def command(
     """
     from cryptocast.errors import GateRefused
     from cryptocast.evaluation.monitoring import DECLINED
-    from cryptocast.workflows.monitor import document, monitor
+    from cryptocast.workflows.monitor import monitor
     from cryptocast.workflows.watching.live import REPLAYED
+    from cryptocast.workflows.watching.verdicts import document
 
     with run.open() as ws:
         report = monitor(ws, window=window)

@@ -29,11 +29,12 @@ def command(
     """
     from cryptocast.errors import NotifyError
     from cryptocast.values import iso
-    from cryptocast.workflows import notify
+    from cryptocast.workflows.notify import send_test
+    from cryptocast.workflows.watching.alerts import named, tell
 
     with run.open() as ws:
-        receivers = list(notify.named(ws))
-        told = notify.send_test(ws) if test else notify.tell(ws)
+        receivers = list(named(ws))
+        told = send_test(ws) if test else tell(ws)
     data = {
         "test": test,
         "receivers": receivers,

@@ -1,4 +1,4 @@
-"""Who is told: each public module here is one kind of receiver, named after its file."""
+"""Receivers of alerts: each public module here is one kind, named after its file."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import cast
 from cryptocast import plugins
 from cryptocast.config import ReceiverSettings, Secrets
 from cryptocast.errors import ConfigError
-from cryptocast.notify._delivery import Outcome, Parcel, deliver
-from cryptocast.notify._receiver import Receiver
+from cryptocast.notify._delivery import Outcome, Parcel, Receiver, deliver
 from cryptocast.seams import Notifier
 
 __all__ = ["PACKAGE", "Outcome", "Parcel", "deliver", "open_notifier"]
@@ -21,10 +20,10 @@ _FILE = Path("logs") / "alerts.log"
 def open_notifier(
     settings: ReceiverSettings, secrets: Secrets, *, folder: Path, timeout_seconds: float
 ) -> Notifier:
-    """The receiver that a `[[notify.receiver]]` describes; nothing is sent yet.
+    """Open the receiver that a `[[notify.receiver]]` describes; nothing is sent yet.
 
-    `folder` is the workspace's. Raises ConfigError where no kind has that name, a setting
-    lacks that it needs (`config.notify`), or the variable of its URL is not set
+    `folder` is the folder of the workspace. Raise ConfigError if no kind has that name, if a
+    setting that it needs is missing (`config.notify`), or if the variable of its URL is not set
     (`config.secret`).
     """
     module = plugins.load(PACKAGE, settings.name, what="receiver")
@@ -46,5 +45,4 @@ def open_notifier(
             "and the URL itself into .env",
         )
     file = folder / (settings.path or _FILE)
-    receiver = Receiver(url, settings.url, file, timeout_seconds)
-    return cast(Notifier, module.Notifier(receiver))
+    return cast(Notifier, module.Notifier(Receiver(url, settings.url, file, timeout_seconds)))

@@ -1,10 +1,11 @@
-"""Receivers that hang or die delay nobody beyond a moment that is set before."""
+"""How alerts are delivered: a receiver that hangs or fails delays nobody beyond a time limit."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Thread
 
 from cryptocast.errors import CryptocastError, NotifyError
@@ -13,8 +14,18 @@ from cryptocast.values import Alert
 
 
 @dataclass(frozen=True, slots=True)
+class Receiver:
+    """How a receiver is reached. The URL is a secret, so only the place it came from is shown."""
+
+    url: str = field(repr=False)  # empty if the receiver has none
+    place: str | None  # of the URL: env:NAME
+    file: Path
+    timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Parcel:
-    """Alerts for one receiver, in their order, and how to open it."""
+    """Alerts for one receiver, in their order, and how to open that receiver."""
 
     opened: Callable[[], Notifier]
     alerts: Sequence[Alert]
@@ -22,17 +33,17 @@ class Parcel:
 
 @dataclass(slots=True)
 class Outcome:
-    """How many of a receiver's alerts it took, and why not all of them."""
+    """How many alerts a receiver took, and the error if it did not take all of them."""
 
     sent: int = 0
     error: CryptocastError | None = field(default=None)
 
 
 def deliver(parcels: Mapping[str, Parcel], *, timeout_seconds: float) -> dict[str, Outcome]:
-    """Send to all receivers at once; returns after `timeout_seconds` at the latest.
+    """Send to all receivers at once, and return after `timeout_seconds` at the latest.
 
-    A receiver that has not answered by then is left to its thread, which keeps no process
-    alive, and counts as failed for what it has not taken. Nothing is raised.
+    A receiver that has not answered by then is left to its thread, which does not keep the
+    process alive, and counts as failed for the alerts that it has not taken. Raise nothing.
     """
     deadline = time.monotonic() + timeout_seconds
     outcomes = {name: Outcome() for name in parcels}
@@ -44,20 +55,20 @@ def deliver(parcels: Mapping[str, Parcel], *, timeout_seconds: float) -> dict[st
     }
     for thread in threads.values():
         thread.start()
-    found = {}
+    results = {}
     for name, thread in threads.items():
         thread.join(max(deadline - time.monotonic(), 0.0))
-        # A copy: a thread that is left alone changes its own.
-        found[name] = Outcome(outcomes[name].sent, outcomes[name].error)
-        if thread.is_alive() and found[name].sent < len(parcels[name].alerts):
-            found[name].error = NotifyError(
+        # A copy, because a thread that is left running still changes its own outcome.
+        results[name] = Outcome(outcomes[name].sent, outcomes[name].error)
+        if thread.is_alive() and results[name].sent < len(parcels[name].alerts):
+            results[name].error = NotifyError(
                 f"no answer within {timeout_seconds:g} s", code="notify.timeout"
             )
-    return found
+    return results
 
 
 def _send(parcel: Parcel, outcome: Outcome) -> None:
-    """Open the receiver and send, alert by alert, to the first that fails."""
+    """Open the receiver and send alert by alert, until one fails."""
     try:
         notifier = parcel.opened()
         for alert in parcel.alerts:
@@ -66,5 +77,5 @@ def _send(parcel: Parcel, outcome: Outcome) -> None:
     except CryptocastError as error:
         outcome.error = error
     except Exception as error:
-        # A bug of a receiver ends no tick; its text may hold the URL.
+        # A bug in a receiver must not end a tick; the text of the error may hold the URL.
         outcome.error = NotifyError(f"it failed with {type(error).__name__}")

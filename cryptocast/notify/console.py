@@ -1,24 +1,24 @@
-"""Alerts on stderr, a line each."""
+"""Alerts on stderr, one line each."""
 
 from __future__ import annotations
 
 import sys
 
 from cryptocast.errors import NotifyError
-from cryptocast.notify._receiver import Receiver
+from cryptocast.notify._delivery import Receiver
 from cryptocast.values import Alert
 
 NEEDS_URL = False
 
 
 class Notifier:
-    """Prints; whoever reads the log of cron or of the service sees it."""
+    """Prints alerts, to be seen in the log of cron or of the service."""
 
     def __init__(self, _: Receiver) -> None:
-        """Need nothing."""
+        """Take no settings: stderr is all that it needs."""
 
     def send(self, alert: Alert) -> None:
-        """Print one line. Raises NotifyError where nobody can read it."""
+        """Print one line. Raise NotifyError if stderr cannot be written."""
         try:
             print(f"alert: {alert.line}", file=sys.stderr, flush=True)
         except (OSError, ValueError) as error:

@@ -1,22 +1,22 @@
-"""Alerts in a file, a line each."""
+"""Alerts in a file, one line each."""
 
 from __future__ import annotations
 
 from cryptocast.errors import NotifyError
-from cryptocast.notify._receiver import Receiver
+from cryptocast.notify._delivery import Receiver
 from cryptocast.values import Alert
 
 NEEDS_URL = False
 
 
 class Notifier:
-    """Appends; the file and its folder are made where they are not there."""
+    """Appends alerts to a file; the file and its folder are created if missing."""
 
     def __init__(self, receiver: Receiver) -> None:
         self._file = receiver.file
 
     def send(self, alert: Alert) -> None:
-        """Append one line. Raises NotifyError where the file cannot be written."""
+        """Append one line. Raise NotifyError if the file cannot be written."""
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             with self._file.open("a", encoding="utf-8", errors="replace") as file:

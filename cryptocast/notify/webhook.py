@@ -1,6 +1,7 @@
-"""Alerts as JSON, by POST to a URL of yours.
+"""Alerts as JSON, sent by POST to a URL of the user.
 
-Not by requests: its connections log the URL's path, which is the secret of most webhooks.
+The library requests is not used, because its connections log the path of the URL, which is the
+secret of most webhooks.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import urllib.request
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from cryptocast.errors import ConfigError, NotifyError
-from cryptocast.notify._receiver import Receiver
+from cryptocast.notify._delivery import Receiver
 from cryptocast.values import Alert, iso
 
 NEEDS_URL = True
@@ -24,20 +25,20 @@ _LOOPBACK = re.compile(r"(localhost|127\.[\d.]+|::1)$")
 
 
 class Notifier:
-    """One POST an alert; any answer 2xx means that it was taken."""
+    """Sends one POST per alert; any 2xx reply means that the alert was taken."""
 
     def __init__(self, receiver: Receiver) -> None:
         try:
             parts = urlsplit(receiver.url)
-            sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-            sound = sound and receiver.url.isprintable() and " " not in receiver.url
+            valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+            valid = valid and receiver.url.isprintable() and " " not in receiver.url
         except ValueError:
-            sound = False
-        if not sound:
+            valid = False
+        if not valid:
             raise ConfigError(
-                f"what {receiver.place} holds is not an http:// or https:// URL",
+                f"{receiver.place} does not hold an http:// or https:// URL",
                 code="config.notify",
-                hint="look at that variable, or at .env",
+                hint="check that variable, or .env",
             )
         self._headers = {
             "Content-Type": "application/json",
@@ -48,7 +49,7 @@ class Notifier:
         self._timeout_seconds = receiver.timeout_seconds
 
     def send(self, alert: Alert) -> None:
-        """POST it. Raises NotifyError; redirections are not followed."""
+        """Post the alert. Raise NotifyError if it was not taken; redirections are not followed."""
         body = {
             "at": iso(round(alert.at)),
             "kind": alert.kind,
@@ -58,12 +59,12 @@ class Notifier:
             "workspace": alert.workspace,
             "markets": list(alert.markets),
         }
-        request = urllib.request.Request(  # noqa: S310 - the scheme was looked at above
+        request = urllib.request.Request(  # noqa: S310 - the scheme was checked above
             self._url, json.dumps(body).encode(), self._headers, method="POST"
         )
         opener = urllib.request.build_opener(*self._handlers)
         try:
-            # The answer's body says nothing that is needed, and may never end.
+            # The body of the reply holds nothing that is needed, and may never end.
             opener.open(request, timeout=self._timeout_seconds).close()
         except urllib.error.HTTPError as error:
             error.close()
@@ -78,19 +79,18 @@ class Notifier:
             raise _unreachable(error) from None
 
     def _too_slow(self) -> NotifyError:
-        told = f"no answer within {self._timeout_seconds:g} s"
-        return NotifyError(told, code="notify.timeout")
+        return NotifyError(f"no answer within {self._timeout_seconds:g} s", code="notify.timeout")
 
 
 class _NoRedirection(urllib.request.HTTPRedirectHandler):
-    """A POST that is sent on becomes a GET without its body: that is no delivery."""
+    """Follows no redirection: a redirected POST would become a GET without its body."""
 
     def redirect_request(self, *_: object) -> None:
-        """Leave the answer as it is: an HTTPError."""
+        """Leave the reply as it is, which becomes an HTTPError."""
 
 
 def _authorization(parts: SplitResult) -> dict[str, str]:
-    """The header of the user and password that may stand in a URL."""
+    """Return the header for the user and password in the URL, if it has any."""
     if parts.username is None:
         return {}
     pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
@@ -102,14 +102,14 @@ def _handlers(parts: SplitResult) -> list[urllib.request.BaseHandler]:
     if parts.scheme == "https":
         handlers.append(urllib.request.HTTPSHandler(context=_trust()))
     if _LOOPBACK.match(parts.hostname or ""):
-        # A proxy from the environment never serves this machine itself.
+        # A proxy from the environment cannot reach this machine itself.
         handlers.append(urllib.request.ProxyHandler({}))
     return handlers
 
 
 def _trust() -> ssl.SSLContext:
-    """The machine's certificates, and those that come with requests."""
-    from requests.utils import DEFAULT_CA_BUNDLE_PATH  # late: requests is a tenth of a second
+    """Return a context that trusts the certificates of the machine and those of requests."""
+    from requests.utils import DEFAULT_CA_BUNDLE_PATH  # late: requests is slow to load
 
     context = ssl.create_default_context()
     context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
@@ -117,6 +117,5 @@ def _trust() -> ssl.SSLContext:
 
 
 def _unreachable(cause: object) -> NotifyError:
-    """Why, by the kind of the fault alone: its text may hold the URL."""
-    told = f"it cannot be reached ({type(cause).__name__})"
-    return NotifyError(told, code="notify.unreachable")
+    """Name only the kind of the fault: its text may hold the URL."""
+    return NotifyError(f"it cannot be reached ({type(cause).__name__})", code="notify.unreachable")

@@ -1,7 +1,7 @@
-"""What every picture shares: size, labels, colours, baseline, legend, and how it is rendered.
+"""The parts that all pictures share: size, labels, colours, baseline, legend and rendering.
 
-Colours are those of Okabe & Ito (2008), which the colour-blind tell apart; lines differ in
-dash too. Figures are matplotlib's own objects: there is no global state of pyplot here.
+The colours are those of Okabe & Ito (2008), which colour-blind people can tell apart; lines also
+differ in their dashes. Figures are plain matplotlib objects: no global state of pyplot is used.
 """
 
 from __future__ import annotations
@@ -29,14 +29,17 @@ _DPI = 100
 
 
 def png(draw: Callable[_P, Figure]) -> Callable[_P, bytes]:
-    """Render what a function draws; `__wrapped__` still gives the figure itself."""
+    """Decorate a function that draws a figure, so that it returns PNG bytes.
+
+    The function that returns the figure itself stays available as `__wrapped__`.
+    """
 
     @functools.wraps(draw)
     def render(*args: _P.args, **kwargs: _P.kwargs) -> bytes:
-        # It tells once a machine that it builds its cache of fonts.
+        # Otherwise matplotlib reports, once per machine, that it builds its font cache.
         logging.getLogger("matplotlib").setLevel(logging.ERROR)
         buffer = io.BytesIO()
-        # No version of matplotlib in the file: equal pictures, equal bytes.
+        # Without the version of matplotlib in the file, equal pictures have equal bytes.
         draw(*args, **kwargs).savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
         return buffer.getvalue()
 
@@ -44,22 +47,22 @@ def png(draw: Callable[_P, Figure]) -> Callable[_P, bytes]:
 
 
 def figure() -> Figure:
-    """An empty figure of 800 x 500 pixels."""
-    from matplotlib.figure import Figure  # late: the tick draws nothing
+    """Return an empty figure of 800 x 500 pixels."""
+    from matplotlib.figure import Figure  # late: a tick draws nothing
 
     return Figure(figsize=_INCHES, dpi=_DPI, layout="constrained")
 
 
 def canvas(title: str, x: str, y: str) -> tuple[Figure, Axes]:
-    """A figure with one pair of labelled axes."""
-    made = figure()
-    axes = made.subplots()
+    """Return a figure with one pair of labelled axes."""
+    drawn = figure()
+    axes = drawn.subplots()
     label(axes, title, x, y)
-    return made, axes
+    return drawn, axes
 
 
 def label(axes: Axes, title: str, x: str, y: str) -> None:
-    """Title, labels and a quiet grid."""
+    """Add a title, labels and a quiet grid."""
     axes.set_title(title, loc="left", fontweight="bold")
     axes.set_xlabel(x)
     axes.set_ylabel(y)
@@ -69,17 +72,17 @@ def label(axes: Axes, title: str, x: str, y: str) -> None:
 
 
 def baseline(axes: Axes, name: str, at: float = 0.0) -> None:
-    """The line that everything is compared with."""
+    """Draw the line that everything is compared with."""
     axes.axhline(at, color=GREY, linewidth=1, linestyle=(0, (6, 3)), label=name)
 
 
 def style(i: int) -> dict[str, Any]:
-    """Colour and dash of line `i`; the first twelve differ."""
+    """Return the colour and dash of line `i`; the first twelve lines differ."""
     return {"color": _COLOURS[i % len(_COLOURS)], "linestyle": _DASHES[i % len(_DASHES)]}
 
 
 def count(axes: Axes, n: int) -> None:
-    """Whole numbers from 1 to n on the x axis."""
+    """Put whole numbers from 1 to n on the x axis."""
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -87,22 +90,22 @@ def count(axes: Axes, n: int) -> None:
 
 
 def clock(axes: Axes) -> None:
-    """Times on the x axis, as short as they can be told."""
+    """Put times on the x axis, written as briefly as possible."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-    locator = AutoDateLocator()  # type: ignore[no-untyped-call]  # matplotlib types these not yet
+    locator = AutoDateLocator()  # type: ignore[no-untyped-call]  # matplotlib has no types for these yet
     axes.xaxis.set_major_locator(locator)
-    formatter = ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]  # nor these
+    formatter = ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]  # nor for this
     axes.xaxis.set_major_formatter(formatter)
 
 
 def moments(seconds: ArrayLike) -> NDArray[np.datetime64]:
-    """[N] Unix seconds as matplotlib understands times."""
+    """Convert Unix seconds [N] to the times that matplotlib understands."""
     return np.asarray(seconds, dtype=np.int64).reshape(-1).astype("datetime64[s]")
 
 
 def finish(axes: Axes, *, empty: bool, beside: bool = False) -> None:
-    """The legend, of many lines beside the axes, or the word that there is nothing."""
+    """Add the legend (`beside` the axes if there are many lines), or say that there is nothing."""
     if empty:
         axes.set(xticks=[], yticks=[])
         box = {"facecolor": "white", "edgecolor": "none"}

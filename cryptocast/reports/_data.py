@@ -1,4 +1,4 @@
-"""What the page's pictures are drawn from, thinned to what a page can carry."""
+"""The numbers behind the pictures and tables of the page, thinned to what a page can carry."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cryptocast.reports._html import span
+from cryptocast.reports._format import span
 from cryptocast.reports.facts import (
     CoverageCurve,
     MarketFacts,
@@ -18,47 +18,55 @@ from cryptocast.reports.facts import (
     ReportFacts,
     pictured_steps,
 )
-from cryptocast.values import Candles, Deployment, FloatArray, ForecastSet, IntArray
+from cryptocast.values import DAY_SECONDS, Candles, Deployment, FloatArray, ForecastSet, IntArray
 
 _BP = 1e4
-_FINE_SECONDS = 3 * 86_400
-"""So much of the newest past is never thinned."""
+_FINE_SECONDS = 3 * DAY_SECONDS
+"""Length of the newest past that is never thinned."""
 
-_MOST_ROWS = 9_000  # of candles and of forecasts, on a page
-_FEWEST_ROWS = 1_500  # of those of one market
-_SHARES = (0.9, 0.8, 0.5)  # of the ranges that are drawn, where the levels hold them
-_GROUPS = 10  # of forecasts by their width
+_MOST_ROWS = 9_000  # candles, and as many forecasts, on a page
+_FEWEST_ROWS = 1_500  # candles or forecasts of one market, however many markets there are
+_SHARES = (0.9, 0.8, 0.5)  # of the ranges that are drawn, if the quantile levels include them
+_GROUPS = 10  # groups of forecasts by their width
 _LEAST_IN_GROUP = 5
 
 
-def market_data(facts: ReportFacts, found: MarketFacts, sections: int) -> dict[str, Any]:
-    """One market's columns. Times are Unix seconds, returns basis points."""
+def market_data(facts: ReportFacts, market: MarketFacts, sections: int) -> dict[str, Any]:
+    """Return the columns of one market, of which the page has `sections`.
+
+    Times are Unix seconds, returns are basis points.
+    """
     most = max(_FEWEST_ROWS, _MOST_ROWS // max(sections, 1))
-    outcomes = found.outcomes
-    return {
-        "symbol": found.market.symbol,
-        "quote": found.market.quote,
-        "interval": found.market.interval_seconds,
+    outcomes = market.outcomes
+    columns = {
+        "symbol": market.market.symbol,
+        "quote": market.market.quote,
+        "interval": market.market.interval_seconds,
         "start": facts.start,
         "now": facts.now,
-        "candles": _candles(found.candles, found.market.interval_seconds, most),
-        "fan": None if found.newest is None else _fan(found.newest),
-        "served": None if outcomes is None else _served(outcomes, facts, most),
-        "skill": None if outcomes is None else _skill(outcomes),
-        "coverage": None if outcomes is None else _both(outcomes),
-        "calibration": [] if outcomes is None else _calibration(outcomes, facts),
-        "deployments": _deployments(facts.deployed(found.market), facts),
-        "incidents": [[i.kind, i.start, i.end, i.count, i.detail] for i in found.incidents],
+        "candles": _candles(market.candles, market.market.interval_seconds, most),
+        "fan": None if market.newest is None else _fan(market.newest),
+        "deployments": _deployments(facts.deployed(market.market), facts),
+        "incidents": [[i.kind, i.start, i.end, i.count, i.detail] for i in market.incidents],
+    }
+    if outcomes is None:
+        return columns | {"served": None, "skill": None, "coverage": None, "calibration": []}
+    coverage = {"step": _coverage(outcomes.by_step), "hour": _coverage(outcomes.by_hour)}
+    return columns | {
+        "served": _served(outcomes, facts, most),
+        "skill": _skill(outcomes),
+        "coverage": coverage,
+        "calibration": _calibration(outcomes, facts),
     }
 
 
 def pairs(levels: Sequence[float]) -> list[tuple[float, int, int]]:
-    """The central ranges to draw, widest first: their share, and the index of either end."""
-    there = [
+    """Return the central ranges to draw, widest first: the share, and the index of either end."""
+    ranges = [
         (round(levels[-1 - i] - levels[i], 9), i, len(levels) - 1 - i)
         for i in range(len(levels) // 2)
     ]
-    nearest = {min(there, key=lambda pair: abs(pair[0] - share)) for share in _SHARES}
+    nearest = {min(ranges, key=lambda pair: abs(pair[0] - share)) for share in _SHARES}
     return sorted(nearest, reverse=True)
 
 
@@ -71,7 +79,7 @@ def _candles(candles: Candles, interval: int, most: int) -> dict[str, Any]:
 
 
 def merge(candles: Candles, interval: int, most: int) -> Candles:
-    """At most about `most` candles: older ones stand for several bars, the newest for one each."""
+    """Return at most about `most` candles: the older ones merged, the newest one per bar."""
     if len(candles) <= most:
         return candles
     fine = int(candles.open_time[-1]) - _FINE_SECONDS
@@ -110,29 +118,29 @@ def _fan(newest: ForecastSet) -> dict[str, Any]:
     }
 
 
-def _served(found: MarketOutcomes, facts: ReportFacts, most: int) -> dict[str, Any]:
-    """The shown steps of a sample of the sets: the older, the sparser."""
-    rows = sample(found.origins, most)
+def _served(outcomes: MarketOutcomes, facts: ReportFacts, most: int) -> dict[str, Any]:
+    """Return the pictured steps of a sample of the sets: the older, the sparser."""
+    rows = sample(outcomes.origins, most)
     return {
-        "mode": found.mode,
-        "origin": found.origins[rows].tolist(),
-        "last": _significant(found.last_close[rows]),
+        "mode": outcomes.mode,
+        "origin": outcomes.origins[rows].tolist(),
+        "last": _significant(outcomes.last_close[rows]),
         "steps": [
             {
                 "step": step,
                 "ahead": step * facts.interval_seconds,
                 "label": span(step * facts.interval_seconds),
-                "median": _bp(found.quantiles[rows, step - 1, len(found.levels) // 2]),
-                "actual": _bp(found.targets[rows, step - 1]),
+                "median": _bp(outcomes.quantiles[rows, step - 1, len(outcomes.levels) // 2]),
+                "actual": _bp(outcomes.targets[rows, step - 1]),
                 "pairs": [
                     {
                         "share": share,
-                        "low": _bp(found.quantiles[rows, step - 1, low]),
-                        "high": _bp(found.quantiles[rows, step - 1, high]),
+                        "low": _bp(outcomes.quantiles[rows, step - 1, low]),
+                        "high": _bp(outcomes.quantiles[rows, step - 1, high]),
                     }
-                    for share, low, high in pairs(found.levels)[:2]
+                    for share, low, high in pairs(outcomes.levels)[:2]
                 ],
-                "width": width(found, step),
+                "width": width(outcomes, step),
             }
             for step in pictured_steps(facts.horizon)
         ],
@@ -140,7 +148,7 @@ def _served(found: MarketOutcomes, facts: ReportFacts, most: int) -> dict[str, A
 
 
 def sample(origins: IntArray, most: int) -> IntArray:
-    """[N'] rows: each of the newest, and of the older ones so many that `most` is kept."""
+    """Return the rows to keep [N'], about `most`: all of the newest, every so many of the older."""
     if len(origins) <= most:
         return np.arange(len(origins))
     old = int(np.searchsorted(origins, origins[-1] - _FINE_SECONDS))
@@ -148,19 +156,19 @@ def sample(origins: IntArray, most: int) -> IntArray:
     return np.concatenate([np.arange(0, old, every), np.arange(old, len(origins))])
 
 
-def width(found: MarketOutcomes, step: int) -> dict[str, Any] | None:
-    """Do wide forecasts come before wild moves? Groups of alike width, narrowest first.
+def width(outcomes: MarketOutcomes, step: int) -> dict[str, Any] | None:
+    """Group the forecasts by width, narrowest first, to see whether wide ones precede wild moves.
 
-    `forecast` is half the width of a central range of about 50 %, `actual` how far from the
-    median that share of the prices in the group stayed. None where there are too few.
+    `forecast` is half the width of a central range of about 50 %; `actual` is how far from the
+    median that share of the prices in the group stayed. Return None if there are too few.
     """
-    share, low, high = min(pairs(found.levels), key=lambda pair: abs(pair[0] - 0.5))
-    known = np.isfinite(found.targets[:, step - 1])
-    quantiles, targets = found.quantiles[known, step - 1], found.targets[known, step - 1]
+    share, low, high = min(pairs(outcomes.levels), key=lambda pair: abs(pair[0] - 0.5))
+    scored = np.isfinite(outcomes.targets[:, step - 1])
+    quantiles, targets = outcomes.quantiles[scored, step - 1], outcomes.targets[scored, step - 1]
     if len(targets) < _GROUPS * _LEAST_IN_GROUP:
         return None
     half = _BP * (quantiles[:, high] - quantiles[:, low]) / 2
-    moved = _BP * np.abs(targets - quantiles[:, len(found.levels) // 2])
+    moved = _BP * np.abs(targets - quantiles[:, len(outcomes.levels) // 2])
     groups = np.array_split(np.argsort(half, kind="stable"), _GROUPS)
     return {
         "share": share,
@@ -170,11 +178,11 @@ def width(found: MarketOutcomes, step: int) -> dict[str, Any] | None:
     }
 
 
-def _skill(found: MarketOutcomes) -> dict[str, Any]:
-    rolling = found.rolling
-    steps = found.steps
+def _skill(outcomes: MarketOutcomes) -> dict[str, Any]:
+    rolling = outcomes.rolling
+    steps = outcomes.steps
     return {
-        "total": _plain(found.total.skill),
+        "total": _plain(outcomes.total.skill),
         "rolling": None
         if rolling is None
         else {
@@ -192,42 +200,41 @@ def _skill(found: MarketOutcomes) -> dict[str, Any]:
     }
 
 
-def _both(found: MarketOutcomes) -> dict[str, Any]:
-    return {"step": _coverage(found.by_step), "hour": _coverage(found.by_hour)}
-
-
-def _coverage(found: CoverageCurve) -> dict[str, Any]:
-    columns: dict[str, Any] = {"at": found.at.tolist(), "n": found.n.tolist()}
+def _coverage(curve: CoverageCurve) -> dict[str, Any]:
+    columns: dict[str, Any] = {"at": curve.at.tolist(), "n": curve.n.tolist()}
     for name in ("share80", "low80", "high80", "share90", "low90", "high90"):
-        columns[name] = _rounded(getattr(found, name), 4)
+        columns[name] = _rounded(getattr(curve, name), 4)
     return columns
 
 
-def _calibration(found: MarketOutcomes, facts: ReportFacts) -> list[dict[str, Any]]:
+def _calibration(outcomes: MarketOutcomes, facts: ReportFacts) -> list[dict[str, Any]]:
     return [
         {
-            "step": each.step,
-            "label": span(each.step * facts.interval_seconds),
-            "n": each.n,
-            "levels": list(found.levels),
-            "below": _rounded(each.below, 4),
-            "between": _rounded(each.between, 4),
-            "expected": _rounded(np.diff(found.levels, prepend=0.0, append=1.0), 6),
-            "chance": _rounded(chance(found.levels, each.alone), 4),
+            "step": one.step,
+            "label": span(one.step * facts.interval_seconds),
+            "n": one.n,
+            "levels": list(outcomes.levels),
+            "below": _rounded(one.below, 4),
+            "between": _rounded(one.between, 4),
+            "expected": _rounded(np.diff(outcomes.levels, prepend=0.0, append=1.0), 6),
+            "chance": _rounded(chance(outcomes.levels, one.alone), 4),
         }
-        for each in found.calibrations
-        if each.n
+        for one in outcomes.calibrations
+        if one.n
     ]
 
 
 def chance(levels: Sequence[float], alone: float) -> FloatArray:
-    """[Q + 1] how far from its share a bar of the PIT's histogram may be by luck, 9 times of 10."""
+    """Return how far from its share each bar of the PIT's histogram [Q + 1] is by luck, at 90 %.
+
+    `alone` is the number of independent outcomes.
+    """
     share = np.diff(levels, prepend=0.0, append=1.0)
     return np.asarray(1.645 * np.sqrt(share * (1 - share) / max(alone, 1.0)))
 
 
 def _deployments(deployments: Sequence[Deployment], facts: ReportFacts) -> list[dict[str, Any]]:
-    """What served in the range, from when to when, and what it had promised."""
+    """Return what served within the range, from when to when, and its promised skill."""
     ends = [*(d.at for d in deployments), facts.now][1:]
     return [
         {"t": d.at, "end": end, "version": d.model_version, "promise": promise(d)}
@@ -237,13 +244,13 @@ def _deployments(deployments: Sequence[Deployment], facts: ReportFacts) -> list[
 
 
 def promise(deployment: Deployment) -> float | None:
-    """The skill against the random walk that the gate measured; None where there was none."""
+    """Return the skill against the random walk that the gate measured, or None."""
     try:
         gate = json.loads(deployment.scores or "{}").get("gate") or []
-        found = [c["skill"] for c in gate if "random walk" in str(c.get("opponent"))]
+        skills = [c["skill"] for c in gate if "random walk" in str(c.get("opponent"))]
     except (ValueError, AttributeError, KeyError, TypeError):
         return None  # written by another version of this program
-    return _plain(found[0]) if found else None
+    return _plain(skills[0]) if skills else None
 
 
 def _bp(returns: FloatArray) -> list[float | None]:
@@ -259,7 +266,7 @@ def _significant(values: FloatArray) -> list[float | None]:
 
 
 def _plain(value: float | None) -> float | None:
-    """JSON knows no NaN."""
+    """Return what JSON can hold: a whole number without a fraction, null for NaN."""
     if value is None or not math.isfinite(value):
         return None
     return int(value) if float(value).is_integer() else value

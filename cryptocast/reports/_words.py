@@ -1,210 +1,219 @@
-"""Plain words beside each picture: what it says today, in numbers."""
+"""The sentence beside each picture: what it says today, in numbers."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 
+from cryptocast.display import counted, number, price
 from cryptocast.reports._data import pairs, width
-from cryptocast.reports._html import between, counted, moment, number, percent, price, skill, span
-from cryptocast.reports.facts import CoverageCurve, MarketFacts, MarketOutcomes, ReportFacts, Score
+from cryptocast.reports._format import NBSP, between, moment, percent, skill, span
+from cryptocast.reports.facts import (
+    CoverageCurve,
+    MarketFacts,
+    MarketOutcomes,
+    ReportFacts,
+    Score,
+)
 
-_NOTICEABLE = 0.02  # a coverage this far off is called so
+SHOWN_ROWS = 40
+"""Number of the newest outcomes, deployments or incidents in a table."""
+
+_NOTICEABLE = 0.02  # a coverage this far off is worth a word
+_KINDS = {
+    "gap": "missing candle",
+    "missed": "missed tick",
+    "failed": "failed tick",
+    "late": "late tick",
+    "fallback": "stand-in forecast",
+}
 
 
-def forecast_now(found: MarketFacts) -> str:
-    """Where the price is, and where it will be."""
-    newest, quote = found.newest, found.market.quote
+def forecast_now(market: MarketFacts) -> str:
+    """Say where the price is, and where it is forecast to be at the horizon."""
+    newest, quote = market.newest, market.market.quote
     if newest is None:
-        if not len(found.candles):
-            return "There is no candle in this range."
-        last = price(float(found.candles.close[-1]))
+        if not len(market.candles):
+            return "There are no candles in this range."
+        last = price(float(market.candles.close[-1]))
         return f"The last price is {last} {quote}. There is no forecast yet."
     share, low, high = pairs(newest.levels)[0]
     ends = newest.quantiles[-1, low], newest.quantiles[-1, high]
     half = (ends[1] - ends[0]) / 2 / newest.last_close
-    ahead = span(len(newest.quantiles) * found.market.interval_seconds)
-    stand_in = f" A stand-in made it ({newest.model.fallback})." if newest.model.fallback else ""
+    ahead = span(len(newest.quantiles) * market.market.interval_seconds)
+    fallback = newest.model.fallback
+    stand_in = f" A stand-in made this forecast ({fallback})." if fallback else ""
     return (
         f"At {moment(newest.origin)} the price was {price(newest.last_close)} {quote}; {ahead} "
-        f"later it lies, {percent(share)} sure, between {price(ends[0])} and {price(ends[1])} "
-        f"(±{percent(half, 2)}).{stand_in}"
+        f"later it should lie between {price(ends[0])} and {price(ends[1])} (±{percent(half, 2)}) "
+        f"with a probability of {percent(share)}.{stand_in}"
     )
 
 
-def actual_now(found: MarketOutcomes, facts: ReportFacts) -> str:
-    """How often the price came as forecast, a step ahead and at the horizon."""
-    told = [
-        f"{span(step * facts.interval_seconds)} ahead {_inside(found.steps[step - 1])}"
+def actual_now(outcomes: MarketOutcomes, facts: ReportFacts) -> str:
+    """Say how often the price fell into the forecast range, at the first and the last step."""
+    shares = [
+        f"in {percent(score.coverage80, 1)} of {score.n:,} cases "
+        f"{span(step * facts.interval_seconds)} ahead"
         for step in dict.fromkeys((1, facts.horizon))
+        for score in [outcomes.steps[step - 1]]
     ]
+    origin = "served live"
+    if outcomes.mode != "live":
+        origin = "made by replay (none has been served live yet)"
     return (
-        f"{counted(len(found.origins), 'forecast')} {_kind(found)}: the price came into the "
-        f"80{NBSP}% range {'; '.join(told)}."
+        f"{counted(len(outcomes.origins), 'forecast')} {origin}: the price fell into the "
+        f"80{NBSP}% range {' and '.join(shares)}."
     )
 
 
-NBSP = "\N{NO-BREAK SPACE}"
+def newest_outcomes(outcomes: MarketOutcomes) -> Iterator[tuple[int, float, float, float]]:
+    """Yield the newest forecasts of one step that have an outcome, newest first.
+
+    Each is its origin, the two ends of its 80 % range, and the price that followed.
+    """
+    _, low, high = min(pairs(outcomes.levels), key=lambda pair: abs(pair[0] - 0.8))
+    scored = np.flatnonzero(np.isfinite(outcomes.targets[:, 0]))[::-1][:SHOWN_ROWS]
+    for i in scored:
+        returns = *outcomes.quantiles[i, 0, [low, high]], outcomes.targets[i, 0]
+        lowest, highest, price_then = (float(outcomes.last_close[i] * np.exp(r)) for r in returns)
+        yield int(outcomes.origins[i]), lowest, highest, price_then
 
 
-def _inside(score: Score) -> str:
-    return f"in {percent(score.coverage80, 1)} of {score.n:,}"
-
-
-def _kind(found: MarketOutcomes) -> str:
-    return "served live" if found.mode == "live" else "made by replay (none was served live yet)"
-
-
-def mode_note(found: MarketOutcomes) -> str:
-    """Which sets count."""
-    if found.mode == "live":
-        return "Scores are of forecasts that were served live."
-    return "No forecast served live has an outcome yet: scores are of replayed ones."
-
-
-def skill_now(found: MarketOutcomes) -> str:
-    """Is it better than a random walk, and is that more than luck?"""
-    total = found.total
+def skill_now(outcomes: MarketOutcomes) -> str:
+    """Say whether the forecasts beat the random walk, and whether that could be luck."""
+    total = outcomes.total
     if total.skill is None:
-        return "There were too few candles before the first forecast to fit a random walk to."
-    range_ = between(total.low, total.high)
-    luck = ""
-    if total.low is not None and total.high is not None:
-        if total.low > 0:
-            luck = " That is better than the random walk, by more than luck."
-        elif total.high < 0:
-            luck = " That is worse than the random walk, by more than bad luck."
-        else:
-            luck = " That may be luck: 0 lies inside the interval."
-    shown = f" (90{NBSP}% interval {range_})" if range_ else ""
-    day = ""
-    if found.rolling is not None:
-        last = [values[-1] for values in (found.rolling.low, found.rolling.high)]
-        inside = between(*map(float, last))
-        day = f" In the newest window: {skill(float(found.rolling.skill[-1]))} ({inside})."
+        return "There were too few candles before the first forecast to fit a random walk."
+    newest = ""
+    if outcomes.rolling is not None:
+        rolling = outcomes.rolling
+        interval = between(float(rolling.low[-1]), float(rolling.high[-1]))
+        newest = f" In the newest window: {skill(float(rolling.skill[-1]))} ({interval})."
     return (
-        f"CRPS {number(total.crps_bp)} bp against {number(total.walk_bp)} bp of the random walk: "
-        f"a skill of {skill(total.skill)}{shown}.{luck}{day}"
+        f"CRPS {number(total.crps_bp)} bp against {number(total.walk_bp)} bp for the random walk: "
+        f"a skill of {skill(total.skill)}{_luck(total)}{newest}"
     )
 
 
-def steps_now(found: MarketOutcomes, facts: ReportFacts) -> str:
-    """Where it is best and worst."""
-    known = {i: s.skill for i, s in enumerate(found.steps, 1) if s.skill is not None}
-    if not known:
+def _luck(total: Score) -> str:
+    """Finish the sentence about a skill with its interval, and what that says about luck."""
+    if total.low is None or total.high is None:
+        return "."
+    verdict = "This may be luck: the interval contains 0."
+    if total.low > 0:
+        verdict = "This is better than the random walk by more than luck."
+    elif total.high < 0:
+        verdict = "This is worse than the random walk by more than bad luck."
+    return f" (90{NBSP}% interval {between(total.low, total.high)}). {verdict}"
+
+
+def steps_now(outcomes: MarketOutcomes, facts: ReportFacts) -> str:
+    """Say at which distance the forecasts are best and worst."""
+    skills = {i: s.skill for i, s in enumerate(outcomes.steps, 1) if s.skill is not None}
+    if not skills:
         return "There is no random walk to compare with."
-    best, worst = max(known, key=known.__getitem__), min(known, key=known.__getitem__)
-    names = [span(step * facts.interval_seconds) for step in (best, worst)]
-    return (
-        f"Best {names[0]} ahead ({skill(known[best])}), "
-        f"worst {names[1]} ahead ({skill(known[worst])})."
+    best, worst = max(skills, key=skills.__getitem__), min(skills, key=skills.__getitem__)
+    first, last = (
+        f"{span(step * facts.interval_seconds)} ahead ({skill(skills[step])})"
+        for step in (best, worst)
     )
+    return f"Best {first}, worst {last}."
 
 
-def width_now(found: MarketOutcomes, step: int, ahead: str) -> str:
-    """What came after the narrowest and the widest forecasts."""
-    groups = width(found, step)
+def width_now(outcomes: MarketOutcomes, facts: ReportFacts) -> str:
+    """Say which moves followed the narrowest and the widest forecasts, at the horizon."""
+    groups = width(outcomes, facts.horizon)
     if groups is None:
         return "There are too few outcomes yet."
-    forecast, actual = groups["forecast"], groups["actual"]
-    share = percent(groups["share"])
     narrow, wide = (
-        [f"±{number(column[i], 1)} bp" for column in (forecast, actual)] for i in (0, -1)
+        [f"±{number(groups[column][i], 1)} bp" for column in ("forecast", "actual")]
+        for i in (0, -1)
     )
     return (
-        f"{ahead} ahead: after the narrowest tenth ({narrow[0]} forecast) {share} of the prices "
-        f"stayed within {narrow[1]}, after the widest ({wide[0]}) within {wide[1]}."
+        f"{span(facts.horizon * facts.interval_seconds)} ahead: after the narrowest tenth of the "
+        f"forecasts ({narrow[0]}) {percent(groups['share'])} of the prices stayed within "
+        f"{narrow[1]}; after the widest tenth ({wide[0]}), within {wide[1]}."
     )
 
 
-def coverage_now(found: CoverageCurve, name: str) -> str:
-    """How far coverage is off, and where most."""
-    if not np.isfinite(found.share80).any():
-        return "Nothing is known yet, or the levels hold no 80 % range."
-    weight = np.where(np.isfinite(found.share80), found.n, 0)
-    mean = float(np.average(np.nan_to_num(found.share80), weights=weight))
-    off = np.abs(found.share80 - 0.8)
-    worst = int(np.nanargmax(off))
-    outside = int(((found.low80 > 0.8) | (found.high80 < 0.8)).sum())
-    clear = (
-        f"Luck alone explains all but {outside} of {int((weight > 0).sum())}."
-        if outside
-        else "Luck alone explains all of them."
-    )
+def coverage_now(curve: CoverageCurve, name: str) -> str:
+    """Say how far coverage is off, and at which `name` (step or hour) most."""
+    if not np.isfinite(curve.share80).any():
+        return "Nothing is known yet, or the quantile levels include no 80 % range."
+    weight = np.where(np.isfinite(curve.share80), curve.n, 0)
+    mean = float(np.average(np.nan_to_num(curve.share80), weights=weight))
+    worst = int(np.nanargmax(np.abs(curve.share80 - 0.8)))
+    outside = int(((curve.low80 > 0.8) | (curve.high80 < 0.8)).sum())
+    luck = "Luck alone explains all of them."
+    if outside:
+        luck = f"Luck alone explains all but {outside} of {int((weight > 0).sum())}."
     return (
-        f"{percent(mean, 1)} came into the 80{NBSP}% range; furthest off is {name} "
-        f"{found.at[worst]} with {percent(float(found.share80[worst]), 1)}. {clear}"
+        f"{percent(mean, 1)} of the prices fell into the 80{NBSP}% range; furthest off is {name} "
+        f"{curve.at[worst]} with {percent(float(curve.share80[worst]), 1)}. {luck}"
     )
 
 
-def calibration_now(found: MarketOutcomes, facts: ReportFacts) -> str:
-    """Mean distance from calibration of each shown step, and which way it errs."""
-    levels = np.asarray(found.levels)
-    told = []
-    for each in found.calibrations:
-        if each.n:
-            off = each.below - levels
-            told.append(f"{number(100 * float(np.abs(off).mean()), 1)} points "
-                        f"{span(each.step * facts.interval_seconds)} ahead")  # fmt: skip
-    if not told:
-        return "Nothing is known yet."
-    return f"On average the curve is off by {', '.join(told)}. {_shape(found)}"
-
-
-def edges_now(found: MarketOutcomes, facts: ReportFacts) -> str:
-    """How many prices fell beyond the outermost quantiles."""
-    told = [
-        f"{percent(float(each.between[0]), 1)} and {percent(float(each.between[-1]), 1)} "
-        f"{span(each.step * facts.interval_seconds)} ahead"
-        for each in found.calibrations
-        if each.n
+def edges_now(outcomes: MarketOutcomes, facts: ReportFacts) -> str:
+    """Say how many prices fell beyond the outermost quantiles, at each pictured step."""
+    shares = [
+        f"{percent(float(one.between[0]), 1)} and {percent(float(one.between[-1]), 1)} "
+        f"{span(one.step * facts.interval_seconds)} ahead"
+        for one in outcomes.calibrations
+        if one.n
     ]
-    if not told:
+    if not shares:
         return "Nothing is known yet."
-    right = percent(found.levels[0])
-    beyond = "Below the lowest and above the highest quantile fell"
-    return f"{beyond} {'; '.join(told)} ({right} is right)."
+    expected = percent(outcomes.levels[0])
+    beyond = "Share of prices below the lowest and above the highest quantile"
+    return f"{beyond}: {'; '.join(shares)} ({expected} each is expected)."
 
 
-def _shape(found: MarketOutcomes) -> str:
-    coverage = found.total.coverage80
+def calibration_now(outcomes: MarketOutcomes, facts: ReportFacts) -> str:
+    """Say how far each pictured step is from calibration on average, and which way it errs."""
+    levels = np.asarray(outcomes.levels)
+    distances = [
+        f"{number(100 * float(np.abs(one.below - levels).mean()), 1)} points "
+        f"{span(one.step * facts.interval_seconds)} ahead"
+        for one in outcomes.calibrations
+        if one.n
+    ]
+    if not distances:
+        return "Nothing is known yet."
+    shape = "The ranges are about as wide as they should be."
+    coverage = outcomes.total.coverage80
     if coverage is None:
-        return ""
-    if coverage > 0.8 + _NOTICEABLE:
-        return "The ranges are too wide: prices fall into the middle too often."
-    if coverage < 0.8 - _NOTICEABLE:
-        return "The ranges are too narrow: prices fall outside too often."
-    return "The ranges are about as wide as they should be."
+        shape = ""
+    elif coverage > 0.8 + _NOTICEABLE:
+        shape = "The ranges are too wide: prices fall into the middle too often."
+    elif coverage < 0.8 - _NOTICEABLE:
+        shape = "The ranges are too narrow: prices fall outside too often."
+    return f"On average the curve is off by {', '.join(distances)}. {shape}"
 
 
-def versions_now(facts: ReportFacts, found: MarketFacts) -> str:
-    """What serves a market, and since when."""
-    deployed = facts.deployed(found.market)
+def versions_now(facts: ReportFacts, market: MarketFacts) -> str:
+    """Say which version serves a market, and since when."""
+    deployed = facts.deployed(market.market)
     if not deployed:
         return "No version is in production: type cryptocast init."
     production = deployed[-1]
     age = span(max(facts.now - production.at, 0))
     return (
-        f"Version {production.model_version} serves since {moment(production.at)} ({age}): "
-        f"{production.reason}"
+        f"Version {production.model_version} has been serving since {moment(production.at)} "
+        f"({age}): {production.reason}"
     )
 
 
-def incidents_now(found: MarketFacts) -> str:
-    """Counts, of each kind that there is."""
+def incidents_now(market: MarketFacts) -> str:
+    """Say how many incidents of each kind there were, and how many ticks."""
     counts: Counter[str] = Counter()
-    for each in found.incidents:
-        counts[each.kind] += each.count
-    names = {
-        "gap": "candle missing", "missed": "tick missed", "failed": "tick failed",
-        "late": "tick late", "fallback": "forecast of a stand-in",
-    }  # fmt: skip
-    plural = {
-        "gap": "candles missing", "missed": "ticks missed", "failed": "ticks failed",
-        "late": "ticks late", "fallback": "forecasts of a stand-in",
-    }  # fmt: skip
-    told = [f"{n:,} {(names if n == 1 else plural).get(k, k)}" for k, n in counts.items()]
-    ran = sum(found.ticks.values())
-    went = f"{counted(ran, 'tick')} in this range, {found.ticks.get('ok', 0):,} as they should."
-    return f"{', '.join(told) if told else 'Nothing went wrong'}. {went}"
+    for incident in market.incidents:
+        counts[incident.kind] += incident.count
+    kinds = [counted(n, _KINDS.get(kind, kind)) for kind, n in counts.items()]
+    ticks = counted(sum(market.ticks.values()), "tick")
+    return (
+        f"{', '.join(kinds) if kinds else 'Nothing went wrong'}. {ticks} in this range, "
+        f"{market.ticks.get('ok', 0):,} of them without trouble."
+    )

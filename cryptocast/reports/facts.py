@@ -1,6 +1,6 @@
-"""What the report is made from: figures that others computed, as frozen values.
+"""The figures that the report shows: computed by others, frozen here.
 
-Moments are Unix seconds, skills and coverages shares (0.01 is 1 %), NaN or None where unknown.
+Moments are Unix seconds; skills and coverages are shares (0.01 is 1 %), NaN or None if unknown.
 """
 
 from __future__ import annotations
@@ -9,12 +9,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cryptocast.values import Candles, Deployment, FloatArray, ForecastSet, Gap, IntArray, Market
+from cryptocast.values import (
+    DAY_SECONDS,
+    Candles,
+    Deployment,
+    FloatArray,
+    ForecastSet,
+    Gap,
+    IntArray,
+    Market,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What was served against the random walk: over one step, all of them, a day or a version."""
+    """Served forecasts against the random walk: per step, per day, per version or in total."""
 
     n: int  # scored (origin, step) pairs
     crps_bp: float | None
@@ -28,10 +37,10 @@ class Score:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rolling:
-    """Skill over a window that moves along, and its 90 % interval."""
+    """Skill over a moving window, with its 90 % interval."""
 
     window_bars: int
-    times: IntArray  # [T] the window's last origin
+    times: IntArray  # [T] last origin of the window
     skill: FloatArray  # [T]
     low: FloatArray  # [T]
     high: FloatArray  # [T]
@@ -39,7 +48,7 @@ class Rolling:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CoverageCurve:
-    """How often the price came into the 80 and the 90 % range, by steps or by hours."""
+    """How often the price fell into the 80 % and the 90 % range, per step or per hour."""
 
     at: IntArray  # [K] steps, or hours (UTC) of the origin
     n: IntArray  # [K]
@@ -57,14 +66,14 @@ class Calibration:
 
     step: int
     n: int
-    alone: float  # so many independent ones tell as much
+    alone: float  # number of independent outcomes that would carry as much information
     below: FloatArray  # [Q] share of targets at or below each quantile
     between: FloatArray  # [Q + 1] share between neighbouring quantiles (the PIT's histogram)
 
 
 @dataclass(frozen=True, slots=True)
 class ServedVersion:
-    """What one version has served in the range."""
+    """What one version served within the range."""
 
     version: str
     sets: int
@@ -74,32 +83,32 @@ class ServedVersion:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MarketOutcomes:
-    """N served sets of a market, and what came."""
+    """N served forecast sets of a market, with their outcomes."""
 
-    mode: str  # live, or replay where nothing was served live
+    mode: str  # live, or replay if nothing was served live
     levels: tuple[float, ...]  # [Q]
     origins: IntArray  # [N]
     last_close: FloatArray  # [N]
     quantiles: FloatArray  # [N, H, Q] log-returns from the last close, as served
-    targets: FloatArray  # [N, H] NaN where the candle is not there (yet)
+    targets: FloatArray  # [N, H] NaN if the candle is not there (yet)
     total: Score
     steps: tuple[Score, ...]  # [H]
     days: Mapping[int, Score]  # by the start of the (UTC) day
     rolling: Rolling | None
     by_step: CoverageCurve
     by_hour: CoverageCurve
-    calibrations: tuple[Calibration, ...]  # of the shown steps
+    calibrations: tuple[Calibration, ...]  # of the pictured steps
     versions: tuple[ServedVersion, ...]
 
     @property
     def scored(self) -> bool:
-        """Whether any target has come."""
+        """Whether at least one outcome is known."""
         return self.total.n > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """Something that went on for `count` origins, bars or times, from `start` to `end`."""
+    """Trouble that lasted for `count` origins, bars or times, from `start` to `end`."""
 
     kind: str  # gap, missed, failed, late, fallback
     start: int
@@ -110,20 +119,32 @@ class Incident:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MarketFacts:
-    """One market."""
+    """One market within the range of the report."""
 
     market: Market
-    candles: Candles  # of the range
-    newest: ForecastSet | None  # the forecast that holds now
-    outcomes: MarketOutcomes | None  # None: nothing was served in the range
+    candles: Candles
+    newest: ForecastSet | None  # the forecast that is valid now
+    outcomes: MarketOutcomes | None  # None if nothing was served
     gaps: tuple[Gap, ...]
-    incidents: tuple[Incident, ...]  # oldest first, gaps too
-    ticks: Mapping[str, int]  # how many ended how
+    incidents: tuple[Incident, ...]  # oldest first, gaps included
+    ticks: Mapping[str, int]  # number of ticks per status
+
+    @property
+    def missing_bars(self) -> int:
+        """Number of candles that are missing."""
+        return sum(gap.bars for gap in self.gaps)
+
+    def troubles(self, since: float = 0) -> int:
+        """Count the incidents that went on after `since`, without gaps.
+
+        An incident that began earlier counts as a whole.
+        """
+        return sum(i.count for i in self.incidents if i.kind != "gap" and i.end > since)
 
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """One row of `events`."""
+    """One row of the table `events`."""
 
     at: float
     kind: str
@@ -133,7 +154,7 @@ class Happening:
 
 @dataclass(frozen=True, slots=True)
 class MonitorVerdict:
-    """What the monitor said last."""
+    """The last verdict of the monitor."""
 
     at: float
     verdict: str  # healthy, watch, declined, unknown
@@ -142,7 +163,7 @@ class MonitorVerdict:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReportFacts:
-    """The workspace as the page shows it: markets worst first."""
+    """Everything that the page shows of a workspace; the worst market comes first."""
 
     workspace: str
     now: float
@@ -154,19 +175,29 @@ class ReportFacts:
     deployments: Sequence[Deployment]
     events: Sequence[Happening]  # newest first
     verdict: MonitorVerdict | None
-    others: Sequence[str] = ()  # series in the store that are not configured
+    others: Sequence[str] = ()  # series that are stored but not configured
 
     def deployed(self, market: Market) -> list[Deployment]:
-        """The deployments that ruled a market, oldest first: the last is its production."""
+        """Return the deployments that apply to a market, oldest first; the last one serves it."""
         return [row for row in self.deployments if row.market in ("*", market.id)]
 
     @property
     def productions(self) -> list[Deployment]:
-        """What serves the markets, the newest first."""
+        """The deployments that serve the markets now, newest first."""
         serving = {rows[-1].id: rows[-1] for m in self.markets if (rows := self.deployed(m.market))}
         return [serving[number] for number in sorted(serving, reverse=True)]
 
+    @property
+    def oldest_forecast(self) -> int | None:
+        """The origin of the newest forecast, of the market that is furthest behind."""
+        return min((m.newest.origin for m in self.markets if m.newest is not None), default=None)
+
+    @property
+    def troubles_today(self) -> int:
+        """Number of incidents of all markets in the last 24 hours, without gaps."""
+        return sum(market.troubles(self.now - DAY_SECONDS) for market in self.markets)
+
 
 def pictured_steps(horizon: int) -> tuple[int, ...]:
-    """The steps that have pictures of their own: the first, the middle and the last."""
+    """Return the steps that have pictures of their own: the first, the middle and the last."""
     return tuple(sorted({1, max(horizon // 2, 1), horizon}))

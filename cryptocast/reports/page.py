@@ -1,52 +1,49 @@
-"""The report: one HTML file that needs nothing else, and asks nothing of anybody."""
+"""The report: one HTML file that needs nothing else, and sends nothing to anybody."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from functools import cache
 from importlib import resources
-from string import Template
 
-from cryptocast.reports._data import market_data
-from cryptocast.reports._headline import events, headline, markets_table
-from cryptocast.reports._html import Markup, island, moment, span, tag, together
-from cryptocast.reports._sections import section
-from cryptocast.reports.facts import ReportFacts
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from cryptocast import display
+from cryptocast.reports import _format, _words
+from cryptocast.reports._data import market_data, pairs, promise
+from cryptocast.reports.facts import ReportFacts, pictured_steps
 
 MOST_SECTIONS = 6
-"""So many markets, the worst, have pictures; the table has all."""
+"""Number of markets with pictures, the worst ones; the table lists all markets."""
 
-_TEMPLATES = "cryptocast.reports.templates"
 _SCRIPTS = ("pictures.js", "page.js")
+_STALE_BARS = 2  # a forecast older than that deserves a word
+_LONGEST = 200  # characters of an event's detail
 
 
 def render(facts: ReportFacts) -> str:
-    """The page. Its markets stand in the order given; the first MOST_SECTIONS have a section."""
+    """Return the page; the first MOST_SECTIONS markets, in the order given, have pictures."""
     shown = facts.markets[:MOST_SECTIONS]
     library, script = _library(), "\n".join(_file(name) for name in _SCRIPTS)
-    data = [
-        island(market_data(facts, found, len(shown)), id=f"data-{i}")
-        for i, found in enumerate(shown)
-    ]
-    return Template(_file("page.html")).substitute(
+    page = _templates().get_template("page.html")
+    return page.render(
+        facts=facts,
+        shown=shown,
+        data=[market_data(facts, market, len(shown)) for market in shown],
+        steps=pictured_steps(facts.horizon),
+        age=lambda at: _format.span(max(facts.now - at, 0)),
+        ahead=lambda step: _format.span(step * facts.interval_seconds),
         policy=policy(library, script),
-        title=tag("title", f"cryptocast: {facts.workspace}, {moment(facts.now)}"),
-        heading=_heading(facts),
-        headline=headline(facts),
-        markets=markets_table(facts, len(shown)),
-        sections=together(*(section(facts, found, i) for i, found in enumerate(shown))),
-        events=events(facts),
-        colophon=_colophon(facts),
         style=_file("page.css"),
-        data=together(*data),
         library=library,
         script=script,
     )
 
 
 def policy(*scripts: str) -> str:
-    """The content security policy: these very scripts may run, and nothing may be asked for."""
+    """Return the content security policy: only these scripts may run, and nothing may be loaded."""
     hashes = " ".join(f"'sha256-{_hash(script)}'" for script in scripts)
     return (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
@@ -59,39 +56,48 @@ def _hash(text: str) -> str:
 
 
 @cache
+def _templates() -> Environment:
+    """Return the templates, in which every text is escaped and an unknown name is an error."""
+    environment = Environment(
+        loader=PackageLoader("cryptocast.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    # A NaN in the data would be no JSON: better no page than one without pictures.
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    environment.filters |= {
+        "counted": display.counted,
+        "json": lambda detail: json.dumps(dict(detail)),
+        "moment": _format.moment,
+        "number": display.number,
+        "percent": _format.percent,
+        "price": display.price,
+        "skill": _format.skill,
+        "span": _format.span,
+    }
+    environment.globals |= {
+        "LONGEST": _LONGEST,
+        "NOTHING": display.NOTHING,
+        "STALE_BARS": _STALE_BARS,
+        "between": _format.between,
+        "pairs": pairs,
+        "promise": promise,
+        "words": _words,
+    }
+    return environment
+
+
+@cache
 def _file(name: str) -> str:
-    return resources.files(_TEMPLATES).joinpath(name).read_text(encoding="utf-8")
+    return resources.files("cryptocast.reports.templates").joinpath(name).read_text("utf-8")
 
 
 @cache
 def _library() -> str:
-    """The charting library's script, as its package ships it."""
+    """Return the charting library's script, as its package ships it."""
     from plotly.offline import get_plotlyjs
 
     # A browser reads every line end as \n before it takes the hash.
     return str(get_plotlyjs()).replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _heading(facts: ReportFacts) -> Markup:
-    return together(
-        tag("h1", facts.workspace),
-        tag(
-            "p",
-            f"Forecast against actual from {moment(facts.start)} to {moment(facts.end)} "
-            f"({span(facts.end - facts.start)}), made from what was known at "
-            f"{moment(facts.now)}. All times are UTC.",
-        ),
-    )
-
-
-def _colophon(facts: ReportFacts) -> Markup:
-    others = ""
-    if facts.others:
-        others = f" Also stored, not configured here: {', '.join(facts.others)}."
-    return tag(
-        "p",
-        "Made by cryptocast report; drawn by plotly.js, which is inside this file. CRPS is the "
-        "error of the whole forecast distribution in basis points (1 bp is 0.01 %); skill is 1 - "
-        "CRPS / CRPS of the random walk on the same forecasts. This page asks nothing of any "
-        f"server.{others}",
-    )

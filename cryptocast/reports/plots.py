@@ -1,7 +1,7 @@
-"""Pictures as PNG bytes, 800 x 500 pixels: the same figures give the same bytes.
+"""Pictures as PNG bytes of 800 x 500 pixels: equal figures give equal bytes.
 
-Each function draws a figure of its own and `_canvas.png` renders it; the figure before it
-is rendered is what `plot.__wrapped__` returns. Where there is nothing, the picture says so.
+Each function draws its own figure, which `_canvas.png` renders; `plot.__wrapped__` returns the
+figure before rendering. If there is nothing to show, the picture says so.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _WALK = "random walk"
 def calibration(
     levels: Sequence[float], observed: Mapping[str, ArrayLike], *, title: str = "Calibration"
 ) -> Figure:
-    """How much more or less often than forecast the target lay below each quantile.
+    """Draw how much more or less often than forecast the target lay below each quantile.
 
-    `observed` holds, a model each, the share [Q] of targets below its quantile at `levels`
-    [Q]. Drawn is the difference in percentage points: on a diagonal all models look alike.
+    `observed` holds, per model, the share [Q] of targets below its quantile at `levels` [Q]. The
+    picture shows the difference in percentage points: on a diagonal all models look alike.
     """
     drawn, axes = canvas(
         title, "quantile level", "targets below it minus the level, percentage points"
@@ -53,7 +53,7 @@ def calibration(
         axes.plot(level, _PERCENT * (np.asarray(share) - level), marker=".", label=name, **style(i))
     axes.set_xlim(0, 1)
     low, high = axes.get_ylim()
-    axes.set_ylim(min(low, -5), max(high, 5))  # a point more or less is no fault to be magnified
+    axes.set_ylim(min(low, -5), max(high, 5))  # a point or two must not look dramatic
     finish(axes, empty=not observed, beside=True)
     return drawn
 
@@ -67,7 +67,7 @@ def skill_by_step(
     against: str = _WALK,
     title: str = "Skill by step",
 ) -> Figure:
-    """CRPS skill [H] of each model against a baseline, and its interval where both ends are given.
+    """Draw the CRPS skill [H] of each model, with its interval if both ends are given.
 
     Skills and ends are shares (0.01 is 1 %).
     """
@@ -93,9 +93,9 @@ def skill_by_hour(
     against: str = _WALK,
     title: str = "Skill by hour of day",
 ) -> Figure:
-    """CRPS skill [24] against a baseline by the hour (UTC) of the origin, and its origins n [24].
+    """Draw the CRPS skill [24] by the hour (UTC) of the origin, and the number of origins n [24].
 
-    Skills are shares (0.01 is 1 %); NaN where an hour has no origin.
+    Skills are shares (0.01 is 1 %), NaN for an hour without an origin.
     """
     drawn = figure()
     upper, lower = drawn.subplots(2, 1, sharex=True, height_ratios=[4, 1])
@@ -123,18 +123,18 @@ def fan(
     unit: str = "quote currency",
     title: str = "Forecast",
 ) -> Figure:
-    """Prices that were, and the quantiles [H, Q] of those to come at `target_times` [H].
+    """Draw past prices, and the forecast quantiles [H, Q] of the prices at `target_times` [H].
 
-    `times` [N] are the moments when `closes` [N] were known; those after the origin show
-    what came. All times are Unix seconds. The baseline is the last price at the origin.
+    `times` [N] are the moments at which `closes` [N] were known; those after the origin show
+    the outcome. All times are Unix seconds. The baseline is the last price at the origin.
     """
     drawn, axes = canvas(title, "time, UTC", f"price, {unit}")
     past, price = moments(times), np.asarray(closes, dtype=float).reshape(-1)
     targets, grid = moments(target_times), np.asarray(quantiles, dtype=float)
     if len(targets) and len(levels):
-        known = np.flatnonzero(past < targets[0])
-        if len(known):  # the fan opens at the last price
-            last = known[-1]
+        before = np.flatnonzero(past < targets[0])
+        if len(before):  # the fan opens at the last price
+            last = before[-1]
             baseline(axes, "last price", at=float(price[last]))
             targets = np.concatenate([past[last : last + 1], targets])
             grid = np.vstack([np.full(grid.shape[1], price[last]), grid])
@@ -158,11 +158,11 @@ def fan(
 def history(
     values: Sequence[float], states: Sequence[str], *, title: str = "Trials of the search"
 ) -> Figure:
-    """The validation skill of each trial, and the best so far.
+    """Draw the validation skill of each trial, and the best so far.
 
-    `values` are CRPS relative to the random walk's (below 1 is better); of a pruned trial,
-    over the folds that it saw. A trial without a number (diverged) stands at the lower edge.
-    `states`: complete, pruned, diverged.
+    `values` are the CRPS relative to that of the random walk (below 1 is better), for a pruned
+    trial over the folds that it saw. A trial without a number (diverged) is drawn at the lower
+    edge. `states` are complete, pruned or diverged.
     """
     drawn, axes = canvas(title, "trial", f"validation CRPS skill against the {_WALK}, %")
     baseline(axes, _WALK)
@@ -192,12 +192,12 @@ def history(
 def importance(
     shares: Mapping[str, float], *, title: str = "What mattered in the search"
 ) -> Figure:
-    """The share [0, 1] of each parameter in what set the better trials apart, greatest first."""
+    """Draw each parameter's share [0, 1] in what set the better trials apart, largest first."""
     drawn, axes = canvas(title, "importance, %", "parameter")
     rising = sorted(shares.items(), key=lambda item: item[1])
     axes.barh([name for name, _ in rising], [_PERCENT * v for _, v in rising], color=BLUE)
     axes.grid(visible=False, axis="y")
     if shares:
-        axes.axvline(_PERCENT / len(shares), color=GREY, linestyle="--", label="all alike")
+        axes.axvline(_PERCENT / len(shares), color=GREY, linestyle="--", label="all equal")
     finish(axes, empty=not shares)
     return drawn

@@ -14,9 +14,9 @@ from cryptocast.metering import calls_a_tick, loop_cost, monthly_cost
 from cryptocast.notify import open_notifier
 from cryptocast.store import Store
 from cryptocast.values import FAILED, OK, WARNING, Check, Gap, Market, Page, iso
-from cryptocast.workflows import notify
 from cryptocast.workflows.learning.deployment import PRODUCTION, alias
 from cryptocast.workflows.learning.versions import mismatch
+from cryptocast.workflows.watching import alerts
 from cryptocast.workspace import Workspace
 
 _DAY = 86_400
@@ -248,7 +248,7 @@ def _bundles(ws: Workspace) -> Iterator[Check]:
 
 def _receivers(ws: Workspace) -> Iterator[Check]:
     """Whether whoever is to be told can be; nothing is sent (`notify --test` does)."""
-    found, timeout = notify.named(ws), ws.settings.notify.timeout_seconds
+    found, timeout = alerts.named(ws), ws.settings.notify.timeout_seconds
     for name, receiver in found.items():
         try:
             open_notifier(receiver, ws.secrets, folder=ws.folder, timeout_seconds=timeout)

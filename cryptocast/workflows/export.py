@@ -107,7 +107,10 @@ def _scorecard(
     ws: Workspace, out: Path, symbols: tuple[str, ...], *, bounded: bool
 ) -> ExportReport:
     """The scorecard of the configured markets, by the forecasts of the last week."""
-    from cryptocast.workflows.monitor import look, scorecard_rows  # late: it loads the models
+    from cryptocast.workflows.watching.verdicts import (  # late: it loads the models
+        look,
+        scorecard_rows,
+    )
 
     if bounded:
         raise UsageError(

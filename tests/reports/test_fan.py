@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cryptocast.reports.fan import LEAST_HEIGHT, LEAST_WIDTH, Cell, fan_chart
+from cryptocast.reports.terminal import LEAST_HEIGHT, LEAST_WIDTH, Cell, fan_chart
 from cryptocast.values import Candles, ForecastSet, Market, ServedModel
 
 BTC = Market.of("BTC/EUR", "sim", "5m")

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from jinja2 import UndefinedError
 
 from cryptocast.reports import _data
-from cryptocast.reports._html import island, percent, span, table, tag
-from cryptocast.reports.page import MOST_SECTIONS, _library, render
+from cryptocast.reports._format import between, moment, percent, skill, span
+from cryptocast.reports.page import MOST_SECTIONS, _library, _templates, render
 from cryptocast.values import Candles, Market
 from support import browser
 from support.pages import (
@@ -39,7 +40,7 @@ DAY_BARS = 288
 
 
 class Read(HTMLParser):
-    """A page as elements: their attributes, and the text inside scripts."""
+    """A page as elements: their attributes, the text inside scripts, and the text as shown."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -48,6 +49,7 @@ class Read(HTMLParser):
         self.text = ""
         self._script = False
         self.feed(page)
+        self.text = re.sub(r"[ \n]+", " ", self.text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
@@ -151,13 +153,12 @@ def test_names_and_reasons_from_data_are_only_ever_text(bad: str) -> None:
 
 
 def test_json_ends_no_script_and_holds_no_nan() -> None:
-    made = island({"a": "</script><!--&"}, id="x")
-    assert made == (
-        '<script type="application/json" id="x">'
-        '{"a":"\\u003c/script\\u003e\\u003c!--\\u0026"}</script>'
+    data = _templates().from_string("<script>{{ data | tojson }}</script>")
+    assert data.render(data={"a": "</script><!--&"}) == (
+        '<script>{"a":"\\u003c/script\\u003e\\u003c!--\\u0026"}</script>'
     )
     with pytest.raises(ValueError, match="Out of range float values"):
-        island(float("nan"))
+        data.render(data=float("nan"))
 
 
 def strict(text: str) -> Any:
@@ -225,7 +226,7 @@ def test_a_wide_forecast_is_held_against_a_wild_move() -> None:
         ({"newest": None, "outcomes": None}, "There is no forecast yet."),
         (
             {"newest": None, "outcomes": None},
-            "Type cryptocast forecast --once or, to play the past",
+            "Type cryptocast forecast --once or, to replay the past",
         ),
         ({"candles": Candles.empty()}, "There are no candles in this range: type cryptocast fetch"),
         ({"candles": candles(1), "newest": None, "outcomes": None}, "The last price is 60,000.00"),
@@ -246,15 +247,15 @@ def test_no_verdict_no_production_and_no_actuals_are_told() -> None:
     made = facts(market(outcomes=found), verdict=None, deployments=[], events=[])
     text = Read(render(made)).text
     assert "The monitor has given no verdict yet: type cryptocast monitor." in text
-    assert "1 forecast made, and no price that they are for is known yet" in text
+    assert "1 forecast made, and no outcome is known yet" in text
     assert "the first is due at 2024-06-03 00:05Z" in text
     assert "No version is in production: type cryptocast init." in text
-    assert "Nothing was written down in this range." in text
+    assert "No events were recorded in this range." in text
 
 
 def test_replayed_scores_are_called_so() -> None:
     text = Read(render(facts(market(outcomes=outcomes(864, mode="replay"))))).text
-    assert "864 forecasts made by replay (none was served live yet)" in text
+    assert "864 forecasts made by replay (none has been served live yet)" in text
 
 
 def test_a_promise_that_cannot_be_read_is_none() -> None:
@@ -275,13 +276,25 @@ def test_figures_are_written_as_people_read_them() -> None:
     ]  # fmt: skip
 
 
-def test_an_element_escapes_what_stands_in_it() -> None:
-    assert (
-        tag("a", "<b>", href='"', hidden=True, id=None) == '<a href="&quot;" hidden>&lt;b&gt;</a>'
-    )
-    made = table("of <a>", ("x", "y"), [("1", "<i>")], words=("y",))
-    assert '<td class="words">&lt;i&gt;</td>' in made
+def test_an_unknown_figure_is_a_dash_and_a_known_interval_has_signs() -> None:
+    assert between(None, 0.1) == between(0.1, float("nan")) == skill(None) == "-"
+    assert between(-0.01, 0.02) == f"{skill(-0.01)} to {skill(0.02)}"
+    assert moment(START + 61.5) == "2024-06-03 00:01Z"
+
+
+def test_a_table_escapes_what_stands_in_it_and_knows_its_words() -> None:
+    source = """{% from "macros.html" import table %}
+{% call table("of <a>", ["x", "<y>"], words=["<y>"]) %}<tr><td>{{ cell }}</td></tr>{% endcall %}"""
+    made = _templates().from_string(source).render(cell="<i>")
+    assert '<th scope="col" class="words">&lt;y&gt;</th>' in made
+    assert "<td>&lt;i&gt;</td>" in made
     assert "<caption>of &lt;a&gt;</caption>" in made
+    assert 'aria-label="of &lt;a&gt;"' in made
+
+
+def test_a_name_that_no_template_knows_is_an_error() -> None:
+    with pytest.raises(UndefinedError, match="'forgotten' is undefined"):
+        _templates().from_string("{{ forgotten }}").render()
 
 
 def test_chance_shrinks_with_what_is_known() -> None:

@@ -95,7 +95,7 @@ def test_a_picture_has_a_title_labels_and_a_baseline(name: str) -> None:
     assert top.get_title(loc="left")
     assert bottom.get_xlabel()
     assert top.get_ylabel()
-    baseline = {"calibration": "calibrated", "fan": "last price", "importance": "all alike"}
+    baseline = {"calibration": "calibrated", "fan": "last price", "importance": "all equal"}
     assert baseline.get(name, "random walk") in lines(top)
     assert top.get_legend() is not None or figure.legends
 
@@ -192,7 +192,7 @@ def test_importance_shows_the_greatest_on_top() -> None:
     found = axes(plots.importance, {"hidden": 0.2, "bound": 0.7, "dropout": 0.1})
     assert [t.get_text() for t in found.get_yticklabels()] == ["dropout", "hidden", "bound"]
     np.testing.assert_allclose([bar.get_width() for bar in found.patches], [10, 20, 70])
-    assert lines(found)["all alike"][0][0] == pytest.approx(100 / 3)
+    assert lines(found)["all equal"][0][0] == pytest.approx(100 / 3)
 
 
 def test_plots_load_no_matplotlib_before_they_draw_and_never_pyplot() -> None:

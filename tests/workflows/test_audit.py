@@ -23,7 +23,7 @@ from cryptocast.values import FEATURES, Candles, Check, Fitted, FloatArray, Wind
 from cryptocast.workflows.auditing import perturbation as rules
 from cryptocast.workflows.auditing.perturbation import perturbation
 from cryptocast.workflows.auditing.placebo import placebo
-from cryptocast.workflows.auditing.unseen import effective, unseen
+from cryptocast.workflows.auditing.unseen import unseen
 from cryptocast.workflows.learning.material import Material
 from support.commands import AS_OF, NOW, good, run, state
 from support.synthetic import BAR, LEVELS, MARKET, START, candles
@@ -358,17 +358,6 @@ def test_few_unseen_origins_are_told_and_raise_no_alarm() -> None:
     bounce, direction = unseen(given, Bundle(some, served.forecaster))[0]
     assert (bounce.status, direction.status) == ("ok", "warning")
     assert direction.detail.endswith("fewer than the 200 origins that an alarm needs")
-
-
-def test_the_effective_number_of_origins_leaves_the_overlap_out() -> None:
-    random = np.random.default_rng(0)
-    path = np.cumsum(random.normal(size=(400, 524)), axis=1)
-    origins, steps = 500, 24
-    up = np.stack([path[:, h : h + origins] > path[:, :origins] for h in range(1, steps + 1)])
-    shares = up.mean(axis=(0, 2))  # right directions of who always says up
-    n = effective(origins, steps)
-    assert shares.std() <= 1.1 * np.sqrt(0.25 / n)
-    assert effective(origins, 1) == origins
 
 
 def test_a_model_that_learned_its_targets_fails_the_audit_of_a_workspace(

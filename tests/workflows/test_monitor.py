@@ -14,7 +14,7 @@ import pytest
 from cryptocast import dataset
 from cryptocast.dataset import Bars, features
 from cryptocast.values import FEATURES, Deployment, iso
-from cryptocast.workflows.monitor import look, promise_of
+from cryptocast.workflows.watching.verdicts import look, promise_of
 from support.commands import BTC, Done, good, query, run
 from support.ticks import at, change, origin, ticked
 from workflows.test_replay import replayed

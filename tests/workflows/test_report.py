@@ -74,7 +74,7 @@ def words(folder: Path, bar: float = LAST) -> str:
     with at(folder, bar) as ws:
         page = written(ws)
     body = page[page.index("<body>") : page.index('<script type="application/json"')]
-    return re.sub(r"<[^>]+>", "", body)
+    return re.sub(r"[ \n]+", " ", re.sub(r"<[^>]+>", "", body))
 
 
 def test_the_figures_are_those_of_evaluate_live_and_of_the_view(replayed: Path) -> None:
@@ -190,7 +190,7 @@ def test_troubles_at_neighbouring_origins_are_one_incident(r: Path) -> None:
         ("late", 40, 1, ""),
     ]
     assert (found.ticks["missed"], found.ticks["failed"], found.ticks["late"]) == (3, 2, 1)
-    told_now = "3 candles missing, 3 forecasts of a stand-in, 3 ticks missed, 2 ticks failed"
+    told_now = "3 missing candles, 3 stand-in forecasts, 3 missed ticks, 2 failed ticks"
     assert told_now in words(r)
 
 
@@ -205,7 +205,7 @@ def test_a_run_of_trouble_ends_where_its_reason_changes() -> None:
 def test_a_new_workspace_is_told_what_to_type(w: Path) -> None:
     text = words(w)
     assert "Newest forecastnone yettype cryptocast forecast --once" in text
-    assert "Nothing was forecast in this range yet. Type cryptocast forecast --once" in text
+    assert "Nothing has been forecast in this range yet. Type cryptocast forecast --once" in text
 
 
 def test_forecasts_without_an_outcome_are_shown_and_said_to_be_open(w: Path) -> None:
@@ -214,7 +214,7 @@ def test_forecasts_without_an_outcome_are_shown_and_said_to_be_open(w: Path) -> 
     assert found.outcomes is not None
     assert not found.outcomes.scored
     text = words(w, 1)
-    assert "1 forecast made, and no price that they are for is known yet" in text
+    assert "1 forecast made, and no outcome is known yet" in text
     assert f"the first is due at {iso(origin(2))[:16].replace('T', ' ')}Z" in text
 
 

@@ -22,7 +22,7 @@
     return Object.fromEntries(NAMES.map(name => [name, style.getPropertyValue(`--${name}`).trim()]));
   }
 
-  /** What all pictures share; a picture's own layout goes first. */
+  /** Add what all pictures share to a picture's own layout. */
   function dressed(layout, see, narrow, legend) {
     const axis = { gridcolor: see.grid, linecolor: see.grid, zeroline: false, tickcolor: see.grid, automargin: true, fixedrange: narrow };
     return {
@@ -42,7 +42,7 @@
     const { traces, layout, nothing, legend } = PICTURES[place.dataset.picture](state.data, state.step, see, state.view);
     const annotations = [...(layout.annotations || [])];
     if (nothing) annotations.push({ text: nothing, showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5 });
-    // Paper is narrower than most windows, and nothing is drawn anew once it is laid out.
+    // Paper is narrower than most windows, and nothing is redrawn once it has been laid out.
     const size = root.classList.contains("printing") ? { width: place.clientWidth, height: place.clientHeight } : {};
     const config = { displayModeBar: false, responsive: true, showTips: false, doubleClick: "reset+autosize" };
     Plotly.react(place, traces, { ...dressed(layout, see, narrow, legend), ...size, annotations }, config);
@@ -50,7 +50,7 @@
     drawn.add(place);
   }
 
-  /** Zooming the price chart draws anew what is in view, as fine as fits. */
+  /** Redraw what is in view, in as much detail as fits, when the price chart is zoomed. */
   function follow(place, state) {
     place.on("plotly_relayout", change => {
       const from = change["xaxis.range[0]"], to = change["xaxis.range[1]"];
@@ -98,7 +98,7 @@
         market(b.dataset.market).step = Number(b.value);
         redraw(p => p.dataset.market === b.dataset.market);
       });
-      if (b.checked) market(b.dataset.market).step = Number(b.value); // a browser remembers forms
+      if (b.checked) market(b.dataset.market).step = Number(b.value); // browsers remember forms
     }
   }
 
@@ -111,12 +111,12 @@
       redraw(() => true);
     };
     let kept = null;
-    try { kept = localStorage.getItem("cryptocast-theme"); } catch { /* a browser may forbid it to files */ }
+    try { kept = localStorage.getItem("cryptocast-theme"); } catch { /* a browser may forbid this for local files */ }
     apply(kept === "dark" || kept === "light" ? kept : null);
     button.hidden = false;
     button.addEventListener("click", () => {
       const next = shown() === "dark" ? "light" : "dark";
-      try { localStorage.setItem("cryptocast-theme", next); } catch { /* then it is not kept */ }
+      try { localStorage.setItem("cryptocast-theme", next); } catch { /* then the choice is not remembered */ }
       apply(next);
     });
     dark.addEventListener("change", () => apply(null));

@@ -1,13 +1,13 @@
 "use strict";
-// What each picture is drawn from: functions of a market's data, the shown step and the colours,
-// that return traces and a layout for Plotly. Nothing here touches the page.
+// One function per picture: it takes the data of a market, the shown step and the colours, and
+// returns traces and a layout for Plotly. Nothing here touches the page.
 
 const ms = seconds => seconds * 1000;
 const rows = n => Array.from({ length: n }, (_, i) => i);
 const known = v => v !== null && v !== undefined;
 const share = v => `${Math.round(100 * v)} %`;
 
-/** Bands as closed outlines, one for each run without a hole: holes are never bridged. */
+/** Draw a band as closed outlines, one per run without a hole: holes are never bridged. */
 function band(t, low, high, step, colour, name) {
   const x = [], y = [];
   let run = [];
@@ -29,14 +29,14 @@ function band(t, low, high, step, colour, name) {
     line: { width: 0, color: colour }, hoverinfo: "skip" };
 }
 
-/** The widest spacing that is no hole: thinned columns are sparser in their older part. */
+/** Return the widest spacing that is not a hole: thinned columns are sparser in their older part. */
 function spacing(t, interval) {
   if (t.length < 3) return interval * 1.5;
   const gaps = rows(t.length - 1).map(i => t[i + 1] - t[i]).sort((a, b) => a - b);
   return Math.max(gaps[Math.floor(0.98 * gaps.length)], interval) * 1.5;
 }
 
-/** Candles merged so that about `most` of them fill the view. */
+/** Merge candles so that about `most` of them fill the view. */
 function merged(c, from, to, interval, most) {
   const inside = rows(c.t.length).filter(i => c.t[i] >= from - interval && c.t[i] <= to);
   const sizes = [1, 3, 6, 12, 24, 48, 72, 144, 288, 2016].map(n => n * interval);
@@ -71,7 +71,7 @@ PICTURES.price = (d, k, see, view) => {
   const extent = [...c.h, ...c.l];
   if (d.served) {
     const s = d.served, step = s.steps[k];
-    const end = Math.min(to, d.fan ? d.fan.origin : to); // from there on the newest forecast holds
+    const end = Math.min(to, d.fan ? d.fan.origin : to); // after it, the newest forecast is valid
     const near = rows(s.origin.length)
       .filter(i => s.origin[i] + step.ahead >= from && s.origin[i] + step.ahead <= end);
     const every = Math.ceil(near.length / 1500);
@@ -125,7 +125,7 @@ PICTURES.actual = (d, k, see) => {
     (step.actual[i] < outer.low[i] || step.actual[i] > outer.high[i]));
   const missed = new Set(out);
   const inside = rows(t.length).filter(i => known(step.actual[i]) && !missed.has(i));
-  // A few wild moves would flatten the rest: beyond the edge they are triangles on it.
+  // A few wild moves would flatten the rest: those beyond the edge become triangles on it.
   const sizes = step.actual.filter(known).map(Math.abs).sort((a, b) => a - b);
   const size = sizes.length > 2000 ? 2.5 : 4;
   const edge = 1.6 * (sizes[Math.floor(0.995 * sizes.length)] || 1);
@@ -192,12 +192,12 @@ PICTURES.width = (d, k, see) => {
   return { traces: [
     { x: [0, top], y: [0, top], type: "scatter", mode: "lines", line: { color: see.soft, width: 1, dash: "dot" }, hoverinfo: "skip" },
     { x: w.forecast, y: w.actual, type: "scatter", mode: "markers", marker: { color: see.line, size: 9 }, customdata: w.n,
-      hovertemplate: "forecast ±%{x:.1f} bp, came ±%{y:.1f} bp (%{customdata} forecasts)<extra></extra>" }],
+      hovertemplate: "forecast ±%{x:.1f} bp, moved ±%{y:.1f} bp (%{customdata} forecasts)<extra></extra>" }],
   layout: { xaxis: { title: { text: `forecast for ${label}, ± bp` }, rangemode: "tozero" },
-    yaxis: { title: { text: "came, ± bp" }, rangemode: "tozero" }, showlegend: false } };
+    yaxis: { title: { text: "moved, ± bp" }, rangemode: "tozero" }, showlegend: false } };
 };
 
-/** An axis of whole steps. */
+/** Return an axis of whole steps. */
 function stepped(n) {
   return { tick0: 0, dtick: Math.max(1, Math.round(n / 6)), range: [0.5, n + 0.5] };
 }
@@ -231,7 +231,7 @@ PICTURES.pit = (d, k, see) => {
     customdata: c.between.map((v, i) => [v, edges[i], edges[i + 1]]),
     hovertemplate: "between %{customdata[1]:.0%} and %{customdata[2]:.0%}: %{customdata[0]:.1%} of the prices<extra></extra>" }],
   layout: { xaxis: { title: { text: `place in the forecast, ${c.label} ahead` }, tickformat: ".0%", range: [0, 1] }, showlegend: false, bargap: 0,
-    yaxis: { title: { text: "of what should be there" }, tickformat: ".0%", rangemode: "tozero" },
+    yaxis: { title: { text: "relative to what is expected" }, tickformat: ".0%", rangemode: "tozero" },
     shapes: [level(1, "solid"), level(1 + slack[0], "dash"), level(Math.max(1 - slack[0], 0), "dash")] } };
 };
 
@@ -245,15 +245,15 @@ PICTURES.reliability = (d, k, see) => {
 };
 
 PICTURES.incidents = (d, k, see) => {
-  const names = { gap: "candles missing", missed: "tick missed", failed: "tick failed", late: "tick late", fallback: "stand-in" };
+  const names = { gap: "missing candles", missed: "missed ticks", failed: "failed ticks", late: "late ticks", fallback: "stand-in forecasts" };
   const colours = { gap: see.soft, missed: see.bad, failed: see.bad, late: see.warn, fallback: see.second };
   const kinds = Object.keys(names).filter(n => d.incidents.some(i => i[0] === n));
   const traces = kinds.map(kind => {
     const x = [], y = [], text = [];
     for (const [, from, to, count, detail] of d.incidents.filter(i => i[0] === kind)) {
       x.push(ms(from), ms(to), null); y.push(names[kind], names[kind], null);
-      const told = `${count} × ${names[kind]} ${plain(detail)}`;
-      text.push(told, told, "");
+      const label = `${count} × ${names[kind]} ${plain(detail)}`;
+      text.push(label, label, "");
     }
     return { x, y, text, type: "scatter", mode: "lines+markers", name: names[kind], line: { color: colours[kind], width: 9 },
       marker: { color: colours[kind], size: 7, symbol: "square" }, hovertemplate: "%{x|%d %b %H:%M} %{text}<extra></extra>" };
@@ -262,7 +262,7 @@ PICTURES.incidents = (d, k, see) => {
     yaxis: { type: "category", automargin: true, range: [-0.6, kinds.length - 0.4] } } };
 };
 
-/** Plotly reads a small set of tags in its texts: what comes from data may hold none. */
+/** Escape a text from the data: Plotly interprets a small set of tags in its texts. */
 function plain(text) {
   return String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 }

@@ -1,7 +1,7 @@
-"""Does anything that is known at an origin depend on what came later?
+"""Check that nothing known at an origin depends on what came later.
 
-The real road from candles to quantiles is walked twice, before and after every candle at and
-after an origin is replaced, and the bits are compared.
+The real path from candles to quantiles is run twice, before and after every candle at and
+after an origin is replaced, and the results are compared bit by bit.
 """
 
 from __future__ import annotations
@@ -22,40 +22,50 @@ from cryptocast.workflows.learning.material import Material
 
 ORIGINS = 200
 WORLDS = 3
-_AHEAD_BARS = 128  # of each origin's other future; beyond it there is none at all
+_AHEAD_BARS = 128  # length of each origin's changed future; nothing follows it
 _PRICE_MOVE, _RANGE, _GONE = 0.3, 1.5, 0.1
 _HINT = "a bug: do not trust what this version scored; mend cryptocast/dataset, then train anew"
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """An origin of one of the markets."""
+    """An origin on one of the markets."""
 
-    market: int
+    market: int  # index
     origin: int
 
 
 def perturbation(material: Material, bundle: Bundle, *, seed: int = 0) -> Iterator[Check]:
-    """Three checks: of the inputs, of the tick's path, and of the targets' purge.
+    """Yield three checks: of the inputs, of the tick's path, and of the targets' purge.
 
-    Raises StateError where the candles hold no usable window.
+    Raises StateError if the candles hold no usable window.
     """
     places, trained = _sample(material, seed)
-    told = f"{len(places)} origins"
-    found: set[str] = set()
-    at: set[int] = set()
+    context_bars = bundle.card.context_bars
+    names: set[str] = set()
+    rows: set[int] = set()
     for world in range(WORLDS):
-        changed = _walk(material, places, bundle.card.context_bars, seed + world)
-        names, where = _differences(trained, changed, bundle)
-        found, at = found | names, at | where
-    after = f"{told} with every later candle changed, {WORLDS} times"
-    same = "the same inputs, sigma and quantiles, bit by bit"
-    yield _check("look-ahead", after, same, found, at, "know the future")
+        changed = _with_other_future(material, places, context_bars, seed + world)
+        other_names, other_rows = _differences(trained, changed, bundle)
+        names, rows = names | other_names, rows | other_rows
+    tested = f"{len(places)} origins with every later candle changed, {WORLDS} times"
+    if names:
+        detail = f"{tested}: {_listed(names)} know the future at {len(rows)} of them"
+        yield Check("look-ahead", FAILED, detail, _HINT)
+    else:
+        detail = f"{tested}: the same inputs, sigma and quantiles, bit by bit"
+        yield Check("look-ahead", OK, detail)
 
-    ticked = _walk(material, places, bundle.card.context_bars, None)
-    found, at = _differences(trained, ticked, bundle)
-    alone = f"{told} from their last {bundle.card.context_bars:,} bars alone, as a tick sees them"
-    yield _check("tick", alone, "the same as in training", found, at, "differ from training")
+    ticked = [_as_in_a_tick(material, place, context_bars) for place in places]
+    names, rows = _differences(trained, ticked, bundle)
+    tested = (
+        f"{len(places)} origins from their last {context_bars:,} bars alone, as a tick sees them"
+    )
+    if names:
+        detail = f"{tested}: {_listed(names)} differ from training at {len(rows)} of them"
+        yield Check("tick", FAILED, detail, _HINT)
+    else:
+        yield Check("tick", OK, f"{tested}: the same as in training")
 
     leaks = [name for name in ("train", "validation", "gate") if _leaks(material, name, seed)]
     if leaks:
@@ -65,26 +75,14 @@ def perturbation(material: Material, bundle: Bundle, *, seed: int = 0) -> Iterat
         yield Check("purge", OK, "no target of a part reaches into the part that comes next")
 
 
-def _check(
-    name: str,
-    what: str,
-    same: str,
-    found: set[str],
-    at: set[int],
-    verb: str,
-) -> Check:
-    if not found:
-        return Check(name, OK, f"{what}: {same}")
-    known = [
-        n
-        for n in (*FEATURES, "sigma", "last close", "choice of origins", "quantiles")
-        if n in found
-    ]
-    return Check(name, FAILED, f"{what}: {', '.join(known)} {verb} at {len(at)} of them", _HINT)
+def _listed(names: set[str]) -> str:
+    """Return the names of what differs, in the order of the features."""
+    order = (*FEATURES, "sigma", "last close", "choice of origins", "quantiles")
+    return ", ".join(name for name in order if name in names)
 
 
 def _sample(material: Material, seed: int) -> tuple[list[_Place], Windows]:
-    """Origins spread over all candles, and their windows as training sees them."""
+    """Return origins spread over all candles, and their windows as training sees them."""
     whole = Part(material.start, material.end)
     random = np.random.default_rng(seed)
     share = max(1, ORIGINS // len(material.markets))
@@ -93,7 +91,7 @@ def _sample(material: Material, seed: int) -> tuple[list[_Place], Windows]:
         every = material.market_windows(market, whole)
         rows = np.sort(random.choice(len(every), min(share, len(every)), replace=False))
         places += [_Place(market, int(origin)) for origin in every.origin[rows]]
-        windows.append(_rows(every, rows))
+        windows.append(every.take(rows))
     if not places:
         raise StateError(
             f"the candles hold no window of {material.lookback} bars to audit by",
@@ -103,38 +101,41 @@ def _sample(material: Material, seed: int) -> tuple[list[_Place], Windows]:
     return places, Windows.concatenate(windows)
 
 
-def _walk(
-    material: Material, places: list[_Place], context_bars: int, seed: int | None
+def _with_other_future(
+    material: Material, places: list[_Place], context_bars: int, seed: int
 ) -> list[Windows]:
-    """Each origin's window from its context alone: with another future, or (None) with none."""
-    found = []
+    """Return each origin's window, if one is usable, from its context and a changed future."""
+    windows = []
     for number, place in enumerate(places):
         market = material.markets[place.market]
         step = market.interval_seconds
         start = place.origin - context_bars * step
-        candles = material.candles[place.market]
-        if seed is None:
-            bars = dataset.lay_out(candles, market, start, place.origin)
-            found.append(dataset.at_origin(bars, material.lookback))
-            continue
         end = place.origin + _AHEAD_BARS * step
+        candles = material.candles[place.market]
         candles = candles.take((candles.open_time >= start) & (candles.open_time < end))
-        other = _changed(candles, place.origin, np.random.default_rng((seed, number)))
-        bars = dataset.lay_out(other, market, start, end)
-        found.append(
+        changed = _changed(candles, place.origin, np.random.default_rng((seed, number)))
+        windows.append(
             dataset.cut(
-                bars,
+                dataset.lay_out(changed, market, start, end),
                 Part(place.origin, place.origin + step),
                 lookback=material.lookback,
                 horizon=material.horizon,
                 max_stale_bars=material.max_stale_bars,
             )
         )
-    return found
+    return windows
+
+
+def _as_in_a_tick(material: Material, place: _Place, context_bars: int) -> Windows:
+    """Return an origin's window from its context alone."""
+    market = material.markets[place.market]
+    start = place.origin - context_bars * market.interval_seconds
+    bars = dataset.lay_out(material.candles[place.market], market, start, place.origin)
+    return dataset.at_origin(bars, material.lookback)
 
 
 def _changed(candles: Candles, moment: int, random: np.random.Generator) -> Candles:
-    """The candles, those at and after a moment with other values, some of them gone."""
+    """Return the candles with other values at and after a moment, some of those removed."""
     later = candles.open_time >= moment
     factor = np.where(later, np.exp(random.normal(0, _PRICE_MOVE, len(later))), 1.0)
     wide = np.where(later, _RANGE, 1.0)
@@ -149,16 +150,16 @@ def _changed(candles: Candles, moment: int, random: np.random.Generator) -> Cand
 
 
 def _differences(
-    trained: Windows, found: list[Windows], bundle: Bundle
+    trained: Windows, others: list[Windows], bundle: Bundle
 ) -> tuple[set[str], set[int]]:
-    """What differs, and at which rows of the origins."""
-    kept = np.array([row for row, window in enumerate(found) if len(window)], dtype=np.intp)
-    rows = set(range(len(found))) - set(kept.tolist())
+    """Return the names of what differs, and the rows of the origins where it does."""
+    kept = np.array([row for row, window in enumerate(others) if len(window)], dtype=np.intp)
+    rows = set(range(len(others))) - set(kept.tolist())
     names = {"choice of origins"} if rows else set()
     if not len(kept):
         return names, rows
-    # Both are asked in batches of one shape, so that equal inputs give equal bits.
-    one, other = _rows(trained, kept), Windows.concatenate([found[row] for row in kept])
+    # The model gets both in batches of one shape, so that equal inputs give equal bits.
+    one, other = trained.take(kept), Windows.concatenate([others[row] for row in kept])
     per_feature = np.any(_differ(one.inputs, other.inputs), axis=1)  # [N, F]
     differs = {
         **{name: per_feature[:, i] for i, name in enumerate(FEATURES)},
@@ -168,15 +169,15 @@ def _differences(
             bundle.forecaster.log_returns(one), bundle.forecaster.log_returns(other)
         ).any(axis=(1, 2)),
     }
-    for name, at in differs.items():
-        if at.any():
+    for name, differing in differs.items():
+        if differing.any():
             names.add(name)
-            rows.update(kept[at].tolist())
+            rows.update(kept[differing].tolist())
     return names, rows
 
 
 def _leaks(material: Material, name: str, seed: int) -> bool:
-    """Whether the windows of a part change with the candles that come after it."""
+    """Return whether the windows of a part change with the candles that come after it."""
     part: Part = getattr(material.split, name)
     random = np.random.default_rng(seed)
     candles = tuple(_changed(c, part.end, random) for c in material.candles)
@@ -190,11 +191,6 @@ def _leaks(material: Material, name: str, seed: int) -> bool:
 
 
 def _differ(one: FloatArray, other: FloatArray) -> NDArray[np.bool_]:
-    """Which values have other bits; NaN is like NaN."""
+    """Return which values differ in any bit; a NaN equals the same NaN."""
     bits = (np.ascontiguousarray(a, dtype=np.float64).view(np.uint64) for a in (one, other))
     return np.asarray(np.not_equal(*bits))
-
-
-def _rows(windows: Windows, rows: NDArray[np.intp]) -> Windows:
-    fields = (getattr(windows, field.name)[rows] for field in dataclasses.fields(Windows))
-    return Windows(*fields)

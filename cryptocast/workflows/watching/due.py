@@ -11,7 +11,7 @@ from cryptocast.evaluation.inputs import TESTS as INPUT_TESTS
 from cryptocast.evaluation.monitoring import DECLINED, UNKNOWN
 from cryptocast.store import Event
 from cryptocast.values import Deployment, Market, iso
-from cryptocast.workflows.monitor import monitor
+from cryptocast.workflows.watching import verdicts
 from cryptocast.workflows.watching.facts import MONITOR
 from cryptocast.workspace import Workspace
 
@@ -67,7 +67,7 @@ def look(ws: Workspace) -> Known:
         newest = reader.newest_event(MONITOR, now)
         events = [event for event in reader.events(ATTEMPT) if event.at <= now]
     if newest is None or newest.at < fresh:
-        monitor(ws)
+        verdicts.keep(ws, verdicts.look(ws))
         with ws.store.read() as reader:
             newest = reader.newest_event(MONITOR, now)
     attempts: dict[str | None, list[Event]] = {}

@@ -16,8 +16,8 @@ from cryptocast.clock import VirtualClock
 from cryptocast.errors import StoreError
 from cryptocast.store import Store, retention
 from cryptocast.values import Market, iso
-from cryptocast.workflows import monitor
 from cryptocast.workflows.keeping.flush import Flushed, flush
+from cryptocast.workflows.watching import verdicts
 from cryptocast.workspace import Workspace
 from support.aged import (
     GONE,
@@ -100,11 +100,11 @@ def test_the_event_tells_counts_and_hashes_of_the_files(old: Path) -> None:
 
 def test_the_monitor_says_the_same_after_a_flush(old: Path) -> None:
     with opened(old) as ws:
-        before = monitor.look(ws)
+        before = verdicts.look(ws)
         flush(ws)
-        after = monitor.look(ws)
+        after = verdicts.look(ws)
     assert before.markets[0].windows["week"].origins == 2017
-    assert monitor.document(after) == monitor.document(before)
+    assert verdicts.document(after) == verdicts.document(before)
 
 
 def test_where_nothing_is_old_there_is_no_archive(old: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 from cryptocast.clock import VirtualClock
 from cryptocast.store import Store
 from cryptocast.values import ALERTS, Deployment
-from cryptocast.workflows import notify
 from cryptocast.workflows.forecast import tick
+from cryptocast.workflows.watching import alerts
 from cryptocast.workflows.watching.alerts import send_alerts
 from cryptocast.workflows.watching.memory import Memory, pause_seconds, recall
 from cryptocast.workspace import Workspace
@@ -318,15 +318,15 @@ def test_a_store_that_is_busy_is_a_warning(
 
 def test_of_two_processes_only_one_tells(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     (watched.folder / "bundles" / "2").rename(watched.folder / "gone")
-    send = notify._send
+    send = alerts.send
     seconds: list[list[str]] = []
 
-    def another_meanwhile(ws: Workspace, alerts: Any) -> Any:
-        monkeypatch.setattr(notify, "_send", send)
+    def another_meanwhile(ws: Workspace, outgoing: Any) -> Any:
+        monkeypatch.setattr(alerts, "send", send)
         seconds.append(watched.look(2, ticks=False))
-        return send(ws, alerts)
+        return send(ws, outgoing)
 
-    monkeypatch.setattr(notify, "_send", another_meanwhile)
+    monkeypatch.setattr(alerts, "send", another_meanwhile)
     assert watched.look(2) == ["a stand-in serves instead of production"]
     assert seconds == [[]]
     assert watched.look(3) == []
@@ -340,7 +340,7 @@ def test_what_a_killed_process_had_claimed_is_told_after_a_while(
 
     (watched.folder / "bundles" / "2").rename(watched.folder / "gone")
     with monkeypatch.context() as patch:
-        patch.setattr(notify, "_send", killed)
+        patch.setattr(alerts, "send", killed)
         with pytest.raises(KeyboardInterrupt):
             watched.look(2)
     assert watched.look(3) == []
@@ -386,4 +386,4 @@ def test_two_receivers_of_a_kind_are_told_apart(watched: Watched) -> None:
     with Workspace.open(
         watched.folder, environ={}, options={"notify.receiver": [again, {"name": "file"}, again]}
     ) as ws:
-        assert list(notify.named(ws)) == ["webhook", "file", "webhook 2"]
+        assert list(alerts.named(ws)) == ["webhook", "file", "webhook 2"]
