@@ -1,4 +1,4 @@
-"""What metered sources cost: each call is paid from the month's budget, which the store keeps."""
+"""Pay the calls of metered sources from the month's budget, which the store keeps."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Iterable
 
 from cryptocast.errors import SourceError
 from cryptocast.store import Store
-from cryptocast.values import INTERVAL_SECONDS, Market, iso
+from cryptocast.values import DAY_SECONDS, INTERVAL_SECONDS, Market, iso
 
-QUIET_SECONDS = 86_400
-"""After a refusal for want of credits nothing is asked for so long: refused calls may cost too."""
+QUIET_SECONDS = DAY_SECONDS
+"""How long a source is not asked after it refused for want of credits: refusals may cost too."""
 
-_LONGEST_MONTH_SECONDS = 31 * 86_400
+_LONGEST_MONTH_SECONDS = 31 * DAY_SECONDS
 
 
 class Budget:
-    """A Meter over the store's ledger; months are UTC, by the system's clock.
+    """A Meter over the store's credits; months are in UTC, by the system's clock.
 
-    A call is booked before it is made, so that a kill can only leave too much counted.
+    A call is booked before it is made, so that a killed process can only leave too much counted.
     """
 
     def __init__(self, store: Store, monthly_credits: int) -> None:
@@ -30,8 +30,8 @@ class Budget:
     def book(self, source: str, credits: int) -> None:
         """Pay for a call before it is made.
 
-        Raises SourceError (`source.quota`) where the budget is spent, or the source has
-        refused in the last 24 hours for want of credits.
+        Raises SourceError (`source.quota`) if the budget is spent, or if the source refused for
+        want of credits in the last 24 hours.
         """
         now = time.time()
         with self._lock, self._store.write() as writer:
@@ -55,58 +55,58 @@ class Budget:
             writer.add_credits(source, now, 1, credits)
 
     def settle(self, source: str, booked: int, spent: int) -> None:
-        """Correct what a call was booked for to what its answer cost."""
+        """Replace the credits that were booked for a call by those that it cost."""
         if booked != spent:
             with self._lock, self._store.write() as writer:
                 writer.add_credits(source, time.time(), 0, spent - booked)
 
     def refused(self, source: str) -> None:
-        """The source says that the plan is used up: it is left alone for a day."""
+        """Note that the source says its plan is used up: it is left alone for a day."""
         now = time.time()
         with self._lock, self._store.write() as writer:
             writer.put_refusal(source, now, now)
 
     def recall(self, source: str, key: str) -> str | None:
-        """What a call of an earlier process found out, and noted under that key."""
+        """Return what an earlier call noted under that key, or None."""
         with self._lock, self._store.read() as reader:
             return reader.note(source, key)
 
     def note(self, source: str, key: str, value: str) -> None:
-        """Keep what a call has found out."""
+        """Keep a value that a call learned under a key, for later processes."""
         with self._lock, self._store.write() as writer:
             writer.put_note(source, key, value)
 
     def lift(self, source: str) -> None:
-        """Ask again in spite of a refusal."""
+        """Forget a refusal, so that the source is asked again."""
         with self._lock, self._store.write() as writer:
             writer.put_refusal(source, time.time(), None)
 
 
 def calls_a_tick(markets: Iterable[Market]) -> int:
-    """How many calls a tick makes for markets of a metered source: two where it derives them."""
+    """Return how many calls a tick makes for markets of a metered source: two for a derived one."""
     return sum(1 if market.quote == "USD" else 2 for market in markets)
 
 
 def monthly_cost(calls: int, interval: str) -> int:
-    """Credits of the longest month, for so many calls a tick and a tick every interval.
+    """Return the credits that a tick every interval costs in the longest month.
 
-    A tick's few candles cost no more than 1 a call.
+    A call for a tick's few candles costs no more than 1.
     """
     return calls * (_LONGEST_MONTH_SECONDS // INTERVAL_SECONDS[interval])
 
 
 def fitting_interval(calls: int, monthly_credits: int) -> str | None:
-    """How often a loop may tick at most, so that the budget lasts; None: not even daily."""
+    """Return the shortest interval between ticks that the budget pays for, or None."""
     fits = (name for name in INTERVAL_SECONDS if monthly_cost(calls, name) <= monthly_credits)
     return next(fits, None)
 
 
 def loop_cost(calls: int, interval: str, monthly_credits: int) -> str:
-    """What a loop costs a month, and how often the plan lets it tick, in words."""
+    """Return in words what a loop costs per month, and how often the plan lets it tick."""
     cost = monthly_cost(calls, interval)
-    told = f"a tick every {interval} costs {cost:,} credits a month"
+    price = f"a tick every {interval} costs {cost:,} credits a month"
     if cost <= monthly_credits:
-        return told
+        return price
     fitting = fitting_interval(calls, monthly_credits)
-    fits = "not even one a day" if fitting is None else f"one every {fitting}"
-    return f"{told}; {monthly_credits:,} pay for {fits}"
+    affordable = "not even one a day" if fitting is None else f"one every {fitting}"
+    return f"{price}; {monthly_credits:,} pay for {affordable}"

@@ -1,4 +1,4 @@
-"""Wiring only: a folder with its settings, store, sources, registry, clock and progress."""
+"""Wire a folder to its settings, store, sources, registry, clock, progress and steps."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FOLDERS = ("bundles", "mlartifacts", "reports", "archive", "logs")
 
 
 def find(option: Path | None, environ: Mapping[str, str], cwd: Path) -> Path:
-    """The workspace's folder: the option, the variable, the nearest parent that is one, or here."""
+    """Return the folder of the workspace: by option, by variable, a parent that is one, or `cwd`."""
     if option is not None:
         return option.expanduser().resolve()
     if named := environ.get(ENVIRONMENT):
@@ -44,7 +44,7 @@ def find(option: Path | None, environ: Mapping[str, str], cwd: Path) -> Path:
 
 
 def with_dotenv(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment, with the workspace's `.env` file behind it."""
+    """Return the environment, completed by the workspace's `.env` file."""
     file = folder / ".env"
     if not file.is_file():
         return dict(environ)
@@ -54,9 +54,9 @@ def with_dotenv(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def require_plugins(settings: Settings) -> None:
-    """Raise ConfigError where a setting names a source, model or receiver that there is not.
+    """Raise ConfigError if a setting names a source, model or receiver that does not exist.
 
-    So a slip of the pen is told at once, not when the first source is down.
+    A typo in a fallback is thus reported at once, not when the first source is down.
     """
     sources = plugins.names("cryptocast.sources")
     named = [("source.name", settings.source.name)] if settings.source.name != "auto" else []
@@ -75,7 +75,7 @@ def require_plugins(settings: Settings) -> None:
 
 @dataclass(slots=True)
 class Workspace:
-    """What a workflow works with. Passed explicitly; nothing of it is global."""
+    """The things that a workflow works with, passed explicitly: nothing of it is global."""
 
     folder: Path
     settings: Settings
@@ -100,7 +100,7 @@ class Workspace:
         progress: Progress | None = None,
         steps: Steps | None = None,
     ) -> Workspace:
-        """Open an existing workspace. Raises StateError where the folder is none."""
+        """Open an existing workspace. Raises StateError if the folder is not one."""
         file = folder / config.FILE_NAME
         if not file.is_file():
             raise StateError(
@@ -121,18 +121,18 @@ class Workspace:
         )
 
     def step(self, name: str, work: Callable[[], T]) -> T:
-        """Begin a stage of the checklist and run its step."""
+        """Begin a stage of the checklist, run its step and return the result."""
         self.progress.stage(name)
         return self.steps.step(name, work)
 
     @property
     def file(self) -> Path:
-        """Its settings file."""
+        """The settings file."""
         return self.folder / config.FILE_NAME
 
     @property
     def store(self) -> Store:
-        """Its database."""
+        """The database, opened when it is first used."""
         if self._store is None:
             file = self.folder / "cryptocast.duckdb"
             self._store = Store(file, self.settings.store.wait_seconds)
@@ -140,72 +140,72 @@ class Workspace:
 
     @property
     def optuna(self) -> Path:
-        """Its file of studies."""
+        """The file of Optuna's studies."""
         return self.folder / "optuna.db"
 
     def bundle_folder(self, version: str) -> Path:
-        """Where a version is frozen."""
+        """Return the folder that a version is frozen in."""
         return self.folder / "bundles" / version
 
     def bundle(self, version: str) -> Bundle:
-        """A frozen version, read again only where its files changed.
+        """Return a frozen version, read again only if its files have changed.
 
-        Raises ModelError where it is missing or damaged.
+        Raises ModelError if it is missing or damaged.
         """
         from cryptocast import bundles  # late: not every command loads ONNX Runtime
 
         folder = self.bundle_folder(version)
         with suppress(OSError):
             state = tuple(entry.stat().st_mtime_ns for entry in sorted(folder.iterdir()))
-            if (known := self._bundles.get(version)) and known[0] == state:
-                return known[1]
-            # Production and the one before of every market, and some that are only looked at.
+            if (cached := self._bundles.get(version)) and cached[0] == state:
+                return cached[1]
+            # Room for production and the previous version of every market, and one to look at.
             for oldest in list(self._bundles)[: -1 - 2 * len(self.settings.market.symbols)]:
                 del self._bundles[oldest]
             self._bundles[version] = state, bundles.load(folder)
             return self._bundles[version][1]
-        return bundles.load(folder)  # which tells what is wrong with it
+        return bundles.load(folder)  # which raises what is wrong with it
 
     def markets(self, symbols: tuple[str, ...] = ()) -> tuple[Market, ...]:
-        """The configured markets, or those of them that were asked for by symbol or id.
+        """Return the configured markets, or those of them named by symbol or id.
 
         Raises ConfigError for a symbol that is not configured.
         """
         configured = self.settings.markets()
         if not symbols:
             return configured
-        chosen = []
+        chosen: list[Market] = []
         for symbol in symbols:
-            named = [m for m in configured if symbol in (m.symbol, m.id)]
-            if not named:
+            matching = [m for m in configured if symbol in (m.symbol, m.id)]
+            if not matching:
                 raise ConfigError(
                     f"'{symbol}' is not a market of this workspace",
                     code="config.symbol",
                     hint="configured: " + ", ".join(m.symbol for m in configured),
                 )
-            chosen += named
+            chosen += matching
         return tuple(dict.fromkeys(chosen))
 
     def source(self, name: str) -> CandleSource:
-        """The source of that name, opened once."""
+        """Return the source of that name, opened once."""
         if name not in self._sources:
-            mine = [m for m in self.settings.markets() if m.source == name]
+            markets = [m for m in self.settings.markets() if m.source == name]
             root = self.settings.source.root(name)
             settings = self.settings.source.model_copy(update={"base_url": root})
             self._sources[name] = open_source(
-                name, settings, mine, self.secrets, clock=self.clock, meter=self.budget
+                name, settings, markets, self.secrets, clock=self.clock, meter=self.budget
             )
         return self._sources[name]
 
     @property
     def budget(self) -> Budget:
-        """What pays for the calls of metered sources."""
+        """The month's budget, which pays for the calls of metered sources."""
         if self._budget is None:
             self._budget = Budget(self.store, self.settings.source.monthly_credits)
         return self._budget
 
     def registry(self) -> Registry:
-        """The MLflow store: `MLFLOW_TRACKING_URI`, the setting, or the workspace's own."""
+        """Return the MLflow store: `MLFLOW_TRACKING_URI`, the setting, or the workspace's own."""
         if self._registry is None:
             from cryptocast.registry import Registry  # late: the tick loads no MLflow
 
@@ -224,11 +224,14 @@ class Workspace:
         return self._registry
 
     def _identity(self) -> str:
-        """What tells this workspace from others that share an MLflow server; it never changes."""
+        """Return the id of this workspace among those that share an MLflow server.
+
+        It is made once and never changes.
+        """
         with self.store.read() as reader:
-            found = reader.events(IDENTITY)
-        if found:
-            return str(found[0].detail["id"])  # of two processes the first one's
+            events = reader.events(IDENTITY)
+        if events:
+            return str(events[0].detail["id"])  # the first, if two processes made one
         with self.store.write() as writer:
             writer.put_event(self.clock.now(), IDENTITY, None, {"id": uuid.uuid4().hex})
         return self._identity()
@@ -247,7 +250,7 @@ class Workspace:
         return value
 
     def close(self) -> None:
-        """Give back what is open."""
+        """Close the sources and let the database rest."""
         for source in self._sources.values():
             source.close()
         self._sources.clear()

@@ -1,4 +1,4 @@
-"""models: the registered versions, their aliases, scores and verdicts."""
+"""models: list the registered versions with their aliases, scores and verdicts."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class Entry:
     version: str
     kind: str
     aliases: tuple[str, ...]
-    serves: tuple[str, ...]  # ids of the markets that it is production of; `*`: of all
+    serves: tuple[str, ...]  # ids of the markets that it is production of; `*` for all
     created_at: str
     run_id: str
-    missing: tuple[str, ...]  # of its files; with one missing it is of no use
-    data_start: str | None  # None where its run was deleted
+    missing: tuple[str, ...]  # files that are lost; with one missing it is of no use
+    data_start: str | None  # None if its run was deleted
     data_end: str | None
     data_fingerprint: str | None
     validation_crps_bp: float | None
     validation_crps_relative: float | None  # to the random walk's: below 1 is better
-    test: VersionScore | None  # None where no pipeline tested it
-    gate: str | None  # promoted, refused; None where it was never judged
+    test: VersionScore | None  # None if no pipeline tested it
+    gate: str | None  # promoted, refused; None if it was never judged
     gate_reason: str | None
     forced: str | None  # why the gate was overruled
     description: str
@@ -44,51 +44,52 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class ModelsReport:
-    """All versions, newest first, and the one that `deployments` says is production."""
+    """All versions, newest first, and the one that `deployments` names as production."""
 
-    production: str | None  # where several are, the one that was deployed last
+    production: str | None  # if there are several, the one that was deployed last
     versions: tuple[Entry, ...]
 
 
 def models(ws: Workspace) -> ModelsReport:
-    """List what MLflow has, and what serves."""
+    """List the versions in MLflow, and the markets that each serves."""
+    markets = ws.markets()
     with ws.store.read() as reader:
-        serving = reader.productions().of_markets(ws.markets())
+        serving = reader.productions().of_markets(markets)
     production = max(serving.values(), key=lambda row: row.id, default=None)
-    serves: dict[str, list[str]] = {}
+    serves: dict[str, tuple[str, ...]] = {}
     for market, row in serving.items():
-        serves.setdefault(row.model_version, []).append(market.id)
-    if len(serves) == 1 and len(serving) == len(ws.markets()):
-        serves = {version: [ALL_MARKETS] for version in serves}
+        serves[row.model_version] = (*serves.get(row.model_version, ()), market.id)
+    if len(serves) == 1 and len(serving) == len(markets):
+        serves = dict.fromkeys(serves, (ALL_MARKETS,))
     registry = ws.registry()
     return ModelsReport(
         production.model_version if production else None,
         tuple(
-            _entry(found, registry.missing(found), tuple(serves.get(found.version, ())))
-            for found in registry.versions()
+            _entry(version, registry.missing(version), serves.get(version.version, ()))
+            for version in registry.versions()
         ),
     )
 
 
-def _entry(found: RegisteredVersion, missing: tuple[str, ...], serves: tuple[str, ...]) -> Entry:
+def _entry(version: RegisteredVersion, missing: tuple[str, ...], serves: tuple[str, ...]) -> Entry:
     return Entry(
-        version=found.version,
-        kind=found.kind,
-        aliases=found.aliases,
+        version=version.version,
+        kind=version.kind,
+        aliases=version.aliases,
         serves=serves,
-        created_at=iso(round(found.created_at)),
-        run_id=found.run_id,
+        created_at=iso(round(version.created_at)),
+        run_id=version.run_id,
         missing=missing,
-        data_start=found.params.get("data_start"),
-        data_end=found.params.get("data_end"),
-        data_fingerprint=found.params.get("data_fingerprint"),
-        validation_crps_bp=found.metrics.get("validation_crps_bp"),
-        validation_crps_relative=found.metrics.get(SELECTION),
-        test=VersionScore.of_tags(found.tags),
-        gate=found.tags.get("gate.verdict"),
-        gate_reason=found.tags.get("gate.reason"),
-        forced=found.tags.get("gate.forced"),
-        description=found.description,
-        metrics=found.metrics,
-        tags=found.tags,
+        data_start=version.params.get("data_start"),
+        data_end=version.params.get("data_end"),
+        data_fingerprint=version.params.get("data_fingerprint"),
+        validation_crps_bp=version.metrics.get("validation_crps_bp"),
+        validation_crps_relative=version.metrics.get(SELECTION),
+        test=VersionScore.of_tags(version.tags),
+        gate=version.tags.get("gate.verdict"),
+        gate_reason=version.tags.get("gate.reason"),
+        forced=version.tags.get("gate.forced"),
+        description=version.description,
+        metrics=version.metrics,
+        tags=version.tags,
     )

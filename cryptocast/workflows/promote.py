@@ -1,4 +1,4 @@
-"""promote: make a version production, if the gate agrees."""
+"""promote: make a version production, if the gate agrees or a person insists."""
 
 from __future__ import annotations
 
@@ -17,29 +17,27 @@ def promote(
 ) -> Decision:
     """Make a version production if the gate agrees, or by force with a reason.
 
-    Of all markets, or of the one that it is meant for (`[model] scope`). Raises GateRefused
-    where the gate says no, StateError where the version is unknown, UsageError for a force
-    without a reason.
+    It becomes production of all markets, or of the one that it is meant for (`[model] scope`).
+    Raises GateRefused if the gate says no, StateError if there is no such version, and
+    UsageError for a force without a reason.
     """
     if force and not (reason or "").strip():
         raise UsageError("--force needs --reason", hint='--reason "why the gate is overruled"')
     challenger = registered_bundle(ws, version)
-    market, markets = (
-        deployment_market(ws.settings, challenger.card),
-        served_markets(ws.settings, challenger.card),
-    )
+    card = challenger.card
+    market, markets = deployment_market(ws.settings, card), served_markets(ws.settings, card)
     with ws.store.read() as reader:
         serving = reader.productions().of_markets(markets)
     if [row.model_version for row in serving.values()] == [version] * len(markets):
-        freeze(ws, challenger, market)  # mends a bundle or an alias that was lost
-        told = "it was already"
-        return Decision(True, version, challenger.card.kind, told, Verdict(True, told), market)
-    verdict = judge(ws, gather(ws, markets, lookback=challenger.card.lookback), challenger)
+        freeze(ws, challenger, market)  # restores a bundle or an alias that was lost
+        already = "it was already"
+        return Decision(True, version, card.kind, already, Verdict(True, already), market)
+    verdict = judge(ws, gather(ws, markets, lookback=card.lookback), challenger)
     if not verdict.promoted and not force:
         raise GateRefused(
             f"version {version} is not promoted: {verdict.reason}",
             hint=f'cryptocast promote {version} --force --reason "..." overrules the gate',
         )
-    told = f"{reason} (the gate said: {verdict.reason})" if force else verdict.reason
-    deploy(ws, challenger, market, "force" if force else "promote", told, verdict)
-    return Decision(True, version, challenger.card.kind, told, verdict, market)
+    why = f"{reason} (the gate said: {verdict.reason})" if force else verdict.reason
+    deploy(ws, challenger, market, "force" if force else "promote", why, verdict)
+    return Decision(True, version, card.kind, why, verdict, market)

@@ -1,4 +1,4 @@
-"""rollback: the version before is production again, of all markets or of those that are named."""
+"""rollback: make the previous version production again, for all markets or for those named."""
 
 from __future__ import annotations
 
@@ -18,36 +18,37 @@ _NAMED = 5
 def rollback(
     ws: Workspace, *, symbols: tuple[str, ...] = (), reason: str | None = None
 ) -> list[Decision]:
-    """Put the version before back; a second time that gives back the first.
+    """Put the previous version back; doing it a second time restores the first.
 
-    `symbols` names the markets whose production it is about; left out, one version must serve
-    them all. Raises UsageError where several do, StateError where there is none before, and
-    then nothing has changed.
+    `symbols` names the markets to roll back; without any, a single version must serve all
+    markets. Raises UsageError if several versions do, and StateError if one of them has no
+    previous version; then nothing has changed.
     """
+    markets = ws.markets()
     with ws.store.read() as reader:
         serving = reader.productions().of_markets(ws.markets(symbols))
     if not serving:
         raise no_production()
-    chosen = _shared(ws, serving, symbols)
-    for market, row in chosen.items():
+    rows = _rows_to_undo(serving, markets, named=bool(symbols))
+    for market, row in rows.items():
         if row.previous_version is None:
-            of = f" of {market}" if market != ALL_MARKETS and len(ws.markets()) > 1 else ""
+            of = f" of {market}" if market != ALL_MARKETS and len(markets) > 1 else ""
             raise StateError(
                 f"version {row.model_version} is the first{of}: there is none before it",
                 code="state.no_previous",
                 hint="cryptocast models lists what could be promoted",
             )
-    return [_back(ws, market, row, reason) for market, row in chosen.items()]
+    return [_put_back(ws, market, row, reason) for market, row in rows.items()]
 
 
-def _shared(
-    ws: Workspace, serving: Mapping[Market, Deployment], symbols: tuple[str, ...]
+def _rows_to_undo(
+    serving: Mapping[Market, Deployment], markets: tuple[Market, ...], *, named: bool
 ) -> dict[str, Deployment]:
-    """The deployment to take back, by the market that the new one is for: an id, or `*`."""
+    """Return the deployments to undo, by the market that the new one is for: an id, or `*`."""
     rows = list(dict.fromkeys(serving.values()))
-    if len(rows) == 1 and len(serving) == len(ws.markets()):
+    if len(rows) == 1 and len(serving) == len(markets):
         return {rows[0].market: rows[0]}
-    if symbols:
+    if named:
         return {market.id: row for market, row in serving.items()}
     names = [market.symbol for market in serving]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
@@ -58,8 +59,9 @@ def _shared(
     )
 
 
-def _back(ws: Workspace, market: str, row: Deployment, reason: str | None) -> Decision:
-    chosen = registered_bundle(ws, str(row.previous_version))
-    told = reason or f"rolled back from version {row.model_version}"
-    deploy(ws, chosen, market, "rollback", told, Verdict(True, told))
-    return Decision(True, chosen.card.version, chosen.card.kind, told, Verdict(True, told), market)
+def _put_back(ws: Workspace, market: str, row: Deployment, reason: str | None) -> Decision:
+    bundle = registered_bundle(ws, str(row.previous_version))
+    why = reason or f"rolled back from version {row.model_version}"
+    verdict = Verdict(True, why)
+    deploy(ws, bundle, market, "rollback", why, verdict)
+    return Decision(True, bundle.card.version, bundle.card.kind, why, verdict, market)
