@@ -32,7 +32,7 @@ FOLDERS = ("bundles", "mlartifacts", "reports", "archive", "logs")
 
 
 def find(option: Path | None, environ: Mapping[str, str], cwd: Path) -> Path:
-    """Return the folder of the workspace: by option, by variable, a parent that is one, or `cwd`."""
+    """Return the workspace folder: by option, by variable, a parent that is one, or `cwd`."""
     if option is not None:
         return option.expanduser().resolve()
     if named := environ.get(ENVIRONMENT):

@@ -1,9 +1,9 @@
-"""MLflow behind a few verbs: runs, models, versions, aliases. The only room with MLflow."""
+"""MLflow behind a few methods: runs, models, versions, aliases. No other room imports MLflow."""
 
 import os
 
-# Before the import: no telemetry leaves the machine, nothing is printed on stdout, and a
-# server that does not answer is given up in a minute rather than in a quarter of an hour.
+# Set before the import, so that no telemetry leaves the machine, nothing is printed on stdout,
+# and a server that does not answer is given up after a minute, not a quarter of an hour.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -11,8 +11,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 from cryptocast.registry.client import SELECTION, Registry
-from cryptocast.registry.provenance import git_commit, packages
-from cryptocast.registry.records import RegisteredVersion, TrainingData
+from cryptocast.registry.records import RegisteredVersion, TrainingData, git_commit, packages
 from cryptocast.registry.registered import CHALLENGER, MODEL
 
 __all__ = [

@@ -18,15 +18,19 @@ from cryptocast.errors import RegistryError, StateError
 from cryptocast.registry import pruning
 from cryptocast.registry.connection import Connection
 from cryptocast.registry.faults import without_credentials
-from cryptocast.registry.provenance import git_commit, packages
-from cryptocast.registry.records import RegisteredVersion, TrainingData, points, signature
-from cryptocast.registry.registered import CARD, MODEL, Registered
+from cryptocast.registry.records import (
+    RegisteredVersion,
+    TrainingData,
+    git_commit,
+    packages,
+    points,
+    signature,
+)
+from cryptocast.registry.registered import CARD, MODEL, OWNER, Registered
 from cryptocast.values import Epoch, Fitted
 
 SELECTION = "validation_crps_relative"
 """The metric that versions are selected by: lower is better."""
-
-_OWNER = "cryptocast.workspace"  # a tag of runs
 
 
 class Registry:
@@ -42,11 +46,12 @@ class Registry:
         owner: Callable[[], str] | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        """Open the store, or make it; `artifacts` is where a workspace's own one keeps files.
+        """Open the store, or make it.
 
-        None: where the server keeps them, or beside a database of SQLite. `owner` tells
-        workspaces apart that share a store: RegistryError (`registry.taken`) where the model is
-        another's. `environ` holds MLflow's variables, credentials among them.
+        `artifacts` is the folder for a workspace's own files; None: the server decides, or they
+        lie beside a SQLite database. `owner` identifies a workspace that shares the store: raises
+        RegistryError (`registry.taken`) if the model belongs to another one. `environ` holds
+        MLflow's variables, among them credentials.
         """
         self._uri = uri
         self._store = Connection(uri, experiment, artifacts, environ or {})
@@ -64,44 +69,45 @@ class Registry:
     def run(
         self, name: str, *, parent: str | None = None, tags: Mapping[str, str] | None = None
     ) -> Iterator[str]:
-        """A run, ended as finished, or as failed when the body raises. Yields its id.
+        """Begin a run and yield its id; it ends as finished, or as failed if the block raises.
 
-        Its parent is `parent`, else the run in whose body this is called.
+        Its parent is `parent`, or else the run in whose block this is called.
         """
-        every = {
+        every_tag = {
             "mlflow.source.name": "cryptocast",
             "mlflow.source.type": "LOCAL",
             "cryptocast.version": metadata.version("cryptocast"),
             **{f"package.{package}": version for package, version in packages().items()},
-            **({} if self._owner is None else {_OWNER: self._owner}),
+            **({} if self._owner is None else {OWNER: self._owner}),
             **(tags or {}),
         }
         if commit := git_commit():
-            every["mlflow.source.git.commit"] = commit.removesuffix("-dirty")
+            every_tag["mlflow.source.git.commit"] = commit.removesuffix("-dirty")
         if parent := parent or (self._open[-1] if self._open else None):
-            every["mlflow.parentRunId"] = parent
+            every_tag["mlflow.parentRunId"] = parent
         with self._translated():
-            made = self._client.create_run(self._experiment, run_name=name, tags=every)
-        with self._ended(made.info.run_id):
-            yield made.info.run_id
+            run = self._client.create_run(self._experiment, run_name=name, tags=every_tag)
+        with self._ended(run.info.run_id):
+            yield run.info.run_id
 
     @contextlib.contextmanager
     def pipeline(self, name: str, tags: Mapping[str, str] | None = None) -> Iterator[str]:
-        """The run that holds all runs of one pipeline: they are begun in its body.
+        """Begin the run that is the parent of all runs of one pipeline, and yield its id.
 
-        One of that name that was interrupted goes on; what it left unfinished is ended.
+        If a pipeline of that name was interrupted its run goes on; runs that it left unfinished
+        are ended.
         """
         wanted = f"tags.stage = 'pipeline' and attributes.run_name = '{name}'"
         if self._owner is not None:
-            wanted += f" and tags.`{_OWNER}` = '{self._owner}'"
+            wanted += f" and tags.`{OWNER}` = '{self._owner}'"
         with self._translated():
-            found = self._client.search_runs([self._experiment], wanted)
-            for run in found[:1]:
+            interrupted = self._client.search_runs([self._experiment], wanted)[:1]
+            for run in interrupted:
                 self._end_children(run.info.run_id)
                 self._client.update_run(run.info.run_id, "RUNNING")
-        if found:
-            with self._ended(found[0].info.run_id):
-                yield found[0].info.run_id
+        if interrupted:
+            with self._ended(interrupted[0].info.run_id):
+                yield interrupted[0].info.run_id
         else:
             with self.run(name, tags={"stage": "pipeline", **(tags or {})}) as run_id:
                 yield run_id
@@ -114,7 +120,7 @@ class Registry:
         metrics: Mapping[str, float] | None = None,
         history: Sequence[Epoch] = (),
     ) -> None:
-        """Parameters, final metrics and metrics per epoch, in one batch."""
+        """Log parameters, final metrics and metrics per epoch of a run in one batch."""
         listed = [Param(name, str(value)) for name, value in (params or {}).items()]
         with self._translated():
             self._client.log_batch(run_id, metrics=points(metrics or {}, history), params=listed)
@@ -125,17 +131,17 @@ class Registry:
             self._client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
 
     def log_data(self, run_id: str, data: TrainingData) -> None:
-        """The candles that a run learned from, as its dataset."""
+        """Log the candles that a run learned from as its dataset."""
         with self._translated():
             self._client.log_inputs(run_id, [data.as_input()])
 
     def log_document(self, run_id: str, document: Any, name: str) -> None:
-        """A JSON artefact of a run."""
+        """Log a document as a JSON artefact of a run."""
         with self._translated():
             self._client.log_dict(run_id, document, name)
 
     def log_bytes(self, run_id: str, content: bytes, name: str) -> None:
-        """A file, for example a picture, as an artefact of a run; `name` may hold folders."""
+        """Log a file, such as a picture, as an artefact of a run; `name` may hold folders."""
         place = PurePosixPath(name)
         folder = None if place.parent == PurePosixPath() else str(place.parent)
         with self._translated(), tempfile.TemporaryDirectory() as temporary:
@@ -148,7 +154,7 @@ class Registry:
         self.log_document(run_id, document, CARD)
 
     def log_model(self, run_id: str, fitted: Fitted) -> str:
-        """The ONNX graph with its signature; returns the model's URI."""
+        """Log the ONNX graph with its signature. Return the model's URI."""
         model = onnx.load_from_string(fitted.onnx)
         with self._translated(), self._store.chosen(), mlflow.start_run(run_id, nested=True):
             info = mlflow.onnx.log_model(
@@ -170,9 +176,9 @@ class Registry:
         *,
         taken: Collection[str] = (),
     ) -> str:
-        """Make a run's model a version, once its card and graph are kept; returns its number.
+        """Make a run's model a version, after its card and graph are kept. Return its number.
 
-        That is none of those `taken`: versions of a store that was here before this one.
+        It is none of those `taken` by versions of a store that this one has replaced.
         """
         with self._translated():
             return self._model.add(
@@ -185,24 +191,25 @@ class Registry:
             )
 
     def amend(self, version: str, heading: str, text: str, tags: Mapping[str, str]) -> None:
-        """Tell more of a version: tags, and the paragraph of its description with a heading."""
+        """Set tags of a version, and the paragraph of its description with that heading."""
         with self._translated():
             self._model.amend(version, heading, text, tags)
 
     def versions(self, tags: Mapping[str, str] | None = None) -> list[RegisteredVersion]:
-        """All registered versions (that bear these tags), newest first."""
+        """Return all registered versions (with these tags), newest first."""
         with self._translated():
             return self._model.versions(tags or {})
 
     def missing(self, version: RegisteredVersion) -> tuple[str, ...]:
-        """What a version lacks of its card and its graph: with either gone it is of no use."""
+        """Return the files that a version lacks: without its card or graph it is of no use."""
         with self._translated():
             return self._model.missing(version)
 
     def best(self, versions: Sequence[RegisteredVersion]) -> RegisteredVersion:
-        """Of these versions the one with the lowest selection metric, by MLflow's search.
+        """Return the version with the lowest selection metric, by MLflow's search.
 
-        Of equals the one that was registered first.
+        Among equals it is the one that was registered first. Raises StateError if none has a
+        score.
         """
         wanted = {v.run_id: v for v in sorted(versions, key=lambda v: -int(v.version))}
         if wanted:
@@ -220,32 +227,32 @@ class Registry:
         raise StateError("no version has a validation score", hint="cryptocast train")
 
     def card(self, version: str) -> dict[str, Any]:
-        """The card of a version, as it was logged. StateError where it is lost."""
+        """Return the card of a version as it was logged. Raise StateError if it is lost."""
         with self._translated():
             return self._model.card(version) | {"version": version}
 
     def onnx(self, version: str) -> bytes:
-        """The graph of a version, as it was logged. StateError where it is lost."""
+        """Return the graph of a version as it was logged. Raise StateError if it is lost."""
         with self._translated():
             return self._model.graph(version)
 
     def point(self, alias: str, version: str) -> None:
-        """Let an alias name a version; what becomes production is challenger no longer."""
+        """Point an alias at a version; a version that becomes production stops being challenger."""
         with self._translated():
             self._model.point(alias, version)
 
     def drop(self, alias: str) -> None:
-        """Take an alias away."""
+        """Remove an alias."""
         with self._translated():
             self._model.drop(alias)
 
     def aliases(self) -> dict[str, str]:
-        """Every alias with the version that it names."""
+        """Return every alias with the version that it names."""
         with self._translated():
             return self._model.aliases()
 
     def old_runs(self, before: float) -> list[pruning.OldRun]:
-        """Trials, and runs that a person has deleted, which ended before then; no version's."""
+        """Return the trials and the runs deleted by hand that ended before then; see `pruning`."""
         with self._translated():
             return pruning.old_runs(self._client, before)
 
@@ -255,7 +262,7 @@ class Registry:
             pruning.remove_run(self._client, run_id)
 
     def _end_children(self, run_id: str) -> None:
-        """End the runs that a killed process left running, and theirs."""
+        """End the runs below this one that a killed process left running."""
         for child in self._client.search_runs(
             [self._experiment],
             f"tags.mlflow.parentRunId = '{run_id}' and attributes.status = 'RUNNING'",
@@ -265,7 +272,7 @@ class Registry:
 
     @contextlib.contextmanager
     def _ended(self, run_id: str) -> Iterator[None]:
-        """End a run after the body, which is the parent of the runs begun in it."""
+        """End a run after the block; it is the parent of the runs begun in it."""
         self._open.append(run_id)
         try:
             yield

@@ -1,4 +1,4 @@
-"""Open or make an MLflow store, and raise what goes wrong with it as errors of ours."""
+"""Open or make an MLflow store, and translate its exceptions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cryptocast.registry.making import give_up_soon, local_file, make
 from cryptocast.registry.moving import follow
 from cryptocast.registry.registered import unless
 
-# What goes wrong is told once, by us; MLflow logs a traceback of it before that.
+# We report a failure once; MLflow would log a traceback of it before that.
 logging.getLogger("mlflow").setLevel(logging.CRITICAL)
 logging.getLogger("alembic").setLevel(logging.CRITICAL)
 
@@ -41,10 +41,10 @@ class Connection:
     def __init__(
         self, uri: str, experiment: str, artifacts: Path | None, environ: Mapping[str, str]
     ) -> None:
-        """Open the store, or make it; `artifacts` is where a workspace's own one keeps files.
+        """Open the store, or make it.
 
-        None: where the server keeps them, or beside a database of SQLite. `environ` holds
-        MLflow's variables, credentials among them.
+        `artifacts` is the folder for a workspace's own files; None: the server decides, or they
+        lie beside a SQLite database. `environ` holds MLflow's variables, among them credentials.
         """
         self.uri = uri
         self._environ = environ
@@ -57,39 +57,39 @@ class Connection:
         with self.translated():
             if not uri.startswith("http"):
                 give_up_soon()
-            there = file is not None and file.exists()
-            if file is not None and location is not None and not there:
+            exists = file is not None and file.exists()
+            if file is not None and location is not None and not exists:
                 make(file, location)
             self.client = MlflowClient(uri, uri)
-            if there and file is not None and artifacts is not None:
-                self.client.get_experiment_by_name(experiment)  # one that is no good stays as it is
+            if exists and file is not None and artifacts is not None:
+                self.client.get_experiment_by_name(experiment)  # a damaged store is not touched
                 follow(file, artifacts.resolve().as_uri())
             self.experiment = self._experiment_id(experiment, location)
 
     def _experiment_id(self, name: str, location: str | None) -> str:
-        while (found := self.client.get_experiment_by_name(name)) is None:
+        while (experiment := self.client.get_experiment_by_name(name)) is None:
             with unless("RESOURCE_ALREADY_EXISTS"):  # another process made it in between
                 self.client.create_experiment(name, location)
-        if found.lifecycle_stage == "deleted":  # by hand; without it nothing can be logged
-            self.client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
+        if experiment.lifecycle_stage == "deleted":  # by hand; without it nothing can be logged
+            self.client.restore_experiment(experiment.experiment_id)
+        return str(experiment.experiment_id)
 
     @contextlib.contextmanager
     def translated(self) -> Iterator[None]:
-        """Foreign exceptions as RegistryError."""
+        """Raise MLflow's and the disk's exceptions in the block as RegistryError."""
         try:
             with warnings.catch_warnings(), self._signed_in():
-                # MLflow and SQLAlchemy warn of each other and of MLflow's own types.
+                # MLflow and SQLAlchemy warn about each other and about MLflow's own types.
                 warnings.simplefilter("ignore")
                 yield
         except _FOREIGN as error:
-            # A cause is shown by --verbose: one that may repeat a password is left out.
+            # --verbose shows the cause: it is left out if it may repeat a password.
             cause = error if without_credentials(self.uri) == self.uri else None
             raise translate(error, self.uri) from cause
 
     @contextlib.contextmanager
     def _signed_in(self) -> Iterator[None]:
-        """Credentials from a `.env` file stand where MLflow looks, and only while it looks."""
+        """Put credentials from a `.env` file where MLflow looks, only for the block."""
         lacking = {k: v for k, v in self._environ.items() if k not in os.environ}
         os.environ.update(lacking)
         try:
@@ -100,10 +100,10 @@ class Connection:
 
     @contextlib.contextmanager
     def chosen(self) -> Iterator[None]:
-        """Let MLflow's functions without a client work on this store.
+        """Let MLflow's functions that take no client work on this store for the block.
 
-        They look at global settings and keep them in the environment too, where another
-        workspace in this process would take them for the user's.
+        They read global settings and keep them in the environment too, where another workspace
+        in this process would take them for the user's.
         """
         before = {k: v for k, v in os.environ.items() if k.startswith("MLFLOW_")}
         try:

@@ -1,4 +1,4 @@
-"""What MLflow, its database, its server and the disk raise, in words of ours."""
+"""Translate the exceptions of MLflow, its database, its server and the disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cryptocast.errors import RegistryError
 _CHECK_ADDRESS = "check MLFLOW_TRACKING_URI or [mlflow] tracking_uri"
 _FREE_SPACE = "free some space; nothing was registered, and what serves goes on"
 
-# What is said (the exception classes don't tell these apart) -> our code, words, hint, retry.
+# The text of the exception (its class does not say enough) -> our code, words, hint, retry.
 _TRANSLATIONS = (
     (
         r"No space left on device|File too large|[Qq]uota exceeded|disk is full",
@@ -68,7 +68,7 @@ _TRANSLATIONS = (
 
 
 def translate(error: Exception, uri: str) -> RegistryError:
-    """The RegistryError for what was raised; the URI is named without any credentials."""
+    """Return the RegistryError for an exception; it names the URI without any credentials."""
     where = f"the MLflow store {without_credentials(uri)}"
     text = str(error).strip()
     if schema := re.search(
@@ -83,23 +83,23 @@ def translate(error: Exception, uri: str) -> RegistryError:
 
 
 def without_credentials(text: str) -> str:
-    """The text without the user and password of any URI in it."""
+    """Return the text without the user and password of any URI in it."""
     text = re.sub(r"://[^/\s][^@\s]*@", "://", text)
     return re.sub(r"(?i)([?&](password|passwd|token|secret|key)=)[^&\s]*", r"\1...", text)
 
 
-def _other_schema(where: str, found: str) -> RegistryError:
-    """From a newer MLflow, or from an older one, whose migrations are known here."""
-    mine = f"MLflow {mlflow.__version__}"
+def _other_schema(where: str, schema: str) -> RegistryError:
+    """Return the error for a schema of an older MLflow, whose migrations we know, or a newer."""
+    ours = f"MLflow {mlflow.__version__}"
     migrations = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
-    if any(migrations.glob(f"{found}_*.py")):
+    if any(migrations.glob(f"{schema}_*.py")):
         return RegistryError(
-            f"{where} has the schema {found}, older than that of {mine}",
+            f"{where} has the schema {schema}, older than that of {ours}",
             code="registry.older",
             hint="keep a copy of it, then: mlflow db upgrade URI",
         )
     return RegistryError(
-        f"{where} has the schema {found}, which {mine} does not know: it is from a newer one",
+        f"{where} has the schema {schema}, which {ours} does not know: it is from a newer one",
         code="registry.newer",
         hint="upgrade MLflow: pip install --upgrade mlflow",
     )

@@ -1,4 +1,4 @@
-"""Runs of no more use: trials that ended long ago, and what a person has deleted."""
+"""Find and remove runs of no more use: old trials, and runs that a person has deleted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cryptocast.registry.registered import PAGE, every_page
 
 @dataclass(frozen=True, slots=True)
 class OldRun:
-    """A run that may go, with what it logged."""
+    """A run that may be removed, with what it logged."""
 
     run_id: str
     name: str
@@ -26,15 +26,15 @@ class OldRun:
 
 
 def old_runs(client: MlflowClient, before: float) -> list[OldRun]:
-    """Trials, and runs that a person has deleted, which ended before then; oldest first.
+    """Return the trials and the runs deleted by hand that ended before then, oldest first.
 
-    A run that a registered version came from is never among them, whatever became of it.
+    The run of a registered version is never among them, even if it was deleted.
     """
     versions = every_page(
         lambda token: client.search_model_versions(max_results=PAGE, page_token=token)
     )
     kept = {version.run_id for version in versions}
-    found = []
+    old = []
     for run in _runs(client):
         ended = (run.info.end_time or run.info.start_time) / 1000
         deleted = run.info.lifecycle_stage == LifecycleStage.DELETED
@@ -45,19 +45,19 @@ def old_runs(client: MlflowClient, before: float) -> list[OldRun]:
         files += [_folder(model.artifact_location) for model in _models(client, run)]
         size = sum(_size(folder) for folder in files if folder is not None)
         reason = "deleted" if deleted else "trial"
-        found.append(OldRun(run.info.run_id, run.info.run_name, reason, ended, size))
-    return sorted(found, key=lambda old: old.ended_at)
+        old.append(OldRun(run.info.run_id, run.info.run_name, reason, ended, size))
+    return sorted(old, key=lambda run: run.ended_at)
 
 
 def remove_run(client: MlflowClient, run_id: str) -> None:
-    """Remove a run for good, its files first, as `mlflow gc` does; of a database only."""
+    """Remove a run for good, its files first, as `mlflow gc` does. The store must be a database."""
     run = client.get_run(run_id)
-    store: Any = client._tracking_client.store  # what `mlflow gc` calls has no public name
+    store: Any = client._tracking_client.store  # `mlflow gc` uses it too; it has no public name
     for model in _models(client, run):
         _remove(_folder(model.artifact_location))
         client.delete_logged_model(model.model_id)
         store._hard_delete_logged_model(model.model_id)
-    # The run's own folder is the parent of what it calls its artifacts.
+    # The run's own folder is the parent of its folder of artifacts.
     folder = _folder(run.info.artifact_uri)
     _remove(folder.parent if folder and folder.parent.name == run_id else folder)
     if run.info.lifecycle_stage != LifecycleStage.DELETED:
@@ -66,20 +66,20 @@ def remove_run(client: MlflowClient, run_id: str) -> None:
 
 
 def _runs(client: MlflowClient) -> list[Run]:
-    """Every run of every experiment, deleted ones too."""
+    """Return every run of every experiment, deleted ones too."""
     experiments = every_page(
         lambda token: client.search_experiments(ViewType.ALL, max_results=PAGE, page_token=token)
     )
-    where = [experiment.experiment_id for experiment in experiments]
+    ids = [experiment.experiment_id for experiment in experiments]
     return every_page(
         lambda token: client.search_runs(
-            where, run_view_type=ViewType.ALL, max_results=PAGE, page_token=token
+            ids, run_view_type=ViewType.ALL, max_results=PAGE, page_token=token
         )
     )
 
 
 def _models(client: MlflowClient, run: Run) -> list[LoggedModel]:
-    """The models that a run logged."""
+    """Return the models that a run logged."""
     return list(
         client.search_logged_models(
             [run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"
@@ -88,7 +88,7 @@ def _models(client: MlflowClient, run: Run) -> list[LoggedModel]:
 
 
 def _folder(uri: str) -> Path | None:
-    """The folder of a `file:` URI; None for another store."""
+    """Return the folder of a `file:` URI, or None for other places."""
     parts = urlparse(uri)
     return Path(unquote(parts.path)) if parts.scheme in ("", "file") and parts.path else None
 

@@ -1,11 +1,16 @@
-"""What crosses from MLflow into the workflows, and what is handed over in MLflow's own shapes."""
+"""The values that versions and runs record, and their MLflow shapes."""
 
 from __future__ import annotations
 
+import functools
 import json
+import shutil
+import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +22,8 @@ from mlflow.types import ColSpec, Schema, TensorSpec
 
 from cryptocast.values import Epoch
 
+_PACKAGES = ("torch", "lightning", "mlflow", "onnx", "onnxruntime", "numpy", "optuna", "duckdb")
+
 _COLUMNS = {"open_time": "datetime"} | dict.fromkeys(
     ("open", "high", "low", "close", "volume"), "double"
 )
@@ -24,7 +31,7 @@ _COLUMNS = {"open_time": "datetime"} | dict.fromkeys(
 
 @dataclass(frozen=True, slots=True)
 class RegisteredVersion:
-    """A registered version and what is known of it."""
+    """A registered version with what its run logged."""
 
     version: str
     kind: str
@@ -39,26 +46,26 @@ class RegisteredVersion:
 
 
 def version_of(
-    found: ModelVersion, run: MlflowRun | None, aliases: Mapping[str, str]
+    registered: ModelVersion, run: MlflowRun | None, aliases: Mapping[str, str]
 ) -> RegisteredVersion:
-    """A version with what its run logged; `run` is None where somebody has deleted it."""
+    """Return a version with what its run logged; `run` is None if somebody has deleted it."""
     return RegisteredVersion(
-        version=str(found.version),
-        kind=found.tags.get("kind", ""),
-        run_id=found.run_id or "",
-        created_at=found.creation_timestamp / 1000,
-        aliases=tuple(sorted(a for a, v in aliases.items() if str(v) == str(found.version))),
+        version=str(registered.version),
+        kind=registered.tags.get("kind", ""),
+        run_id=registered.run_id or "",
+        created_at=registered.creation_timestamp / 1000,
+        aliases=tuple(sorted(a for a, v in aliases.items() if str(v) == str(registered.version))),
         metrics=dict(run.data.metrics) if run else {},
-        tags=dict(found.tags),
+        tags=dict(registered.tags),
         params=dict(run.data.params) if run else {},
-        description=found.description or "",
-        model_id=(found.source or "").removeprefix("models:/"),
+        description=registered.description or "",
+        model_id=(registered.source or "").removeprefix("models:/"),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """Which candles a run learned from: MLflow shows them as the run's dataset."""
+    """The candles that a run learned from: MLflow shows them as the run's dataset."""
 
     name: str
     fingerprint: str
@@ -66,7 +73,10 @@ class TrainingData:
     rows: int
 
     def as_input(self) -> DatasetInput:
-        """As MLflow keeps it. Its source is of the type `code`: no URI leads to these candles."""
+        """Return MLflow's input for these candles.
+
+        Its source has the type `code`, as no URI leads to them.
+        """
         columns = [{"name": n, "type": t, "required": True} for n, t in _COLUMNS.items()]
         dataset = Dataset(
             name=self.name,
@@ -80,20 +90,20 @@ class TrainingData:
 
 
 def points(metrics: Mapping[str, float], history: Sequence[Epoch]) -> list[Metric]:
-    """Final metrics and metrics per epoch."""
+    """Return final metrics and metrics per epoch as MLflow takes them."""
     now = int(time.time() * 1000)
-    made = [Metric(name, value, now, 0) for name, value in metrics.items()]
+    logged = [Metric(name, value, now, 0) for name, value in metrics.items()]
     for epoch in history:
-        made += [
+        logged += [
             Metric("train_loss", epoch.train_loss, now, epoch.number),
             Metric("validation_loss", epoch.validation_loss, now, epoch.number),
             Metric("windows_per_second", epoch.windows_per_second, now, epoch.number),
         ]
-    return made
+    return logged
 
 
 def signature(graph: Any) -> ModelSignature:
-    """The shapes that an ONNX graph takes and gives."""
+    """Return the shapes of an ONNX graph's inputs and outputs."""
     return ModelSignature(_tensors(graph.input), _tensors(graph.output))
 
 
@@ -103,3 +113,29 @@ def _tensors(values: Any) -> Schema:
         dims = [d.dim_value or -1 for d in value.type.tensor_type.shape.dim]
         specs.append(TensorSpec(np.dtype(np.float32), tuple(dims), value.name))
     return Schema(specs)
+
+
+def packages() -> dict[str, str]:
+    """Return the installed versions of the packages that a training depends on."""
+    return {name: metadata.version(name) for name in _PACKAGES}
+
+
+@functools.cache  # the running code is the one at the process's start
+def git_commit() -> str | None:
+    """Return the commit of the running code if it runs from a checkout, or None.
+
+    It ends with `-dirty` if files were changed since.
+    """
+    git = shutil.which("git")
+    folder = Path(__file__).parents[2]
+    if git is None or not (folder / ".git").exists():
+        return None
+    describe = ("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    described = subprocess.run(  # noqa: S603 - a fixed command
+        # Without the lock, so that a commit which somebody makes meanwhile is not disturbed.
+        [git, "--no-optional-locks", "-C", str(folder), *describe],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return described.stdout.strip() or None
