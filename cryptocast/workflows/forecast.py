@@ -24,7 +24,6 @@ from cryptocast.workflows.serving.tick import (
     store_forecasts,
     tick_warnings,
 )
-from cryptocast.workflows.watching.alerts import send_alerts
 from cryptocast.workflows.watching.metrics import write_metrics
 from cryptocast.workspace import Workspace
 
@@ -108,10 +107,13 @@ def _afterwards(
 def _tell(ws: Workspace) -> list[str]:
     """Send alerts and write metrics; return what failed of them."""
     step = ws.steps.step
-    return [
-        *step("send alerts", lambda: send_alerts(ws)),
-        *step("write the metrics", lambda: write_metrics(ws)),
-    ]
+    failures: list[str] = []
+    if ws.settings.notify.receiver:
+        # Imported late: most workspaces have no receiver, and every tick pays for its imports.
+        from cryptocast.workflows.watching.alerts import send_alerts
+
+        failures += step("send alerts", lambda: send_alerts(ws))
+    return [*failures, *step("write the metrics", lambda: write_metrics(ws))]
 
 
 def documents(report: TickReport) -> Iterator[dict[str, object]]:
