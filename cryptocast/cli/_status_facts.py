@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from cryptocast.cli._shared import counted
 from cryptocast.values import iso
-from cryptocast.workflows.status import promised
 
 if TYPE_CHECKING:
     from cryptocast.store import CandleSummary
@@ -107,8 +106,8 @@ def _production(report: StatusReport) -> str:
     if others:
         of = "" if production.market == "*" else f" for {production.market}"
         return f"{len(others) + 1} versions, the newest{of}: {told}"
-    if (skill := promised(production)) is not None:
-        told += f", skill {100 * skill:+.2f} % at the gate"
+    if (skill := report.promised.get(production.id)) is not None:
+        told += f", promised skill {100 * skill:+.2f} %"
     return f"{told}: {textwrap.shorten(production.reason, _LONGEST_REASON, placeholder=' ...')}"
 
 

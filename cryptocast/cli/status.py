@@ -63,7 +63,7 @@ def _data(report: StatusReport) -> dict[str, Any]:
     from cryptocast.values import iso
 
     health = report.health
-    productions = [_production_data(row) for row in report.productions]
+    productions = [_production_data(row, report) for row in report.productions]
     return {
         "now": iso(report.now),
         "next_tick": iso(report.next_tick),
@@ -87,9 +87,8 @@ def _data(report: StatusReport) -> dict[str, Any]:
     }
 
 
-def _production_data(row: Deployment) -> dict[str, Any]:
+def _production_data(row: Deployment, report: StatusReport) -> dict[str, Any]:
     from cryptocast.values import iso
-    from cryptocast.workflows.status import promised
 
     return {
         "market": row.market,
@@ -98,7 +97,7 @@ def _production_data(row: Deployment) -> dict[str, Any]:
         "at": iso(row.at),
         "action": row.action,
         "reason": row.reason,
-        "promised_skill": promised(row),
+        "promised_skill": report.promised.get(row.id),
     }
 
 

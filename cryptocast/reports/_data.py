@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -237,20 +236,10 @@ def _deployments(deployments: Sequence[Deployment], facts: ReportFacts) -> list[
     """Return what served within the range, from when to when, and its promised skill."""
     ends = [*(d.at for d in deployments), facts.now][1:]
     return [
-        {"t": d.at, "end": end, "version": d.model_version, "promise": promise(d)}
+        {"t": d.at, "end": end, "version": d.model_version, "promise": facts.promised.get(d.id)}
         for d, end in zip(deployments, ends, strict=True)
         if end >= facts.start
     ]
-
-
-def promise(deployment: Deployment) -> float | None:
-    """Return the skill against the random walk that the gate measured, or None."""
-    try:
-        gate = json.loads(deployment.scores or "{}").get("gate") or []
-        skills = [c["skill"] for c in gate if "random walk" in str(c.get("opponent"))]
-    except (ValueError, AttributeError, KeyError, TypeError):
-        return None  # written by another version of this program
-    return _plain(skills[0]) if skills else None
 
 
 def _bp(returns: FloatArray) -> list[float | None]:

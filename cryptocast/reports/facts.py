@@ -175,6 +175,7 @@ class ReportFacts:
     deployments: Sequence[Deployment]
     events: Sequence[Happening]  # newest first
     verdict: MonitorVerdict | None
+    promised: Mapping[int, float | None]  # skill, by the id of the deployment
     others: Sequence[str] = ()  # series that are stored but not configured
 
     def deployed(self, market: Market) -> list[Deployment]:

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cryptocast import display
 from cryptocast.reports import _format, _words
-from cryptocast.reports._data import market_data, pairs, promise
+from cryptocast.reports._data import market_data, pairs
 from cryptocast.reports.facts import ReportFacts, pictured_steps
 
 MOST_SECTIONS = 6
@@ -83,7 +83,6 @@ def _templates() -> Environment:
         "STALE_BARS": _STALE_BARS,
         "between": _format.between,
         "pairs": pairs,
-        "promise": promise,
         "words": _words,
     }
     return environment

@@ -12,7 +12,7 @@ from cryptocast.reports.page import render
 from cryptocast.store import Event, Reader, Trouble, monitoring
 from cryptocast.store.drafts import replacing
 from cryptocast.values import DAY_SECONDS, ForecastSet, Gap, Market
-from cryptocast.workflows.watching.facts import MONITOR
+from cryptocast.workflows.watching.facts import MONITOR, promised_skill
 from cryptocast.workflows.watching.outcomes import outcomes
 from cryptocast.workflows.watching.served import find
 from cryptocast.workspace import Workspace
@@ -86,6 +86,7 @@ def gather(ws: Workspace, days: float) -> ReportFacts:
         events=[Happening(e.at, e.kind, e.market, e.detail) for e in events],
         verdict=None if told is None else _verdict(told),
         others=sorted(others),
+        promised={row.id: promised_skill(row, deployments) for row in deployments},
     )
 
 

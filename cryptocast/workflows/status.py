@@ -20,7 +20,7 @@ from cryptocast.store import (
 )
 from cryptocast.values import DAY_SECONDS, Candles, Deployment, ForecastSet, Market
 from cryptocast.workflows.serving.health import FILE_NAME
-from cryptocast.workflows.watching.facts import MONITOR, shown_steps
+from cryptocast.workflows.watching.facts import MONITOR, promised_skill, shown_steps
 from cryptocast.workspace import Workspace
 
 SHADOW = "shadow"
@@ -74,6 +74,7 @@ class StatusReport:
     monthly_credits: int
     health: Health | None
     shadow: str | None
+    promised: Mapping[int, float | None]  # skill, by the id of a deployment that is production
     loop: Mapping[str, Any] | None  # its health file
 
     @property
@@ -110,7 +111,9 @@ def status(ws: Workspace, *, symbols: tuple[str, ...] = ()) -> StatusReport:
         found = _markets(ws, reader, markets, now, {} if verdict is None else verdict.detail)
         sources = dict.fromkeys(market.source for market in ws.markets())
         spent = reader.credits(list(sources), time.time())
+        deployments = reader.deployments()
     market = markets[0]
+    productions = [m.production for m in found if m.production is not None]
     return StatusReport(
         now=now,
         next_tick=market.floor(now) + market.interval_seconds + ws.settings.loop.delay_seconds,
@@ -125,6 +128,7 @@ def status(ws: Workspace, *, symbols: tuple[str, ...] = ()) -> StatusReport:
             str(verdict.detail.get("reason") or ""),
         ),
         shadow=None if shadow is None else shadow.detail.get("version"),
+        promised={row.id: promised_skill(row, deployments) for row in productions},
         loop=_loop(ws),
     )
 
@@ -220,19 +224,6 @@ def _skills(verdict: Mapping[str, Any]) -> dict[str, float]:
     days = (w for w in verdict.get("windows") or () if w.get("window") == "day")
     found = {str(w.get("market")): w.get("skill_vs_random_walk") for w in days}
     return {market: float(skill) for market, skill in found.items() if skill is not None}
-
-
-def promised(production: Deployment) -> float | None:
-    """The skill against the random walk that the gate measured, where it measured one.
-
-    Of a base network the skill that the gate made of it and of what it had shown elsewhere.
-    """
-    for comparison in json.loads(production.scores or "{}").get("gate", ()):
-        if comparison.get("opponent") == "the random walk" and comparison.get("n"):
-            known = comparison.get("prior") is not None
-            found = comparison.get("shrunken" if known else "skill")
-            return None if found is None else float(found)
-    return None
 
 
 def _loop(ws: Workspace) -> Mapping[str, Any] | None:

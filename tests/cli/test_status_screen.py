@@ -33,8 +33,7 @@ END = 1_717_405_200  # 2024-06-03 09:00Z
 NOW = END + 73.0
 LEVELS = tuple(round(0.05 * k, 2) for k in range(1, 20))
 REASON = "better than the random walk by 0.61 % (lower bound +0.10 %)"
-GATE = '{"gate": [{"opponent": "the random walk", "skill": 0.0061, "n": 312}]}'
-PRODUCTION = Deployment(4, NOW - 3 * 86_400, "*", "3", "2", "promote", REASON, GATE)
+PRODUCTION = Deployment(4, NOW - 3 * 86_400, "*", "3", "2", "promote", REASON, "{}")
 SCRIPT = '<script>alert("x")</script>'
 
 
@@ -89,6 +88,7 @@ def report(*markets: MarketStatus, **changes: object) -> StatusReport:
         monthly_credits=4000,
         health=Health(NOW - 180, "healthy", "skill and coverage are as promised"),
         shadow=None,
+        promised={PRODUCTION.id: 0.0061},
         loop=None,
     )
     return replace(good, **changes)  # type: ignore[arg-type]  # a test names what it changes

@@ -258,13 +258,6 @@ def test_replayed_scores_are_called_so() -> None:
     assert "864 forecasts made by replay (none has been served live yet)" in text
 
 
-def test_a_promise_that_cannot_be_read_is_none() -> None:
-    first = facts().deployments[0]
-    assert _data.promise(first) == 0.012
-    for scores in ("null", "[]", '{"gate": [{}]}', '{"gate": 1}', "no JSON", ""):
-        assert _data.promise(dataclasses.replace(first, scores=scores)) is None
-
-
 def test_figures_are_written_as_people_read_them() -> None:
     space = "\N{NO-BREAK SPACE}"
     assert percent(-0.0123, 2, sign=True) == f"\N{MINUS SIGN}1.23{space}%"

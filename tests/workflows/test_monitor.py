@@ -13,8 +13,8 @@ import pytest
 
 from cryptocast import dataset
 from cryptocast.dataset import Bars, features
-from cryptocast.values import FEATURES, Deployment, iso
-from cryptocast.workflows.watching.verdicts import look, promise_of
+from cryptocast.values import FEATURES, iso
+from cryptocast.workflows.watching.verdicts import look
 from support.commands import BTC, Done, good, query, run
 from support.ticks import at, change, origin, ticked
 from workflows.test_replay import replayed
@@ -389,23 +389,6 @@ def test_a_scorecard_has_no_range_and_needs_outcomes(p: Path, w: Path, tmp_path:
 def gate(*skills: float | None) -> str:
     named = zip(("the random walk", "production version 1"), skills, strict=False)
     return json.dumps({"gate": [{"opponent": o, "shrunken": s} for o, s in named]})
-
-
-def deployed(version: str, scores: str) -> Deployment:
-    return Deployment(1, 0.0, "*", version, None, "promote", "x", scores)
-
-
-def test_the_promise_is_the_gates_of_the_version_that_serves() -> None:
-    first, second = deployed("1", gate(0.01, 0.5)), deployed("2", gate(0.02))
-    assert promise_of([first]) == 0.01
-    assert promise_of([first, second]) == 0.02
-    assert promise_of([first, second, deployed("1", '{"gate": []}')]) == 0.01  # a roll-back
-
-
-def test_a_version_that_was_never_compared_has_no_promise() -> None:
-    assert promise_of([deployed("1", "{}")]) is None
-    assert promise_of([deployed("1", gate(None))]) is None
-    assert promise_of([deployed("1", gate(0.1)), deployed("2", "{}")]) is None
 
 
 def test_no_figure_is_nan_in_the_document(p: Path) -> None:

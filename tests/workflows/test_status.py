@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from cryptocast.errors import ConfigError
-from cryptocast.store import Store, as_json
-from cryptocast.values import Deployment, Gap, iso
-from cryptocast.workflows.status import StatusReport, promised, status
+from cryptocast.store import Store
+from cryptocast.values import Gap, iso
+from cryptocast.workflows.status import StatusReport, status
 from support.commands import INTERVAL, NOW, good, query, run
-from support.ticks import BTC, SYMBOLS, at, change, deploy, drop, origin, ticked
+from support.ticks import BTC, SYMBOLS, at, change, drop, origin, ticked
 
 
 def look(folder: Path, bar: float = 1, **settings: object) -> StatusReport:
@@ -159,22 +159,6 @@ def test_a_shadow_and_the_loop_are_told(w: Path) -> None:
     for broken in ("", "{", "[]", "\x00"):
         (w / "logs" / "health.json").write_text(broken)
         assert look(w, 1).loop is None
-
-
-def test_what_the_gate_had_promised_is_told(w: Path) -> None:
-    with Store(w / "cryptocast.duckdb", 5).write() as writer:
-        gate = [
-            {"opponent": "production version 1", "skill": 0.5, "n": 9},
-            {"opponent": "the random walk", "skill": 0.012, "n": 9},
-        ]
-        writer.put_deployment(
-            Deployment(0, NOW, "*", "2", "1", "promote", "x", as_json({"gate": gate}))
-        )
-    (row,) = look(w, 1).productions
-    assert promised(row) == 0.012
-    deploy(w, "2", "1")
-    (row,) = look(w, 1).productions
-    assert promised(row) is None
 
 
 def test_credits_are_those_of_this_month(w: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +14,10 @@ import numpy as np
 
 from cryptocast.errors import ModelError, UsageError
 from cryptocast.evaluation.monitoring import DECLINED, HEALTHY, UNKNOWN, WATCH
-from cryptocast.store import Productions, Reader, ruling
+from cryptocast.store import Productions, Reader
 from cryptocast.store.exporter import exportable_markets
-from cryptocast.values import Deployment, ForecastSet, Market, iso
-from cryptocast.workflows.watching.facts import MONITOR
+from cryptocast.values import ForecastSet, Market, iso
+from cryptocast.workflows.watching.facts import MONITOR, promised_skill
 from cryptocast.workflows.watching.live import LIVE, REPLAYED, Outcome, outcome
 from cryptocast.workflows.watching.watch import (
     WINDOWS,
@@ -32,7 +31,6 @@ from cryptocast.workflows.watching.watch import (
 )
 from cryptocast.workspace import Workspace
 
-_OPPONENT = "the random walk"  # as the gate's comparisons name it
 _NAMED = 3
 _ORDER = (UNKNOWN, HEALTHY, WATCH, DECLINED)
 
@@ -68,7 +66,7 @@ def look(ws: Workspace, *, window: str | None = None) -> MonitorReport:
         why = "there is no production model yet: cryptocast init"
         return MonitorReport(now, UNKNOWN, why, {}, LIVE, (), warnings)
     productions = {
-        market: Production(row.model_version, promise_of(ruling(deployments, market)))
+        market: Production(row.model_version, promised_skill(row, deployments))
         for market, row in Productions.of(deployments).of_markets(markets).items()
     }
     modes, watched = _watch_all(ws, productions, moment, newest, window)
@@ -82,21 +80,6 @@ def keep(ws: Workspace, report: MonitorReport) -> None:
     """Keep the verdict as an event."""
     with ws.store.write() as writer:
         writer.put_event(report.now, MONITOR, None, document(report, steps=False))
-
-
-def promise_of(deployments: Sequence[Deployment]) -> float | None:
-    """The skill against the random walk that production was promoted with; None: unknown.
-
-    It is the gate's, drawn towards 0 by its noise: what was to be expected. A roll-back
-    judges nothing, so the newest comparison of the same version counts.
-    """
-    version = deployments[-1].model_version
-    for deployment in reversed(deployments):
-        if deployment.model_version == version:
-            for found in json.loads(deployment.scores or "{}").get("gate", []):
-                if found["opponent"] == _OPPONENT and found["shrunken"] is not None:
-                    return float(found["shrunken"])
-    return None
 
 
 def document(report: MonitorReport, *, steps: bool = True) -> dict[str, Any]:
