@@ -1,4 +1,4 @@
-"""Where candles come from: each public module here is one source, named after its file."""
+"""Sources of candles: each public module here is one source, named after its file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import cast
 from cryptocast import plugins
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.seams import CandleSource, Clock, Meter
-from cryptocast.sources._recordings import Recording, recordings
+from cryptocast.sources.file import Recording, recordings
 from cryptocast.values import Market
 
 __all__ = ["PACKAGE", "Recording", "open_source", "recordings", "resolve_auto"]
@@ -25,12 +25,12 @@ def open_source(
     clock: Clock,
     meter: Meter | None = None,
 ) -> CandleSource:
-    """Load the one source that is called `name`; nothing is asked of it yet.
+    """Load the source called `name`; no request is made yet.
 
-    What stands after a colon is the plugin's own (`ccxt:kraken`). `markets` are the
-    configured ones; `meter` pays for calls that cost credits (None: nobody counts). Raises
-    ConfigError (`config.source`) that lists what there is when nothing has that name.
-    `auto` is none: see `resolve_auto`.
+    The part after a colon is interpreted by the plugin (`ccxt:kraken`). `markets` are the
+    configured ones; `meter` pays for calls that cost credits (None: they are not counted). Raise
+    ConfigError (`config.source`) that lists all sources if none has that name. `auto` is not a
+    source: see `resolve_auto`.
     """
     module = plugins.load(PACKAGE, name.partition(":")[0], what="source")
     settings = settings.model_copy(update={"name": name})
@@ -41,7 +41,7 @@ def open_source(
 def resolve_auto(
     settings: SourceSettings, markets: Sequence[Market], secrets: Secrets
 ) -> tuple[str, str]:
-    """What `auto` stands for, and why in one sentence: coincap where it can serve, else bitvavo."""
+    """Return what `auto` stands for, and the reason: coincap if it can serve, else bitvavo."""
     variable = settings.api_key.removeprefix("env:")
     if secrets.resolve(settings.api_key) is None:
         return "bitvavo", f"bitvavo needs no key, and {variable} is not set"

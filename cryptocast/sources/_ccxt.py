@@ -1,8 +1,11 @@
-"""ccxt over our own wire: it words the requests and reads the answers, `Http` does the rest.
+"""ccxt over our own transport: it words the requests and reads the replies, `Http` does the rest.
 
-ccxt's own transport loses what is wrong with an answer: HTML or cut JSON with a 200 becomes
-no candle at all, a 403 or 451 looks like a passing fault, a 429 like a lasting one. So its
-exchange object gets another `fetch` here, and hands over every row that an answer holds.
+ccxt's own transport was tried and is not used: it loses what is wrong with a reply. HTML or cut
+JSON with a 200 becomes an empty list of candles, which would be missing bars; 400, 403, 404 and
+451 all raise `ExchangeNotAvailable`, as a passing 503 does, and 418 the same error as a passing
+limit; redirects and TLS raise a bare `ExchangeError`; its texts hold the URL with its query; and
+neither the length nor the total time of a body is limited. So the exchange object gets another
+`fetch` here, and hands over every row that a reply holds.
 """
 
 from __future__ import annotations
@@ -20,46 +23,50 @@ from urllib.parse import parse_qsl, urlsplit
 
 from cryptocast.errors import ConfigError, CryptocastError, SourceError
 from cryptocast.sources import _faults
-from cryptocast.sources._ccxt_library import elsewhere, library, made, unusable
 from cryptocast.sources._faults import Refusal, read_refusal
-from cryptocast.sources._http import Http, Patience
+from cryptocast.sources._http import Http, Limits, Patience
 
 _ADDRESS = re.compile(r"https?://\S+")
 _log = logging.getLogger(__name__)
 
 
-class Exchange:
-    """One exchange of ccxt, without a key; asked by one thread at a time, at ccxt's pace."""
+class CcxtExchange:
+    """One exchange of ccxt, without a key; used by one thread at a time, at the pace of ccxt.
 
-    def __init__(self, source: str, base_url: str | None, patience: Patience) -> None:
+    `ccxt` is the library, `exchange` its object; neither has types.
+    """
+
+    def __init__(
+        self, source: str, ccxt: Any, exchange: Any, base_url: str | None, patience: Patience
+    ) -> None:
         self._source = source
-        self._base_url = base_url.rstrip("/") if base_url else None
-        self._patience = patience
-        self._ccxt = library()
-        self._exchange = made(self._ccxt, source, self._base_url)
-        self._put_under()
+        self._base_url = base_url
+        self._limits = Limits(patience)
+        self._ccxt = ccxt
+        self._exchange = exchange
+        self._replace_transport()
         self._https: dict[str, Http] = {}
         self._turn = threading.Lock()
         self._deadline = math.inf
         self._path = "/"  # of the last request, without its query
-        self._answer: object = None  # its decoded JSON
+        self._answer: object = None  # decoded JSON of the reply
         self._skew_seconds: float | None = None
         self._parsed: list[list[object]] = []
 
     @property
     def timeframes(self) -> tuple[str, ...]:
-        """The intervals that it has, by the names that ccxt and we share."""
+        """The intervals that it has, by names that ccxt and this program share."""
         return tuple(self._exchange.timeframes)
 
     def limit(self, unless_known: int) -> int:
-        """How many candles a call brings, as far as ccxt knows."""
-        found: Any = self._exchange.features
+        """Return how many candles a call brings, as far as ccxt knows."""
+        value: Any = self._exchange.features
         for key in ("spot", "fetchOHLCV", "limit"):
-            found = found.get(key) if isinstance(found, dict) else None
-        return found if isinstance(found, int) else unless_known
+            value = value.get(key) if isinstance(value, dict) else None
+        return value if isinstance(value, int) else unless_known
 
     def symbols(self, deadline: float) -> tuple[str, ...]:
-        """Every symbol that is traded there, asked for once; raises what `candles` raises."""
+        """Return every symbol that is traded there, requested once; raise what `candles` raises."""
         with self._asking(deadline):
             markets = self._call(self._exchange.load_markets)
             if not markets:
@@ -69,11 +76,11 @@ class Exchange:
     def candles(
         self, symbol: str, interval: str, since: int, limit: int, deadline: float
     ) -> tuple[str, list[object], float | None]:
-        """The path of one call from Unix second `since`, every row of its answer, and the skew.
+        """Return the path of a call from Unix second `since`, all rows of its reply, and the skew.
 
-        A row is [time in ms, open, high, low, close, volume], unchecked. Raises ConfigError
-        (`config.symbol`, `config.source`) and SourceError: what `Http.get` raises, and
-        source.bad_answer where there is neither a row nor an empty list that says so.
+        A row is [time in ms, open, high, low, close, volume], unchecked. Raise ConfigError
+        (`config.symbol`, `config.source`) and SourceError: whatever `Http.get` raises, and
+        source.bad_answer if the reply holds neither a row nor an empty list to say so.
         """
         with self._asking(deadline):
             self._parsed.clear()
@@ -81,22 +88,22 @@ class Exchange:
             returned = self._call(lambda: fetch(symbol, interval, since * 1000, limit))
             rows = self._parsed[-1] if self._parsed else returned
             if not rows and not _says_none(self._answer):
-                found = f"with {_faults.kind(self._answer)} that holds no list of candles"
-                raise _faults.bad_answer(self._source, self._path, found)
+                content = f"with {_faults.kind(self._answer)} that holds no list of candles"
+                raise _faults.bad_answer(self._source, self._path, content)
             return self._path, list(rows or []), self._skew_seconds
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         for http in self._https.values():
             http.close()
 
-    def _put_under(self) -> None:
-        """Have the exchange object ask through us, and keep whatever it parses."""
+    def _replace_transport(self) -> None:
+        """Make the exchange object send its requests through `_fetch`, and keep what it parses."""
         parse = self._exchange.parse_ohlcvs
 
         def keep_every_row(rows: object, market: object = None, *_cut: object) -> object:
-            # Left to itself ccxt drops rows without a time and rows before `since`, and what
-            # calls this may fill bars without a trade by copies of the one before.
+            # ccxt itself drops rows without a time and rows before `since`, and its callers
+            # may fill bars without a trade with copies of the previous bar.
             self._parsed.append(parse(rows, market))
             return self._parsed[-1]
 
@@ -105,7 +112,7 @@ class Exchange:
 
     @contextmanager
     def _asking(self, deadline: float) -> Iterator[None]:
-        """Our turn with the exchange object, which keeps state from request to answer."""
+        """Wait for the exchange object, which keeps state between request and reply."""
         left = -1 if math.isinf(deadline) else max(deadline - time.monotonic(), 0.0)
         if not self._turn.acquire(timeout=left):
             raise _faults.out_of_time(self._source, self._path)
@@ -115,32 +122,32 @@ class Exchange:
         finally:
             self._turn.release()
 
-    def _call(self, ask: Callable[[], Any]) -> Any:
-        """What a method of ccxt returns; whatever it raises becomes ours."""
+    def _call(self, method: Callable[[], Any]) -> Any:
+        """Return what a method of ccxt returns; whatever it raises becomes an error of ours."""
         try:
-            return ask()
+            return method()
         except CryptocastError:
             raise
         except self._ccxt.BaseError as fault:
             if isinstance(fault, self._ccxt.AuthenticationError | self._ccxt.ArgumentsRequired):
                 raise self._wants_key() from None
-            said = _faults.clean(_ADDRESS.sub("its address", str(fault)))
+            reason = _faults.clean(_ADDRESS.sub("its address", str(fault)))
             raise SourceError(
-                f"ccxt gave up on {self._source}: {said}", hint=elsewhere(self._source)
+                f"ccxt gave up on {self._source}: {reason}", hint=elsewhere(self._source)
             ) from None
         except Exception as fault:
-            # JSON of another shape than it expects makes ccxt stumble in many ways.
-            _log.debug("ccxt stumbled over an answer of %s", self._source, exc_info=fault)
+            # JSON of an unexpected shape makes ccxt fail in many ways.
+            _log.debug("ccxt failed to read a reply of %s", self._source, exc_info=fault)
             raise self._unreadable() from None
 
     def _fetch(
         self,
         url: str,
         method: str = "GET",
-        headers: object = None,  # noqa: ARG002 - without a key they only say who made the request
+        headers: object = None,  # noqa: ARG002 - without a key they only name the client
         body: object = None,
     ) -> object:
-        """What stands where ccxt has its transport."""
+        """Send a request and return the decoded JSON, in place of the transport of ccxt."""
         if method != "GET" or body:
             raise unusable(self._source, f"is asked by {method}, which is not supported")
         if self._base_url is not None and not url.startswith(self._base_url + "/"):
@@ -154,7 +161,7 @@ class Exchange:
                 root,
                 explain=self._explain,
                 judge=self._judge,
-                patience=self._patience,
+                limits=self._limits,
             )
         http = self._https[root]
         self._path, self._answer = parts.path, None
@@ -164,28 +171,28 @@ class Exchange:
         return self._answer
 
     def _explain(self, refusal: Refusal) -> CryptocastError | None:
-        """What ccxt knows of a refusal that its status alone doesn't tell."""
+        """Return the error of a refusal if ccxt knows more than its status says, or None."""
         if refusal.status == 401:
             return self._wants_key()
         if refusal.status in (403, 451):
             return None
-        fault = self._told(refusal.status, refusal.body)
-        known = (self._ccxt.RateLimitExceeded, self._ccxt.DDoSProtection, self._ccxt.BadSymbol)
-        return self._meant(refusal, fault) if isinstance(fault, known) else None
+        fault = self._fault_in(refusal.status, refusal.body)
+        telling = (self._ccxt.RateLimitExceeded, self._ccxt.DDoSProtection, self._ccxt.BadSymbol)
+        return self._translated(refusal, fault) if isinstance(fault, telling) else None
 
     def _judge(self, answer: object) -> CryptocastError | None:
-        """The error that a 2xx is after all, in the words of this exchange."""
-        fault = self._told(200, answer)
+        """Return the error in the content of a 2xx, as this exchange words it, or None."""
+        fault = self._fault_in(200, answer)
         if fault is None:
             return None
         if not isinstance(fault, self._ccxt.BaseError):
             self._answer = answer
             return self._unreadable()
         body = json.dumps(answer).encode()
-        return self._meant(read_refusal(self._source, 200, body, None, 0.0), fault)
+        return self._translated(read_refusal(self._source, 200, body, None, 0.0), fault)
 
-    def _told(self, status: int, answer: object) -> Exception | None:
-        """What ccxt raises about an answer; None where it finds no fault."""
+    def _fault_in(self, status: int, answer: object) -> Exception | None:
+        """Return what ccxt raises about a reply, or None if it finds no fault."""
         text = json.dumps(answer)
         try:
             self._exchange.handle_errors(status, "", "", "GET", {}, text, answer, {}, None)
@@ -193,8 +200,8 @@ class Exchange:
             return fault
         return None
 
-    def _meant(self, refusal: Refusal, fault: Exception) -> CryptocastError:
-        """The error that ccxt's verdict on an answer stands for."""
+    def _translated(self, refusal: Refusal, fault: Exception) -> CryptocastError:
+        """Return our error for the error that ccxt found in a reply."""
         ccxt, source = self._ccxt, self._source
         if isinstance(fault, ccxt.BadSymbol):
             return ConfigError(
@@ -207,7 +214,7 @@ class Exchange:
         if isinstance(fault, ccxt.RateLimitExceeded | ccxt.DDoSProtection):
             hint = "wait a minute, then run the same command again"
             what = "limits how often it is asked"
-            # 418 is a ban, which asking again makes longer.
+            # 418 is a ban, which further requests make longer.
             return refusal.error("source.rate_limited", what, hint, retry=refusal.status != 418)
         if isinstance(fault, ccxt.OperationFailed):
             hint = f"run the same command again in some minutes, {_faults.or_another(source)}"
@@ -215,8 +222,8 @@ class Exchange:
         return refusal.error("source.http", "refused the request", elsewhere(self._source))
 
     def _unreadable(self) -> SourceError:
-        found = f"with {_faults.kind(self._answer)} that ccxt cannot read"
-        return _faults.bad_answer(self._source, self._path, found)
+        content = f"with {_faults.kind(self._answer)} that ccxt cannot read"
+        return _faults.bad_answer(self._source, self._path, content)
 
     def _wants_key(self) -> SourceError:
         return SourceError(
@@ -226,8 +233,19 @@ class Exchange:
         )
 
 
+def unusable(source: str, why: str) -> ConfigError:
+    """Return the error of an exchange that cannot be a source, or not with these settings."""
+    return ConfigError(f"{source} {why}", code="config.source", hint=elsewhere(source))
+
+
+def elsewhere(source: str) -> str:
+    """Return a hint: another exchange to use instead of the one at fault."""
+    other = "bitvavo" if source.endswith(":kraken") else "kraken"
+    return f"take another source, for example --source ccxt:{other}"
+
+
 def _says_none(answer: object) -> bool:
-    """Whether JSON holds an empty list, which is how an API says that there is no candle."""
+    """Return whether JSON holds an empty list, which is how an API says that it has no candle."""
     if isinstance(answer, dict):
         return any(_says_none(v) for k, v in answer.items() if not k.startswith("error"))
     return answer == [] or (isinstance(answer, list) and any(map(_says_none, answer)))

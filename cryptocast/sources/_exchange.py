@@ -1,4 +1,4 @@
-"""What the keyless exchanges share: a public candle API, asked window by window."""
+"""Base of the keyless exchanges: a public candle API, called window by window."""
 
 from __future__ import annotations
 
@@ -11,31 +11,30 @@ from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import ConfigError, CryptocastError
 from cryptocast.seams import Clock, Meter
 from cryptocast.sources._faults import Refusal
-from cryptocast.sources._http import PATIENCE, Http, Pace, Patience, refuse_future
+from cryptocast.sources._http import PATIENCE, Http, Limits, Pace, Patience, refuse_future
 from cryptocast.sources._rows import between, covered, windows
+from cryptocast.sources._session import Query
 from cryptocast.values import INTERVAL_SECONDS, Candles, IntArray, Market, Page
-
-Query = dict[str, str | int]
 
 
 class Exchange(ABC):
-    """A source of candles that needs no key; each exchange says how it is asked and read."""
+    """A source of candles without a key; subclasses know how to request and read them."""
 
     name: ClassVar[str]
     base_url: ClassVar[str]
     intervals: ClassVar[Mapping[str, str]] = {name: name for name in INTERVAL_SECONDS}
-    """Our name of each interval that it has -> its own."""
+    """Our name of each interval that it has -> its name there."""
     bars_a_call: ClassVar[int]
     bars_back: ClassVar[int | None] = None
     pace: ClassVar[tuple[int, float]]
-    """So many calls in so many seconds: the documented limit, with some margin."""
+    """Calls per seconds, as two numbers: the documented limit with some margin."""
     publishes_late = True
     metered = False
 
     def __init__(
         self,
         settings: SourceSettings,
-        markets: Sequence[Market],  # noqa: ARG002 - every source is made alike
+        markets: Sequence[Market],  # noqa: ARG002 - all sources take the same
         secrets: Secrets,  # noqa: ARG002
         *,
         clock: Clock,
@@ -48,33 +47,32 @@ class Exchange(ABC):
             settings.base_url or self.base_url,
             explain=self.explain,
             judge=self.judge,
-            patience=patience,
-            pace=Pace(*self.pace),
+            limits=Limits(patience, Pace(*self.pace)),
         )
 
     @abstractmethod
     def request(self, market: Market, first: int, last: int) -> tuple[str, Query]:
-        """Path and query of the one call for `[first, last)`."""
+        """Return path and query of the call for `[first, last)`."""
 
     @abstractmethod
     def read(self, path: str, answer: object) -> Candles:
-        """The candles of an answer, oldest first; SourceError that names what else was found."""
+        """Return the candles of a reply, oldest first; raise SourceError for other content."""
 
     @abstractmethod
     def explain(self, refusal: Refusal) -> CryptocastError | None:
-        """What it means by a refusal; None where it means what everybody means."""
+        """Return the error that a refusal means here, or None for the general meaning."""
 
-    def judge(self, answer: object) -> CryptocastError | None:  # noqa: ARG002 - most never do so
-        """The error that a 200 is after all; None where it is none."""
+    def judge(self, answer: object) -> CryptocastError | None:  # noqa: ARG002 - most exchanges never do this
+        """Return the error in the content of a 200, or None."""
         return None
 
     def pages(
         self, market: Market, start: int, end: int, *, deadline: float = math.inf
     ) -> Iterator[Page]:
-        """Yield the candles with open time in `[start, end)`, a call a page, oldest first.
+        """Yield the candles with open time in `[start, end)`, one call per page, oldest first.
 
-        Raises ConfigError for a market (`config.symbol`) or an interval (`config.interval`)
-        that is not there, and SourceError: source.bad_answer, what `Http.get` raises.
+        Raise ConfigError for an unknown market (`config.symbol`) or interval (`config.interval`),
+        and SourceError: source.bad_answer, whatever `Http.get` raises.
         """
         if market.interval not in self.intervals:
             raise ConfigError(
@@ -86,21 +84,21 @@ class Exchange(ABC):
         return self._pages(market, start, end, deadline)
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         self._http.close()
 
     def windows(self, market: Market, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """The ranges that a call each is made for."""
+        """Yield the ranges, one per call."""
         return windows(start, end, self.bars_a_call * market.interval_seconds)
 
     def covered(
         self, path: str, market: Market, first: int, last: int, times: IntArray
     ) -> tuple[int, int]:
-        """The part of `[first, last)` that an answer with rows at these times vouches for."""
+        """Return the part of `[first, last)` that a reply with rows at these times covers."""
         return covered(self.name, path, market, first, last, times)
 
     def unknown_market(self, refusal: Refusal, known: str) -> ConfigError:
-        """The error of a pair that is not traded there; `known` says what is."""
+        """Return the error of a pair that is not traded there; `known` lists some that are."""
         return ConfigError(
             f"{self.name} does not know this market (HTTP {refusal.status}: {refusal.said})",
             code="config.symbol",

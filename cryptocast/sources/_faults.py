@@ -1,6 +1,6 @@
-"""The errors of the HTTP sources, and how an answer is read for what went wrong.
+"""The errors of the HTTP sources, and how a reply is read to find out what went wrong.
 
-Every text made here may be shown and logged: no key, no query, no control character.
+Every text made here may be shown and logged: it holds no key, no query, no control character.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _LONGEST_TEXT = 160
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An answer that is no 2xx: `said` is its text, cleaned; `body` its JSON, or None.
+    """A reply that is no 2xx: `said` is its text, cleaned; `body` is its JSON, or None.
 
-    `keyed` says whether the request bore a key.
+    `keyed` says whether the request had a key.
     """
 
     source: str
@@ -36,11 +36,11 @@ class Refusal:
 
     @property
     def per_minute(self) -> bool:
-        """Whether it speaks of a limit per minute, which is over soon."""
+        """Whether the reply mentions a limit per minute, which is over soon."""
         return self.status == 429 and "per minute" in self.said.lower()
 
     def error(self, code: str, what: str, hint: str, *, retry: bool = False) -> SourceError:
-        """A SourceError that says `what`, the status and what the server said."""
+        """Return a SourceError that says `what`, the status and the text of the server."""
         said = f": {self.said}" if self.said else ""
         return SourceError(
             f"{self.source} {what} (HTTP {self.status}{said})", code=code, hint=hint, retry=retry
@@ -48,7 +48,7 @@ class Refusal:
 
 
 def or_another(source: str) -> str:
-    """The end of a hint: a source to turn to that is not the one at fault."""
+    """Return the end of a hint: another source to use instead of the one at fault."""
     example = "kraken" if source == "bitvavo" else "bitvavo"
     return f'or take another source: [source] name = "{example}", init --source {example}'
 
@@ -56,7 +56,7 @@ def or_another(source: str) -> str:
 def read_refusal(
     source: str, status: int, body: bytes, key: str | None, wait_seconds: float, path: str = ""
 ) -> Refusal:
-    """What a refusal says: under `error`, `message`, `detail` or `msg`, or as its plain body."""
+    """Read a refusal, whose text is in `error`, `message`, `detail` or `msg`, or the plain body."""
     try:
         decoded = json.loads(body)
     except (ValueError, RecursionError):
@@ -71,7 +71,7 @@ def read_refusal(
 
 
 def general(refusal: Refusal) -> SourceError:
-    """The error of a refusal that the API words in no way of its own."""
+    """Return the error of a refusal that has no special wording in this API."""
     status = refusal.status
     if status == 429:
         waits = f" and asks to wait {refusal.wait_seconds:.0f} s" if refusal.wait_seconds else ""
@@ -92,7 +92,7 @@ def general(refusal: Refusal) -> SourceError:
 
 
 def timed_out(source: str, path: str, seconds: float) -> SourceError:
-    """The error of an answer that did not come in time."""
+    """Return the error of a reply that did not come in time."""
     return SourceError(
         f"{source} did not answer within {seconds:.3g} s (GET {path})",
         code="source.timeout",
@@ -102,7 +102,7 @@ def timed_out(source: str, path: str, seconds: float) -> SourceError:
 
 
 def too_slow(source: str, path: str) -> SourceError:
-    """The error of an answer that had begun, but not come to its end in time."""
+    """Return the error of a reply that began but did not end in time."""
     return SourceError(
         f"{source} did not finish its answer in time (GET {path})",
         code="source.timeout",
@@ -112,7 +112,7 @@ def too_slow(source: str, path: str) -> SourceError:
 
 
 def out_of_time(source: str, path: str) -> SourceError:
-    """The error of a call that was not made, because the time for it is over."""
+    """Return the error of a call that was not made because its time was over."""
     return SourceError(
         f"there is no time left to ask {source} (GET {path})",
         code="source.timeout",
@@ -122,7 +122,7 @@ def out_of_time(source: str, path: str) -> SourceError:
 
 
 def unreachable(source: str, host: str, fault: BaseException) -> SourceError:
-    """The error of a connection that failed; of `fault` only the bare reason is told."""
+    """Return the error of a failed connection, with only the bare reason of `fault`."""
     return SourceError(
         f"{source} cannot be reached at {host}: {_reason(fault)}",
         code="source.unreachable",
@@ -132,22 +132,22 @@ def unreachable(source: str, host: str, fault: BaseException) -> SourceError:
 
 
 def never_sent(fault: BaseException) -> bool:
-    """Whether no connection was made at all, so that nobody can charge for the call."""
+    """Return whether no connection was made at all, so that nobody can charge for the call."""
     unsent = urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError
     return any(isinstance(link, unsent) for link in _chain(fault))
 
 
-def bad_answer(source: str, path: str, found: str) -> SourceError:
-    """The error of an answer that is not what was asked for; `found` is what it was."""
+def bad_answer(source: str, path: str, content: str) -> SourceError:
+    """Return the error of a reply that is not what was requested; `content` says what it is."""
     return SourceError(
-        f"{source} answered {found} (GET {path})",
+        f"{source} answered {content} (GET {path})",
         code="source.bad_answer",
         hint="check [source] base_url; if it is right, the API has changed: take another source",
     )
 
 
 def describe(body: bytes) -> str:
-    """What a body that is no JSON is instead."""
+    """Say what a body is that is not JSON."""
     start = body.lstrip()[:1]
     if not start:
         return "with nothing"
@@ -157,13 +157,13 @@ def describe(body: bytes) -> str:
 
 
 def kind(value: object) -> str:
-    """What a decoded JSON value is, in a word that a person reads."""
+    """Return the type of a decoded JSON value in a word for people."""
     names = {dict: "an object", list: "a list", str: "text", bool: "a boolean", type(None): "null"}
     return names.get(type(value), "a number")
 
 
 def clean(text: str, key: str | None = None) -> str:
-    """A foreign text in one line of plain characters, cut where it is long, without the key."""
+    """Return a foreign text as one line of plain characters, shortened and without the key."""
     if key:
         text = text.replace(key, "***")
     text = " ".join(re.sub(r"[^\x20-\x7e]+", " ", text).split())
@@ -171,7 +171,7 @@ def clean(text: str, key: str | None = None) -> str:
 
 
 def _reason(fault: BaseException) -> str:
-    """The innermost reason of a chain of exceptions."""
+    """Return the innermost reason of a chain of exceptions."""
     for link in _chain(fault):
         if isinstance(link, socket.gaierror | urllib3.exceptions.NameResolutionError):
             return "its name cannot be resolved"
@@ -188,12 +188,12 @@ def _reason(fault: BaseException) -> str:
 
 
 def _chain(fault: BaseException) -> list[BaseException]:
-    """An exception with all that it wraps, outermost first."""
-    found: list[BaseException] = []
+    """Return an exception with all exceptions that it wraps, outermost first."""
+    links: list[BaseException] = []
     queue: list[object] = [fault]
     while queue:
         link = queue.pop(0)
-        if isinstance(link, BaseException) and link not in found:
-            found.append(link)
+        if isinstance(link, BaseException) and link not in links:
+            links.append(link)
             queue += [link.__cause__, link.__context__, getattr(link, "reason", None), *link.args]
-    return found
+    return links

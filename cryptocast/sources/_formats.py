@@ -1,7 +1,7 @@
-"""What a file is by its first bytes, whatever its name says, and how DuckDB reads its rows.
+"""The format of a file, by its first bytes rather than its name, and how DuckDB reads its rows.
 
-Every recorder of candles has its own format: Parquet, Feather (Arrow IPC), CSV and JSON, each
-of the last two also as gzip, and a CSV in a ZIP.
+Recorders of candles write many formats: Parquet, Feather (Arrow IPC), CSV and JSON, the last two
+also compressed with gzip, and a CSV in a ZIP.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from cryptocast.sources._text import Rows
 SUFFIXES = tuple(
     ".parquet .pq .feather .arrow .ipc .csv .csv.gz .json .json.gz .zip".split()  # noqa: SIM905 - shorter
 )
-"""What names of files of candles end in: a folder is searched for these."""
+"""Endings of the names of candle files: a folder is searched for these."""
 
 ARROW = "arrow_rows"
-"""What `Rows.arrow` is to be registered as."""
+"""The name under which `Rows.arrow` is registered."""
 
 MAX_UNPACKED_BYTES = 2**30
 
 _MAGIC = {
     b"PAR1": "parquet",
     b"ARROW1": "arrow",
-    b"FEA1": "arrow",  # Feather's first version: pyarrow says that it does not read it
+    b"FEA1": "arrow",  # the first version of Feather: pyarrow reports that it cannot read it
     b"PK\x03\x04": "zip",
-    b"PK\x05\x06": "zip",  # one without a member
+    b"PK\x05\x06": "zip",  # without a member
     b"\x1f\x8b": "gzip",
 }
 _HEAD_BYTES = 2**16
 _CHUNK_BYTES = 2**20
-# What reading a damaged or encrypted gzip or ZIP raises.
+# Errors that reading a damaged or encrypted gzip or ZIP raises.
 _BROKEN = (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """What a file holds, under its compression (`none` or `gzip`)."""
+    """The content of a file, under its compression (`none` or `gzip`)."""
 
     kind: str
     head: bytes
@@ -59,33 +59,33 @@ class _Content:
 
 
 def bad_file(message: str, *, hint: str) -> SourceError:
-    """The error of a file that cannot be used."""
+    """Return the error of a file that cannot be used."""
     return SourceError(message, code="source.bad_file", hint=hint)
 
 
 def broken(file: Path, why: object) -> SourceError:
-    """The error of a file that is damaged, in one line."""
-    said = " ".join(str(why).split())[:200] or type(why).__name__
+    """Return the error of a damaged file, in one line."""
+    reason = " ".join(str(why).split())[:200] or type(why).__name__
     return bad_file(
-        f"{file} cannot be read: {said}", hint="check that it is whole, or write it again"
+        f"{file} cannot be read: {reason}", hint="check that it is whole, or write it again"
     )
 
 
 def empty_file(file: Path) -> SourceError:
-    """The error of a file that holds nothing."""
+    """Return the error of a file that holds nothing."""
     return SourceError(f"{file} is empty", code="source.empty_file", hint="check [source] path")
 
 
 @contextmanager
 def opened(file: Path) -> Iterator[Rows]:
-    """A file's rows while the context lasts; what was unpacked for them is removed after it.
+    """Yield the rows of a file; anything unpacked for them is removed at the end of the context.
 
-    Raises SourceError: source.bad_file, source.empty_file.
+    Raise SourceError: source.bad_file, source.empty_file.
     """
     content = _sniff(file)
     if content.kind == "zip" and content.compression == "none":
         with tempfile.TemporaryDirectory(prefix="cryptocast-") as folder:
-            unpacked = Path(folder) / "candles.csv"  # not its name in the ZIP: that may lead out
+            unpacked = Path(folder) / "candles.csv"  # its name in the ZIP may lead outside
             _unpack(file, unpacked)
             yield _rows(file, unpacked, _sniff(unpacked))
     else:
@@ -93,9 +93,9 @@ def opened(file: Path) -> Iterator[Rows]:
 
 
 def check(file: Path) -> None:
-    """Look for damage that DuckDB reads past: gzip with wrong bytes, JSON that ends early.
+    """Look for damage that DuckDB does not notice: gzip with wrong bytes, JSON that ends early.
 
-    Raises SourceError (`source.bad_file`).
+    Raise SourceError (`source.bad_file`).
     """
     content = _sniff(file)
     if not content.is_text or (content.kind == "csv" and content.compression == "none"):
@@ -112,7 +112,7 @@ def check(file: Path) -> None:
 
 
 def _rows(file: Path, path: Path, content: _Content) -> Rows:
-    """The rows of a file whose content lies at `path`."""
+    """Return the rows of a file whose content lies at `path`."""
     if content.kind == "csv":
         rows = _text.csv_rows(path, content.head, content.compression)
         if rows is None:
@@ -122,7 +122,7 @@ def _rows(file: Path, path: Path, content: _Content) -> Rows:
         return _text.json_rows(path, content.head, content.compression)
     if path == file and content.compression == "none":
         if content.kind == "parquet":
-            # A folder may be called like a column (`date=2024-01-01`): the file's own counts.
+            # A folder may look like a column (`date=2024-01-01`): only those of the file count.
             return Rows(f"read_parquet({_text.path_literal(path)}, hive_partitioning=false)")
         if content.kind == "arrow":
             return Rows(ARROW, arrow=_arrow(file))
@@ -146,21 +146,21 @@ def _sniff(file: Path) -> _Content:
 
 
 def _kind(head: bytes) -> str:
-    known = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
-    if known is not None:
-        return known
+    binary = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
+    if binary is not None:
+        return binary
     if b"\0" in head:
         return "unknown"
     return "json" if _text.is_json(head) else "csv"
 
 
 def _stream(file: Path, compression: str) -> IO[bytes]:
-    # gzip.open is typed as a GzipFile, which is one in all but its type.
+    # The type of gzip.open is GzipFile, which is an IO[bytes] in all but its type.
     return cast(IO[bytes], gzip.open(file)) if compression == "gzip" else file.open("rb")
 
 
 def _unpack(file: Path, unpacked: Path) -> None:
-    """Write the one CSV of a ZIP to a place of ours, piece by piece."""
+    """Write the only CSV of a ZIP to `unpacked`, piece by piece."""
     try:
         with zipfile.ZipFile(file) as archive:
             names = [
@@ -175,7 +175,7 @@ def _unpack(file: Path, unpacked: Path) -> None:
                     hint="unpack it into a folder, and set [source] path to that",
                 )
             member = archive.getinfo(names[0])
-            # No more than this is read, whatever follows: zipfile stops there by itself.
+            # zipfile reads no more than this size, whatever follows in the file.
             if member.file_size > MAX_UNPACKED_BYTES:
                 raise bad_file(
                     f"{file} unpacks to {member.file_size:,} bytes, more than "
@@ -189,9 +189,9 @@ def _unpack(file: Path, unpacked: Path) -> None:
 
 
 def _arrow(file: Path) -> object:
-    """The table in a Feather file."""
-    # Slow to import, and DuckDB reads everything else; it is untyped.
-    import pyarrow as pa  # type: ignore[import-untyped]
+    """Return the table in a Feather file."""
+    # pyarrow is slow to import, and DuckDB reads all other formats.
+    import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
     from pyarrow import ipc
 
     try:

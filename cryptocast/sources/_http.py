@@ -1,4 +1,4 @@
-"""What every HTTP source shares: bounded retries, paid calls, and errors that hold no secret."""
+"""Calls of all HTTP sources: bounded retries, paid calls, and errors that hold no secret."""
 
 from __future__ import annotations
 
@@ -9,33 +9,43 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from cryptocast.errors import CryptocastError, SourceError, UsageError
 from cryptocast.seams import Clock, Meter
 from cryptocast.sources import _faults
 from cryptocast.sources._faults import Refusal
 from cryptocast.sources._pace import PATIENCE, Pace, Patience, Waits
-from cryptocast.sources._session import Answer, Query, Session
+from cryptocast.sources._session import HttpReply, Query, Session
 from cryptocast.values import iso
 
-__all__ = ["PATIENCE", "Http", "Pace", "Patience", "refuse_future", "usable_key"]
+__all__ = ["PATIENCE", "Http", "Limits", "Pace", "Patience", "refuse_future", "usable_key"]
 
 Explain = Callable[[Refusal], CryptocastError | None]
 Judge = Callable[[object], CryptocastError | None]
 
 BYTES_A_CREDIT = 2500
-"""What a metered answer costs beyond its call: CoinCap's rule, the only one there is."""
+"""Bytes of a metered reply that cost one credit beyond its call: the rule of CoinCap."""
 
 _HEADER_VALUE = re.compile(r"^[\x21-\x7e]+$")
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How patient one call is, how fast calls may follow each other, and who counts the credits."""
+
+    patience: Patience = PATIENCE
+    pace: Pace | None = None
+    meter: Meter | None = None
+
+
 class Http:
     """A session with one API: `get` returns decoded JSON or raises a typed error.
 
-    `explain` turns a refusal that only this API words so into its error; None leaves it
-    to the general rules; `judge` finds the error in the JSON of a 2xx, where an API puts
-    some there. Asked again are faults whose error says `retry`, and no others.
+    `explain` returns the error of a refusal that this API words in its own way, or None to leave
+    it to the general rules. `judge` returns the error in the JSON of a 2xx, for an API that puts
+    errors there, or None. A call is repeated only if its error says `retry`.
     """
 
     def __init__(
@@ -46,89 +56,86 @@ class Http:
         explain: Explain,
         judge: Judge = lambda _: None,
         key: str | None = None,
-        patience: Patience = PATIENCE,
-        pace: Pace | None = None,
-        meter: Meter | None = None,
+        limits: Limits = Limits(),
     ) -> None:
         self._source = source
         self._explain = explain
         self._judge = judge
         self._key = key
-        self._patience = patience
-        self._pace = pace
-        self._meter = meter
-        self._session = Session(source, base_url, key, patience)
+        self._limits = limits
+        self._session = Session(source, base_url, key, limits.patience)
         self._last = threading.local()
 
     @property
     def skew_seconds(self) -> float | None:
-        """How far the server's `Date` was ahead of this machine at this thread's last answer."""
+        """Server's `Date` minus the clock of this machine, at this thread's last reply."""
         skew: float | None = getattr(self._last, "skew_seconds", None)
         return skew
 
     def get(
         self, path: str, params: Query, *, deadline: float = math.inf, credits: int = 1
     ) -> object:
-        """The decoded JSON of one GET, which takes no longer than to the monotonic `deadline`.
+        """Return the decoded JSON of one GET request, made before the monotonic `deadline`.
 
-        After it nothing is asked or waited for, but for a server that falls silent in the
-        midst of a body: that is noticed within one read time-out. `credits` is what the
-        answer will probably cost, where a meter pays. May be called by several threads.
-        Raises SourceError: source.unreachable, source.timeout, source.http,
-        source.rate_limited, source.quota, source.bad_answer, or what `explain` and
-        `judge` make of an answer.
+        After it nothing is requested or waited for, except that a server which falls silent in
+        the middle of a body is noticed within one read time-out. `credits` is the probable cost
+        of the reply, if a meter pays. Several threads may call this. Raise SourceError:
+        source.unreachable, source.timeout, source.http, source.rate_limited, source.quota,
+        source.bad_answer, or the error that `explain` or `judge` returns.
         """
-        deadline = min(deadline, time.monotonic() + self._patience.total_seconds)
-        waits = Waits(self._patience)
+        patience, pace, meter = self._limits.patience, self._limits.pace, self._limits.meter
+        deadline = min(deadline, time.monotonic() + patience.total_seconds)
+        waits = Waits(patience)
         error: CryptocastError | None = None
         while True:
-            if time.monotonic() > deadline or (self._pace and not self._pace.wait(deadline)):
+            if time.monotonic() > deadline or (pace and not pace.wait(deadline)):
                 raise error or _faults.out_of_time(self._source, path)
             try:
-                answer = self._pay(path, params, deadline, credits)
+                reply = self._pay(path, params, deadline, credits)
             except SourceError as fault:
                 error, wait = fault, waits.after_fault(None)
             else:
-                if 200 <= answer.status < 300:
-                    decoded = self._decode(path, answer.body)
+                if 200 <= reply.status < 300:
+                    decoded = self._decode(path, reply.body)
                     error = self._judge(decoded)
                     if error is None:
                         return decoded
-                    wait = waits.after_fault(answer.retry_after_seconds)
+                    wait = waits.after_fault(reply.retry_after_seconds)
                 else:
-                    error, wait = self._refused(path, answer, waits)
-                if self._meter is not None and error.code == "source.quota":
-                    self._meter.refused(self._source)
+                    error, wait = self._refused(path, reply, waits)
+                if meter is not None and error.code == "source.quota":
+                    meter.refused(self._source)
             if not error.retry or time.monotonic() + wait > deadline:
                 raise error
-            _log.info("%s; asked again in %.1f s", error.message, wait)
+            _log.info("%s; asking again in %.1f s", error.message, wait)
             time.sleep(wait)
 
     def close(self) -> None:
-        """Give back the connections; a later `get` makes new ones."""
+        """Close the connections; a later `get` opens new ones."""
         self._session.close()
 
-    def _pay(self, path: str, params: Query, deadline: float, credits: int) -> Answer:
-        """Book a call, ask, and settle what it cost: nothing where it never left this machine."""
-        if self._meter is None:
+    def _pay(self, path: str, params: Query, deadline: float, credits: int) -> HttpReply:
+        """Book a call, ask, and settle its cost: nothing if it never left this machine."""
+        meter = self._limits.meter
+        if meter is None:
             return self._ask(path, params, deadline)
-        self._meter.book(self._source, credits)
+        meter.book(self._source, credits)
         spent = 1
         try:
-            answer = self._ask(path, params, deadline)
-            spent += len(answer.body) // BYTES_A_CREDIT
+            reply = self._ask(path, params, deadline)
+            spent += len(reply.body) // BYTES_A_CREDIT
         except SourceError as fault:
             if _faults.never_sent(fault):
                 spent = 0
             raise
         finally:
-            self._meter.settle(self._source, credits, spent)
-        return answer
+            meter.settle(self._source, credits, spent)
+        return reply
 
-    def _ask(self, path: str, params: Query, deadline: float) -> Answer:
-        answer = self._session.ask(path, params, deadline)
-        self._last.skew_seconds = answer.skew_seconds
-        return answer
+    def _ask(self, path: str, params: Query, deadline: float) -> HttpReply:
+        reply = self._session.ask(path, params, deadline)
+        self._last.skew_seconds = reply.skew_seconds
+        return reply
 
     def _decode(self, path: str, body: bytes) -> object:
         try:
@@ -137,22 +144,22 @@ class Http:
             raise _faults.bad_answer(self._source, path, _faults.describe(body)) from None
         return decoded
 
-    def _refused(self, path: str, answer: Answer, waits: Waits) -> tuple[CryptocastError, float]:
-        """The error of an answer that is no 2xx, and how long to wait before asking again."""
-        asked = answer.retry_after_seconds
+    def _refused(self, path: str, reply: HttpReply, waits: Waits) -> tuple[CryptocastError, float]:
+        """Return the error of a reply that is no 2xx, and the seconds to wait before a retry."""
+        pause = reply.retry_after_seconds
         refusal = _faults.read_refusal(
-            self._source, answer.status, answer.body, self._key, asked or 0.0, path
+            self._source, reply.status, reply.body, self._key, pause or 0.0, path
         )
         error = self._explain(refusal) or _faults.general(refusal)
-        if asked is None and refusal.per_minute:
-            return error, waits.after_limit(answer.skew_seconds)
-        return error, waits.after_fault(asked)
+        if pause is None and refusal.per_minute:
+            return error, waits.after_limit(reply.skew_seconds)
+        return error, waits.after_fault(pause)
 
 
 def usable_key(key: str, variable: str, source: str) -> str:
-    """The key without blanks around it; SourceError where it can be no key at all.
+    """Return the key without surrounding blanks; raise SourceError if it cannot be a key at all.
 
-    Such a value would otherwise end up, whole, in the text of an exception of requests.
+    Such a value would otherwise appear in full in the text of an exception of requests.
     """
     key = key.strip()
     if not _HEADER_VALUE.match(key):
@@ -165,7 +172,7 @@ def usable_key(key: str, variable: str, source: str) -> str:
 
 
 def refuse_future(source: str, clock: Clock) -> None:
-    """UsageError where a virtual clock stands in the future: no exchange knows its candles."""
+    """Raise UsageError if a virtual clock is in the future, whose candles no exchange has."""
     if clock.virtual and clock.now() > time.time():
         raise UsageError(
             f"--as-of {iso(clock.now())} is in the future, which {source} does not know",

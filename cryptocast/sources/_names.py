@@ -1,9 +1,9 @@
-"""What the name of a file says about the candles in it, and what the distances of its rows say."""
+"""Whose candles a file holds: by its name, by the distances of its rows, or by a column."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,68 +14,77 @@ from cryptocast.values import IntArray, Market
 _QUOTES = "USDT|USDC|BUSD|FDUSD|TUSD|USD|EUR|GBP|CHF|JPY|KRW|TRY|BRL|AUD|CAD|DAI|BTC|ETH|BNB"
 _WHOLE = r"(?<![A-Za-z0-9]){}(?![A-Za-z0-9])"
 _SEPARATED = re.compile(_WHOLE.format(rf"(?=[0-9]*[A-Z])([A-Z0-9]{{2,10}})[-_]({_QUOTES})"))
-# Run together, a word may end like a quote by chance: only the unmistakable ones count.
+# Without a separator, a word may end like a quote by chance: only the unmistakable ones count.
 _TOGETHER = re.compile(_WHOLE.format(r"([A-Z0-9]{3,6})(USDT|USDC|BUSD|FDUSD|USD|EUR)"))
 
-_KRAKEN = {"BTC": "XBT", "DOGE": "XDG"}  # what Kraken calls coins, in its file names too
+_KRAKEN = {"BTC": "XBT", "DOGE": "XDG"}  # Kraken's names of coins, in its file names too
 _OURS = {theirs: ours for ours, theirs in _KRAKEN.items()}
 _KRAKEN_FILE = re.compile(r"[A-Z0-9]+_([0-9]+)\.")
 _KRAKEN_MINUTES = (1, 5, 15, 30, 60, 240, 720, 1440, 10080, 21600)
 
 _INTERVAL = re.compile(_WHOLE.format(r"([0-9]{1,2})(s|min|mo|[mhdwHDM])"))
 _UNITS = {"min": "m", "M": "mo", "H": "h", "D": "d"}
-# What venues make candles of. `7d` is none: it says how many days a file holds.
+# The intervals of which venues make candles. `7d` is none: it says how many days a file holds.
 _SECONDS = {
     **{"1s": 1, "1m": 60, "3m": 180, "5m": 300, "15m": 900, "30m": 1800, "1h": 3600, "2h": 7200},
     **{"4h": 14_400, "6h": 21_600, "8h": 28_800, "12h": 43_200, "1d": 86_400, "3d": 259_200},
     **{"1w": 604_800, "1mo": 2_592_000},
 }
 
-# Prices that were not traded; and contracts, which are not traded at the price of the coin.
+# Prices that were never traded; and contracts, which are not traded at the price of the coin.
 _COMPUTED = re.compile(_WHOLE.format("(mark|index|premium_?index|funding_?rate)"), re.IGNORECASE)
 _CONTRACTS = re.compile(_WHOLE.format("(futures?|perp|swap)"), re.IGNORECASE)
 _FEWEST_STEPS = 10
 
+MARKET_COLUMNS = ("market", "symbol", "pair")
+"""Names of columns that say to which market a row belongs."""
+
+MOST_MARKETS = 1000
+"""How many different markets in such a column are looked at."""
+
+_ID = re.compile(r"(?:.+:)?([A-Z0-9]+/[A-Z0-9]+)(?::([0-9a-z]+))?")
+_LISTED = 5
+
 
 def own(files: Sequence[Path], market: Market) -> list[Path]:
-    """Those of some files that hold a market by their names; none where no name says so.
+    """Return the files that hold a market according to their names, or none.
 
-    Of a market's files, those of another interval are left out where others are of ours, and
-    futures where there is a spot market: two series are never joined. Raises ConfigError
-    (`config.interval`) where all are of several other intervals.
+    If some of them have the right interval, those of other intervals are left out, and so are
+    futures if there is a spot market: two series are never joined. Raise ConfigError
+    (`config.interval`) if all of them have several other intervals.
     """
-    found = [file for file in files if _holds(file.name, market)]
-    kind = min((_kind(file.name) for file in found), default=0)
-    found = [file for file in found if _kind(file.name) == kind]
-    seconds = _seconds([file.name for file in found])
+    holding = [file for file in files if _holds(file.name, market)]
+    kind = min((_kind(file.name) for file in holding), default=0)
+    holding = [file for file in holding if _kind(file.name) == kind]
+    seconds = _seconds([file.name for file in holding])
     fitting = [
         file
-        for file, there in zip(found, seconds, strict=True)
-        if there in (None, market.interval_seconds)
+        for file, said in zip(holding, seconds, strict=True)
+        if said in (None, market.interval_seconds)
     ]
     if not fitting and len(set(seconds)) > 1:
-        names = {there: name for name, there in _SECONDS.items()}
-        there = ", ".join(names.get(s, f"{s // 60}m") for s in sorted(filter(None, set(seconds))))
+        names = {length: name for name, length in _SECONDS.items()}
+        said = ", ".join(names.get(s, f"{s // 60}m") for s in sorted(filter(None, set(seconds))))
         raise ConfigError(
-            f"no file of {market.symbol} holds {market.interval} by its name; there is {there}",
+            f"no file of {market.symbol} holds {market.interval} by its name; there is {said}",
             code="config.interval",
             hint="set [market] interval to one of these, or get the file of yours",
         )
-    # Where all say one other interval, what is in them decides: names do lie.
-    return fitting or found
+    # If all names say the same other interval, the content decides: names may be wrong.
+    return fitting or holding
 
 
 def pair(name: str) -> str | None:
-    """The pair that a file's name clearly says, as BASE/QUOTE; None where it says none."""
-    found = _SEPARATED.search(name) or _TOGETHER.search(name)
-    return "/".join(_OURS.get(coin, coin) for coin in found.groups()) if found else None
+    """Return the pair that the name of a file clearly says, as BASE/QUOTE, or None."""
+    match = _SEPARATED.search(name) or _TOGETHER.search(name)
+    return "/".join(_OURS.get(coin, coin) for coin in match.groups()) if match else None
 
 
 def step_of(open_time: IntArray) -> tuple[int, bool] | None:
-    """The median distance of rows in seconds, and whether it is what the rows are candles of.
+    """Return the median distance of rows in seconds, and whether it is their interval.
 
-    It is not where bars are missing between them, so that the next row is some bars away.
-    None where there are too few rows to tell.
+    It is not the interval if bars are missing so often that the next row is usually some bars
+    away. Return None if there are too few rows to tell.
     """
     steps = np.diff(open_time)
     if np.any(steps <= 0):
@@ -88,23 +97,64 @@ def step_of(open_time: IntArray) -> tuple[int, bool] | None:
     return step, usual and bool(np.all((open_time - open_time[0]) % step == 0))
 
 
+def market_column(types: Mapping[str, str]) -> str | None:
+    """Return the text column that names the market of each row, or None if there is none."""
+    texts = {name.lower(): name for name, kind in types.items() if kind == "VARCHAR"}
+    return next((texts[name] for name in MARKET_COLUMNS if name in texts), None)
+
+
+def market_value(file: Path, values: Sequence[str], market: Market) -> str | None:
+    """Return what that column holds in the rows of a market; None if it names no markets at all.
+
+    `values` are the distinct values of the column. Raise ConfigError (`config.symbol`) if the
+    market is not among them, or if several of them may be the market.
+    """
+    named = {value: series for value in values if (series := _series(value)) is not None}
+    if not named:
+        return None
+    if market.id in named:
+        return market.id
+    same = [value for value, (symbol, _) in named.items() if symbol == market.symbol]
+    fitting = [value for value in same if named[value][1] in (None, market.interval)] or same
+    if len(fitting) == 1:
+        return fitting[0]
+    listed = ", ".join(sorted(fitting or named)[:_LISTED])
+    more = len(fitting or named) - _LISTED
+    if more > 0:
+        listed += f" and {more} more"
+    problem = f"more than one may be {market.symbol}" if fitting else f"not {market.symbol}"
+    raise ConfigError(
+        f"{file.name} holds {listed}: {problem}",
+        code="config.symbol",
+        hint="ask for a market that it holds, or keep the rows of one in a file of its own",
+    )
+
+
+def _series(value: str) -> tuple[str, str | None] | None:
+    """Return the symbol and the interval that a value says, or None if it says no symbol."""
+    if match := _ID.fullmatch(value):
+        return match[1], match[2]
+    symbol = pair(value)
+    return None if symbol is None else (symbol, None)
+
+
 def _holds(name: str, market: Market) -> bool:
-    """Whether a file's name holds the market's symbol, however it is written."""
+    """Return whether the name of a file holds the market's symbol, in whatever spelling."""
     base, quote = (f"(?:{coin}|{_KRAKEN.get(coin, coin)})" for coin in (market.base, market.quote))
     return re.search(_WHOLE.format(f"{base}[-_]?{quote}"), name, re.IGNORECASE) is not None
 
 
 def _kind(name: str) -> int:
-    """0 where a name says nothing but a pair, 1 for futures, 2 for what was never traded."""
+    """Return 0 if a name says nothing but a pair, 1 for futures, 2 for prices never traded."""
     if _COMPUTED.search(name):
         return 2
     return 1 if _CONTRACTS.search(name) else 0
 
 
 def _seconds(names: Sequence[str]) -> list[int | None]:
-    """The interval that each name says; None where it says none, or several."""
+    """Return the interval that each name says; None if it says none, or several."""
     minutes = [int(m[1]) if (m := _KRAKEN_FILE.match(name)) else None for name in names]
-    # Another number among them says that they are numbered parts or years, and not Kraken's.
+    # If there is another number, these are numbered parts or years rather than Kraken's files.
     kraken = all(m is None or m in _KRAKEN_MINUTES for m in minutes)
     return [
         60 * m if m is not None and kraken else _interval(name)
@@ -113,6 +163,6 @@ def _seconds(names: Sequence[str]) -> list[int | None]:
 
 
 def _interval(name: str) -> int | None:
-    said = {f"{number}{_UNITS.get(unit, unit)}" for number, unit in _INTERVAL.findall(name)}
-    known = {_SECONDS[word] for word in said if word in _SECONDS}
-    return known.pop() if len(known) == 1 else None
+    words = {f"{number}{_UNITS.get(unit, unit)}" for number, unit in _INTERVAL.findall(name)}
+    lengths = {_SECONDS[word] for word in words if word in _SECONDS}
+    return lengths.pop() if len(lengths) == 1 else None

@@ -1,4 +1,4 @@
-"""When a server is asked: how patient one call is, and how fast many may follow each other."""
+"""Timing of requests: how patient one call is, and how fast calls may follow each other."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long one answer is waited for, and how often it is asked for again.
+    """How long to wait for one reply, and how often to ask again.
 
-    Faults are asked again after capped exponential back-off, at most `tries` requests in
-    all. A rate limit that names no time is taken for one per minute: it is waited out to
-    the end of the server's minute, where minutes are fixed, and once more to a minute
-    after the first refusal, where they slide; so `total_seconds` is a little more than a
-    minute. A caller with less time passes a deadline, and is told at once.
+    After a fault, the call is repeated with capped exponential back-off, at most `tries` requests
+    in all. A rate limit without a time is assumed to be per minute: the call waits for the end of
+    the server's minute, in case minutes are fixed, and then until a minute after the first
+    refusal, in case they slide; so `total_seconds` is a little more than a minute. A caller with
+    less time passes a deadline, and gets the error at once.
     """
 
     connect_seconds: float = 5.0
@@ -34,7 +34,7 @@ PATIENCE = Patience()
 
 
 class Waits:
-    """The waits between the tries of one call; infinite where no further try helps."""
+    """The waits between the tries of one call; infinite if no further try helps."""
 
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
@@ -42,7 +42,7 @@ class Waits:
         self._limited_at: float | None = None
 
     def after_fault(self, asked_seconds: float | None) -> float:
-        """Seconds to wait after a fault, at least what the server asked for."""
+        """Return the seconds to wait after a fault, at least what the server asked for."""
         patience = self._patience
         self._tries += 1
         if self._tries >= patience.tries:
@@ -51,7 +51,7 @@ class Waits:
         return max(asked_seconds or 0.0, _jittered(min(patience.longest_pause_seconds, doubled)))
 
     def after_limit(self, skew_seconds: float | None) -> float:
-        """Seconds to wait for the end of a limit per minute, by the server's clock.
+        """Return the seconds to wait for the end of a limit per minute, by the server's clock.
 
         `skew_seconds` is that clock minus ours.
         """
@@ -66,7 +66,7 @@ class Waits:
 
 
 class Pace:
-    """At most `calls` in any `seconds`, over all threads; a burst of them may come at once."""
+    """Allows at most `calls` in any `seconds`, over all threads; they may come in one burst."""
 
     def __init__(self, calls: int, seconds: float) -> None:
         self._seconds = seconds
@@ -74,7 +74,7 @@ class Pace:
         self._lock = threading.Lock()
 
     def wait(self, deadline: float) -> bool:
-        """Sleep until the next call may be made; False, at once, where that is past `deadline`."""
+        """Sleep until the next call is allowed; return False at once if that is past `deadline`."""
         with self._lock:
             now = time.monotonic()
             full = len(self._turns) == self._turns.maxlen
@@ -88,5 +88,5 @@ class Pace:
 
 
 def _jittered(seconds: float) -> float:
-    """So that many clients don't come back at once."""
-    return seconds * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
+    """Shorten a wait at random, so that many clients do not return at the same moment."""
+    return seconds * random.uniform(0.5, 1.0)  # noqa: S311 - jitter need not be secret

@@ -1,4 +1,4 @@
-"""From the rows of an HTTP source to candles: windows, cells, units, the cut to what was asked."""
+"""From the rows of an HTTP source to candles: windows, cells, units, and the range covered."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cryptocast.values import Candles, FloatArray, IntArray, Market, iso
 SECONDS = 1
 MILLISECONDS = 1000
 _UNIT_NAMES = {SECONDS: "seconds", MILLISECONDS: "milliseconds"}
-# 2001 to 2286: no time of another unit looks like one of those.
+# 2001 to 2286: no time in another unit looks like one of these.
 _PLAUSIBLE_SECONDS = (10**9, 10**10)
 _COLUMNS = ("time", "open", "high", "low", "close", "volume")
 
@@ -35,16 +35,17 @@ def from_lists(
     places: Sequence[int] = (0, 1, 2, 3, 4, 5),
     unit: int = MILLISECONDS,
 ) -> Candles:
-    """Candles, oldest first, of rows that are lists of `length`; `places` are our columns' in it.
+    """Return candles, oldest first, from rows that are lists of `length`.
 
-    A price that is null or NaN becomes NaN, so that only its own row is refused later on.
-    Raises SourceError (`source.bad_answer`) that names whatever else is no number or no row.
+    `places` are the places of our columns in a row. A price that is null or NaN becomes NaN, so
+    that only its own row is rejected later on. Raise SourceError (`source.bad_answer`) that names
+    anything else that is not a number or not a row.
     """
     cells: list[list[object]] = []
     for number, row in enumerate(_listed(source, path, rows)):
         if not isinstance(row, list) or len(row) != length:
-            found = f"with a candle {number} that is no list of {length}"
-            raise _faults.bad_answer(source, path, found)
+            content = f"with a candle {number} that is no list of {length}"
+            raise _faults.bad_answer(source, path, content)
         cells.append([row[place] for place in places])
     return _from_cells(source, path, cells, unit)
 
@@ -52,10 +53,10 @@ def from_lists(
 def from_objects(
     source: str, path: str, rows: object, *, fields: Sequence[str], unit: int
 ) -> Candles:
-    """Candles, oldest first, of rows that are objects; `fields` are our columns' names there.
+    """Return candles, oldest first, from rows that are objects.
 
-    Without a sixth field there is no volume.
-    What is refused and what is not is as in `from_lists`.
+    `fields` are the names of our columns in a row; without a sixth field there is no volume. The
+    same values are rejected as in `from_lists`.
     """
     cells: list[list[object]] = []
     for number, row in enumerate(_listed(source, path, rows)):
@@ -71,41 +72,34 @@ def from_objects(
 def candles_from(
     source: str, path: str, times: FloatArray, prices: FloatArray, unit: int = MILLISECONDS
 ) -> Candles:
-    """Candles from times [N] and columns open, high, low, close(, volume) [N, 4 or 5].
+    """Return candles from times [N] and columns open, high, low, close(, volume) [N, 4 or 5].
 
-    `unit` is how many of the times' units make a second. Raises SourceError
-    (`source.bad_answer`) for a time that cannot be in that unit.
+    `unit` is the number of time units in a second. Raise SourceError (`source.bad_answer`) for a
+    time that cannot be in that unit.
     """
     low, high = (bound * unit for bound in _PLAUSIBLE_SECONDS)
     wrong = ~((times >= low) & (times < high))
     if wrong.any():
-        found = f"with the time {times[wrong][0]:.15g}, no {_UNIT_NAMES[unit]}"
-        raise _faults.bad_answer(source, path, found)
+        content = f"with the time {times[wrong][0]:.15g}, no {_UNIT_NAMES[unit]}"
+        raise _faults.bad_answer(source, path, content)
     seconds = (times // unit).astype(np.int64)
     volume = prices[:, 4] if prices.shape[1] > 4 else None
     return Candles.of(seconds, prices[:, 0], prices[:, 1], prices[:, 2], prices[:, 3], volume)
 
 
-def is_number(value: object) -> bool:
-    """Whether a decoded JSON value is a number that fits a float."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return abs(value) < 10**300
-    return isinstance(value, float)
-
-
 def between(candles: Candles, start: int, end: int) -> Candles:
-    """The rows with open time in `[start, end)`: whether `end` is inclusive differs by source."""
+    """Return the rows with open time in `[start, end)`, as some sources include `end`."""
     return candles.take((candles.open_time >= start) & (candles.open_time < end))
 
 
 def covered(
     source: str, path: str, market: Market, first: int, last: int, times: IntArray
 ) -> tuple[int, int]:
-    """The part of `[first, last)` that an answer with rows at these times vouches for.
+    """Return the part of `[first, last)` that a reply with rows at these times covers.
 
-    A bar more on either side is a question of what the ends include. An answer that goes
-    further was cut by other rules than ours: it vouches for what lies between its rows
-    inside, and with none there it is no answer.
+    One more bar on either side only depends on whether the ends are inclusive. A reply that goes
+    further was cut by rules other than ours: it covers what lies between its rows inside the
+    range, and raises SourceError (`source.bad_answer`) if there are none.
     """
     step = market.interval_seconds
     if np.all((times >= market.floor(first) - step) & (times < market.floor(last) + step)):
@@ -118,21 +112,21 @@ def covered(
 
 
 def astray(source: str, path: str, first: int, last: int, times: IntArray) -> SourceError:
-    """The error of an answer whose rows, at these times, are not of what was asked."""
-    there = f"{iso(int(times.min()))} to {iso(int(times.max()))}"
-    found = f"with candles of {there}, none of {iso(first)} to {iso(last)}"
-    return _faults.bad_answer(source, path, found)
+    """Return the error of a reply whose rows, at these times, are outside the requested range."""
+    given = f"{iso(int(times.min()))} to {iso(int(times.max()))}"
+    content = f"with candles of {given}, none of {iso(first)} to {iso(last)}"
+    return _faults.bad_answer(source, path, content)
 
 
 def _listed(source: str, path: str, rows: object) -> list[object]:
     if not isinstance(rows, list):
-        found = f"with {_faults.kind(rows)} instead of a list of candles"
-        raise _faults.bad_answer(source, path, found)
+        content = f"with {_faults.kind(rows)} instead of a list of candles"
+        raise _faults.bad_answer(source, path, content)
     return rows
 
 
 def _from_cells(source: str, path: str, cells: list[list[object]], unit: int) -> Candles:
-    """Candles of rows of cells, one a column; rows of one time stay in the answer's order."""
+    """Return candles from rows of cells; rows of the same time keep the order of the reply."""
     width = len(cells[0]) if cells else len(_COLUMNS)
     numbers = _all_numbers(cells)
     if numbers is None or any(map(math.isnan, numbers[::width])):
@@ -143,36 +137,36 @@ def _from_cells(source: str, path: str, cells: list[list[object]], unit: int) ->
 
 
 def _all_numbers(cells: list[list[object]]) -> list[float] | None:
-    """All cells in a row where each is plainly a number, in a third of the time; else None."""
+    """Return all cells as one list if each is plainly a number (three times as fast), else None."""
     flat = [cell for row in cells for cell in row]
     if not set(map(type, flat)) <= {int, float, str}:
         return None
     if any("_" in cell for cell in flat if isinstance(cell, str)):
         return None
     try:
-        return list(map(float, flat))  # type: ignore[arg-type]  # their types are known
+        return list(map(float, flat))  # type: ignore[arg-type]  # the types were checked above
     except (ValueError, OverflowError):
         return None
 
 
 def _each_number(source: str, path: str, cells: list[list[object]]) -> list[float]:
-    """All cells in a row, each looked at; SourceError that names the first that is no number."""
+    """Return all cells as one list, or raise SourceError that names the first non-number."""
     numbers: list[float] = []
     for number, row in enumerate(cells):
-        for column, cell in zip(_COLUMNS, row, strict=False):  # volume may lack
+        for column, cell in zip(_COLUMNS, row, strict=False):  # volume may be missing
             value = _number(cell)
             if value is None or (column == "time" and math.isnan(value)):
-                found = f"with {_faults.kind(cell)} for the {column} of candle {number}"
-                raise _faults.bad_answer(source, path, found)
+                content = f"with {_faults.kind(cell)} for the {column} of candle {number}"
+                raise _faults.bad_answer(source, path, content)
             numbers.append(value)
     return numbers
 
 
 def _number(cell: object) -> float | None:
-    """A number, or a text of one; null is NaN. None where it is no number at all."""
+    """Return a number or the text of one as a float, NaN for null, None for anything else."""
     if cell is None:
         return math.nan
-    # float() reads 1_000 and True, which no exchange means as a number.
+    # float() accepts 1_000 and True, which no exchange means as a number.
     if isinstance(cell, bool) or not isinstance(cell, int | float | str):
         return None
     if isinstance(cell, str) and "_" in cell:
@@ -182,4 +176,4 @@ def _number(cell: object) -> float | None:
     except ValueError:
         return None
     except OverflowError:
-        return math.inf  # as JSON's 1e999 already is
+        return math.inf  # like 1e999 in JSON

@@ -1,4 +1,4 @@
-"""One request at a time over connections that are kept: foreign faults become ours here."""
+"""One request over kept connections; errors of the HTTP library become ours here."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ Query = Mapping[str, str | int]
 
 LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
 _LOOPBACK = re.compile(r"^(localhost|127\.[\d.]+|::1)$")
-_TELLING_HEADER = re.compile(r"credit|limit|quota|usage|retry-after")
+_LIMIT_HEADER = re.compile(r"credit|limit|quota|usage|retry-after")
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a server said, whole."""
+class HttpReply:
+    """The complete reply of a server."""
 
     status: int
     body: bytes
-    skew_seconds: float | None  # its clock minus ours; None where it told no time
-    retry_after_seconds: float | None  # how long it asks to be left alone
+    skew_seconds: float | None  # its clock minus ours; None if it sent no time
+    retry_after_seconds: float | None  # how long it asks to wait
 
 
 class Session:
-    """Connections to one API, kept for the next request, and shared by threads."""
+    """Connections to one API, kept for the next request and shared by threads."""
 
     def __init__(self, source: str, base_url: str, key: str | None, patience: Patience) -> None:
         self._source = source
@@ -47,16 +47,16 @@ class Session:
         self._requests.headers["User-Agent"] = f"cryptocast/{__version__}"
         self._requests.headers["Accept"] = "application/json"
         self._requests.max_redirects = 3
-        # A proxy from the environment never serves this machine itself.
+        # A proxy from the environment cannot reach this machine itself.
         host = urlsplit(self._base_url).hostname or ""
         self._requests.trust_env = not _LOOPBACK.match(host)
-        # Any `auth` keeps a .netrc out; requests drops the header on the way to another host.
+        # Setting `auth` keeps .netrc out; requests drops the header when redirected elsewhere.
         self._requests.auth = self._authorize
 
-    def ask(self, path: str, params: Query, deadline: float) -> Answer:
-        """One GET and its whole body, over at the monotonic `deadline`.
+    def ask(self, path: str, params: Query, deadline: float) -> HttpReply:
+        """Make one GET request and read its whole body, until the monotonic `deadline`.
 
-        Raises SourceError: source.unreachable, source.timeout, source.bad_answer.
+        Raise SourceError: source.unreachable, source.timeout, source.bad_answer.
         """
         left = max(deadline - time.monotonic(), 0.01)
         connect = min(self._patience.connect_seconds, left)
@@ -73,20 +73,20 @@ class Session:
         except (requests.Timeout, urllib3.exceptions.TimeoutError):
             raise _faults.timed_out(self._source, path, read) from None
         except requests.TooManyRedirects:
-            found = "with one redirect after another"
-            raise _faults.bad_answer(self._source, path, found) from None
+            content = "with one redirect after another"
+            raise _faults.bad_answer(self._source, path, content) from None
         except urllib3.exceptions.DecodeError:
-            found = "with a body that cannot be unpacked"
-            raise _faults.bad_answer(self._source, path, found) from None
+            content = "with a body that cannot be unpacked"
+            raise _faults.bad_answer(self._source, path, content) from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as fault:
-            # Their texts hold the URL with its query: only the bare reason is kept.
+            # The texts of these errors hold the URL with its query: only the bare reason is kept.
             host = urlsplit(self._base_url).netloc
             raise _faults.unreachable(self._source, host, fault) from None
         self._note(path, response.status_code, headers, body)
-        return Answer(response.status_code, body, skew, _retry_after(headers))
+        return HttpReply(response.status_code, body, skew, _retry_after(headers))
 
     def close(self) -> None:
-        """Give back the connections; a later `ask` makes new ones."""
+        """Close the connections; a later `ask` opens new ones."""
         self._requests.close()
 
     def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -95,7 +95,7 @@ class Session:
         return request
 
     def _body(self, path: str, response: requests.Response, deadline: float) -> bytes:
-        """The body, read piece by piece: neither a drip nor a flood goes on for ever."""
+        """Return the body, read in pieces so that neither a drip nor a flood goes on for ever."""
         pieces: list[bytes] = []
         size = 0
         while piece := response.raw.read1(65536, decode_content=True):
@@ -108,17 +108,17 @@ class Session:
         return b"".join(pieces)
 
     def _note(self, path: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """Log what no document says: how large answers are, and what headers tell of limits."""
-        telling = [f"{k}: {v}" for k, v in headers.items() if _TELLING_HEADER.search(k)]
+        """Log what is not documented: the size of replies, and headers about limits."""
+        limits = [f"{k}: {v}" for k, v in headers.items() if _LIMIT_HEADER.search(k)]
         _log.debug(
             "%s answered HTTP %d with %d bytes (GET %s) %s",
             *(self._source, status, len(body), path),
-            _faults.clean("; ".join(telling), self._key),
+            _faults.clean("; ".join(limits), self._key),
         )
 
 
 def _skew(headers: Mapping[str, str]) -> float | None:
-    """The server's clock minus ours; a cache between tells how old its answer is."""
+    """Return the server's clock minus ours; a cache in between says how old its reply is."""
     age = headers.get("age", "")
     try:
         stamp = parsedate_to_datetime(headers["date"]).timestamp()
@@ -128,7 +128,7 @@ def _skew(headers: Mapping[str, str]) -> float | None:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the server asks to wait, which it writes as a number or as a date."""
+    """Return the seconds that the server asks to wait, given as a number or as a date."""
     text = headers.get("retry-after", "").strip()
     if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text):
         return float(text)

@@ -1,8 +1,8 @@
-"""Candles out of one file of any format, whatever its columns are like.
+"""Candles from one file of any format, whatever its columns look like.
 
-DuckDB reads in the tick at a tenth of the import cost of polars. This is the one exception
-to "only `store` touches DuckDB": the connection is in memory, for files only, and never
-opens the database of a workspace.
+In a tick, DuckDB reads files at a tenth of the import cost of polars. This is the only exception
+to "only `store` touches DuckDB": the connection is in memory, for files only, and never opens the
+database of a workspace.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import duckdb
 import numpy as np
 
 from cryptocast.errors import SourceError
-from cryptocast.sources import _columns, _formats, _mixed
+from cryptocast.sources import _columns, _formats, _names
 from cryptocast.sources._columns import quoted
 from cryptocast.sources._formats import bad_file
 from cryptocast.sources._text import Rows
 from cryptocast.values import Candles, FloatArray, IntArray, Market
 
 _SAMPLE_ROWS = 1000
-# Nothing is ever downloaded: the readers that are used come with DuckDB.
+# Nothing is ever downloaded: all readers in use come with DuckDB.
 _OFFLINE: Mapping[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
@@ -34,32 +34,32 @@ _OFFLINE: Mapping[str, str | bool | int | float | list[str]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """How the columns of one file are read."""
+    """How to read the columns of one file."""
 
     time: _columns.Time
     columns: Mapping[str, str]  # ours -> theirs, without the time
-    texts: tuple[str, ...]  # those of theirs that are text
-    only: tuple[str, str] | None  # a column, and what it holds in our rows; None: all are ours
+    texts: tuple[str, ...]  # those of theirs that hold text
+    only: tuple[str, str] | None  # a column, and its value in our rows; None: all rows are ours
     sample: IntArray  # the first times
 
 
 class Tables:
-    """An in-memory DuckDB that reads files of candles, and remembers how each is read.
+    """An in-memory DuckDB that reads files of candles, and remembers how to read each.
 
-    `columns` are the settings': our names to those in the files. Threads may share it.
+    `columns` comes from the settings: our names to those in the files. Threads may share it.
     """
 
     def __init__(self, columns: Mapping[str, str]) -> None:
         self._wanted = columns
         self._connection: duckdb.DuckDBPyConnection | None = None
-        self._known: dict[tuple[str, int, int, Market], _Table] = {}
+        self._tables: dict[tuple[str, int, int, Market], _Table] = {}
         self._lock = Lock()
 
     def read(self, file: Path, market: Market, start: int, end: int) -> Candles:
-        """A market's rows of a file with a time in `[start, end)`, in its order.
+        """Return a market's rows of a file with a time in `[start, end)`, in the order of the file.
 
-        Raises SourceError: source.no_file, source.empty_file, source.bad_file; and ConfigError
-        where the file says that none of its rows is the market's (`_mixed`).
+        Raise SourceError: source.no_file, source.empty_file, source.bad_file; and ConfigError
+        if the file says that none of its rows belongs to the market (`_names.market_value`).
         """
         with self._lock:
             table = self._table(file, market)
@@ -69,18 +69,18 @@ class Tables:
                 return self._select(file, rows, table, start, end)
 
     def bounds(self, file: Path, market: Market) -> tuple[int, int] | None:
-        """A market's first and last time in a file in Unix seconds; None where it has no row."""
+        """Return a market's first and last time in a file in Unix seconds, or None without rows."""
         with self._lock:
             time = self._table(file, market).time
         return None if time.first is None or time.last is None else (time.first, time.last)
 
     def sample(self, file: Path, market: Market) -> IntArray:
-        """The times of a market's first rows in a file in Unix seconds, in its order."""
+        """Return the times of a market's first rows in a file in Unix seconds, in its order."""
         with self._lock:
             return self._table(file, market).sample
 
     def close(self) -> None:
-        """Give back the memory."""
+        """Release the memory."""
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
@@ -88,10 +88,10 @@ class Tables:
 
     @contextmanager
     def _rows(self, file: Path, only: tuple[str, str] | None = None) -> Iterator[Rows]:
-        """A file's rows, or `only` some, with what is no SQL known to DuckDB."""
+        """Yield the rows of a file, or `only` some, with DuckDB knowing what SQL cannot read."""
         if self._connection is None:
             self._connection = duckdb.connect(":memory:", config=dict(_OFFLINE))
-            # Text without an offset is UTC, whatever the machine's own zone.
+            # Text without an offset is UTC, whatever the time zone of the machine.
             self._connection.execute("SET TimeZone = 'UTC'")
         with _formats.opened(file) as rows:
             if rows.arrow is None:
@@ -108,8 +108,8 @@ class Tables:
             return rows
         column, value = only
         self._connection.execute("SET VARIABLE wanted = ?", [value])
-        mine = f"SELECT * FROM {rows.scan} WHERE {quoted(column)} = getvariable('wanted')"  # noqa: S608 - names are quoted
-        return replace(rows, scan=f"({mine})")
+        matching = f"SELECT * FROM {rows.scan} WHERE {quoted(column)} = getvariable('wanted')"  # noqa: S608 - names are quoted
+        return replace(rows, scan=f"({matching})")
 
     def _select(self, file: Path, rows: Rows, table: _Table, start: int, end: int) -> Candles:
         wrong = {name: _columns.not_a_number(name) for name in table.texts}
@@ -121,24 +121,24 @@ class Tables:
         selected += [f"{part} AS p{i}" for i, part in enumerate(parts)]
         if wrong:
             selected.append(f"{' OR '.join(f'({w})' for w in wrong.values())} AS bad")
-        # A row whose time cannot be read might belong here: it comes along, to be told.
+        # A row whose time cannot be read might belong here: it is selected, to be reported.
         query = (
             f"SELECT {', '.join(selected)} FROM {rows.scan} "  # noqa: S608 - names are quoted
             f"WHERE ({table.time.inside}) OR {table.time.seconds} IS NULL"
         )
-        found = self._run(file, query, [start, end], "fetchnumpy")
-        # DuckDB masks a column only where it holds a NULL; numpy.ma itself is slow to import.
-        if np.any(getattr(found["t"], "mask", False)):
+        result = self._run(file, query, [start, end], "fetchnumpy")
+        # DuckDB masks a column only if it holds a NULL; numpy.ma itself is slow to import.
+        if np.any(getattr(result["t"], "mask", False)):
             missing = f"{table.time.seconds} IS NULL"
             raise self._bad_value(file, rows, table.time.column, missing, "a time")
-        if wrong and np.any(found["bad"]):
+        if wrong and np.any(result["bad"]):
             name = next(n for n, w in wrong.items() if self._where(file, rows, n, w))
             raise self._bad_value(file, rows, name, wrong[name], "a number")
-        prices = [_filled(found[f"p{i}"]) for i in range(len(parts))]
-        return Candles.of(np.asarray(found["t"], dtype=np.int64), *prices)
+        prices = [_filled(result[f"p{i}"]) for i in range(len(parts))]
+        return Candles.of(np.asarray(result["t"], dtype=np.int64), *prices)
 
     def _table(self, file: Path, market: Market) -> _Table:
-        """How a market's rows are read; found out again only when the file has changed."""
+        """Return how to read a market's rows; discovered again only after the file has changed."""
         try:
             state = file.stat()
         except OSError:
@@ -147,11 +147,11 @@ class Tables:
         if state.st_size == 0:
             raise _formats.empty_file(file)
         key = (str(file), state.st_mtime_ns, state.st_size, market)
-        if key not in self._known:
+        if key not in self._tables:
             _formats.check(file)
             with self._rows(file) as rows:
-                self._known[key] = self._discover(file, rows, market)
-        return self._known[key]
+                self._tables[key] = self._discover(file, rows, market)
+        return self._tables[key]
 
     def _discover(self, file: Path, rows: Rows, market: Market) -> _Table:
         described = self._run(file, f"DESCRIBE SELECT * FROM {rows.scan}", [], "fetchall")  # noqa: S608 - names are quoted
@@ -181,21 +181,21 @@ class Tables:
     def _only(
         self, file: Path, rows: Rows, types: Mapping[str, str], market: Market
     ) -> tuple[str, str] | None:
-        """The column that names markets, and what it holds in the rows of ours."""
-        column = _mixed.column_of(types)
+        """Return the column that names markets, and its value in the rows of this market."""
+        column = _names.market_column(types)
         if column is None:
             return None
         name = quoted(column)
         query = (
             f"SELECT DISTINCT {name} FROM {rows.scan} "  # noqa: S608 - names are quoted
-            f"WHERE {name} IS NOT NULL LIMIT {_mixed.MOST}"
+            f"WHERE {name} IS NOT NULL LIMIT {_names.MOST_MARKETS}"
         )
         values = [row[0] for row in self._run(file, query, [], "fetchall")]
-        value = _mixed.rows_of(file, values, market)
+        value = _names.market_value(file, values, market)
         return None if value is None or len(values) == 1 else (column, value)
 
     def _check_order(self, file: Path, rows: Rows, columns: Mapping[str, str]) -> None:
-        """Refuse columns without names that are in another order than ours: some venues' are."""
+        """Refuse unnamed columns in another order than ours, as some venues write them."""
         prices = ", ".join(
             f"{_columns.number(columns[ours], _columns.TEXT)} AS {ours}"
             for ours in ("open", "high", "low", "close")
@@ -205,31 +205,31 @@ class Tables:
             f"SELECT count(*), {wrong} "  # noqa: S608 - names are quoted
             f"FROM (SELECT {prices} FROM {rows.scan} LIMIT {_SAMPLE_ROWS})"
         )
-        looked_at, wrongly = self._run(file, query, [], "fetchall")[0]
-        if 2 * wrongly > looked_at:
+        rows_seen, wrong_rows = self._run(file, query, [], "fetchall")[0]
+        if 2 * wrong_rows > rows_seen:
             raise bad_file(
                 f"{file} names no columns, and they are not time, open, high, low, close",
                 hint='say which is which: [source] columns = { open = "column3", low = "column1" }',
             )
 
     def _run(self, file: Path, query: str, values: Sequence[object], fetch: str) -> Any:
-        """Run a query over a file; what DuckDB says of it becomes a SourceError."""
+        """Run a query over a file; an error of DuckDB becomes a SourceError."""
         assert self._connection is not None  # noqa: S101 - `_rows` opened it
         try:
             return getattr(self._connection.execute(query, values), fetch)()
         except duckdb.Error as error:
-            said = str(error).removeprefix("Invalid Input Error: ").splitlines()
-            raise _formats.broken(file, " ".join(said[:3])) from None
+            lines = str(error).removeprefix("Invalid Input Error: ").splitlines()
+            raise _formats.broken(file, " ".join(lines[:3])) from None
 
     def _where(self, file: Path, rows: Rows, column: str, wrong: str) -> list[tuple[int, Any]]:
-        """The number (from 1) and the value of the first row of a file that is `wrong`."""
+        """Return the number (from 1) and the value of the first row of a file that is `wrong`."""
         value = f"row_number() OVER () AS number, {quoted(column)} AS value, {wrong} AS wrong"
         query = (
             "SELECT number, CAST(value AS VARCHAR) "  # noqa: S608 - names are quoted
             f"FROM (SELECT {value} FROM {rows.scan}) WHERE wrong ORDER BY 1 LIMIT 1"
         )
-        found: list[tuple[int, Any]] = self._run(file, query, [], "fetchall")
-        return found
+        first: list[tuple[int, Any]] = self._run(file, query, [], "fetchall")
+        return first
 
     def _bad_value(self, file: Path, rows: Rows, column: str, wrong: str, wish: str) -> SourceError:
         number, value = self._where(file, rows, column, wrong)[0]
@@ -241,6 +241,6 @@ class Tables:
 
 
 def _filled(column: Any) -> FloatArray:
-    """A column that DuckDB gave, its NULLs as NaN: whether to drop them is not judged here."""
+    """Return a column from DuckDB with its NULLs as NaN; whether to drop them is decided later."""
     numbers = column.astype(np.float64, copy=False)
     return np.asarray(numbers.filled(np.nan) if hasattr(numbers, "filled") else numbers)

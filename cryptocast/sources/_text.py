@@ -1,6 +1,9 @@
-"""SQL that reads the rows of CSV and JSON as text, with the names of their columns or without.
+"""SQL that reads the rows of CSV and JSON as text, with or without names of columns.
 
-All values are read as text: a type guessed from the first rows fails at a later one.
+All values are read as text: a type guessed from the first rows fails at a later one. DuckDB's
+own CSV sniffer is not used (tried with 2.0): it skips a first row that is too short, and takes a
+first row of times in words for a header, so a candle is lost silently; and if a later row is too
+short it chooses another delimiter instead of naming the row.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ class Rows:
     """SQL of a table that DuckDB reads.
 
     `positional`: the file names no columns; they are `column0`, `column1`, ... from the left.
-    `arrow` is what is to be registered under the name that `scan` then is.
+    `arrow` is the table to register under the name `scan`, for a file that no SQL reads.
     """
 
     scan: str
@@ -32,32 +35,32 @@ class Rows:
 
 
 def literal(text: str) -> str:
-    """A text in SQL."""
+    """Return a text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def path_literal(path: Path) -> str:
-    """A path in SQL; DuckDB takes it for a glob, so that its own `[` and `*` are escaped."""
+    """Return a path as an SQL literal; DuckDB takes it for a glob, so `[` and `*` are escaped."""
     return literal(glob.escape(str(path)))
 
 
 def is_json(head: bytes) -> bool:
-    """Whether a text begins as JSON does."""
+    """Return whether a text begins like JSON."""
     return head.removeprefix(_BOM).lstrip()[:1] in (b"[", b"{")
 
 
 def csv_rows(path: Path, head: bytes, compression: str) -> Rows | None:
-    """How a CSV is read that begins with `head`; None where it holds no line.
+    """Return how to read a CSV that begins with `head`, or None if it holds no line.
 
-    The first line is a header unless each of its values is a number, a time or empty. What
-    the dialect leaves open is fixed here, so that DuckDB guesses nothing and skips no row.
+    The first line is a header unless each of its values is a number, a time or empty. All
+    details of the dialect are fixed here, so that DuckDB guesses nothing and skips no row.
     """
     lines = head.decode("utf-8-sig", errors="replace").splitlines()
     filled = [i for i, line in enumerate(lines) if line.strip()]
     if not filled:
         return None
-    # Before the header may stand words. What looks like a row with values missing is no such
-    # line: it is read, to be told.
+    # Words may precede the header. A line that looks like a row with values missing is not
+    # skipped as such: it is read, so that it can be reported.
     first = next(
         (i for i in filled if len(_fields(lines[i])) >= _FEWEST_COLUMNS or _is_row(lines[i])),
         filled[0],
@@ -79,11 +82,11 @@ def csv_rows(path: Path, head: bytes, compression: str) -> Rows | None:
 
 
 def json_rows(path: Path, head: bytes, compression: str) -> Rows:
-    """How JSON is read: a list of lists, a list of objects, or objects one after another."""
+    """Return how to read JSON: a list of lists, a list of objects, or objects in sequence."""
     text = head.removeprefix(_BOM).decode("utf-8", errors="replace")
     kept = f"compression='{compression}', hive_partitioning=false"
     if re.match(r"\s*\[\s*[\[\]]", text):
-        # Numbers and numbers in quotes (Binance's) alike become text here.
+        # Numbers and quoted numbers (Binance's) both become text here.
         columns = ", ".join(f"json[{i + 1}] AS column{i}" for i in range(_width(text)))
         return Rows(
             f"(SELECT {columns} FROM read_json({path_literal(path)}, format='array', "  # noqa: S608 - a path, quoted
@@ -107,12 +110,12 @@ def _fields(line: str) -> list[str]:
 
 
 def _is_row(line: str) -> bool:
-    """Whether a line of CSV holds values, not names of columns."""
+    """Return whether a line of CSV holds values rather than names of columns."""
     return all(_is_value(field.strip()) for field in _fields(line))
 
 
 def _width(text: str) -> int:
-    """How many values the first list in a list has."""
+    """Return the number of values in the first list of a list."""
     try:
         row, _ = json.JSONDecoder().raw_decode(text, text.index("[", text.index("[") + 1))
     except ValueError:
@@ -121,7 +124,7 @@ def _width(text: str) -> int:
 
 
 def _is_value(field: str) -> bool:
-    """Whether a field is one of a row, not a column's name."""
+    """Return whether a field is a value rather than the name of a column."""
     for read in (float, datetime.fromisoformat):
         try:
             read(field)

@@ -1,15 +1,16 @@
-"""Binance: candles from 2017 on (in EUR from 2020), no key; barred in some countries."""
+"""Binance: candles from 2017 on (in EUR from 2020), no key; blocked in some countries."""
 
 from __future__ import annotations
 
 from cryptocast.errors import CryptocastError
 from cryptocast.sources import _faults
-from cryptocast.sources._exchange import Exchange, Query
+from cryptocast.sources._exchange import Exchange
 from cryptocast.sources._faults import Refusal
 from cryptocast.sources._rows import MILLISECONDS, from_lists
+from cryptocast.sources._session import Query
 from cryptocast.values import Candles, Market
 
-_UNKNOWN_SYMBOL = (-1121, -1100)  # not traded; of letters or a length that no symbol has
+_UNKNOWN_SYMBOL = (-1121, -1100)  # not traded; letters or a length that no symbol has
 
 
 class Source(Exchange):
@@ -21,7 +22,7 @@ class Source(Exchange):
     pace = (2000, 60.0)
 
     def request(self, market: Market, first: int, last: int) -> tuple[str, Query]:
-        """`/klines`, times in milliseconds, the end inclusive."""
+        """Request `/klines`; times are in milliseconds, the end is inclusive."""
         return "/klines", {
             "symbol": market.base + market.quote,
             "interval": self.intervals[market.interval],
@@ -31,11 +32,11 @@ class Source(Exchange):
         }
 
     def read(self, path: str, answer: object) -> Candles:
-        """Rows of `[ms, "open", "high", "low", "close", "volume", ms of the close, ...]`."""
+        """Read rows of `[ms, "open", "high", "low", "close", "volume", ms of the close, ...]`."""
         return from_lists(self.name, path, answer, length=12)
 
     def explain(self, refusal: Refusal) -> CryptocastError | None:
-        """An unknown symbol, a ban (418), and a country that it does not serve (451)."""
+        """Recognise an unknown symbol, a ban (418), and a country that it does not serve (451)."""
         number = refusal.body.get("code") if isinstance(refusal.body, dict) else None
         if refusal.status == 404 or (refusal.status == 400 and number in _UNKNOWN_SYMBOL):
             return self.unknown_market(refusal, "BTC/EUR, BTC/USDT, ETH/USDT and others")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from cryptocast.errors import CryptocastError
 from cryptocast.sources import _faults
-from cryptocast.sources._exchange import Exchange, Query
+from cryptocast.sources._exchange import Exchange
 from cryptocast.sources._faults import Refusal
 from cryptocast.sources._rows import MILLISECONDS, from_lists
+from cryptocast.sources._session import Query
 from cryptocast.values import Candles, Market
 
 ROWS_A_CALL = 1440
@@ -15,17 +16,17 @@ _BANNED = 105
 
 
 class Source(Exchange):
-    """Candles of Bitvavo's public API. A bar in which nobody traded is no row there."""
+    """Candles of Bitvavo's public API, which has no row for a bar without a trade."""
 
     name = "bitvavo"
     base_url = "https://api.bitvavo.com/v2"
-    # One bar less than the limit: the newest come first, so if `end` were inclusive,
-    # a full window would push its oldest bar out of the answer.
+    # One bar less than the limit: the newest come first, so if `end` were inclusive, a full
+    # window would push its oldest bar out of the reply.
     bars_a_call = ROWS_A_CALL - 1
     pace = (900, 60.0)
 
     def request(self, market: Market, first: int, last: int) -> tuple[str, Query]:
-        """`/BTC-EUR/candles`, times in milliseconds."""
+        """Request `/BTC-EUR/candles`; times are in milliseconds."""
         return f"/{market.base}-{market.quote}/candles", {
             "interval": self.intervals[market.interval],
             "limit": ROWS_A_CALL,
@@ -34,11 +35,11 @@ class Source(Exchange):
         }
 
     def read(self, path: str, answer: object) -> Candles:
-        """Rows of `[ms, "open", "high", "low", "close", "volume"]`."""
+        """Read rows of `[ms, "open", "high", "low", "close", "volume"]`."""
         return from_lists(self.name, path, answer, length=6)
 
     def explain(self, refusal: Refusal) -> CryptocastError | None:
-        """Its numbers for an unknown market and for a ban."""
+        """Recognise its error numbers of an unknown market and of a ban."""
         number = refusal.body.get("errorCode") if isinstance(refusal.body, dict) else None
         if refusal.status == 404 or (refusal.status == 400 and number == _UNKNOWN_MARKET):
             return self.unknown_market(refusal, "BTC/EUR, ETH/EUR and others in EUR")

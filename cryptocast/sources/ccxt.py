@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,31 +14,32 @@ from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import ConfigError
 from cryptocast.seams import Clock, Meter
 from cryptocast.sources import _faults
-from cryptocast.sources._ccxt import Exchange
+from cryptocast.sources._ccxt import CcxtExchange, unusable
 from cryptocast.sources._http import PATIENCE, Patience, refuse_future
 from cryptocast.sources._rows import between, from_lists
 from cryptocast.values import INTERVAL_SECONDS, Candles, IntArray, Market, Page
 
 LEAD_BARS = 12
-"""Asked for before what is wanted: a row among them shows that an answer reaches back so far."""
+"""Bars requested before the range: a row among them shows that a reply reaches back to it."""
 
 ROWS_A_CALL = 100
-"""Where ccxt doesn't know how many candles an exchange gives at once; hardly any gives fewer."""
+"""Candles per call if ccxt does not know; hardly any exchange gives fewer."""
 
 _COLUMNS = 6
+_ROOTS = ("public", "rest", "spot")
 
 
 class Source:
     """Candles of one exchange through ccxt, without a key.
 
-    How far back an exchange goes, and by which end it cuts an answer that is too long, differs
-    and isn't told. So a page covers only what an answer shows: from the first row on, or from
-    where it was asked if a row lies shortly before that; to the last row, or to the end if
-    a row lies shortly after it. An empty answer covers nothing.
+    How far back an exchange goes, and at which end it cuts a reply that is too long, differs and
+    is not documented. So a page covers only what a reply shows: from the first row on, or from
+    the requested start if a row lies shortly before it; to the last row, or to the requested end
+    if a row lies shortly after it. An empty reply covers nothing.
 
-    Raises ConfigError: config.extra where ccxt is not installed, config.source where it has no
-    such exchange, or one without candles. `[source] base_url` stands for ccxt's own root of the
-    exchange's public API (for kraken without `/0/public`): `urls['api']` at `public`, `rest` or
+    Raise ConfigError: config.extra if ccxt is not installed, config.source if it has no such
+    exchange, or one without candles. `[source] base_url` replaces ccxt's own root of the public
+    API of the exchange (for kraken without `/0/public`): `urls['api']` at `public`, `rest` or
     `spot`, or one such level deeper.
     """
 
@@ -47,7 +50,7 @@ class Source:
     def __init__(
         self,
         settings: SourceSettings,
-        markets: Sequence[Market],  # noqa: ARG002 - every source is made alike
+        markets: Sequence[Market],  # noqa: ARG002 - all sources take the same
         secrets: Secrets,  # noqa: ARG002
         *,
         clock: Clock,
@@ -62,7 +65,11 @@ class Source:
             )
         self.name = settings.name
         self._clock = clock
-        self._exchange = Exchange(settings.name, settings.base_url, patience)
+        base_url = settings.base_url.rstrip("/") if settings.base_url else None
+        ccxt = _library()
+        self._exchange = CcxtExchange(
+            self.name, ccxt, _exchange(ccxt, self.name, base_url), base_url, patience
+        )
         self._limit = self._exchange.limit(unless_known=ROWS_A_CALL)
         self.bars_a_call = self._limit - LEAD_BARS
 
@@ -71,37 +78,37 @@ class Source:
     ) -> Iterator[Page]:
         """Yield the candles with open time in `[start, end)`, oldest page first.
 
-        Raises ConfigError for an interval (`config.interval`) or a market (`config.symbol`) that
-        is not there, or an exchange that is asked in another way than by GET (`config.source`);
-        and SourceError: source.bad_answer, what `Http.get` raises.
+        Raise ConfigError for an unknown interval (`config.interval`) or market (`config.symbol`),
+        or an exchange that needs other requests than GET (`config.source`); and SourceError:
+        source.bad_answer, whatever `Http.get` raises.
         """
         refuse_future(self.name, self._clock)
         self._check_interval(market)
         return self._pages(market, start, end, deadline)
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         self._exchange.close()
 
     def _check_interval(self, market: Market) -> None:
-        have = self._exchange.timeframes
-        if market.interval not in have:
-            known = ", ".join(name for name in INTERVAL_SECONDS if name in have)
+        timeframes = self._exchange.timeframes
+        if market.interval not in timeframes:
+            offered = ", ".join(name for name in INTERVAL_SECONDS if name in timeframes)
             raise ConfigError(
                 f"{self.name} has no candles of {market.interval}",
                 code="config.interval",
-                hint=f"set [market] interval to one of {known}",
+                hint=f"set [market] interval to one of {offered}",
             )
 
     def _check_symbol(self, market: Market, deadline: float) -> None:
         symbols = self._exchange.symbols(deadline)
         if market.symbol not in symbols:
             close = difflib.get_close_matches(market.symbol, symbols, 3)
-            known = f"did you mean {' or '.join(close)}?" if close else "is it traded there?"
+            guess = f"did you mean {' or '.join(close)}?" if close else "is it traded there?"
             raise ConfigError(
                 f"{self.name} does not trade {market.symbol}",
                 code="config.symbol",
-                hint=f"check [market] symbols: {known}",
+                hint=f"check [market] symbols: {guess}",
             )
 
     def _pages(self, market: Market, start: int, end: int, deadline: float) -> Iterator[Page]:
@@ -121,11 +128,11 @@ class Source:
             if first < last:
                 yield Page(first, last, between(candles, first, last), skew)
             elif len(times) and times.min() < since - step and np.array_equal(times, before):
-                found = "with the same candles again, where later ones were asked for"
-                raise _faults.bad_answer(self.name, path, found)
+                content = "with the same candles again, where later ones were asked for"
+                raise _faults.bad_answer(self.name, path, content)
             elif len(times) and times.min() >= end:
                 return  # it goes back no further
-            # Nothing there: the next answer begins where this one would have ended.
+            # If nothing was covered, the next reply begins where this one would have ended.
             cursor, before = last if first < last else since + limit * step, times
 
     def _read(self, path: str, rows: list[object]) -> Candles:
@@ -136,9 +143,9 @@ class Source:
 
 
 def _covered(market: Market, times: IntArray, cursor: int, end: int, limit: int) -> tuple[int, int]:
-    """The part of `[cursor, end)` that rows at these rising times vouch for; or first >= last.
+    """Return the part of `[cursor, end)` that rows at these rising times cover; or first >= last.
 
-    A row farther from the others than one answer reaches vouches for nothing in between.
+    A row farther from the others than one reply reaches covers nothing in between.
     """
     step = market.interval_seconds
     since = market.floor(cursor) - LEAD_BARS * step
@@ -152,3 +159,60 @@ def _covered(market: Market, times: IntArray, cursor: int, end: int, limit: int)
         reach = first + limit * step
     last = market.floor(int(later[later <= reach][-1])) + step
     return max(first, cursor), min(last, end)
+
+
+def _library() -> Any:
+    """Return ccxt, which has no types; raise ConfigError (`config.extra`) if it is missing."""
+    try:
+        return importlib.import_module("ccxt")  # late: it takes 0.4 s
+    except ImportError:
+        raise ConfigError(
+            "cryptocast[ccxt] is not installed, which every source ccxt:... needs",
+            code="config.extra",
+            hint="pip install 'cryptocast[ccxt]'",
+        ) from None
+
+
+def _exchange(ccxt: Any, source: str, base_url: str | None) -> Any:
+    """Return the object of `ccxt:NAME`; raise ConfigError (`config.source`) if it cannot serve."""
+    name = source.partition(":")[2]
+    if name not in ccxt.exchanges:
+        close = difflib.get_close_matches(name, ccxt.exchanges, 3)
+        guess = f"did you mean {' or '.join(f'ccxt:{other}' for other in close)}? " if close else ""
+        all_names = (
+            f"python -c 'import ccxt; print(ccxt.exchanges)' lists all {len(ccxt.exchanges)}"
+        )
+        raise ConfigError(
+            f"ccxt knows no exchange '{name}'", code="config.source", hint=guess + all_names
+        )
+    exchange = getattr(ccxt, name)({"enableRateLimit": True})
+    if exchange.has.get("fetchOHLCV") is not True:
+        raise unusable(source, "has no candles")
+    if base_url is not None and not _point(exchange.urls.get("api"), base_url):
+        raise unusable(source, "has no single address that base_url could stand for")
+    _spot_only(exchange.options)
+    return exchange
+
+
+def _point(api: object, base_url: str) -> bool:
+    """Replace the root of the public API in ccxt; return False if it has no single one.
+
+    The root is at `public`, `rest` or `spot`, or one such level deeper (`spot.public`).
+    """
+    if not isinstance(api, dict):
+        return False
+    place = next((root for root in _ROOTS if root in api), None)
+    if place is None or not isinstance(api[place], str):
+        return place is not None and _point(api[place], base_url)
+    api[place] = base_url
+    return True
+
+
+def _spot_only(options: dict[str, Any]) -> None:
+    """Make ccxt load only spot markets, and nothing from web pages made for people."""
+    for option in options.values():
+        if isinstance(option, dict) and "webApiEnable" in option:
+            option["webApiEnable"] = False
+    loading = options.get("fetchMarkets")
+    if isinstance(loading, dict) and isinstance(loading.get("types"), list):
+        loading["types"] = [kind for kind in loading["types"] if kind == "spot"] or loading["types"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from cryptocast.errors import CryptocastError
 from cryptocast.sources import _faults
-from cryptocast.sources._exchange import Exchange, Query
+from cryptocast.sources._exchange import Exchange
 from cryptocast.sources._faults import Refusal
 from cryptocast.sources._rows import SECONDS, from_objects
+from cryptocast.sources._session import Query
 from cryptocast.values import Candles, Market
 
 INTERVALS = {
@@ -29,13 +30,13 @@ class Source(Exchange):
     name = "coinbase"
     base_url = "https://api.coinbase.com/api/v3/brokerage/market"
     intervals = INTERVALS
-    # One bar less than the limit: the newest come first, so an inclusive `end` would
-    # push the oldest bar of a full window out of the answer.
+    # One bar less than the limit: the newest come first, so an inclusive `end` would push the
+    # oldest bar of a full window out of the reply.
     bars_a_call = ROWS_A_CALL - 1
     pace = (9, 1.0)
 
     def request(self, market: Market, first: int, last: int) -> tuple[str, Query]:
-        """`/products/BTC-EUR/candles`, times in seconds."""
+        """Request `/products/BTC-EUR/candles`; times are in seconds."""
         return f"/products/{market.base}-{market.quote}/candles", {
             "granularity": self.intervals[market.interval],
             "start": first,
@@ -43,14 +44,14 @@ class Source(Exchange):
         }
 
     def read(self, path: str, answer: object) -> Candles:
-        """Objects under `candles`, their values as text."""
+        """Read objects under `candles`, whose values are text."""
         if not isinstance(answer, dict) or "candles" not in answer:
             raise _faults.bad_answer(self.name, path, "without a list under 'candles'")
         return from_objects(self.name, path, answer["candles"], fields=_FIELDS, unit=SECONDS)
 
     def explain(self, refusal: Refusal) -> CryptocastError | None:
-        """An unknown product."""
-        # A bad range is a 400 of the same `error`; only the longer texts name the product.
+        """Recognise an unknown product."""
+        # A bad range is a 400 with the same `error`; only the longer texts name the product.
         named = refusal.status == 400 and "product" in str(refusal.body).lower()
         if refusal.status == 404 or named:
             return self.unknown_market(refusal, "BTC/EUR, BTC/USD, ETH/EUR and others")

@@ -1,8 +1,8 @@
-"""CoinCap v3: candles in USD, one call a day of 5-minute bars, a key on every call.
+"""CoinCap v3: candles in USD, one call per day of 5-minute bars, each call with a key.
 
-Its pace is the documented 600 calls a minute. A free plan was seen to allow 5: keeping to
-those would slow every other plan down, so that limit is waited out when CoinCap speaks of
-it, as `Patience` says; a first `init` of a week is 7 calls.
+Its pace is the documented 600 calls a minute. A free plan was seen to allow 5: keeping to those
+would slow down every other plan, so that limit is waited out when CoinCap reports it, as
+`Patience` says; a first `init` of a week is 7 calls.
 """
 
 from __future__ import annotations
@@ -17,12 +17,19 @@ from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import ConfigError, SourceError
 from cryptocast.seams import Clock, Meter
 from cryptocast.sources import _faults
-from cryptocast.sources._cross import cross
+from cryptocast.sources._coincap import Slugs, cross
 from cryptocast.sources._faults import Refusal
-from cryptocast.sources._http import PATIENCE, Http, Pace, Patience, refuse_future, usable_key
+from cryptocast.sources._http import (
+    PATIENCE,
+    Http,
+    Limits,
+    Pace,
+    Patience,
+    refuse_future,
+    usable_key,
+)
 from cryptocast.sources._rows import MILLISECONDS, between, covered, from_objects, windows
 from cryptocast.sources._session import Query
-from cryptocast.sources._slugs import Slugs
 from cryptocast.values import Candles, Market, Page
 
 BASE_URL = "https://rest.coincap.io/v3"
@@ -37,22 +44,22 @@ INTERVALS = {
     "12h": "h12",
     "1d": "d1",
 }
-BARS_A_CALL = 288  # a day of 5-minute bars: the most that is known to come back whole
+BARS_A_CALL = 288  # a day of 5-minute bars: the most that is known to come back complete
 BYTES_A_BAR = 105
 _FIELDS = ("time", "open", "high", "low", "close")
 _log = logging.getLogger(__name__)
 
 
 class Source:
-    """Candles of CoinCap's v3 API: it has no volume, and no quote currency but USD.
+    """Candles of CoinCap's v3 API, which has no volume and no quote currency but USD.
 
-    Prices in EUR, and in any currency that `[source] slugs` names a token of, are derived:
-    candles of the coin over candles of the token, two calls a page (see `_cross`).
+    Prices in EUR, and in any currency for which `[source] slugs` names a token, are derived:
+    candles of the coin over candles of the token, two calls per page (see `_coincap.cross`).
 
-    A price may be a number or the text of one; null, "NaN" and impossible values are
-    passed on, so that `normalise` refuses and counts that row alone. A row without one of
-    the keys, or with anything else in a cell, is not what was asked for: the whole answer
-    is refused, nothing of it is stored, and the bars are asked for again.
+    A price may be a number or the text of one; null, "NaN" and impossible values are passed on,
+    so that `normalise` rejects and counts only that row. A row without one of the keys, or with
+    anything else in a cell, is not what was requested: the whole reply is rejected, nothing of
+    it is stored, and the bars are requested again.
     """
 
     name = "coincap"
@@ -64,7 +71,7 @@ class Source:
     def __init__(
         self,
         settings: SourceSettings,
-        markets: Sequence[Market],  # noqa: ARG002 - every source is made alike
+        markets: Sequence[Market],  # noqa: ARG002 - all sources take the same
         secrets: Secrets,
         *,
         clock: Clock,
@@ -84,11 +91,11 @@ class Source:
     def pages(
         self, market: Market, start: int, end: int, *, deadline: float = math.inf
     ) -> Iterator[Page]:
-        """Yield the candles with open time in `[start, end)`, 288 bars a page, oldest first.
+        """Yield the candles with open time in `[start, end)`, 288 bars per page, oldest first.
 
-        Raises ConfigError (`config.symbol`) for a quote that is neither USD nor derived
-        and for an unknown coin, and SourceError: source.no_key, source.bad_key,
-        source.quota, source.forbidden, source.bad_answer and what `Http.get` raises.
+        Raise ConfigError (`config.symbol`) for a quote that is neither USD nor derived and for
+        an unknown coin, and SourceError: source.no_key, source.bad_key, source.quota,
+        source.forbidden, source.bad_answer and whatever `Http.get` raises.
         """
         if market.quote != "USD" and market.quote not in self._slugs.currencies:
             raise ConfigError(
@@ -103,7 +110,7 @@ class Source:
         return pages(self._connect(), market, start, end, deadline)
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         if self._http is not None:
             self._http.close()
 
@@ -116,9 +123,7 @@ class Source:
                     explain=self._explain,
                     judge=self._judge,
                     key=self._given_key(),
-                    patience=self._patience,
-                    pace=Pace(10, 1.0),
-                    meter=self._meter,
+                    limits=Limits(self._patience, Pace(10, 1.0), self._meter),
                 )
             return self._http
 
@@ -146,14 +151,14 @@ class Source:
         token = replace(coin, base=market.quote)
         for first, last in windows(start, end, BARS_A_CALL * market.interval_seconds):
             over = under = self._page(http, coin, first, last, deadline)
-            if len(over.candles):  # else nothing is left to divide, and a call is saved
+            if len(over.candles):  # else there is nothing to divide, and a call is saved
                 under = self._page(http, token, first, last, deadline)
             page = cross(over, under, market.interval_seconds)
             if page.start < page.end:
                 yield page
 
     def _page(self, http: Http, market: Market, first: int, last: int, deadline: float) -> Page:
-        """One call for a market in USD."""
+        """Make one call for a market in USD."""
         path = self._slugs.path(http, market.base, deadline)
         query: Query = {
             "interval": INTERVALS[market.interval],
@@ -168,25 +173,25 @@ class Source:
             int(t) % market.interval_seconds for t in (*rows.open_time[:1], *rows.open_time[-1:])
         ]
         _log.debug(
-            "%s: %d bars asked, %d rows got, first and last time modulo a bar: %s",
+            "%s: %d bars requested, %d rows received, first and last time modulo a bar: %s",
             *(market.id, bars, len(rows), ends),
         )
         since, until = covered(self.name, path, market, first, last, rows.open_time)
         return Page(since, until, between(rows, since, until), http.skew_seconds)
 
     def _rows(self, path: str, answer: object) -> Candles:
-        """The candles of an answer; SourceError that names what else was found."""
+        """Return the candles of a reply; raise SourceError if it holds anything else."""
         rows = answer.get("candles") if isinstance(answer, dict) else None
         if not isinstance(rows, list):
             raise _faults.bad_answer(self.name, path, "without a list under 'candles'")
         return from_objects(self.name, path, rows, fields=_FIELDS, unit=MILLISECONDS)
 
     def _judge(self, answer: object) -> SourceError | None:
-        """The error that a 200 holds in place of data; None where it holds none."""
+        """Return the error that a 200 holds in place of data, or None."""
         if not isinstance(answer, dict) or not {"candles", "data"}.isdisjoint(answer):
             return None
-        told = [answer.get(name) for name in ("error", "message", "detail")]
-        said = next((text for text in told if isinstance(text, str)), None)
+        texts = [answer.get(name) for name in ("error", "message", "detail")]
+        said = next((text for text in texts if isinstance(text, str)), None)
         if said is None:
             return None
         refusal = Refusal(self.name, 200, _faults.clean(said, self._key), answer, 0.0)
@@ -196,7 +201,7 @@ class Source:
         return refusal.error("source.bad_answer", "answered with an error instead of data", hint)
 
     def _explain(self, refusal: Refusal) -> ConfigError | SourceError | None:
-        """What CoinCap means by a refusal; None where it means what everybody means."""
+        """Return the error that a refusal means at CoinCap, or None for the general meaning."""
         if refusal.status == 404 and refusal.path.startswith("/ta/"):
             return self._slugs.unknown(refusal)
         if refusal.status == 401:

@@ -1,10 +1,11 @@
-"""Recorded candles: one or many files, a folder, a glob or a list; of any format (`_formats`)."""
+"""Recorded candles: one or many files, a folder, a glob or a list, in any format (`_formats`)."""
 
 from __future__ import annotations
 
 import glob
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptocast.config import Secrets, SourceSettings
@@ -13,15 +14,37 @@ from cryptocast.seams import Clock, Meter
 from cryptocast.sources import _names
 from cryptocast.sources._formats import SUFFIXES, bad_file
 from cryptocast.sources._tables import Tables
-from cryptocast.values import Candles, IntArray, Market, Page, iso
+from cryptocast.values import (
+    DAY_SECONDS,
+    INTERVAL_SECONDS,
+    Candles,
+    IntArray,
+    Market,
+    Page,
+    iso,
+)
 
-# Past the end of the files by more than this, an empty answer is a mistake, not a gap: a
-# clock of today over recorded candles. Less is a tick at the edge of a file that still grows.
-EDGE_SECONDS = 86_400
+EDGE_SECONDS = DAY_SECONDS
+"""An empty answer further past the end of the files than this is a mistake rather than a gap.
+
+It is today's clock over recorded candles; less is a tick at the edge of a file that still grows.
+"""
+
+_ANY_INTERVAL = next(iter(INTERVAL_SECONDS))
+_ALL_TIME = (-(1 << 40), 1 << 40)  # Unix seconds
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recording:
+    """One file: its market, named by the file, and its candles as they are in it."""
+
+    file: Path
+    market: Market  # of source `file`, with the interval of its rows
+    candles: Candles
 
 
 class Source:
-    """Candles from files; each belongs to the symbol in its name (`BTC-USDT`, `BTCUSDT`)."""
+    """Candles from files; each file belongs to the symbol in its name (`BTC-USDT`, `BTCUSDT`)."""
 
     name = "file"
     publishes_late = False
@@ -33,7 +56,7 @@ class Source:
         self,
         settings: SourceSettings,
         markets: Sequence[Market],
-        secrets: Secrets,  # noqa: ARG002 - every source is made alike
+        secrets: Secrets,  # noqa: ARG002 - all sources take the same
         *,
         clock: Clock,  # noqa: ARG002
         meter: Meter | None = None,  # noqa: ARG002
@@ -48,14 +71,14 @@ class Source:
         start: int,
         end: int,
         *,
-        deadline: float = math.inf,  # noqa: ARG002 - nothing here is waited for
+        deadline: float = math.inf,  # noqa: ARG002 - files need no waiting
     ) -> Iterator[Page]:
         """Yield the candles with open time in `[start, end)` as one page, in file order.
 
-        Of `market` only base, quote and interval matter: files are imported into any. Rows may
-        be unsorted or repeated, as they are in the files. Raises ConfigError (`config.symbol`,
-        `config.interval`, `config.path`) and SourceError: source.no_file, source.empty_file,
-        source.bad_file, source.out_of_range.
+        Only base, quote and interval of `market` matter: files can be imported into any market.
+        Rows may be unsorted or repeated, as they are in the files. Raise ConfigError
+        (`config.symbol`, `config.interval`, `config.path`) and SourceError: source.no_file,
+        source.empty_file, source.bad_file, source.out_of_range.
         """
         if start >= end:
             return
@@ -71,19 +94,19 @@ class Source:
         yield Page(start, end, parts[0] if len(parts) == 1 else Candles.concatenate(parts))
 
     def span(self, market: Market) -> tuple[int, int] | None:
-        """The first and the last open time in a market's files; None where they hold no row.
+        """Return the first and the last open time in a market's files, or None without rows.
 
-        Raises what `pages` raises.
+        Raise what `pages` raises.
         """
         bounds = self._bounds(self._files(market), market)
         return None if bounds is None else (market.floor(bounds[0]), market.floor(bounds[1]))
 
     def close(self) -> None:
-        """Give back the memory of the reader."""
+        """Release the memory of the reader."""
         self._tables.close()
 
     def _files(self, market: Market) -> list[Path]:
-        """The files of a market, in the order of the settings, a folder's by name."""
+        """Return the files of a market in the order of the settings, those of a folder by name."""
         if not self._settings.paths():
             raise ConfigError(
                 "source file needs to know which files",
@@ -95,9 +118,9 @@ class Source:
             return own
         if len(files) > 1 or len(self._markets) > 1:
             symbols = sorted({pair for file in files if (pair := _names.pair(file.name))})
-            there = ", ".join(symbols) or ", ".join(file.name for file in files[:10])
+            held = ", ".join(symbols) or ", ".join(file.name for file in files[:10])
             raise ConfigError(
-                f"no file has {market.symbol} in its name; there is {there}",
+                f"no file has {market.symbol} in its name; there is {held}",
                 code="config.symbol",
                 hint=f"name it like {market.base}-{market.quote}.parquet, or choose with --symbol",
             )
@@ -111,11 +134,11 @@ class Source:
         return files
 
     def _check_interval(self, file: Path, market: Market, times: IntArray) -> None:
-        """Refuse files of another interval: taken for ours, their candles would be wrong ones."""
-        found = _names.step_of(times) or _names.step_of(self._tables.sample(file, market))
-        if found is None:
+        """Refuse files of another interval, whose candles would be wrong if taken for ours."""
+        distance = _names.step_of(times) or _names.step_of(self._tables.sample(file, market))
+        if distance is None:
             return
-        (step, is_interval), ours = found, market.interval_seconds
+        (step, is_interval), ours = distance, market.interval_seconds
         if 2 * step <= ours or (step > ours and is_interval):
             raise bad_file(
                 f"{file} holds a candle every {step} s, not every {ours} s ({market.interval})",
@@ -123,13 +146,13 @@ class Source:
             )
 
     def _bounds(self, files: list[Path], market: Market) -> tuple[int, int] | None:
-        """A market's first and last time in some files."""
-        each = (self._tables.bounds(file, market) for file in files)
-        bounds = [found for found in each if found is not None]
+        """Return a market's first and last time in some files, or None without rows."""
+        per_file = (self._tables.bounds(file, market) for file in files)
+        bounds = [pair for pair in per_file if pair is not None]
         return (min(b[0] for b in bounds), max(b[1] for b in bounds)) if bounds else None
 
     def _check_range(self, files: list[Path], market: Market, start: int, end: int) -> None:
-        """Tell an empty answer that is a gap from one that is a mistake."""
+        """Raise SourceError if an empty answer is a mistake rather than a gap."""
         bounds = self._bounds(files, market)
         if bounds is None:
             raise SourceError(
@@ -148,28 +171,59 @@ class Source:
             )
 
 
+def recordings(paths: Sequence[str], columns: Mapping[str, str]) -> Iterator[Recording]:
+    """Yield every file of some paths, folders or globs, in the order of their names.
+
+    Raise SourceError if a file cannot be read (source.no_file, source.bad_file), and ConfigError
+    if its name says no pair.
+    """
+    tables = Tables(columns)
+    try:
+        for file in dict.fromkeys(f for path in paths for f in expand(Path(path), "--data")):
+            symbol = _names.pair(file.name)
+            if symbol is None:
+                raise ConfigError(
+                    f"the name of {file.name} says no pair",
+                    code="config.symbol",
+                    hint="name it like BTC-USDT.parquet",
+                )
+            # The rows themselves say their interval, so any will do to read them.
+            market = Market.of(symbol, "file", _ANY_INTERVAL)
+            candles = tables.read(file, market, *_ALL_TIME)
+            distance = _names.step_of(candles.open_time)
+            intervals = {seconds: name for name, seconds in INTERVAL_SECONDS.items()}
+            if distance is None or distance[0] not in intervals:
+                raise bad_file(
+                    f"the rows of {file} are not candles of a known interval",
+                    hint=f"known: {', '.join(INTERVAL_SECONDS)}",
+                )
+            yield Recording(file, Market.of(symbol, "file", intervals[distance[0]]), candles)
+    finally:
+        tables.close()
+
+
 def _listed(files: list[Path]) -> str:
-    """The files as the start of a sentence."""
+    """Return the files as the start of a sentence."""
     return f"{files[0]} holds" if len(files) == 1 else f"{files[0]} and {len(files) - 1} more hold"
 
 
 def expand(path: Path, option: str = "[source] path") -> list[Path]:
-    """The files that a path, folder or glob stands for; SourceError where there is none.
+    """Return the files that a path, folder or glob stands for.
 
-    `option` is what named it.
+    Raise SourceError (source.no_file) with a hint to `option` if there is none.
     """
     if path.is_dir():
-        found = [f for f in sorted(path.iterdir()) if f.name.lower().endswith(SUFFIXES)]
+        files = [f for f in sorted(path.iterdir()) if f.name.lower().endswith(SUFFIXES)]
         missing = f"{path} holds no file that ends in {', '.join(SUFFIXES)}"
     elif path.exists():
-        found, missing = [path], ""
+        files, missing = [path], ""
     else:
-        # Not Path.glob: the path is absolute, and any part of it may be a pattern.
+        # Path.glob would not do: the path is absolute, and any part of it may be a pattern.
         matches = glob.glob(str(path), recursive=True)  # noqa: PTH207
-        files = [f for m in sorted(matches) if (f := Path(m)).is_file()]
-        # `BTCUSDT*` finds checksums too; a pattern that finds no known suffix means what it finds.
-        found = [f for f in files if f.name.lower().endswith(SUFFIXES)] or files
+        matching = [f for m in sorted(matches) if (f := Path(m)).is_file()]
+        # `BTCUSDT*` also finds checksums; if no match has a known suffix, all matches are meant.
+        files = [f for f in matching if f.name.lower().endswith(SUFFIXES)] or matching
         missing = f"there is no file {path}"
-    if not found:
+    if not files:
         raise SourceError(missing, code="source.no_file", hint=f"check {option}")
-    return found
+    return files

@@ -1,4 +1,4 @@
-"""Kraken: candles of the last 720 bars, no key; what lies further back is not to be had."""
+"""Kraken: candles of the last 720 bars, no key; older ones are not available."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from cryptocast.errors import CryptocastError
 from cryptocast.sources import _faults
-from cryptocast.sources._exchange import Exchange, Query
+from cryptocast.sources._exchange import Exchange
 from cryptocast.sources._faults import Refusal, read_refusal
 from cryptocast.sources._rows import SECONDS, astray, from_lists
+from cryptocast.sources._session import Query
 from cryptocast.values import Candles, IntArray, Market
 
 INTERVALS = {"1m": "1", "5m": "5", "15m": "15", "30m": "30", "1h": "60", "1d": "1440"}
@@ -29,11 +30,11 @@ class Source(Exchange):
 
     def windows(
         self,
-        market: Market,  # noqa: ARG002 - another exchange cuts by its bars
+        market: Market,  # noqa: ARG002 - other exchanges cut by its bars
         start: int,
         end: int,
     ) -> Iterator[tuple[int, int]]:
-        """One, however wide: a second call would bring the same newest bars."""
+        """Yield one range, however wide: a second call would bring the same newest bars."""
         if start < end:
             yield start, end
 
@@ -41,15 +42,15 @@ class Source(Exchange):
         self,
         market: Market,
         first: int,
-        last: int,  # noqa: ARG002 - every answer goes on until now
+        last: int,  # noqa: ARG002 - every reply goes on until now
     ) -> tuple[str, Query]:
-        """`/OHLC` since a bar earlier, as it is not said whether `since` itself is given."""
+        """Request `/OHLC` since one bar earlier, as `since` itself may not be included."""
         pair = _OWN_NAMES.get(market.base, market.base) + _OWN_NAMES.get(market.quote, market.quote)
         since = first - market.interval_seconds
         return "/OHLC", {"pair": pair, "interval": self.intervals[market.interval], "since": since}
 
     def read(self, path: str, answer: object) -> Candles:
-        """The one list under `result` beside `last`, named after the pair as Kraken calls it."""
+        """Read the one list under `result` beside `last`, under Kraken's name of the pair."""
         result = answer.get("result") if isinstance(answer, dict) else None
         named = result if isinstance(result, dict) else {}
         lists = [rows for key, rows in named.items() if key != "last"]
@@ -60,35 +61,37 @@ class Source(Exchange):
     def covered(
         self, path: str, market: Market, first: int, last: int, times: IntArray
     ) -> tuple[int, int]:
-        """From the first row on, where the answer may have been cut to the newest 720 bars.
+        """Return the range from the first row on, as a reply may be cut to the newest 720 bars.
 
-        Bars without a trade count for the cut but are no rows, so that a cut answer may
-        hold fewer than 720 (seen: 707 to 711).
+        Bars without a trade count for the cut but have no rows, so that a cut reply may hold
+        fewer than 720 rows (seen: 707 to 711).
         """
         if len(times) == 0:
             return first, last
         step = market.interval_seconds
-        asked = times[times >= market.floor(first) - step]
-        if len(asked) == 0:
+        requested = times[times >= market.floor(first) - step]
+        if len(requested) == 0:
             raise astray(self.name, path, first, last, times)
-        reach = int(asked.min())
-        if len(asked) < self.bars_a_call:
-            reach = min(reach, int(asked.max()) - (self.bars_a_call - 1) * step)
+        reach = int(requested.min())
+        if len(requested) < self.bars_a_call:
+            reach = min(reach, int(requested.max()) - (self.bars_a_call - 1) * step)
         return max(first, market.floor(reach)), last
 
     def judge(self, answer: object) -> CryptocastError | None:
-        """The errors that Kraken puts into a 200."""
-        return self._meant(200, answer)
+        """Recognise the errors that Kraken puts into a 200."""
+        return self._error_of(200, answer)
 
     def explain(self, refusal: Refusal) -> CryptocastError | None:
-        """The same errors, where a status says so too."""
-        return self._meant(refusal.status, refusal.body)
+        """Recognise these errors if the status says so too."""
+        return self._error_of(refusal.status, refusal.body)
 
-    def _meant(self, status: int, answer: object) -> CryptocastError | None:
-        """The error that the list `error` stands for; None where it holds none."""
-        told = answer.get("error") if isinstance(answer, dict) else None
-        texts = [text for text in told if isinstance(text, str)] if isinstance(told, list) else []
-        said = ", ".join(text for text in texts if text.startswith("E"))  # W are warnings
+    def _error_of(self, status: int, answer: object) -> CryptocastError | None:
+        """Return the error that the list `error` stands for, or None if it holds none."""
+        errors = answer.get("error") if isinstance(answer, dict) else None
+        texts = [e for e in errors if isinstance(e, str)] if isinstance(errors, list) else []
+        said = ", ".join(
+            text for text in texts if text.startswith("E")
+        )  # those with W are warnings
         if not said:
             return None
         refusal = read_refusal(self.name, status, said.encode(), None, 0.0)

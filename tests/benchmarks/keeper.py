@@ -24,7 +24,7 @@ from cryptocast.candles import normalise
 from cryptocast.clock import VirtualClock
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.sources import open_source
-from cryptocast.sources._session import Answer, Query, Session
+from cryptocast.sources._session import HttpReply, Query, Session
 from cryptocast.store import Store
 from cryptocast.values import Market
 from cryptocast.workflows.fetch import fetch, import_files
@@ -45,7 +45,7 @@ class Keeper:
         self.secrets = Secrets({"COINCAP_API_KEY": key})
         self.start = start
         self.now = start + WEEK * BAR
-        self.answers: dict[tuple[str, str], Answer] = {}
+        self.answers: dict[tuple[str, str], HttpReply] = {}
         self.file = self._recorded()
         self.empty = self._store("empty.duckdb").path
         self.many = self._many()
@@ -130,7 +130,7 @@ class Keeper:
         source = open_source(name, settings, [market], self.secrets, clock=clock)
         ask = Session.ask
 
-        def remembered(session: Session, path: str, query: Query, deadline: float) -> Answer:
+        def remembered(session: Session, path: str, query: Query, deadline: float) -> HttpReply:
             key = path, json.dumps(dict(query))
             if key not in self.answers:
                 self.answers[key] = ask(session, path, query, deadline)
@@ -207,7 +207,7 @@ class Keeper:
 
 
 def main(folder: Path, root: str, key: str, start: int) -> None:
-    """Answer until the input ends."""
+    """HttpReply until the input ends."""
     keeper = Keeper(folder, root, key, start)
     print(json.dumps({}), flush=True)
     for line in sys.stdin:

@@ -11,11 +11,11 @@ import polars as pl
 from cryptocast import dataset
 from cryptocast.config import Settings
 from cryptocast.dataset import Bars, Part, Split
-from cryptocast.sources.sim import DAY, simulate
-from cryptocast.values import Candles, FloatArray, Market, Windows, parse_time
+from cryptocast.sources.sim import simulate
+from cryptocast.values import DAY_SECONDS, Candles, FloatArray, Market, Windows, parse_time
 
 SEED = 0
-NEWEST = parse_time("2024-06-08") // DAY  # the day after the newest week
+NEWEST = parse_time("2024-06-08") // DAY_SECONDS  # the day after the newest week
 SYMBOLS = ("BTC/EUR", "ETH/EUR", "SOL/EUR", "XRP/EUR")
 
 
@@ -32,7 +32,7 @@ class Week:
         self.settings = Settings()
         last = NEWEST - 14 * number
         self.market, self.candles = candles(SYMBOLS[number % len(SYMBOLS)], range(last - 7, last))
-        self.start, self.end = (last - 7) * DAY, last * DAY
+        self.start, self.end = (last - 7) * DAY_SECONDS, last * DAY_SECONDS
 
     @property
     def split(self) -> Split:

@@ -525,7 +525,8 @@ def test_what_is_not_known_beforehand_is_logged_without_the_key(
     said = [record.getMessage() for record in caplog.records if "cryptocast" in record.name]
     assert said[0].startswith("coincap answered HTTP 200 with ")
     assert said[2] == (
-        "coincap:PEPE/USD:5m: 288 bars asked, 10 rows got, first and last time modulo a bar: [8, 8]"
+        "coincap:PEPE/USD:5m: 288 bars requested, 10 rows received, "
+        "first and last time modulo a bar: [8, 8]"
     )
     assert said[3] == "coincap:BTC/EUR:5m is derived: BTC over EUR in USD"
     assert KEY not in caplog.text

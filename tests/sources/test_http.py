@@ -17,7 +17,7 @@ import pytest
 from cryptocast import __version__
 from cryptocast.clock import SystemClock, VirtualClock
 from cryptocast.errors import CryptocastError, SourceError, UsageError
-from cryptocast.sources._http import PATIENCE, Http, Patience, refuse_future, usable_key
+from cryptocast.sources._http import PATIENCE, Http, Limits, Patience, refuse_future, usable_key
 from support.loopback import Loopback, Reply, as_json, cut_off, drip, hang, html, redirect, reset
 
 QUICK = Patience(
@@ -45,7 +45,7 @@ def client(
     host: str = "127.0.0.1",
 ) -> Http:
     base_url = server.base_url("echo", host)
-    return Http("echo", base_url, explain=lambda _: None, key=key, patience=patience)
+    return Http("echo", base_url, explain=lambda _: None, key=key, limits=Limits(patience))
 
 
 def ask(server: Loopback, *faults: Reply, patience: Patience = QUICK) -> CryptocastError:
@@ -301,7 +301,7 @@ def test_what_is_not_known_beforehand_is_logged(
     http.close()
     first, again, last = (record.getMessage() for record in caplog.records)
     assert first.startswith("echo answered HTTP 503 with 1 bytes (GET /path)")
-    assert again == "echo has a fault of its own (HTTP 503: x); asked again in 0.0 s"
+    assert again == "echo has a fault of its own (HTTP 503: x); asking again in 0.0 s"
     assert last == (
         "echo answered HTTP 200 with 3 bytes (GET /path) x-credits-left: 17; x-ratelimit-key: ***"
     )
@@ -339,7 +339,7 @@ def test_an_error_inside_a_200_is_what_the_api_makes_of_it(server: Loopback) -> 
         server.base_url("echo"),
         explain=lambda _: None,
         judge=lambda answer: busy if answer == "busy" else None,
-        patience=QUICK,
+        limits=Limits(QUICK),
     )
     server.faults.extend([as_json("busy"), as_json("fine")])
     assert http.get("/path", {}) == "fine"

@@ -12,7 +12,7 @@ import pytest
 
 from cryptocast.errors import SourceError
 from cryptocast.sources._faults import Refusal
-from cryptocast.sources._http import PATIENCE, Http, Pace, Patience
+from cryptocast.sources._http import PATIENCE, Http, Limits, Pace, Patience
 from cryptocast.sources._pace import Waits
 from support.loopback import Loopback, Reply, as_json, cut_off, drip, hang, reset
 
@@ -72,9 +72,7 @@ def client(
         server.base_url("echo"),
         explain=explain,
         judge=judge,
-        patience=patience,
-        pace=pace,
-        meter=meter,
+        limits=Limits(patience, pace, meter),
     )
 
 

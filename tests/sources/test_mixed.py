@@ -79,7 +79,7 @@ def test_a_column_that_names_no_market_is_nothing_to_us(tmp_path: Path) -> None:
         ),
         (
             ["kraken:BTC/EUR:5m", "sim:BTC/EUR:5m"],
-            "candles.csv holds kraken:BTC/EUR:5m, sim:BTC/EUR:5m: which of them is not told",
+            "candles.csv holds kraken:BTC/EUR:5m, sim:BTC/EUR:5m: more than one may be BTC/EUR",
         ),
     ],
 )

@@ -129,7 +129,7 @@ def test_rows_that_are_no_candles_are_refused(tmp_path: Path, rows: Candles) -> 
     error = refused(file)
     assert isinstance(error, SourceError)
     assert (error.code, error.exit_code) == ("source.bad_file", 4)
-    assert error.message == f"the rows of {file} are no candles of an interval that is known"
+    assert error.message == f"the rows of {file} are not candles of a known interval"
     assert error.hint == KNOWN
 
 

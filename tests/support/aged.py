@@ -48,8 +48,8 @@ _SOURCES = {
 
 def past() -> Candles:
     """What came before the candles of `commands.candles()`, back to DAYS before AS_OF."""
-    first = (NOW - BARS * INTERVAL) // sim.DAY
-    days = np.arange(NOW // sim.DAY - DAYS, first, dtype=np.int64)
+    first = (NOW - BARS * INTERVAL) // sim.DAY_SECONDS
+    days = np.arange(NOW // sim.DAY_SECONDS - DAYS, first, dtype=np.int64)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sim, "MISSING_SHARE", 0.0)
         return sim.simulate(0, Market.of("BTC/EUR", "sim", "5m"), days)

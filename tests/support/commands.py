@@ -183,8 +183,8 @@ def halt_at(where: str) -> None:
 
 def candles(symbol: str = "BTC/EUR", *, bars: int = BARS + LATER_BARS) -> Candles:
     """Candles of the simulated exchange without a gap: BARS before AS_OF, the rest after."""
-    first = (NOW - BARS * INTERVAL) // sim.DAY
-    days = np.arange(first, first + -(-bars * INTERVAL // sim.DAY), dtype=np.int64)
+    first = (NOW - BARS * INTERVAL) // sim.DAY_SECONDS
+    days = np.arange(first, first + -(-bars * INTERVAL // sim.DAY_SECONDS), dtype=np.int64)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sim, "MISSING_SHARE", 0.0)
         return sim.simulate(0, Market.of(symbol, "sim", "5m"), days).take(slice(bars))

@@ -43,7 +43,7 @@ sys.exit(cli.run(sys.argv[1:]))
 
 def minutes(symbol: str, bars: int) -> Candles:
     """Candles of a minute each, of as many bars of five, without a gap."""
-    days = np.arange(FIRST // sim.DAY, FIRST // sim.DAY + 7, dtype=np.int64)
+    days = np.arange(FIRST // sim.DAY_SECONDS, FIRST // sim.DAY_SECONDS + 7, dtype=np.int64)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sim, "MISSING_SHARE", 0.0)
         return sim.simulate(0, Market.of(symbol, "sim", "1m"), days).take(slice(5 * bars))
