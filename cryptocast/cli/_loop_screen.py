@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Group
 
     from cryptocast.values import ForecastSet
-    from cryptocast.workflows.serve_loop import LoopTick
+    from cryptocast.workflows.serving.loop import LoopTick
 
 _AROUND_THE_TABLE = 8  # lines of the terminal that rows can't have
 

@@ -56,12 +56,12 @@ def command(
         )
         ws.progress.stage(f"replay {planned.origins:,} origins")
         for block in replay(ws, planned):
-            made += len(block.made)
+            made += len(block.sets)
             failed += block.failures
-            for reason, count in fallbacks(block.made).items():
+            for reason, count in fallbacks(block.sets).items():
                 stand_ins[reason] = stand_ins.get(reason, 0) + count
             if run.as_json:
-                for forecast in block.made:
+                for forecast in block.sets:
                     print_document(NAME, document(forecast))
     data = {
         "start": iso(planned.first),

@@ -13,7 +13,7 @@ from cryptocast.cli._options import Run
 from cryptocast.cli._output import price, print_document, warn
 
 if TYPE_CHECKING:
-    from cryptocast.workflows.serve_loop import LoopTick
+    from cryptocast.workflows.serving.loop import LoopTick
 
 NAME = "serve-loop"
 EXAMPLE = "cryptocast serve-loop --delay 10"

@@ -13,7 +13,7 @@ from cryptocast.errors import CryptocastError, StateError, StoreError, no_produc
 from cryptocast.values import ForecastSet, iso
 from cryptocast.workflows.serving.afterwards import cast_shadow, make_up
 from cryptocast.workflows.serving.catch_up import CaughtUp, catch_up
-from cryptocast.workflows.serving.ladder import Ladder
+from cryptocast.workflows.serving.ladder import Ladder, production_versions
 from cryptocast.workflows.serving.sets import Question
 from cryptocast.workflows.serving.tick import (
     Forecasts,
@@ -72,7 +72,7 @@ def _serve(ws: Workspace, *, fetch: bool, symbols: tuple[str, ...]) -> TickRepor
         )
     ladder = step(
         "load the production model",
-        lambda: Ladder.of(ws.settings, ws.bundle, start.productions),
+        lambda: Ladder(ws.settings, ws.bundle, production_versions(start.productions)),
     )
     forecasts = step("forecast", lambda: forecast_newest(ws, start, caught, ladder))
     report = step("store the forecast", lambda: store_forecasts(ws, start, forecasts))

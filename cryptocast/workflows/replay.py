@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from cryptocast import bundles
 from cryptocast.errors import ModelError, StateError, UsageError, no_production
-from cryptocast.store import Reader, Tick
+from cryptocast.store import Reader, Tick, Writer
 from cryptocast.values import BUILTIN_RANDOM_WALK, ForecastSet, Market, iso
 from cryptocast.workflows.learning.scope import served_markets
 from cryptocast.workflows.learning.versions import registered_bundle
 from cryptocast.workflows.serving.events import refuse_gone
-from cryptocast.workflows.serving.ladder import Ladder
+from cryptocast.workflows.serving.ladder import Ladder, production_versions
 from cryptocast.workflows.serving.sets import (
     FailedOrigin,
     Question,
@@ -24,30 +25,35 @@ from cryptocast.workflows.serving.tracks import Tracks
 from cryptocast.workspace import Workspace
 
 BLOCK_ORIGINS = 288
-"""At most so many origins are committed at once; what a kill costs."""
+"""How many origins are committed at once at most; what a kill costs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What one transaction brought: neighbouring origins of one market."""
+    """What one transaction stored: the sets of neighbouring origins of one market."""
 
     market: Market
-    made: tuple[ForecastSet, ...]
+    sets: tuple[ForecastSet, ...]
     failures: tuple[FailedOrigin, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What will be replayed: per market the runs of origins that have no set yet."""
+    """A plan of what to replay: per market the runs of origins that have no set yet."""
 
     first: int
     last: int
-    served: bool  # False: a shadow, or of origins that the version learned from
     runs: tuple[Question, ...]
-    skipped: int  # (market, origin) pairs that have a set
+    skipped: int  # (market, origin) pairs that have a set already
     holes: tuple[tuple[Market, int], ...]  # how many bars of the range are not stored
-    ladder: Ladder
-    version: str | None  # only its own answers are kept; None: whoever answers
+    versions: Mapping[Market, Sequence[str]]  # that may answer, best first
+    shadow: str | None  # only what this version answers is kept; None: whoever answers
+    in_sample: bool  # whether versions answer at origins that they have learned from
+
+    @property
+    def served(self) -> bool:
+        """Whether the sets count as served."""
+        return self.shadow is None and not self.in_sample
 
     @property
     def origins(self) -> int:
@@ -64,165 +70,182 @@ def plan(
     version: str | None = None,
     in_sample: bool = False,
 ) -> Replay:
-    """Look what there is to do for the origins from `start` to `end`, both inclusive.
+    """Find out what there is to do for the origins from `start` to `end`, both inclusive.
 
     Raises UsageError for an empty range, one that is not over yet, or, unless `in_sample`,
-    one that the model has learned from; StateError without a production model, or where the
+    one that the model has learned from; StateError without a production model, or if the
     stored candles end before the range does: what is served is never taken back, so stale
     forecasts that a fetch would have spared are not made.
     """
     markets = ws.markets(symbols)
-    interval = markets[0].interval_seconds
-    first, last = -(-start // interval) * interval, markets[0].floor(end)
-    if first > last:
-        raise UsageError(
-            f"no origin lies between {iso(start)} and {iso(end)}",
-            hint="--start and --end are the first and the last origin",
-        )
-    if last > ws.clock.now():
-        raise UsageError(
-            f"{iso(last)} has not come yet", hint=f"--end {iso(markets[0].floor(ws.clock.now()))}"
-        )
+    origins = _past_origins(markets[0], start, end, ws.clock.now())
     with ws.store.read() as reader:
-        serving = reader.productions().of_markets(markets)
-        if not serving:
+        productions = reader.productions().of_markets(markets)
+        if not productions:
             raise no_production()
-        refuse_gone(reader, markets, first)
-        for market in markets:
-            _require_candles(ws, reader, market, last)
-    answering = {market: row.model_version for market, row in serving.items()}
-    if version in answering.values():
-        raise UsageError(
-            f"version {version} serves: it is no shadow",
-            code="usage.serves",
-            hint="cryptocast replay without --version",
-        )
+        refuse_gone(reader, markets, origins[0])
+        _require_candles(reader, markets, origins[-1], ws.settings.loop.max_stale_bars)
+    answering = {market: row.model_version for market, row in productions.items()}
+    versions = production_versions(productions)
     if version is not None:
-        markets = _frozen(ws, version, markets)
+        if version in answering.values():
+            raise UsageError(
+                f"version {version} serves: it is no shadow",
+                code="usage.serves",
+                hint="cryptocast replay without --version",
+            )
+        markets = _freeze_shadow(ws, version, markets)
         answering = dict.fromkeys(markets, version)
-        ladder = Ladder(
-            ws.settings, ws.bundle, {market: [version] for market in markets}, in_sample=in_sample
-        )
-    else:
-        ladder = Ladder.of(ws.settings, ws.bundle, serving, in_sample=in_sample)
-    for each in dict.fromkeys(answering.values()):
-        _refuse_mixed(ws, each, first, last, version, in_sample)
-    served = version is None and not in_sample
+        versions = {market: [version] for market in markets}
+    for name in dict.fromkeys(answering.values()):
+        with suppress(ModelError):  # it will not answer, and what stands in says why
+            learned = ws.bundle(name).card.data_end
+            _refuse_mixed(name, learned, origins, shadow=version is not None, in_sample=in_sample)
+    anyone_served = version is None and not in_sample
     with ws.store.read() as reader:
-        holes = reader.fillable_gaps(dict.fromkeys(markets, (first, last)))
-        there = {
+        gaps = reader.fillable_gaps(dict.fromkeys(markets, (origins[0], origins[-1])))
+        stored = {
             market: reader.ledger.origins(
                 market,
-                first,
-                last + interval,
-                version=None if served else answering.get(market, BUILTIN_RANDOM_WALK),
+                origins[0],
+                origins.stop,
+                version=None if anyone_served else answering.get(market, BUILTIN_RANDOM_WALK),
             )
             for market in markets
         }
-    runs = [
-        Question(market, market, run)
-        for market in markets
-        for run in _runs(range(first, last + interval, interval), there[market])
-    ]
-    skipped = sum(map(len, there.values()))
-    gone = tuple((market, sum(gap.bars for gap in gaps)) for market, gaps in holes.items() if gaps)
-    return Replay(first, last, served, tuple(runs), skipped, gone, ladder, version)
+    return Replay(
+        first=origins[0],
+        last=origins[-1],
+        runs=tuple(
+            Question(market, market, run)
+            for market in markets
+            for run in _runs(origins, stored[market])
+        ),
+        skipped=sum(map(len, stored.values())),
+        holes=tuple((m, sum(gap.bars for gap in its)) for m, its in gaps.items() if its),
+        versions=versions,
+        shadow=version,
+        in_sample=in_sample,
+    )
 
 
 def replay(ws: Workspace, planned: Replay) -> Iterator[Block]:
     """Forecast what was planned, a block and a transaction at a time.
 
     A set is what a tick at its origin would have written: from the candles that had closed by
-    then, calibrated by what was known then. Interrupted, the next one goes on after the last
-    block.
+    then, calibrated by what was known then. If it is interrupted, the next replay goes on
+    after the last block.
     """
+    ladder = Ladder(ws.settings, ws.bundle, planned.versions, in_sample=planned.in_sample)
     done = 0
     for run in planned.runs:
+        tracks = Tracks(ws.settings, served=planned.served)
         with ws.store.read() as reader:
-            made, failures = forecast_sets(
-                reader,
-                planned.ladder,
-                [run],
-                Tracks(ws.settings, served=planned.served),
-                issued_at_origin,
-            )
-        if planned.version is not None:
-            made = [s for s in made if s.model.version == planned.version]
+            sets, failures = forecast_sets(reader, ladder, [run], tracks, issued_at_origin)
+        if planned.shadow is not None:
+            sets = [s for s in sets if s.model.version == planned.shadow]
         with ws.store.write() as writer:
-            new = writer.ledger.put_sets(made, served=planned.served)
-            if planned.served:
-                writer.ledger.put_ticks(
-                    Tick(s.market.id, s.origin, s.origin, s.origin, "ok", detail=s.model.fallback)
-                    for s, written in zip(made, new, strict=True)
-                    if written
-                )
+            new = _store(writer, sets, served=planned.served)
         done += len(run.origins)
-        told = f"{run.market.symbol} to {iso(run.origins[-1])}"
-        ws.progress.advance(done, planned.origins, told)
-        kept = (s for s, written in zip(made, new, strict=True) if written)
-        yield Block(run.market, tuple(kept), tuple(failures))
+        reached = f"{run.market.symbol} to {iso(run.origins[-1])}"
+        ws.progress.advance(done, planned.origins, reached)
+        yield Block(run.market, tuple(new), tuple(failures))
 
 
 def fallbacks(sets: Sequence[ForecastSet]) -> dict[str, int]:
-    """How many sets were made by a stand-in, by reason."""
+    """Return how many sets were made by a stand-in, per reason."""
     return dict(Counter(s.model.fallback for s in sets if s.model.fallback))
 
 
-def _frozen(ws: Workspace, version: str, markets: Sequence[Market]) -> tuple[Market, ...]:
-    """Freeze a version that is to shadow; those of the markets that it is meant for."""
-    chosen = registered_bundle(ws, version)
-    meant = [market for market in served_markets(ws.settings, chosen.card) if market in markets]
+def _past_origins(market: Market, start: int, end: int, now: float) -> range:
+    """Return the origins of the range. Raise UsageError if there are none, or not yet."""
+    interval = market.interval_seconds
+    first, last = -(-start // interval) * interval, market.floor(end)
+    if first > last:
+        raise UsageError(
+            f"no origin lies between {iso(start)} and {iso(end)}",
+            hint="--start and --end are the first and the last origin",
+        )
+    if last > now:
+        raise UsageError(f"{iso(last)} has not come yet", hint=f"--end {iso(market.floor(now))}")
+    return range(first, last + interval, interval)
+
+
+def _require_candles(
+    reader: Reader, markets: Sequence[Market], last: int, max_stale_bars: int
+) -> None:
+    """Raise StateError if a market's candles end before the last origin does."""
+    spans = reader.spans(markets, last)
+    for market in markets:
+        span = spans.get(market)
+        reach = market.interval_seconds * (1 + max_stale_bars)
+        if span is None or span.last + reach < last:
+            end = "there are none" if span is None else f"they end at {iso(span.last)}"
+            raise StateError(
+                f"{market.id} has no candles up to {iso(last)}: {end}",
+                code="state.not_enough_candles",
+                hint=f"cryptocast fetch --start ... --end {iso(last)}",
+            )
+
+
+def _freeze_shadow(ws: Workspace, version: str, markets: Sequence[Market]) -> tuple[Market, ...]:
+    """Freeze a version that is to shadow, and return the markets that it is meant for.
+
+    Raises UsageError if these are none of the given ones.
+    """
+    bundle = registered_bundle(ws, version)
+    meant = [market for market in served_markets(ws.settings, bundle.card) if market in markets]
     if not meant:
         raise UsageError(
-            f"version {version} is meant for {chosen.card.markets[0]}",
-            hint=f"--symbol {chosen.card.markets[0]}",
+            f"version {version} is meant for {bundle.card.markets[0]}",
+            hint=f"--symbol {bundle.card.markets[0]}",
         )
-    bundles.freeze(ws.bundle_folder(version), chosen.card, ws.registry().onnx(version))
+    bundles.freeze(ws.bundle_folder(version), bundle.card, ws.registry().onnx(version))
     return tuple(meant)
 
 
-def _require_candles(ws: Workspace, reader: Reader, market: Market, last: int) -> None:
-    span = reader.spans([market], last).get(market)
-    reach = market.interval_seconds * (1 + ws.settings.loop.max_stale_bars)
-    if span is None or span.last + reach < last:
-        end = "there are none" if span is None else f"they end at {iso(span.last)}"
-        raise StateError(
-            f"{market.id} has no candles up to {iso(last)}: {end}",
-            code="state.not_enough_candles",
-            hint=f"cryptocast fetch --start ... --end {iso(last)}",
-        )
-
-
 def _refuse_mixed(
-    ws: Workspace, answering: str, first: int, last: int, version: str | None, in_sample: bool
+    version: str, learned: int, origins: range, *, shadow: bool, in_sample: bool
 ) -> None:
-    """A set that is not served would bar the way for one that is: no range holds both kinds."""
-    try:
-        learned = ws.bundle(answering).card.data_end
-    except ModelError:
-        return  # it will not answer, and what stands in says why
-    if first < learned and not in_sample:
+    """Raise UsageError if a range holds origins of both kinds: served and unserved.
+
+    A set that is not served would bar the way for one that is. `learned` is the end of the
+    candles that the version has learned from.
+    """
+    if origins[0] < learned and not in_sample:
         raise UsageError(
-            f"version {answering} has learned from the candles up to {iso(learned)}",
+            f"version {version} has learned from the candles up to {iso(learned)}",
             code="usage.in_sample",
             hint=f"--start {iso(learned)}, or --in-sample for sets that do not count as served",
         )
-    if last >= learned and in_sample and version is None:
+    if origins[-1] >= learned and in_sample and not shadow:
         raise UsageError(
-            f"version {answering} has not learned from the candles after {iso(learned)}",
+            f"version {version} has not learned from the candles after {iso(learned)}",
             code="usage.in_sample",
             hint=f"--in-sample with an --end before {iso(learned)}; those after are served",
         )
 
 
-def _runs(origins: range, there: set[int]) -> Iterator[tuple[int, ...]]:
-    """The neighbouring origins without a set, `BLOCK_ORIGINS` at most a run."""
+def _runs(origins: range, stored: set[int]) -> Iterator[tuple[int, ...]]:
+    """Yield the runs of neighbouring origins without a set, `BLOCK_ORIGINS` long at most."""
     run: list[int] = []
     for origin in origins:
-        if origin not in there:
+        if origin not in stored:
             run.append(origin)
-        if run and (origin in there or len(run) == BLOCK_ORIGINS):
+        if run and (origin in stored or len(run) == BLOCK_ORIGINS):
             yield tuple(run)
             run = []
     if run:
         yield tuple(run)
+
+
+def _store(writer: Writer, sets: Sequence[ForecastSet], *, served: bool) -> list[ForecastSet]:
+    """Write the sets, with a tick each if they are served; return those that are new."""
+    written = writer.ledger.put_sets(sets, served=served)
+    new = [s for s, is_new in zip(sets, written, strict=True) if is_new]
+    if served:
+        writer.ledger.put_ticks(
+            Tick(s.market.id, s.origin, s.origin, s.origin, "ok", detail=s.model.fallback)
+            for s in new
+        )
+    return new

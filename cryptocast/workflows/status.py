@@ -19,7 +19,7 @@ from cryptocast.store import (
     monitoring,
 )
 from cryptocast.values import DAY_SECONDS, Candles, Deployment, ForecastSet, Market
-from cryptocast.workflows.serving.health import FILE_NAME
+from cryptocast.workflows.serving.housekeeping import HEALTH_FILE
 from cryptocast.workflows.watching.facts import MONITOR, promised_skill, shown_steps
 from cryptocast.workspace import Workspace
 
@@ -229,6 +229,6 @@ def _skills(verdict: Mapping[str, Any]) -> dict[str, float]:
 def _loop(ws: Workspace) -> Mapping[str, Any] | None:
     """The health file of `serve-loop`; None where there is none that can be read."""
     with suppress(OSError, ValueError):
-        found = json.loads((ws.folder / "logs" / FILE_NAME).read_text(encoding="utf-8"))
+        found = json.loads((ws.folder / "logs" / HEALTH_FILE).read_text(encoding="utf-8"))
         return found if isinstance(found, dict) else None
     return None

@@ -143,7 +143,7 @@ class Ledgers:
             fetch(ws, start=self.end, end=last)
             started = time.perf_counter()
             planned = plan(ws, self.end + BAR, last)
-            made = sum(len(block.made) for block in replay(ws, planned))
+            made = sum(len(block.sets) for block in replay(ws, planned))
         assert made == REPLAYED, made
         return time.perf_counter() - started
 

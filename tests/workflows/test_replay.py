@@ -50,7 +50,7 @@ def replayed(folder: Path, first: int, last: int, *, settings: Any = None, **opt
     """Replay, and how many sets were made."""
     with at(folder, max(last, 0) + 1, **(settings or {})) as ws:
         planned = plan(ws, origin(first), origin(last), **options)
-        return sum(len(block.made) for block in replay(ws, planned))
+        return sum(len(block.sets) for block in replay(ws, planned))
 
 
 def command(folder: Path, first: int, last: int, *options: str) -> Done:

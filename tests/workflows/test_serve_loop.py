@@ -24,8 +24,9 @@ from cryptocast.clock import VirtualClock
 from cryptocast.errors import ConfigError, SourceError, StateError, StoreError, UsageError
 from cryptocast.values import iso, parse_time
 from cryptocast.workflows import serve_loop as module
-from cryptocast.workflows.serve_loop import BUGS_IN_A_ROW, LoopTick, Stop, serve_loop
-from cryptocast.workflows.serving.health import Pulse
+from cryptocast.workflows.serve_loop import Stop, serve_loop
+from cryptocast.workflows.serving.housekeeping import Pulse
+from cryptocast.workflows.serving.loop import BUGS_IN_A_ROW, LoopTick
 from cryptocast.workflows.serving.tick import TickReport
 from cryptocast.workspace import Workspace
 from support.commands import HELD, NEXT, good, query, run, start

@@ -14,7 +14,7 @@ from cryptocast.errors import ModelError
 from cryptocast.store import Reader, Tick, Unserved, Writer, ruling
 from cryptocast.values import Deployment, ForecastSet, iso
 from cryptocast.workflows.learning.scope import served_markets
-from cryptocast.workflows.serving.ladder import Ladder
+from cryptocast.workflows.serving.ladder import Ladder, production_versions
 from cryptocast.workflows.serving.sets import (
     FailedOrigin,
     Question,
@@ -88,10 +88,8 @@ def _forecast_missed(
     origins: tuple[int, ...],
 ) -> tuple[list[ForecastSet], list[FailedOrigin]]:
     """Return the sets of a market's missed origins by the deployment that ruled them."""
-    if deployment is None:
-        ladder = Ladder(ws.settings, ws.bundle, {}, none="deployed_later")
-    else:
-        ladder = Ladder.of(ws.settings, ws.bundle, {missed.market: deployment})
+    versions = {} if deployment is None else production_versions({missed.market: deployment})
+    ladder = Ladder(ws.settings, ws.bundle, versions, none="deployed_later")
     question = Question(missed.market, missed.market, origins)
     tracks = Tracks(ws.settings, served=True)
     return forecast_sets(reader, ladder, [question], tracks, issued_afterwards(ws.clock))

@@ -1,44 +1,118 @@
-"""housekeeping: what the loop has done beside its ticks, each in a process of its own.
+"""housekeeping: what a loop does beside its ticks.
 
-So a verdict, a new page or a whole retraining costs no tick its time, its memory or its life.
+It shows that it lives (`logs/health.json`, and systemd if that has started us), and runs
+chores, each in a process of its own: so a verdict, a new page or a whole retraining costs no
+tick its time, its memory or its life.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
+from cryptocast.seams import Clock
+from cryptocast.values import iso
 from cryptocast.workspace import Workspace
+
+HEALTH_FILE = "health.json"
 
 _DECLINED = 6
 _PATIENCE_SECONDS = 0.5
 _NICE = 10
 
 
+class Pulse:
+    """Shows that the loop lives, and how its last tick went: in a file, and to systemd.
+
+    It never raises: a file that cannot be written grows old, which says it all. The times of
+    a virtual clock would mislead a watchdog, so nothing is written about it.
+    """
+
+    def __init__(self, clock: Clock, folder: Path) -> None:
+        """Write into `folder`, which need not exist yet."""
+        self._clock = clock
+        self._folder = folder
+        self._facts: dict[str, object] = {
+            "pid": os.getpid(),
+            "state": "starting",
+            "started_at": iso(round(clock.now())),
+        }
+
+    def begin(self) -> None:
+        """Note that the loop starts; remove what killed loops left half-written."""
+        with suppress(OSError):
+            for leftover in self._folder.glob(f".{HEALTH_FILE}.*"):
+                leftover.unlink()
+        self._write()
+        self._notify("READY=1")
+
+    def tell(self, **facts: object) -> None:
+        """Note the result of a tick that is over."""
+        self._facts |= {"state": "running", **facts}
+        self._write()
+        self.beat()
+
+    def beat(self) -> None:
+        """Tell systemd's watchdog that the loop is awake: some 30 s apart and after each tick."""
+        self._notify("WATCHDOG=1")
+
+    def end(self) -> None:
+        """Note that the loop ends; leave a file alone that another loop has written since."""
+        self._notify("STOPPING=1")
+        with suppress(OSError, ValueError):
+            if json.loads((self._folder / HEALTH_FILE).read_bytes())["pid"] == os.getpid():
+                self._facts |= {"state": "stopped", "next_tick_at": None}
+                self._write()
+
+    def _write(self) -> None:
+        """Replace the file as a whole: a reader never sees half of it."""
+        if self._clock.virtual:
+            return
+        document = self._facts | {"updated_at": iso(round(self._clock.now()))}
+        draft = self._folder / f".{HEALTH_FILE}.{os.getpid()}"
+        with suppress(OSError):
+            self._folder.mkdir(exist_ok=True)
+            draft.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+            draft.replace(self._folder / HEALTH_FILE)
+
+    def _notify(self, state: str) -> None:
+        """Send one datagram to systemd, as sd_notify(3) describes it."""
+        address = os.environ.get("NOTIFY_SOCKET")
+        if not address or self._clock.virtual:
+            return
+        if address.startswith("@"):  # the abstract namespace
+            address = "\0" + address[1:]
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.sendto(state.encode(), address)
+
+
 @dataclass(slots=True)
 class _Chore:
-    """A command that runs every so often, never twice at once."""
+    """A command that runs at intervals, never twice at once."""
 
     words: tuple[str, ...]
-    every_seconds: float  # infinity: only when it is asked for
+    every_seconds: float  # infinity: only on demand
     due: float  # by the workspace's clock
     process: subprocess.Popen[bytes] | None = None
 
 
 class Housekeeping:
-    """Runs `monitor`, `report` and `retrain --if-needed` beside the loop, and tells their ends.
+    """Runs `monitor`, `report` and `retrain --if-needed` beside the loop, and reports their ends.
 
-    On a virtual clock nothing is run: its loop is over before a process has started. Nor is it
-    where polars isn't installed: the serving image has no more than ticks need.
+    Nothing runs on a virtual clock, whose loop is over before a process has started, nor
+    without polars: the serving image has no more than ticks need.
     """
 
     def __init__(self, ws: Workspace, *, report_every_minutes: float | None = None) -> None:
-        """`report_every_minutes` None: no page is written."""
+        """Plan the chores; with `report_every_minutes` None no page is written."""
         self._ws = ws
         now = ws.clock.now()
         minutes = ws.settings.monitor.every_minutes
@@ -49,7 +123,7 @@ class Housekeeping:
             self._chores.append(_Chore(("report",), report_every_minutes * 60, now))
 
     def after_tick(self) -> Iterator[str]:
-        """Start what is due, and tell what ended since the last time."""
+        """Start what is due, and yield what ended since the last time."""
         if self._ws.clock.virtual or not _installed("polars"):
             return
         now = self._ws.clock.now()
@@ -72,6 +146,7 @@ class Housekeeping:
                 process.wait(_PATIENCE_SECONDS)
 
     def _ended(self, chore: _Chore, code: int) -> Iterator[str]:
+        """Yield what the end of a chore means; a decline makes a retraining due."""
         name = chore.words[0]
         if chore is self._monitor and code == _DECLINED:
             yield "the monitor says declined: cryptocast monitor tells why"
@@ -83,6 +158,7 @@ class Housekeeping:
             yield "retrain has ended: logs/retrain.log tells what came of it"
 
     def _start(self, chore: _Chore) -> Iterator[str]:
+        """Start a chore at low priority; yield what a person should know of it."""
         name = chore.words[0]
         if chore is self._retrain:
             yield "retrain has started, beside the loop"

@@ -92,22 +92,6 @@ class Ladder:
             max((b.card.lookback for b in bundles), default=settings.model.lookback)
         )
 
-    @classmethod
-    def of(
-        cls,
-        settings: Settings,
-        load: Callable[[str], Bundle],
-        deployments: Mapping[Market, Deployment],
-        *,
-        in_sample: bool = False,
-    ) -> Ladder:
-        """Return a ladder of each market's production, then the version before it."""
-        versions = {
-            market: [v for v in (row.model_version, row.previous_version) if v is not None]
-            for market, row in deployments.items()
-        }
-        return cls(settings, load, versions, in_sample=in_sample)
-
     def answers(self, requests: Sequence[Request]) -> list[list[Answer]]:
         """Return the answer to each origin of each request.
 
@@ -193,6 +177,16 @@ class Ladder:
     def _shape(self) -> FloatArray:
         """Return [H, Q] the random walk's quantiles in units of sigma * sqrt(step)."""
         return reference_shape(self._settings.model.levels, self._settings.model.horizon)
+
+
+def production_versions(
+    deployments: Mapping[Market, Deployment],
+) -> dict[Market, list[str]]:
+    """Return for each market the version in production, then the one before it."""
+    return {
+        market: [v for v in (row.model_version, row.previous_version) if v is not None]
+        for market, row in deployments.items()
+    }
 
 
 def _rung(settings: Settings, load: Callable[[str], Bundle], version: str) -> Bundle | str:
