@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from cryptocast.drafts import arriving
 from cryptocast.errors import ModelError
 from cryptocast.values import FloatArray, Windows
 
@@ -107,18 +107,11 @@ def freeze(folder: Path, card: Card, onnx: bytes) -> None:
     document = dataclasses.asdict(card)
     document["onnx_sha256"] = hashlib.sha256(onnx).hexdigest()
     document["card_sha256"] = _card_hash(document)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        (temporary / "model.onnx").write_bytes(onnx)
+    with arriving(folder) as draft:
+        (draft / "model.onnx").write_bytes(onnx)
         text = json.dumps(document, indent=2) + "\n"
-        (temporary / "card.json").write_text(text, encoding="utf-8")
+        (draft / "card.json").write_text(text, encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def load(folder: Path) -> Bundle:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
+
+from cryptocast.drafts import swapping
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -72,15 +73,10 @@ def save(file: Path, checkpoint: Checkpoint) -> None:
     """
     arrays = {name: tensor.cpu().numpy() for name, tensor in checkpoint.tensors.items()}
     text = np.frombuffer(json.dumps(checkpoint.state).encode(), dtype=np.uint8)
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
+    with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("wb") as out:
+        with swapping(file) as draft, draft.open("wb") as out:
             np.savez(out, allow_pickle=False, **arrays, state=text)
-        draft.replace(file)
-    except OSError:
-        with contextlib.suppress(OSError):
-            draft.unlink()
 
 
 def load(file: Path) -> Checkpoint | None:

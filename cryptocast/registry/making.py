@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, event
+
+from cryptocast.drafts import take_name, to_disk
 
 
 def local_file(uri: str) -> Path | None:
@@ -35,10 +37,8 @@ def make(file: Path, artifacts: str) -> None:
         store: Any = SqlAlchemyStore  # MLflow does not type it
         with _written_at_leisure():
             store(f"sqlite:///{draft}", artifacts).engine.dispose()
-        with draft.open("rb") as written:
-            os.fsync(written.fileno())
-        with suppress(FileExistsError):
-            _rename_unless_taken(draft, file)
+        to_disk(draft)
+        take_name(draft, file)
     finally:
         draft.unlink(missing_ok=True)
 
@@ -65,15 +65,3 @@ def _written_at_leisure() -> Iterator[None]:
         yield
     finally:
         event.remove(Engine, "connect", relax)
-
-
-def _rename_unless_taken(draft: Path, file: Path) -> None:
-    """Give the draft its name; FileExistsError where that is taken."""
-    try:
-        os.link(draft, file)
-    except FileExistsError:
-        raise
-    except OSError:
-        # A file system without hard links.
-        if not file.exists():
-            draft.rename(file)

@@ -1,12 +1,41 @@
-"""The database of a workspace, and the only place that knows DuckDB."""
+"""The database of a workspace, and the only place that knows DuckDB.
 
-from cryptocast.store.ledger import Ledger, Past, Served, Tick, Unserved
-from cryptocast.store.ledger_writer import LedgerWriter
-from cryptocast.store.monitoring import CandleSummary, ServedCoverage, StandIn, Trouble
-from cryptocast.store.productions import ALL_MARKETS, Productions, ruling
+A `Store` opens the file for a `Reader` or a `Writer`, each with its ledger; other questions are
+functions of a reader.
+"""
+
+from cryptocast.store.candles import (
+    CandleSummary,
+    candle_summaries,
+    confirmed_missing,
+    fillable_gaps,
+    gaps,
+)
+from cryptocast.store.ledger import Ledger, Past, Served
+from cryptocast.store.ledger_writer import LedgerWriter, as_json
 from cryptocast.store.reader import Credits, Event, Reader, Span
+from cryptocast.store.serving import (
+    ALL_MARKETS,
+    Productions,
+    ServedCoverage,
+    StandIn,
+    coverage,
+    fallback_counts,
+    ruling,
+    stand_ins,
+)
 from cryptocast.store.store import Store
-from cryptocast.store.writer import Stored, Writer, as_json
+from cryptocast.store.ticks import (
+    Tick,
+    Trouble,
+    Unserved,
+    last_ticks,
+    missed_origins,
+    tick_counts,
+    troubles,
+    unserved_origins,
+)
+from cryptocast.store.writer import Stored, Writer
 
 __all__ = [
     "ALL_MARKETS",
@@ -29,5 +58,17 @@ __all__ = [
     "Unserved",
     "Writer",
     "as_json",
+    "candle_summaries",
+    "confirmed_missing",
+    "coverage",
+    "fallback_counts",
+    "fillable_gaps",
+    "gaps",
+    "last_ticks",
+    "missed_origins",
     "ruling",
+    "stand_ins",
+    "tick_counts",
+    "troubles",
+    "unserved_origins",
 ]

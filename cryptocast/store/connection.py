@@ -12,6 +12,7 @@ from pathlib import Path
 
 import duckdb
 
+from cryptocast.drafts import REFUSALS
 from cryptocast.errors import StoreError
 
 ALIAS = "store"
@@ -24,12 +25,7 @@ _HOLDER = re.compile(r"held in (?:(?P<command>.+?) )?\(?PID (?P<pid>\d+)")
 
 # What DuckDB says (its exception classes don't tell these apart) -> our code, words and hint.
 _TRANSLATIONS = (
-    (
-        r"No space left on device|File too large|[Qq]uota exceeded",
-        "store.full",
-        "cannot grow: the disk is full",
-        "free some space; nothing was stored",
-    ),
+    REFUSALS[0],
     (
         r"newer version of DuckDB|older version of DuckDB|with version number",
         "store.newer",
@@ -44,12 +40,7 @@ _TRANSLATIONS = (
         "is damaged, or is no database of cryptocast",
         "restore a copy, or move the file and its .wal away and run cryptocast init",
     ),
-    (
-        r"Permission denied|Read-only file system|not permitted|Cannot open file|Is a directory",
-        "store.unwritable",
-        "cannot be opened",
-        "check that the folder exists and that you may write in it",
-    ),
+    REFUSALS[1],
 )
 
 

@@ -17,19 +17,6 @@ if TYPE_CHECKING:
     from cryptocast.store.reader import Reader
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """One row of `ticks`: what one pass for one market and origin came to."""
-
-    market: str
-    origin: int
-    started_at: float
-    finished_at: float
-    status: str  # ok, late, missed, failed
-    error_code: str | None = None
-    detail: str | None = None
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Past:
     """The newest sets of one market by one version, S of them, oldest first.
@@ -58,15 +45,6 @@ class Served:
 
     def __len__(self) -> int:
         return len(self.origins)
-
-
-@dataclass(frozen=True, slots=True)
-class Unserved:
-    """Origins of a market without a served set, of which no tick says that they were missed."""
-
-    market: Market
-    origins: tuple[int, ...]
-    earlier: tuple[int, int] | None  # the first and last of a run before those that were looked at
 
 
 class Ledger:
@@ -216,23 +194,6 @@ class Ledger:
             fallbacks=tuple(fallbacks),
         )
 
-    def unserved(self, markets: Sequence[Market], start: int, end: int) -> list[Unserved]:
-        """Return the origins in `[start, end)` without a served set since each market's first.
-
-        An origin that a tick calls missed is not among them. Markets with none are left out.
-        """
-        bounds = {"start": start, "end": end}
-        counts = dict(self._reader.by_market(markets, _HANDLED_COUNT, **bounds))
-        bars = (end - start) // markets[0].interval_seconds
-        short = [market for market in markets if counts.get(market, 0) < bars]
-        if not short:
-            return []
-        handled: dict[Market, list[int]] = {market: [] for market in short}
-        for market, origin in self._reader.by_market(short, _HANDLED_ORIGINS, **bounds):
-            handled[market].append(origin)
-        found = (_unserved(market, sorted(handled[market]), start, end) for market in short)
-        return [unserved for unserved in found if unserved is not None]
-
 
 # Few sets are of pairs that nobody asked for: a market has few versions.
 _BY_VERSION = """
@@ -259,20 +220,6 @@ WHERE market = $market AND served AND list_contains($modes, mode)
 ORDER BY origin
 """
 
-_HANDLED = """(
-    SELECT market, origin FROM forecast_sets WHERE served
-    UNION SELECT market, origin FROM ticks WHERE status = 'missed'
-) WHERE list_contains($markets, market)"""
-_INSIDE = "AND origin >= to_timestamp($start) AND origin < to_timestamp($end)"
-_HANDLED_COUNT = f"SELECT market, count(*) FROM {_HANDLED} {_INSIDE} GROUP BY market"  # noqa: S608 - constants
-# The newest before the range shows that a market was served by then at all.
-_HANDLED_ORIGINS = f"""
-SELECT market, epoch_us(max(origin)) // 1000000 FROM {_HANDLED}
-    AND origin < to_timestamp($start) GROUP BY market
-UNION ALL
-SELECT market, epoch_us(origin) // 1000000 FROM {_HANDLED} {_INSIDE}
-"""  # noqa: S608 - constants
-
 
 def _forecast_set(row: tuple[Any, ...]) -> ForecastSet:
     """Make a set of a row that `Ledger.served` reads."""
@@ -290,20 +237,6 @@ def _forecast_set(row: tuple[Any, ...]) -> ForecastSet:
         quantiles=np.array(quantiles, dtype=np.float64).reshape(-1, len(levels)),
         scale=None if scale is None else np.array(scale, dtype=np.float64),
     )
-
-
-def _unserved(market: Market, handled: list[int], start: int, end: int) -> Unserved | None:
-    """Return what lacks in `[start, end)`, or None.
-
-    `handled` are the origins in it that were served or called missed, and the newest before.
-    """
-    if not handled:
-        return None  # never served: nothing was missed
-    interval, first = market.interval_seconds, handled[0]
-    missing = sorted(set(range(max(start, first), end, interval)) - set(handled))
-    before = (first + interval, start - interval)
-    earlier = before if before[0] <= before[1] else None
-    return Unserved(market, tuple(missing), earlier) if missing or earlier else None
 
 
 def _past(rows: list[Any], known_until: int, horizon: int) -> Past:

@@ -1,4 +1,4 @@
-"""What is added to the ledger: forecast sets and ticks, whole or not at all, never rewritten."""
+"""What is added to the ledger: forecast sets, ticks and evaluations; it is never rewritten."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from cryptocast.store.ledger import Ledger, Tick
+from pydantic_core import to_jsonable_python
+
+from cryptocast.store.ledger import Ledger
+from cryptocast.store.ticks import Tick
 from cryptocast.values import ForecastSet
 
 
@@ -27,7 +30,7 @@ class LedgerWriter(Ledger):
         common = {
             "shape": _SHAPE,
             "served": served,
-            "written_at": time.time() if written_at is None else float(written_at),
+            "written_at": now_or(written_at),
         }
         stored: set[tuple[str, int]] = set()
         for first in range(0, len(sets), _SETS_A_TIME):
@@ -62,6 +65,50 @@ class LedgerWriter(Ledger):
             """,
             [json.dumps(rows)],
         )
+
+    def put_scores(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        at: float,
+        start: int,
+        end: int,
+        written_at: float | None = None,
+    ) -> int:
+        """Append what an evaluation of the origins in `[start, end)` found; returns its number.
+
+        Each row holds `in_sample` and the columns of `schemas.SCORES`; NaN becomes NULL.
+        """
+        [(number,)] = self._reader.query("SELECT coalesce(max(evaluation), 0) + 1 FROM scores")
+        self._reader.query(
+            """
+            INSERT INTO scores BY NAME
+            SELECT $number AS evaluation, to_timestamp($at) AS "at",
+                to_timestamp($written_at) AS written_at, to_timestamp($start) AS start_time,
+                to_timestamp($end) AS end_time, unnest(from_json($rows, $shape), recursive := true)
+            """,
+            {
+                "number": number,
+                "at": float(at),
+                "written_at": now_or(written_at),
+                "start": float(start),
+                "end": float(end),
+                "rows": as_json(list(rows)),
+                "shape": self._shape_of_scores(),
+            },
+        )
+        return int(number)
+
+    def _shape_of_scores(self) -> str:
+        """The columns that each row brings, as DuckDB's JSON reader wants them."""
+        columns = self._reader.query(
+            """
+            SELECT column_name, data_type FROM duckdb_columns()
+            WHERE table_name = 'scores' AND column_name NOT IN
+                ('evaluation', 'at', 'written_at', 'start_time', 'end_time')
+            """
+        )
+        return json.dumps([dict(columns)])
 
 
 # What each set brings, as DuckDB's JSON reader wants it; the rest is the same for all.
@@ -122,3 +169,13 @@ def _row(forecast: ForecastSet, level_set: int) -> Mapping[str, Any]:
         "late": forecast.late,
         "fallback": forecast.model.fallback,
     }
+
+
+def as_json(value: Any) -> str:
+    """Return a value as JSON text; NaN and infinity, which JSON lacks, become null."""
+    return json.dumps(to_jsonable_python(value, inf_nan_mode="null"))
+
+
+def now_or(moment: float | None) -> float:
+    """Return the moment, or by default the system clock's present."""
+    return time.time() if moment is None else float(moment)

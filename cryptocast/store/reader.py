@@ -15,11 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptocast.store.ledger import Ledger
-from cryptocast.store.productions import Productions
-from cryptocast.values import Candles, Deployment, Gap, Market
-
-CONFIRMING_ANSWERS = 2
-"""How many well-formed answers without a bar, each in a run of its own, confirm it missing."""
+from cryptocast.store.serving import Productions
+from cryptocast.values import Candles, Deployment, Market
 
 _MARKETS_PER_QUERY = 100
 _FOREVER = 32_503_680_000.0  # the year 3000: later than any candle
@@ -153,82 +150,6 @@ class Reader:
             end=float(end),
         )
         return {market: Span(*row) for market, *row in rows}
-
-    def gaps(self, ranges: Mapping[Market, tuple[int, int]]) -> dict[Market, list[Gap]]:
-        """Return the maximal runs of bars without a candle in each market's `[start, end)`.
-
-        They are oldest first, and every market has an entry. Runs at the edges count: where
-        nothing is stored, the whole range is one gap.
-        """
-        return self._runs_without("SELECT market, open_time FROM candles", ranges)
-
-    def fillable_gaps(self, ranges: Mapping[Market, tuple[int, int]]) -> dict[Market, list[Gap]]:
-        """Return the gaps without the bars that are confirmed missing: two answers lacked them."""
-        known = f"""
-            SELECT market, open_time FROM candles UNION ALL
-            SELECT market, open_time FROM missing_bars WHERE answers >= {CONFIRMING_ANSWERS}
-        """  # noqa: S608 - a constant
-        return self._runs_without(known, ranges)
-
-    def _runs_without(
-        self, known: str, ranges: Mapping[Market, tuple[int, int]]
-    ) -> dict[Market, list[Gap]]:
-        """Return the runs of bars in each market's range that the query `known` has no row of."""
-        runs: dict[Market, list[Gap]] = {market: [] for market in ranges}
-        if not ranges:
-            return runs
-        interval = next(iter(ranges)).interval_seconds
-        bounds = [tuple(-(-t // interval) * interval for t in pair) for pair in ranges.values()]
-        firsts, stops = zip(*((first, max(first, stop)) for first, stop in bounds), strict=True)
-        inside = "WHERE market = $markets[1]"
-        if len(ranges) > 1:
-            inside = """JOIN (
-                SELECT unnest($markets) AS market, to_timestamp(unnest($firsts::BIGINT[])) AS first,
-                    to_timestamp(unnest($stops::BIGINT[])) AS stop
-            ) USING (market) WHERE open_time >= first AND open_time < stop"""
-        rows = self.by_market(
-            list(ranges),
-            f"""
-            WITH present AS (
-                SELECT market, epoch_us(open_time) // 1000000 AS moment FROM ({known}) {inside}
-                    AND open_time >= to_timestamp($low) AND open_time < to_timestamp($high)
-                UNION ALL SELECT unnest($markets), unnest($firsts::BIGINT[]) - $interval
-                UNION ALL SELECT unnest($markets), unnest($stops::BIGINT[])
-            ), neighbours AS (
-                SELECT market, moment, lag(moment) OVER (PARTITION BY market ORDER BY moment)
-                    + $interval AS expected
-                FROM present
-            )
-            SELECT market, expected, moment, (moment - expected) // $interval
-            FROM neighbours WHERE moment > expected ORDER BY expected
-            """,  # noqa: S608 - constants
-            firsts=firsts,
-            stops=stops,
-            low=min(firsts),
-            high=max(stops),
-            interval=interval,
-        )
-        for market, *gap in rows:
-            runs[market].append(Gap(*gap))
-        return runs
-
-    def confirmed_missing(self, ranges: Mapping[Market, tuple[int, int]]) -> dict[Market, int]:
-        """Count the bars in each market's `[start, end)` that are confirmed missing."""
-        rows = self.by_market(
-            list(ranges),
-            f"""
-            SELECT market, count(*) FROM missing_bars JOIN (
-                SELECT unnest($markets) AS market, unnest($starts::BIGINT[]) AS start,
-                    unnest($ends::BIGINT[]) AS "end"
-            ) AS r USING (market)
-            WHERE answers >= {CONFIRMING_ANSWERS} AND open_time >= to_timestamp(r.start)
-                AND open_time < to_timestamp(r."end")
-            GROUP BY market
-            """,  # noqa: S608 - a constant
-            starts=[start for start, _ in ranges.values()],
-            ends=[end for _, end in ranges.values()],
-        )
-        return dict.fromkeys(ranges, 0) | dict(rows)
 
     def stored_markets(self) -> list[str]:
         """Return the ids of the markets that have candles, in order."""

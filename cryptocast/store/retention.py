@@ -14,9 +14,9 @@ from pathlib import Path
 
 import duckdb
 
+from cryptocast.drafts import arriving
 from cryptocast.errors import StoreError
 from cryptocast.store.connection import translate
-from cryptocast.store.drafts import arriving
 from cryptocast.store.reader import Reader
 from cryptocast.store.writer import Writer
 

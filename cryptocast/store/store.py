@@ -10,9 +10,10 @@ from pathlib import Path
 
 import duckdb
 
+from cryptocast.drafts import disk_error, take_name
 from cryptocast.errors import StoreError
 from cryptocast.store import schema
-from cryptocast.store.connection import ALIAS, attach, new_engine, translate, translated, turn_for
+from cryptocast.store.connection import ALIAS, attach, new_engine, translated, turn_for
 from cryptocast.store.reader import Reader
 from cryptocast.store.writer import Writer
 
@@ -112,11 +113,10 @@ class Store:
             draft.unlink(missing_ok=True)
             with self._attached(draft, deadline) as connection:
                 self._migrate(connection)
-            with suppress(FileExistsError):
-                _rename_unless_taken(draft, self.path)
+            take_name(draft, self.path)
             draft.unlink(missing_ok=True)
         except OSError as error:
-            raise translate(error, self.path) or error from error
+            raise disk_error(error, self.path) from error
 
     def _is_current(self, connection: duckdb.DuckDBPyConnection) -> bool:
         """Whether the schema is this code's; StoreError where it is from a newer one."""
@@ -163,16 +163,4 @@ def _exists(path: Path) -> bool:
     try:
         return path.exists()
     except OSError as error:
-        raise translate(error, path) or error from error
-
-
-def _rename_unless_taken(draft: Path, path: Path) -> None:
-    """Give the draft its name; FileExistsError where that is taken."""
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        raise
-    except OSError:
-        # A file system without hard links.
-        if not path.exists():
-            draft.rename(path)
+        raise disk_error(error, path) from error

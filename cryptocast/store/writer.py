@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from pydantic_core import to_jsonable_python
 
-from cryptocast.store.ledger_writer import LedgerWriter
-from cryptocast.store.merge import PRICES, PROVENANCES, REPAIRED, label, merge
+from cryptocast.store.candles import PRICES, PROVENANCES, REPAIRED, label, merge
+from cryptocast.store.ledger_writer import LedgerWriter, as_json, now_or
 from cryptocast.store.reader import Reader
 from cryptocast.values import Candles, Deployment, IntArray, Market, iso
 
@@ -194,53 +192,9 @@ class Writer(Reader):
             INSERT INTO deployments VALUES
                 (?, to_timestamp(?), to_timestamp(?), ?, ?, ?, ?, ?, ?)
             """,
-            [number, float(stored.at), _moment(written_at), *dataclasses.astuple(stored)[2:]],
+            [number, float(stored.at), now_or(written_at), *dataclasses.astuple(stored)[2:]],
         )
         return stored
-
-    def put_scores(
-        self,
-        rows: Sequence[Mapping[str, Any]],
-        *,
-        at: float,
-        start: int,
-        end: int,
-        written_at: float | None = None,
-    ) -> int:
-        """Append what an evaluation of the origins in `[start, end)` found; returns its number.
-
-        Each row holds `in_sample` and the columns of `schemas.SCORES`; NaN becomes NULL.
-        """
-        [(number,)] = self.query("SELECT coalesce(max(evaluation), 0) + 1 FROM scores")
-        self.query(
-            """
-            INSERT INTO scores BY NAME
-            SELECT $number AS evaluation, to_timestamp($at) AS "at",
-                to_timestamp($written_at) AS written_at, to_timestamp($start) AS start_time,
-                to_timestamp($end) AS end_time, unnest(from_json($rows, $shape), recursive := true)
-            """,
-            {
-                "number": number,
-                "at": float(at),
-                "written_at": _moment(written_at),
-                "start": float(start),
-                "end": float(end),
-                "rows": as_json(list(rows)),
-                "shape": self._shape_of_scores(),
-            },
-        )
-        return int(number)
-
-    def _shape_of_scores(self) -> str:
-        """The columns that each row brings, as DuckDB's JSON reader wants them."""
-        columns = self.query(
-            """
-            SELECT column_name, data_type FROM duckdb_columns()
-            WHERE table_name = 'scores' AND column_name NOT IN
-                ('evaluation', 'at', 'written_at', 'start_time', 'end_time')
-            """
-        )
-        return json.dumps([dict(columns)])
 
     def put_event(
         self, at: float, kind: str, market: str | None, detail: Mapping[str, Any]
@@ -254,12 +208,3 @@ class Writer(Reader):
                 "INSERT INTO events SELECT to_timestamp(?), ?, ?, unnest(?::VARCHAR[])",
                 [float(at), kind, market, details],
             )
-
-
-def as_json(value: Any) -> str:
-    """Return a value as JSON text; NaN and infinity, which JSON lacks, become null."""
-    return json.dumps(to_jsonable_python(value, inf_nan_mode="null"))
-
-
-def _moment(given: float | None) -> float:
-    return time.time() if given is None else float(given)

@@ -13,10 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptocast import __version__, config
+from cryptocast.drafts import abandoned, arriving, discard, disk_error
 from cryptocast.errors import StoreError, UsageError
-from cryptocast.store.backup import copy_sqlite, copy_store
-from cryptocast.store.connection import translate
-from cryptocast.store.drafts import abandoned, arriving, discard
+from cryptocast.store.copies import copy_sqlite, copy_store
 from cryptocast.workspace import Workspace
 
 FOLDER = "backups"
@@ -117,7 +116,7 @@ def remove(old: Backup) -> None:
         (old.folder / CARD).unlink()
         shutil.rmtree(old.folder)
     except OSError as error:
-        raise translate(error, old.folder) or error from error
+        raise disk_error(error, old.folder) from error
 
 
 def _free_name(ws: Workspace, made_at: float) -> Path:
@@ -187,7 +186,7 @@ def _copy_folder(source: Path, target: Path) -> None:
             return
         except OSError as error:
             if not left or "No such file" not in str(error):
-                raise translate(error, source) or error from error
+                raise disk_error(error, source) from error
         time.sleep(_PAUSE_SECONDS)
 
 

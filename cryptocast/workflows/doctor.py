@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from cryptocast import bundles, workspace
+from cryptocast import bundles, store, workspace
 from cryptocast.errors import CryptocastError
 from cryptocast.metering import calls_a_tick, loop_cost, monthly_cost
 from cryptocast.notify import open_notifier
@@ -85,15 +85,15 @@ def _disk(ws: Workspace) -> Iterator[Check]:
 
 def _store(ws: Workspace) -> Iterator[Check]:
     """Whether the database can be opened; where another process holds it, which."""
-    store = Store(ws.store.path, min(_STORE_WAIT_SECONDS, ws.store.wait_seconds))
+    database = Store(ws.store.path, min(_STORE_WAIT_SECONDS, ws.store.wait_seconds))
     try:
-        with store.read() as reader:
+        with database.read() as reader:
             markets = reader.stored_markets()
     except CryptocastError as error:
         status = WARNING if error.retry else FAILED
         yield Check("store", status, error.message, error.hint)
         return
-    size = store.path.stat().st_size / 1e6
+    size = database.path.stat().st_size / 1e6
     held = f"candles of {', '.join(markets[:5]) or 'no market'}{' ...' if len(markets) > 5 else ''}"
     yield Check("store", OK, f"{size:,.1f} MB, {held}; nobody holds it")
 
@@ -176,7 +176,7 @@ def _candles(ws: Workspace) -> Iterator[Check]:
         start = closed - round(ws.settings.data.days * _DAY)
         spans = reader.spans(ws.markets(), closed)
         ranges = {m: (max(s.first, start), s.last) for m, s in spans.items()}
-        gaps, confirmed = reader.gaps(ranges), reader.confirmed_missing(ranges)
+        gaps, confirmed = store.gaps(reader, ranges), store.confirmed_missing(reader, ranges)
     for market in ws.markets():
         if market not in spans:
             hint = "cryptocast fetch"

@@ -127,7 +127,7 @@ def _keep(
     scores = scored.scores
     rows = [{**row, "in_sample": row["version"] in in_sample} for row in scores.to_dicts()]
     with ws.store.write() as writer:
-        number = writer.put_scores(rows, at=ws.clock.now(), start=part.start, end=part.end)
+        number = writer.ledger.put_scores(rows, at=ws.clock.now(), start=part.start, end=part.end)
     registry = ws.registry()
     judged = {d.version for d in scored.diagnoses}
     for version in registry.versions():

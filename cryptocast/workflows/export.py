@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cryptocast.drafts import replacing
 from cryptocast.errors import ConfigError, StateError, UsageError
 from cryptocast.store import Reader, exporter
-from cryptocast.store.backup import snapshot
-from cryptocast.store.drafts import replacing
+from cryptocast.store.copies import snapshot
 from cryptocast.store.exporter import FORMATS, KINDS, Selection
 from cryptocast.values import Market, iso
 from cryptocast.workspace import Workspace

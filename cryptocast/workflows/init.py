@@ -17,11 +17,11 @@ import tomlkit
 from cryptocast import config, workspace
 from cryptocast.clock import VirtualClock
 from cryptocast.config import Secrets, Settings
+from cryptocast.drafts import replacing
 from cryptocast.errors import CryptocastError, StateError, StoreError, UsageError
 from cryptocast.metering import calls_a_tick, loop_cost
 from cryptocast.seams import Clock, Inline, Progress, Steps
 from cryptocast.sources import resolve_auto
-from cryptocast.store.drafts import replacing
 from cryptocast.values import DAY_SECONDS, Market, iso
 from cryptocast.workflows.fetch import fetch
 from cryptocast.workflows.learning.lock import alone, lock_file

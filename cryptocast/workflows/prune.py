@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -12,11 +11,10 @@ from datetime import UTC, datetime
 from math import ceil
 from pathlib import Path
 
+from cryptocast.drafts import abandoned, disk_error, remove
 from cryptocast.errors import RegistryError
 from cryptocast.store import Productions, retention
-from cryptocast.store.compaction import compact
-from cryptocast.store.connection import translate
-from cryptocast.store.drafts import abandoned
+from cryptocast.store.copies import compact
 from cryptocast.store.retention import KEPT_ORIGINS, OldRows
 from cryptocast.values import iso
 from cryptocast.workflows.backup import CARD, FOLDER, backups
@@ -211,13 +209,11 @@ def _take(path: Path, kind: str) -> None:
         elif path.is_dir():
             if kind == "backup":
                 (path / CARD).unlink()  # half of one is none
-            hidden = path.with_name(f".{path.name.lstrip('.')}.{os.getpid()}.part")
-            path.rename(hidden)  # whole or absent; killed here, it is a leftover
-            shutil.rmtree(hidden)
+            remove(path)
         else:
             path.unlink(missing_ok=True)
     except OSError as error:
-        raise translate(error, path) or error from error
+        raise disk_error(error, path) from error
 
 
 def _detail(gone: list[Thing], rows: list[OldRows]) -> dict[str, object]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from cryptocast import bundles
 from cryptocast.errors import ModelError, StateError, UsageError, no_production
-from cryptocast.store import Reader, Tick, Writer
+from cryptocast.store import Reader, Tick, Writer, fillable_gaps
 from cryptocast.values import BUILTIN_RANDOM_WALK, ForecastSet, Market, iso
 from cryptocast.workflows.learning.scope import served_markets
 from cryptocast.workflows.learning.versions import registered_bundle
@@ -103,7 +103,7 @@ def plan(
             _refuse_mixed(name, learned, origins, shadow=version is not None, in_sample=in_sample)
     anyone_served = version is None and not in_sample
     with ws.store.read() as reader:
-        gaps = reader.fillable_gaps(dict.fromkeys(markets, (origins[0], origins[-1])))
+        gaps = fillable_gaps(reader, dict.fromkeys(markets, (origins[0], origins[-1])))
         stored = {
             market: reader.ledger.origins(
                 market,

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptocast import store
+from cryptocast.drafts import replacing
 from cryptocast.errors import UsageError
 from cryptocast.reports.facts import Happening, Incident, MarketFacts, MonitorVerdict, ReportFacts
 from cryptocast.reports.page import render
-from cryptocast.store import Event, Reader, Trouble, monitoring
-from cryptocast.store.drafts import replacing
+from cryptocast.store import Event, Reader, Trouble
 from cryptocast.values import DAY_SECONDS, ForecastSet, Gap, Market
 from cryptocast.workflows.watching.facts import MONITOR, promised_skill
 from cryptocast.workflows.watching.outcomes import outcomes
@@ -98,8 +99,8 @@ def _market(
         candles = reader.candles([market], *span)[market]
         gaps = _gaps(reader, market, *span)
         served = find(ws, reader, market, *span)
-        troubles = monitoring.troubles(reader, market, *span)
-        ticks = monitoring.tick_counts(reader, [market], *span).get(market, {})
+        troubles = store.troubles(reader, market, *span)
+        ticks = store.tick_counts(reader, [market], *span).get(market, {})
     return MarketFacts(
         market=market,
         candles=candles,
@@ -125,7 +126,7 @@ def _goodness(found: MarketFacts) -> tuple[bool, float]:
 def _gaps(reader: Reader, market: Market, start: int, end: int) -> list[Gap]:
     """Missing bars between the first and the last candle of the range."""
     span = reader.spans([market], end, start).get(market)
-    return reader.gaps({market: (span.first, span.last)})[market] if span else []
+    return store.gaps(reader, {market: (span.first, span.last)})[market] if span else []
 
 
 def _incidents(

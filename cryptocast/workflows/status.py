@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from cryptocast import store
 from cryptocast.store import (
     CandleSummary,
     Credits,
@@ -16,7 +17,6 @@ from cryptocast.store import (
     ServedCoverage,
     StandIn,
     Tick,
-    monitoring,
 )
 from cryptocast.values import DAY_SECONDS, Candles, Deployment, ForecastSet, Market
 from cryptocast.workflows.serving.housekeeping import HEALTH_FILE
@@ -143,15 +143,15 @@ def _markets(
     interval, closed = markets[0].interval_seconds, markets[0].floor(now)
     newest = reader.ledger.newest(markets, now)
     horizon = max((len(s.quantiles) for s in newest.values()), default=1)
-    stored = monitoring.candle_summaries(
+    stored = store.candle_summaries(
         reader, markets, closed - round(ws.settings.data.days * DAY_SECONDS), closed
     )
-    stand_ins = monitoring.stand_ins(reader, markets, now)
-    last = monitoring.last_ticks(reader, markets, now)
-    ticks = monitoring.tick_counts(reader, markets, now - DAY_SECONDS, now)
+    stand_ins = store.stand_ins(reader, markets, now)
+    last = store.last_ticks(reader, markets, now)
+    ticks = store.tick_counts(reader, markets, now - DAY_SECONDS, now)
     serving = reader.productions().of_markets(markets)
     skills = _skills(verdict)
-    coverage = monitoring.coverage(
+    coverage = store.coverage(
         reader, markets, now - DAY_SECONDS, now, shown_steps(markets[0], horizon)
     )
     found = []

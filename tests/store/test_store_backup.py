@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 
 from cryptocast.errors import StoreError
-from cryptocast.store import Store, compaction, retention
-from cryptocast.store.backup import copy_sqlite, copy_store, snapshot
-from cryptocast.store.compaction import compact
+from cryptocast.store import Store, retention
+from cryptocast.store.copies import compact, copy_sqlite, copy_store, snapshot
 from cryptocast.values import Candles, ForecastSet, Market
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -203,7 +202,7 @@ def test_a_full_disk_ends_a_compaction_and_leaves_the_file(
     def full(path: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(compaction, "to_disk", full)
+    monkeypatch.setattr("cryptocast.store.copies.to_disk", full)
     with pytest.raises(StoreError) as raised:
         compact(store)
     assert raised.value.code == "store.full"

@@ -13,7 +13,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryptocast.store import Credits, Reader, Span, Store, Stored, monitoring, schema
+from cryptocast.store import (
+    Credits,
+    Reader,
+    Span,
+    Store,
+    Stored,
+    candle_summaries,
+    confirmed_missing,
+    fillable_gaps,
+    gaps,
+    schema,
+)
 from cryptocast.values import Candles, Gap, Market, parse_time
 
 START = 1_717_372_800
@@ -194,7 +205,7 @@ def test_markets_do_not_touch_each_other(store: Store, market: Market, make_cand
     assert put(store, other, make_candles(range(5), shift=3)) == Stored(5, 0, 0)
     with store.read() as reader:
         assert reader.spans([market]).get(market) == Span(3, START, START + 2 * BAR)
-        assert reader.gaps({other: (START, START + 5 * BAR)})[other] == []
+        assert gaps(reader, {other: (START, START + 5 * BAR)})[other] == []
         assert reader.stored_markets() == ["bitvavo:BTC/EUR:5m", "kraken:BTC/EUR:5m"]
 
 
@@ -239,21 +250,21 @@ def test_gaps_are_those_of_a_slow_loop(store: Store, market: Market, make_candle
         for _ in range(60):
             start = START + draw.randrange(-5 * BAR, 210 * BAR)
             end = start + draw.randrange(-BAR, 60 * BAR)
-            gaps = gaps_by_a_slow_loop(there, start, end)
-            assert reader.gaps({market: (start, end)})[market] == gaps
+            slow = gaps_by_a_slow_loop(there, start, end)
+            assert gaps(reader, {market: (start, end)})[market] == slow
             ranges = {other: (end, start + 9 * BAR), market: (start, end)}
-            assert reader.gaps(ranges) == {
+            assert gaps(reader, ranges) == {
                 other: gaps_by_a_slow_loop(bars_of_other, *ranges[other]),
-                market: gaps,
+                market: slow,
             }
 
 
 def test_where_nothing_is_stored_the_whole_range_is_one_gap(store: Store, market: Market) -> None:
     with store.read() as reader:
-        assert reader.gaps({market: (START, START + 3 * BAR)})[market] == [
+        assert gaps(reader, {market: (START, START + 3 * BAR)})[market] == [
             Gap(START, START + 3 * BAR, 3)
         ]
-        assert reader.gaps({market: (START, START)})[market] == []
+        assert gaps(reader, {market: (START, START)})[market] == []
 
 
 def test_a_reader_cannot_write(store: Store) -> None:
@@ -270,7 +281,7 @@ def missing(store: Store, market: Market, bars: Sequence[int], asked_at: float) 
 def holes(store: Store, market: Market, end: int) -> list[int]:
     """The bars that are still asked for."""
     with store.read() as reader:
-        found = reader.fillable_gaps({market: (START, START + end * BAR)})[market]
+        found = fillable_gaps(reader, {market: (START, START + end * BAR)})[market]
     return [
         bar for gap in found for bar in range((gap.start - START) // BAR, (gap.end - START) // BAR)
     ]
@@ -287,9 +298,10 @@ def test_two_answers_of_two_runs_confirm_a_bar_missing(
     missing(store, market, [2, 5], asked_at=200.0)
     assert holes(store, market, 6) == [3, 5]
     with store.read() as reader:
-        assert reader.confirmed_missing({market: (START, START + 6 * BAR)})[market] == 1
-        assert reader.confirmed_missing({market: (START + 3 * BAR, START + 6 * BAR)})[market] == 0
-        assert sum(gap.bars for gap in reader.gaps({market: (START, START + 6 * BAR)})[market]) == 3
+        assert confirmed_missing(reader, {market: (START, START + 6 * BAR)})[market] == 1
+        assert confirmed_missing(reader, {market: (START + 3 * BAR, START + 6 * BAR)})[market] == 0
+        (found,) = gaps(reader, {market: (START, START + 6 * BAR)}).values()
+        assert sum(gap.bars for gap in found) == 3
 
 
 def test_a_candle_that_comes_after_all_is_missing_no_more(
@@ -301,7 +313,7 @@ def test_a_candle_that_comes_after_all_is_missing_no_more(
     assert put(store, market, make_candles([2])) == Stored(0, 0, 1)
     assert holes(store, market, 5) == []
     with store.read() as reader:
-        assert reader.confirmed_missing({market: (START, START + 5 * BAR)})[market] == 2
+        assert confirmed_missing(reader, {market: (START, START + 5 * BAR)})[market] == 2
     assert query("SELECT count(*) FROM missing_bars") == [(2,)]
 
 
@@ -350,9 +362,9 @@ def test_the_provenances_of_a_range_are_counted(
     put(store, market, make_candles([0, 2]))
     put(store, market, make_candles([1, 3]), "live")
     with store.read() as reader:
-        summaries = monitoring.candle_summaries(reader, [market], START, START + 9 * BAR)
+        summaries = candle_summaries(reader, [market], START, START + 9 * BAR)
         assert summaries[market].provenances == {"backfill": 2, "live": 1, "repaired": 1}
-        later = monitoring.candle_summaries(reader, [market], START + 9 * BAR, START + 10 * BAR)
+        later = candle_summaries(reader, [market], START + 9 * BAR, START + 10 * BAR)
         assert later[market].provenances == {}
 
 
@@ -387,7 +399,7 @@ def test_a_database_of_the_first_version_gets_the_tables_of_the_second(
     monkeypatch.setattr(schema, "CURRENT", 2)
     with store.read() as reader:
         assert reader.spans([market]).get(market) == Span(1, START, START)
-        assert reader.fillable_gaps({market: (START, START + 2 * BAR)})[market] == [
+        assert fillable_gaps(reader, {market: (START, START + 2 * BAR)})[market] == [
             Gap(START + BAR, START + 2 * BAR, 1)
         ]
         assert reader.credits(["coincap"], 0)["coincap"] == Credits(0, 0, None)

@@ -203,7 +203,7 @@ USE = """
 import sys
 from pathlib import Path
 from cryptocast import candles
-from cryptocast.store import Store, Tick, monitoring
+from cryptocast.store import Store, Tick, gaps, last_ticks
 from cryptocast.values import Candles, Market
 market = Market("bitvavo", "BTC", "EUR", "5m")
 raw = Candles.of([0, 300], [1, 1], [1, 1], [1, 1], [1, 1])
@@ -212,9 +212,9 @@ with Store(Path(sys.argv[1]), 5).write() as writer:
     writer.put_candles(market, clean, provenance="live", fetched_at=1.0)
     writer.ledger.put_ticks([Tick(market.id, 300, 300.0, 301.0, "ok")])
 with Store(Path(sys.argv[1]), 5).read() as reader:
-    reader.candles([market], 0, 900), reader.gaps({market: (0, 900)})
+    reader.candles([market], 0, 900), gaps(reader, {market: (0, 900)})
     reader.ledger.newest([market], 4e9)
-    monitoring.last_ticks(reader, [market], 4e9), reader.productions(), reader.spans([market])
+    last_ticks(reader, [market], 4e9), reader.productions(), reader.spans([market])
 heavy = {"pandas", "pytz", "pyarrow", "polars", "scipy", "torch"}
 print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
 """

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cryptocast.store import Past, Reader, Store, Tick, as_json, monitoring
+from cryptocast.store import Past, Reader, Store, Tick, as_json, last_ticks, unserved_origins
 from cryptocast.values import Candles, Deployment, ForecastSet, Market
 
 START = 1_717_372_800
@@ -390,7 +390,7 @@ def missed(market: Market, bar: int) -> Tick:
 
 def unserved(reader: Reader, market: Market, first: int, end: int) -> tuple[Any, ...] | None:
     """The bars without a set, and the run before them."""
-    found = reader.ledger.unserved([market], START + first * BAR, START + end * BAR)
+    found = unserved_origins(reader, [market], START + first * BAR, START + end * BAR)
     if not found:
         return None
     (one,) = found
@@ -436,20 +436,20 @@ def test_what_is_missing_of_many_markets_is_found_at_once(
         for one, bars in ((market, (0, 1, 2, 3)), (eth, (0, 3))):
             sets = [make_set(bar, market=one) for bar in bars]
             writer.ledger.put_sets(sets, served=True)
-        found = writer.ledger.unserved([market, eth, sol], START, START + 4 * BAR)
+        found = unserved_origins(writer, [market, eth, sol], START, START + 4 * BAR)
     assert [(one.market, len(one.origins)) for one in found] == [(eth, 2)]
 
 
 def test_ticks_of_one_origin_are_appended(store: Store, market: Market) -> None:
     with store.write() as writer:
-        assert monitoring.last_ticks(writer, [market], 4e9) == {}
+        assert last_ticks(writer, [market], 4e9) == {}
         writer.ledger.put_ticks(
             [Tick(market.id, START, START + 1.5, START + 2.5, "failed", "source.down", "no")]
         )
         writer.ledger.put_ticks([Tick(market.id, START, START + 8.5, START + 9.25, "ok")])
         writer.ledger.put_ticks([Tick("kraken:BTC/EUR:5m", START, START + 99, START + 99, "ok")])
     with store.read() as reader:
-        found = monitoring.last_ticks(reader, [market], 4e9)
+        found = last_ticks(reader, [market], 4e9)
     assert found[market] == Tick(market.id, START, START + 8.5, START + 9.25, "ok", None, None)
 
 

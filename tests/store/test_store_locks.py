@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cryptocast.errors import StoreError
-from cryptocast.store import Store, monitoring
+from cryptocast.store import Store, last_ticks
 from cryptocast.values import Market
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -146,7 +146,7 @@ def test_a_writer_killed_inside_its_transaction_leaves_nothing(
     writer.wait()
     with store.read() as reader:
         assert reader.ledger.newest([market], 4e9).get(market) is None
-        assert monitoring.last_ticks(reader, [market], 4e9) == {}
+        assert last_ticks(reader, [market], 4e9) == {}
 
 
 def test_a_writer_killed_after_its_transaction_leaves_the_whole_set(
@@ -159,7 +159,7 @@ def test_a_writer_killed_after_its_transaction_leaves_the_whole_set(
     with store.read() as reader:
         newest, tick = (
             reader.ledger.newest([market], 4e9).get(market),
-            monitoring.last_ticks(reader, [market], 4e9).get(market),
+            last_ticks(reader, [market], 4e9).get(market),
         )
     assert newest is not None
     assert tick is not None

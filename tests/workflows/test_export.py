@@ -399,7 +399,7 @@ def test_evaluations_are_exported_as_they_were_found(tmp_path: Path, suffix: str
     rows = [row | {"step": step, "crps_bp": 1.5} for step in (1, 2, None)]
     with Store(tmp_path / "cryptocast.duckdb", 5).write() as writer:
         for at in (START, START + 0.5):
-            writer.put_scores(rows, at=at, start=START - 300, end=START)
+            writer.ledger.put_scores(rows, at=at, start=START - 300, end=START)
     found = put_out(tmp_path, "evaluations", tmp_path / f"x{suffix}", "--start", iso(START))
     assert [(r["evaluation"], r["step"]) for r in found] == [
         (number, step) for number in (1, 2) for step in (1, 2, None)

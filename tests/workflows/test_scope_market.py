@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cryptocast.errors import ModelError
-from cryptocast.store import Store
+from cryptocast.store import Store, unserved_origins
 from cryptocast.values import Deployment, iso
 from cryptocast.workflows.learning import pipeline
 from cryptocast.workflows.serving.afterwards import make_up
@@ -359,7 +359,7 @@ def test_the_rulings_are_read_once_however_many_origins_were_missed(
 
     with at(p, 20) as ws:
         with ws.store.read() as reader:
-            unserved = reader.ledger.unserved(ws.markets(), origin(-268), origin(20))
+            unserved = unserved_origins(reader, ws.markets(), origin(-268), origin(20))
         monkeypatch.setattr(Reader, "rulings", counted)
         make_up(ws, unserved)
     assert len(read) == 1

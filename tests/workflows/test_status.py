@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cryptocast.errors import ConfigError
-from cryptocast.store import Store
+from cryptocast.store import Store, gaps
 from cryptocast.values import Gap, iso
 from cryptocast.workflows.status import StatusReport, status
 from support.commands import INTERVAL, NOW, good, query, run
@@ -127,7 +127,7 @@ def test_gaps_are_those_that_the_reader_finds(w: Path) -> None:
     found = look(w, 1, data__days=1.5)
     first = round(NOW + INTERVAL - 1.5 * 86_400)
     with Store(w / "cryptocast.duckdb", 5).read() as reader:
-        assert list(found.markets[0].stored.gaps) == reader.gaps({BTC: (first, origin(0))})[BTC]  # type: ignore[union-attr]  # it has some
+        assert list(found.markets[0].stored.gaps) == gaps(reader, {BTC: (first, origin(0))})[BTC]  # type: ignore[union-attr]  # it has some
     cut = look(w, 1, data__days=297 / 288)  # the range begins inside a gap
     assert cut.markets[0].stored.gaps[0].bars == 1  # type: ignore[union-attr]  # it has some
 

@@ -9,10 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptocast import dataset
+from cryptocast.drafts import abandoned, discard, remove
 from cryptocast.errors import StoreError
 from cryptocast.store import retention
-from cryptocast.store.connection import translate
-from cryptocast.store.drafts import abandoned, discard, part_of
 from cryptocast.store.retention import Archived
 from cryptocast.values import iso
 from cryptocast.workflows.serving.events import ARCHIVED, SERVED
@@ -55,7 +54,7 @@ def flush(ws: Workspace) -> Flushed:
         hashes = retention.archive(reader, limits, folder)
     with ws.store.write() as writer:
         if retention.archivable(writer, limits) != found:
-            _remove(folder)
+            remove(folder)
             raise StoreError(
                 "candles were revised while they were archived",
                 code="store.changed",
@@ -114,12 +113,4 @@ def _tidy(ws: Workspace) -> None:
             and retention.is_stored(reader, folder)
         ]
     for folder in left:
-        _remove(folder)
-
-
-def _remove(folder: Path) -> None:
-    """Whole or absent, when this is killed too."""
-    try:
-        discard(folder.rename(part_of(folder)))
-    except OSError as error:
-        raise translate(error, folder) or error from error
+        remove(folder)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from cryptocast.drafts import disk_error
 from cryptocast.errors import StoreError
-from cryptocast.store.connection import translate
 
 
 def lock_file(folder: Path, command: str) -> Path:
@@ -37,7 +37,7 @@ def alone(folder: Path, command: str) -> Iterator[None]:
             retry=True,
         ) from None
     except OSError as error:
-        raise translate(error, file) or error from error
+        raise disk_error(error, file) from error
     try:
         yield
     finally:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
+from cryptocast import store
 from cryptocast.errors import ModelError
 from cryptocast.store import Reader, Tick, Unserved, Writer, ruling
 from cryptocast.values import Deployment, ForecastSet, iso
@@ -139,7 +140,7 @@ def _store_missed(
         ticks.append(Tick(market.id, origin, now, now, "missed", code, message))
     # Another process may have been here meanwhile: an origin is called missed once.
     first, end = ticks[0].origin, ticks[-1].origin + interval
-    left = {o for u in writer.ledger.unserved([market], first, end) for o in u.origins}
+    left = {o for u in store.unserved_origins(writer, [market], first, end) for o in u.origins}
     ticks = [tick for tick in ticks if tick.origin in left]
     written = sum(writer.ledger.put_sets(sets, served=True))
     writer.ledger.put_ticks(ticks)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from cryptocast import dataset
 from cryptocast.errors import CryptocastError
+from cryptocast.store import fillable_gaps
 from cryptocast.values import Market
 from cryptocast.workflows.serving.bring import OVERLAP_BARS, Errand, bring
 from cryptocast.workspace import Workspace
@@ -114,14 +115,14 @@ def _errands(ws: Workspace, origins: Mapping[Market, int]) -> list[Errand]:
             bars = min(needed[market], ws.source(market.source).bars_a_call)
             reach = max(span.first, origins[market] - bars * market.interval_seconds)
             ranges[market] = (reach, origins[market])
-        gaps = reader.fillable_gaps(ranges)
+        missing = fillable_gaps(reader, ranges)
     errands = []
     for market, origin in origins.items():
         source, interval = ws.source(market.source), market.interval_seconds
         oldest = origin - needed[market] * interval
         start, end = oldest, origin
         if market in spans:
-            span, holes = spans[market], gaps[market]
+            span, holes = spans[market], missing[market]
             start, end = (holes[0].start, holes[-1].end) if holes else (origin, origin)
             if span.last + interval < origin:
                 tail = span.last + interval - OVERLAP_BARS * interval

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cryptocast.errors import CryptocastError, UsageError
 from cryptocast.seams import CandleSource
-from cryptocast.store import Reader, Span
+from cryptocast.store import Reader, Span, confirmed_missing, fillable_gaps, gaps
 from cryptocast.values import DAY_SECONDS, Gap, Market, iso
 from cryptocast.workflows.serving.bring import OVERLAP_BARS, Brought, Errand, bring
 from cryptocast.workspace import Workspace
@@ -114,8 +114,8 @@ def plan_fetch(
 
     The order is such that kills and failures leave one unbroken series.
     """
-    find = reader.gaps if repair else reader.fillable_gaps
-    holes = [(gap.start, gap.end) for gap in find({market: wanted})[market]]
+    find = gaps if repair else fillable_gaps
+    holes = [(gap.start, gap.end) for gap in find(reader, {market: wanted})[market]]
     unreachable_bars = 0
     if source.bars_back is not None:
         interval = market.interval_seconds
@@ -145,7 +145,7 @@ def _result(reader: Reader, plan: FetchPlan, brought: Brought) -> MarketFetch:
     market, start, end = plan.market, plan.start, plan.end
     wanted = {market: (start, end)}
     span = reader.spans([market], end, start).get(market)
-    gaps = reader.gaps(wanted)[market]
+    missing = gaps(reader, wanted)[market]
     return MarketFetch(
         market=market.id,
         rows=span.rows if span else 0,
@@ -156,9 +156,9 @@ def _result(reader: Reader, plan: FetchPlan, brought: Brought) -> MarketFetch:
         repaired=brought.repaired,
         rejected=brought.rejected,
         example=brought.example,
-        missing=sum(gap.bars for gap in gaps),
-        confirmed=reader.confirmed_missing(wanted)[market],
-        gaps=tuple(gaps),
+        missing=sum(gap.bars for gap in missing),
+        confirmed=confirmed_missing(reader, wanted)[market],
+        gaps=tuple(missing),
         unreachable_bars=plan.unreachable_bars,
         error=brought.error,
     )

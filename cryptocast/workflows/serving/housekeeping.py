@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from cryptocast.drafts import swapping
 from cryptocast.seams import Clock
 from cryptocast.values import iso
 from cryptocast.workspace import Workspace
@@ -77,11 +78,10 @@ class Pulse:
         if self._clock.virtual:
             return
         document = self._facts | {"updated_at": iso(round(self._clock.now()))}
-        draft = self._folder / f".{HEALTH_FILE}.{os.getpid()}"
         with suppress(OSError):
             self._folder.mkdir(exist_ok=True)
-            draft.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-            draft.replace(self._folder / HEALTH_FILE)
+            with swapping(self._folder / HEALTH_FILE) as draft:
+                draft.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
     def _notify(self, state: str) -> None:
         """Send one datagram to systemd, as sd_notify(3) describes it."""

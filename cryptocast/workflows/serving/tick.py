@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from cryptocast import store
 from cryptocast.store import Tick, Unserved
 from cryptocast.values import Deployment, ForecastSet, Market
 from cryptocast.workflows.serving.catch_up import CaughtUp
@@ -80,7 +81,7 @@ def forecast_newest(
     with ws.store.read() as reader:
         tracks = Tracks(ws.settings, served=True)
         sets, failures = forecast_sets(reader, ladder, questions, tracks, stamp)
-        unserved = reader.ledger.unserved(start.missing, start.origin - reach, start.origin)
+        unserved = store.unserved_origins(reader, start.missing, start.origin - reach, start.origin)
         return Forecasts(tuple(sets), tuple(failures), tuple(unserved), shadowing(reader))
 
 

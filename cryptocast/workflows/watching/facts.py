@@ -8,7 +8,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cryptocast.store import ALL_MARKETS, Credits, Reader, StandIn, monitoring
+from cryptocast import store
+from cryptocast.store import ALL_MARKETS, Credits, Reader, StandIn
 from cryptocast.values import DAY_SECONDS, Deployment, Market
 from cryptocast.workspace import Workspace
 
@@ -55,9 +56,9 @@ def look(ws: Workspace, reader: Reader) -> Facts:
         workspace=ws.folder.name,
         markets=markets,
         served=reader.ledger.newest_origins(markets, now),
-        stand_ins=monitoring.stand_ins(reader, markets, now),
+        stand_ins=store.stand_ins(reader, markets, now),
         newest={market: span.last for market, span in reader.spans(markets, now).items()},
-        missed=monitoring.missed_origins(reader, markets, now - DAY_SECONDS),
+        missed=store.missed_origins(reader, markets, now - DAY_SECONDS),
         deployments=reader.deployments(),
         verdict=None
         if verdict is None

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptocast import store
+from cryptocast.drafts import swapping
 from cryptocast.errors import CryptocastError
-from cryptocast.store import ALL_MARKETS, Reader, monitoring
+from cryptocast.store import ALL_MARKETS, Reader
 from cryptocast.values import DAY_SECONDS, Deployment, ForecastSet, Market
 from cryptocast.workflows.watching.facts import MONITOR, shown_steps
 from cryptocast.workspace import Workspace
@@ -40,15 +41,13 @@ def write_metrics(ws: Workspace) -> list[str]:
     if named is None:
         return []
     file = Path(named)
-    # node exporter reads *.prom alone, so it never sees a draft.
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         with ws.store.read() as reader:
             text = exposition(gather(ws, reader))
-        draft.write_text(text, encoding="utf-8", newline="\n")
-        draft.replace(file)
+        # node exporter reads *.prom alone, so it never sees a draft.
+        with swapping(file) as draft:
+            draft.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
-        draft.unlink(missing_ok=True)
         return [f"the metrics {file} cannot be written: {error.strerror}"]
     except CryptocastError as error:
         return [f"the metrics were not written: {error.message}"]
@@ -99,12 +98,12 @@ def gather(ws: Workspace, reader: Reader) -> Iterator[Family]:
 
 
 def _ticks(reader: Reader, markets: tuple[Market, ...], now: float) -> Iterator[Family]:
-    last = monitoring.last_ticks(reader, markets, now)
+    last = store.last_ticks(reader, markets, now)
     finished = {m: tick.finished_at for m, tick in last.items()}
     yield _each("last_tick_timestamp_seconds", "when the last tick ended", finished)
     failed = {m: float(tick.status == "failed") for m, tick in last.items()}
     yield _each("last_tick_failed", "whether the last tick failed", failed)
-    counts = monitoring.tick_counts(reader, markets, 0, now)
+    counts = store.tick_counts(reader, markets, 0, now)
     yield Family(
         "cryptocast_ticks_total",
         "ticks that are in the store, by how they ended",
@@ -116,7 +115,7 @@ def _ticks(reader: Reader, markets: tuple[Market, ...], now: float) -> Iterator[
         "counter",
     )
     told = "served forecasts that production did not make"
-    sets = {m: float(n) for m, n in monitoring.fallback_counts(reader, markets).items()}
+    sets = {m: float(n) for m, n in store.fallback_counts(reader, markets).items()}
     yield _each("fallbacks_total", told, sets, type="counter")
 
 
@@ -145,7 +144,7 @@ def _forecasts(newest: Mapping[Market, ForecastSet]) -> Iterator[Family]:
 
 
 def _serving(reader: Reader, markets: tuple[Market, ...], now: float) -> Iterator[Family]:
-    stands = monitoring.stand_ins(reader, markets, now)
+    stands = store.stand_ins(reader, markets, now)
     serving = {m: float(m in stands) for m in reader.ledger.newest_origins(markets, now)}
     yield _each("fallback", "whether a stand-in made the newest forecast", serving)
     rows = dict.fromkeys(reader.productions().of_markets(markets).values())
@@ -168,7 +167,7 @@ def _candles(
     ws: Workspace, reader: Reader, markets: tuple[Market, ...], now: float
 ) -> Iterator[Family]:
     start = now - ws.settings.data.days * DAY_SECONDS
-    stored = monitoring.candle_summaries(reader, markets, round(start), markets[0].floor(now))
+    stored = store.candle_summaries(reader, markets, round(start), markets[0].floor(now))
     closed = {m: float(s.last + m.interval_seconds) for m, s in stored.items()}
     yield _each("candle_timestamp_seconds", "when the newest stored candle closed", closed)
     missing = {m: float(sum(gap.bars for gap in s.gaps)) for m, s in stored.items()}
@@ -180,7 +179,7 @@ def _quality(
 ) -> Iterator[Family]:
     horizon = max((len(s.quantiles) for s in newest.values()), default=1)
     steps = shown_steps(markets[0], horizon)
-    found = monitoring.coverage(reader, markets, now - DAY_SECONDS, now, steps)
+    found = store.coverage(reader, markets, now - DAY_SECONDS, now, steps)
     yield Family(
         "cryptocast_coverage_ratio",
         "share of a day's prices inside the served range, at the shown steps",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import time
@@ -12,13 +13,16 @@ from pathlib import Path
 
 import duckdb
 
+from cryptocast.drafts import discard, disk_error, part_of, sweep, to_disk
 from cryptocast.errors import StoreError
-from cryptocast.store.connection import ALIAS, attach, new_engine, translate, translated
-from cryptocast.store.drafts import discard, part_of, sweep
+from cryptocast.store.connection import ALIAS, attach, new_engine, translated
 from cryptocast.store.store import Store
 
 _CHUNK_BYTES = 1 << 22
 _MEMORY = "256MB"
+_COMPACTION_MEMORY = "1GB"
+# Who has opened the old file just before the new one took its name asks for its lock at once.
+_LINGER_SECONDS = 0.25
 _STEP_PAGES = 1024  # of SQLite's backup, between looks at the clock
 _HELD = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
@@ -70,7 +74,7 @@ def _copy_bytes(store: Store, target: Path) -> Copied:
                     with target.with_name(target.name + suffix).open("xb") as copy:
                         shutil.copyfileobj(source, copy, _CHUNK_BYTES)
         except OSError as error:
-            raise translate(error, target) or error from error
+            raise disk_error(error, target) from error
         return Copied(rows, time.monotonic() - began)
 
 
@@ -100,6 +104,54 @@ def _tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
 def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
     query = f'SELECT count(*) FROM "{table}"'  # noqa: S608 - the name of a table
     return int(connection.execute(query).fetchall()[0][0])
+
+
+def compact(store: Store) -> None:
+    """Write the database anew without the room that removed rows took, and put it in place.
+
+    Everybody waits meanwhile. Whoever is killed here leaves the file as it was. Raises
+    StoreError where the store is busy or the disk has no room for the second file.
+    """
+    draft = store.path.with_name(f".{store.path.name}.{os.getpid()}.new")
+    try:
+        draft.unlink(missing_ok=True)
+        with store.hold(read_only=False) as (connection, _):
+            connection.execute(f"CHECKPOINT {ALIAS}")  # else the log would outlive its file
+            connection.execute(f"SET memory_limit = '{_COMPACTION_MEMORY}'")
+            try:
+                connection.execute("ATTACH ? AS compacted", [str(draft)])
+                connection.execute(f"COPY FROM DATABASE {ALIAS} TO compacted")
+                _demand_equal(connection)
+                connection.execute("DETACH compacted")
+            finally:
+                connection.execute("RESET memory_limit")
+            to_disk(draft)
+            draft.replace(store.path)
+            to_disk(store.path.parent)
+            time.sleep(_LINGER_SECONDS)
+    except OSError as error:
+        raise disk_error(error, store.path) from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _demand_equal(connection: duckdb.DuckDBPyConnection) -> None:
+    counts = []
+    for database in (ALIAS, "compacted"):
+        rows = connection.execute(
+            "SELECT table_name FROM duckdb_tables() WHERE database_name = ? ORDER BY 1", [database]
+        ).fetchall()
+        query = "SELECT count(*), bit_xor(hash(t)) FROM {}.{} AS t"
+        names = [name for (name,) in rows]
+        counts.append(
+            [(name, connection.execute(query.format(database, name)).fetchall()) for name in names]
+        )
+    if counts[0] != counts[1]:
+        raise StoreError(
+            "the compacted database differs from the one that it was made of",
+            code="store.corrupt",
+            hint="nothing was changed; check the disk, and make a backup",
+        )
 
 
 def copy_sqlite(source: Path, target: Path, wait_seconds: float) -> Copied:
