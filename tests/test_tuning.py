@@ -10,7 +10,7 @@ import pytest
 
 from cryptocast.errors import ModelError, StateError, StoreError
 from cryptocast.seams import Params, Trial
-from cryptocast.tuning import Found, Report, Tried, search, space
+from cryptocast.tuning import Report, SearchPlan, SearchResult, Tried, search, space
 
 Fold = Callable[[int, Params, int], float]
 FOLDS = 3
@@ -41,7 +41,7 @@ def run(
     timeout_seconds: float | None = None,
     start: Params | None = None,
     on_trial: Callable[[tuple[Tried, ...]], None] | None = None,
-) -> Found:
+) -> SearchResult:
     """Search, a trial given up where the search says so; a value that is None diverges."""
 
     def objective(number: int, params: Params, report: Report) -> bool:
@@ -50,18 +50,8 @@ def run(
                 break
         return True
 
-    return search(
-        objective,
-        suggest,
-        storage=storage,
-        study=study,
-        trials=trials,
-        folds=folds,
-        seed=seed,
-        timeout_seconds=timeout_seconds,
-        start=start,
-        on_trial=on_trial,
-    )
+    plan = SearchPlan(storage, study, trials, seed, timeout_seconds)
+    return search(plan, objective, suggest, folds=folds, start=start, on_trial=on_trial)
 
 
 def test_a_search_finds_the_best_of_its_trials(storage: Path) -> None:
@@ -143,9 +133,11 @@ def test_a_trial_whose_value_is_no_number_counts_as_diverged(storage: Path) -> N
 
 def test_an_objective_may_say_that_it_diverged(storage: Path) -> None:
     found = search(
+        SearchPlan(storage, "a", trials=3, seed=0),
         lambda number, params, report: bool(report(1.0)) or number != 1,
-        suggest, storage=storage, study="a", trials=3, folds=1, seed=0,
-    )  # fmt: skip
+        suggest,
+        folds=1,
+    )
     assert [trial.state for trial in found.history] == ["complete", "diverged", "complete"]
 
 

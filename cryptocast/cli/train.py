@@ -73,7 +73,7 @@ def command(
 
 
 def _repeat(run: Run, version: str) -> Answer:
-    from cryptocast.workflows.learning.repeat import repeat
+    from cryptocast.workflows.train import repeat
 
     with run.open() as ws:
         report = repeat(ws, version)

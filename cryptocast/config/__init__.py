@@ -11,7 +11,9 @@ from cryptocast.config.loading import (
 from cryptocast.config.rendering import render, settings_table, toml_value
 from cryptocast.config.settings import (
     TABLES,
+    DataSettings,
     GateSettings,
+    ModelSettings,
     PretrainSettings,
     ReceiverSettings,
     Secrets,
@@ -23,7 +25,9 @@ __all__ = [
     "ENVIRONMENT_PREFIX",
     "FILE_NAME",
     "TABLES",
+    "DataSettings",
     "GateSettings",
+    "ModelSettings",
     "Origin",
     "PretrainSettings",
     "ReceiverSettings",

@@ -1,15 +1,16 @@
-"""Optuna behind one function: a search that goes on where it stopped and gives up the hopeless."""
+"""Optuna behind one function: a search that can be resumed and gives up hopeless trials."""
 
-from cryptocast.tuning.outcome import COMPLETE, DIVERGED, PRUNED, Found, Tried
-from cryptocast.tuning.trials import Objective, Report, search, space
+from cryptocast.tuning.outcome import COMPLETE, DIVERGED, PRUNED, SearchResult, Tried
+from cryptocast.tuning.trials import Objective, Report, SearchPlan, search, space
 
 __all__ = [
     "COMPLETE",
     "DIVERGED",
     "PRUNED",
-    "Found",
     "Objective",
     "Report",
+    "SearchPlan",
+    "SearchResult",
     "Tried",
     "search",
     "space",

@@ -1,4 +1,4 @@
-"""What became of the trials of a search: which was best, and what mattered."""
+"""The outcome of a search: its finished trials, the best one, and which parameters mattered."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 COMPLETE, PRUNED, DIVERGED = "complete", "pruned", "diverged"
 
 VALUES, PARAMS, HAS_DIVERGED = "folds", "params", "diverged"
-"""What is kept of a trial, as attributes of Optuna's."""
+"""The attributes under which Optuna keeps what we need of a trial."""
 
-_TOP_SHARE = 0.25  # parameters are important by what sets these trials apart from all
+_TOP_SHARE = 0.25  # a parameter is important if it sets these best trials apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +30,14 @@ class Tried:
 
     number: int  # of the finished ones, from 0
     state: str
-    value: float  # mean over the folds that it saw; NaN where it diverged
+    value: float  # mean over the folds that it saw; NaN if it diverged
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchResult:
     """The end of a search: its trials, the best one's parameters and value, and what mattered.
 
-    `importance` is the share of each searched parameter, greatest first; empty where too
+    `importance` is the share of each searched parameter, greatest first; it is empty if too
     few trials differ to tell.
     """
 
@@ -46,18 +46,36 @@ class Found:
     value: float
     importance: Mapping[str, float]
 
+    @classmethod
+    def of(cls, study: Study) -> SearchResult:
+        """Summarise a study.
+
+        Raises StateError if no trial finished, and ModelError if every one diverged.
+        """
+        trials = finished(study)
+        best = _best(trials)
+        return cls(history(study), best.user_attrs[PARAMS], _value(best), _importance(trials))
+
 
 def finished(study: Study) -> list[FrozenTrial]:
-    """Complete, pruned and diverged ones; Optuna counts one that was interrupted as failed."""
+    """Return the complete, pruned and diverged trials.
+
+    Optuna counts an interrupted trial as failed, so it is none of these.
+    """
     from optuna.trial import TrialState
 
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
 
 
+def history(study: Study) -> tuple[Tried, ...]:
+    """Return the finished trials in their order."""
+    return tuple(Tried(i, _state(t), _value(t)) for i, t in enumerate(finished(study)))
+
+
 def _state(trial: FrozenTrial) -> str:
     if trial.user_attrs[HAS_DIVERGED]:
         return DIVERGED
-    # Not by its value: Optuna gives a pruned one its last intermediate value.
+    # The value does not tell: Optuna gives a pruned trial its last intermediate value.
     return PRUNED if trial.state.name == "PRUNED" else COMPLETE
 
 
@@ -65,23 +83,9 @@ def _value(trial: FrozenTrial) -> float:
     return math.nan if trial.user_attrs[HAS_DIVERGED] else fmean(trial.user_attrs[VALUES])
 
 
-def history(trials: list[FrozenTrial]) -> tuple[Tried, ...]:
-    """The finished trials, in their order."""
-    return tuple(Tried(i, _state(trial), _value(trial)) for i, trial in enumerate(trials))
-
-
-def found(trials: list[FrozenTrial]) -> Found:
-    """What finished trials came to.
-
-    Raises StateError where there is none, ModelError where every one diverged.
-    """
-    best = _best(trials)
-    return Found(history(trials), best.user_attrs[PARAMS], _value(best), _importance(trials))
-
-
-def _best(finished: list[FrozenTrial]) -> FrozenTrial:
-    complete = [trial for trial in finished if _state(trial) == COMPLETE]
-    if not finished:
+def _best(trials: list[FrozenTrial]) -> FrozenTrial:
+    complete = [trial for trial in trials if _state(trial) == COMPLETE]
+    if not trials:
         raise StateError(
             "no trial finished in time",
             code="state.no_trial",
@@ -89,31 +93,32 @@ def _best(finished: list[FrozenTrial]) -> FrozenTrial:
         )
     if not complete:
         raise ModelError(
-            f"each of {len(finished)} trials diverged",
+            f"each of {len(trials)} trials diverged",
             code="model.diverged",
             hint="look at the candles, or train with --params default",
         )
     return min(complete, key=_value)
 
 
-def _importance(finished: list[FrozenTrial]) -> dict[str, float]:
-    """PED-ANOVA (Watanabe et al. 2023) of the top quarter within all trials.
+def _importance(trials: list[FrozenTrial]) -> dict[str, float]:
+    """Return the share of each parameter by PED-ANOVA (Watanabe et al. 2023).
 
-    It asks only which trials were good, so those that were given up count as what they
-    were: not good. Optuna would leave them out, and with them most of what was learned.
+    It compares the top quarter with all trials. It asks only which trials were good, so pruned
+    and diverged ones count as what they were: not good. Optuna would leave them out, and with
+    them most of what was learned.
     """
     import optuna
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-    values = [_value(trial) for trial in finished if _state(trial) == COMPLETE]
-    top = math.ceil(_TOP_SHARE * len(finished))
+    values = [_value(trial) for trial in trials if _state(trial) == COMPLETE]
+    top = math.ceil(_TOP_SHARE * len(trials))
     if top < 2 or len(values) < top or min(values) == max(values):
         return {}
     worst = max(values) + 1
     study = optuna.create_study()
-    for trial in finished:
+    for trial in trials:
         value = _value(trial) if _state(trial) == COMPLETE else worst
-        with contextlib.suppress(ValueError):  # the start may lie outside the space
+        with contextlib.suppress(ValueError):  # the first trial may lie outside the space
             study.add_trial(
                 optuna.trial.create_trial(
                     value=value, params=trial.params, distributions=trial.distributions

@@ -1,88 +1,105 @@
-"""The search itself: trial by trial, fold by fold."""
+"""Run a search trial by trial and fold by fold, and keep its study in a SQLite file."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 from numpy import quantile
 
+from cryptocast.errors import StoreError
 from cryptocast.seams import Params, Trial
-from cryptocast.tuning import outcome
-from cryptocast.tuning.outcome import HAS_DIVERGED, PARAMS, VALUES, Found, Tried
-from cryptocast.tuning.storage import opened, quiet, translated
+from cryptocast.tuning.outcome import (
+    HAS_DIVERGED,
+    PARAMS,
+    VALUES,
+    SearchResult,
+    Tried,
+    finished,
+    history,
+)
 
 if TYPE_CHECKING:
     from optuna import Study
 
-_STARTUP_TRIALS = 5  # random ones, before the sampler models what it saw
-_LEAST_COMPLETE = 4  # complete trials, before any is pruned
+_STARTUP_TRIALS = 5  # random trials before the sampler models what it saw
+_LEAST_COMPLETE = 4  # complete trials before any is pruned
 _KEPT_SHARE = 1 / 3  # a trial goes on while it is among the best third of the complete ones
 
 Report = Callable[[float], bool]
-"""Tell the value of one more fold; True where the trial is hopeless and may end here."""
+"""Report the value of one more fold; True means that the trial is hopeless and may end here."""
 
 Objective = Callable[[int, Params, Report], bool]
-"""Try parameters as trial `number`, fold by fold; False where the training diverged."""
+"""Try parameters as trial `number`, fold by fold; False means that the training diverged."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPlan:
+    """Where the study of a search lives, and how long the search goes on."""
+
+    storage: Path  # the SQLite file of all studies
+    study: str  # a study that already has this name goes on
+    trials: int  # how many finished trials the study holds in the end
+    seed: int
+    timeout_seconds: float | None = None  # no trial begins after that
 
 
 def space(suggest: Callable[[Trial], Params]) -> tuple[str, ...]:
-    """The names of the parameters that a search would vary: none, where there is no space."""
+    """Return the names of the parameters that a search would vary."""
     import optuna  # late: the tick loads no Optuna
 
-    with quiet():
+    with _quiet():
         trial = optuna.create_study().ask()
         suggest(trial)
         return tuple(trial.distributions)
 
 
 def search(
+    plan: SearchPlan,
     objective: Objective,
     suggest: Callable[[Trial], Params],
     *,
-    storage: Path,
-    study: str,
-    trials: int,
     folds: int,
-    seed: int,
-    timeout_seconds: float | None = None,
     start: Params | None = None,
     on_trial: Callable[[tuple[Tried, ...]], None] | None = None,
-) -> Found:
-    """Minimise the mean over `folds` of what `objective` reports, until `trials` are finished.
+) -> SearchResult:
+    """Minimise the mean over `folds` of what `objective` reports, and return the result.
 
-    The study lives in the SQLite file `storage`; one of that name goes on, and ends as if it
-    had not been interrupted. `start` is tried first. `on_trial` is told all trials so far
-    after each. No trial begins after `timeout_seconds`.
-    Raises StateError where none finished by then, ModelError where every one diverged, and
-    StoreError where the file cannot be used.
+    A search that was interrupted and goes on ends as if it had not been interrupted. `start`
+    is tried first. `on_trial` gets all trials so far after each. Raises StateError if no trial
+    finished in time, ModelError if every one diverged, and StoreError if the file of the
+    studies cannot be used.
     """
     import optuna  # late: the tick loads no Optuna
 
-    with quiet(), translated(storage):
-        found = opened(storage, study)
-        if start is not None and not outcome.finished(found):
-            found.enqueue_trial(dict(start))
-        deadline = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
-        while (done := len(outcome.finished(found))) < trials and time.monotonic() < deadline:
-            # Seeded anew each trial: a search that was interrupted goes on as if it had not been.
-            found.sampler = optuna.samplers.TPESampler(
-                seed=seed + done, n_startup_trials=_STARTUP_TRIALS
+    with _quiet(), _translated(plan.storage):
+        study = _opened(plan)
+        if start is not None and not finished(study):
+            study.enqueue_trial(dict(start))
+        timeout = math.inf if plan.timeout_seconds is None else plan.timeout_seconds
+        deadline = time.monotonic() + timeout
+        while (done := len(finished(study))) < plan.trials and time.monotonic() < deadline:
+            # Seeded anew for each trial, so that an interrupted search goes on the same.
+            study.sampler = optuna.samplers.TPESampler(
+                seed=plan.seed + done, n_startup_trials=_STARTUP_TRIALS
             )
-            found.optimize(_trial(objective, suggest, done, folds), n_trials=1)
+            study.optimize(_trial(objective, suggest, done, folds), n_trials=1)
             if on_trial is not None:
-                on_trial(outcome.history(outcome.finished(found)))
-        return outcome.found(outcome.finished(found))
+                on_trial(history(study))
+        return SearchResult.of(study)
 
 
 def _trial(
     objective: Objective, suggest: Callable[[Trial], Params], number: int, folds: int
 ) -> Callable[..., float]:
-    """One trial as Optuna runs it."""
+    """Return one trial as a function that Optuna can run."""
     import optuna
 
     def run(trial: optuna.Trial) -> float:
@@ -109,15 +126,63 @@ def _trial(
 
 
 def _behind(study: Study, value: float, step: int) -> bool:
-    """Whether the mean over as many folds is worse than that of the best complete trials.
+    """Return whether the mean over the first folds is worse than that of the best complete trials.
 
-    The rule of Vizier (Golovin et al. 2017, section 3.2.2) with a third for its median. On 3
-    (coin, week) pairs, 20 trials of 3 folds each took 39 s where no pruning took 62 s, and
-    found the same or better; the median 41 s and worse on one; a Wilcoxon test 45 s. Optuna's
-    own pruners look at a trial's best fold instead of its mean.
+    This is the rule of Vizier (Golovin et al. 2017, section 3.2.2) with a third instead of its
+    median. On 3 (coin, week) pairs, 20 trials of 3 folds each took 39 s, against 62 s without
+    pruning, and found the same or better; the median took 41 s and was worse on one; a Wilcoxon
+    test took 45 s. Optuna's own pruners look at a trial's best fold instead of its mean.
     """
     from optuna.trial import TrialState
 
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     others = [t.intermediate_values[step] for t in complete if step in t.intermediate_values]
     return len(others) >= _LEAST_COMPLETE and value > float(quantile(others, _KEPT_SHARE))
+
+
+def _opened(plan: SearchPlan) -> Study:
+    """Open the study in its SQLite file, or create it."""
+    import optuna
+
+    try:
+        return optuna.create_study(
+            storage=f"sqlite:///{plan.storage.resolve()}",
+            study_name=plan.study,
+            load_if_exists=True,
+        )
+    except RuntimeError as error:  # a file of another version of Optuna
+        raise _unusable(plan.storage, error) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence Optuna's log lines and warnings."""
+    from optuna import logging
+
+    logging.set_verbosity(logging.CRITICAL)  # or an interrupt would be shown as a traceback
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Optuna announces what is experimental
+        yield
+
+
+@contextlib.contextmanager
+def _translated(storage: Path) -> Iterator[None]:
+    """Raise StoreError for whatever the database of the studies raises."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as error:
+        raise _unusable(storage, error) from error
+
+
+def _unusable(storage: Path, error: Exception) -> StoreError:
+    cause: BaseException = error
+    while cause.__cause__ is not None:  # Optuna and SQLAlchemy put paragraphs around it
+        cause = cause.__cause__
+    return StoreError(
+        f"the studies in {storage} cannot be used: {str(cause).splitlines()[0]}",
+        code="store.study",
+        hint="move that file away: the next search begins anew",
+    )

@@ -51,7 +51,7 @@ def audit(
     material = gather(
         ws, served_markets(ws.settings, card), lookback=card.lookback, horizon=card.horizon
     )
-    require_bars(ws, kind, material)
+    require_bars(ws.settings.data, kind, material)
     ws.progress.stage("change the future")
     checks = list(perturbation(material, bundle, seed=seed))
     ws.progress.stage("placebo")

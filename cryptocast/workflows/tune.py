@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from cryptocast import models
 from cryptocast.errors import CryptocastError, UsageError
+from cryptocast.tuning import SearchPlan
 from cryptocast.values import Market, iso
+from cryptocast.workflows.learning.bases import starting
 from cryptocast.workflows.learning.material import gather
 from cryptocast.workflows.learning.scope import Group, for_each_group, model_groups
 from cryptocast.workflows.learning.search import TuneReport, idle_report, tune_on
-from cryptocast.workflows.learning.training import require_bars, starting
+from cryptocast.workflows.learning.training import require_bars
 from cryptocast.workspace import Workspace
 
 
@@ -23,28 +25,27 @@ def tune(
 ) -> tuple[list[TuneReport], dict[Market, CryptocastError]]:
     """Search on the stored candles: one study of all markets, or one of each.
 
-    A study of the same candles goes on where it stopped. `trials` is how many it shall hold
-    in the end, `symbols` are the markets, by default all. Returns what was searched, and whose
-    search failed. Raises StateError where there are too few candles for the kind. A kind
-    without a search space needs none.
+    A study of the same candles goes on where it stopped. `trials` is the number that it holds
+    in the end; `symbols` are the markets, by default all. Return the reports, and the error of
+    each market whose search failed. Raises StateError if there are too few candles for the
+    kind; a kind without a search space needs none.
     """
-    wanted = models.get(kind or ws.settings.model.kind)
+    settings = ws.settings
+    wanted = models.get(kind or settings.model.kind)
+    trials = settings.tune.trials if trials is None else trials
     if timeout_seconds is not None and not timeout_seconds > 0:
         raise UsageError(f"--timeout {timeout_seconds:g} is no time", hint="--timeout 600")
-    if (idle := idle_report(ws, wanted, trials)) is not None:
-        ws.markets(symbols)
+    if (idle := idle_report(wanted, trials)) is not None:
+        ws.markets(symbols)  # raises for a symbol that is not configured
         return [idle], {}
 
-    def work(markets: Group) -> TuneReport:
+    def search_on(markets: Group) -> TuneReport:
         material = gather(ws, markets)
-        model, _ = starting(ws, material, wanted)
-        require_bars(ws, model, material)
-        name = f"{model.kind} {iso(material.end)} {material.fingerprint(material.learned)}"
-        return ws.step(
-            f"tune {model.kind}",
-            lambda: tune_on(
-                ws, material, model, name, trials=trials, timeout_seconds=timeout_seconds, seed=seed
-            ),
-        )
+        model, _ = starting(settings.model, material, wanted)
+        require_bars(settings.data, model, material)
+        study = f"{model.kind} {iso(material.end)} {material.fingerprint(material.learned)}"
+        timeout = timeout_seconds or settings.tune.timeout_seconds
+        plan = SearchPlan(ws.optuna, study, trials, seed, timeout)
+        return ws.step(f"tune {model.kind}", lambda: tune_on(ws, material, model, plan))
 
-    return for_each_group(model_groups(ws.settings, ws.markets(symbols)), work)
+    return for_each_group(model_groups(settings, ws.markets(symbols)), search_on)

@@ -168,8 +168,10 @@ def halt_at(where: str) -> None:
     elif where == "in the second trial":
         trial = search._trial
 
-        def second(*arguments: Any) -> float:
-            return float("nan") if arguments[3] and halt() else trial(*arguments)
+        def second(*arguments: Any) -> bool:
+            if arguments[4]:  # the number of the trial
+                halt()
+            return trial(*arguments)
 
         search._trial = second
     elif where == "inside a training":

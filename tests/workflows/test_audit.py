@@ -102,8 +102,9 @@ def material(found: Candles | None = None, *, horizon: int = 2, bars: int = BARS
     found = candles(bars, 3, clustering=False) if found is None else found
     end = START + bars * BAR
     split = dataset.plan(START, end, BAR, test_bars=24, gate_bars=288, validation_bars=288)
-    laid = (dataset.lay_out(found, MARKET, START, end),)
-    return Material((MARKET,), (found,), laid, split, START, end, LOOKBACK, horizon, 3)
+    return Material.of(
+        (MARKET,), (found,), split, lookback=LOOKBACK, horizon=horizon, max_stale_bars=3
+    )
 
 
 def bundle(given: Material, model: Peeking) -> Bundle:

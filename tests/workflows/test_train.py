@@ -147,8 +147,8 @@ def test_a_version_whose_candles_are_others_now_is_not_repeated(workspace: Path)
 @pytest.mark.parametrize(
     ("name", "value", "why"),
     [
-        ("validation_start", None, "its card does not tell how the candles were split"),
-        ("features", ["gone"], "it looks at other features than this cryptocast computes"),
+        ("validation_start", None, "its card does not say how the candles were split"),
+        ("features", ["gone"], "it reads other features than this cryptocast computes"),
     ],
 )
 def test_a_version_of_another_cryptocast_is_not_repeated(

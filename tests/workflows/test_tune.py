@@ -19,7 +19,8 @@ from cryptocast.models import lstm
 from cryptocast.seams import Silence
 from cryptocast.values import Candles
 from cryptocast.workflows.learning import search as workflow
-from cryptocast.workflows.learning.folds import rolling_folds
+from cryptocast.workflows.learning.cards import TrainingPlan
+from cryptocast.workflows.learning.folds import Fold, rolling_folds
 from cryptocast.workflows.learning.material import Material, gather
 from cryptocast.workspace import Workspace
 from support.commands import AS_OF, BARS, INTERVAL, NOW, candles, good, query, run
@@ -243,6 +244,16 @@ def material(folder: Path, c: Candles, **settings: Any) -> tuple[Workspace, Mate
     return ws, gather(ws)
 
 
+def folds_of(ws: Workspace, found: Material) -> list[Fold]:
+    settings = ws.settings
+    return rolling_folds(
+        found,
+        TrainingPlan(models.get("lstm"), {}, settings.model.levels, seed=0),
+        folds=settings.tune.folds,
+        validation_bars=settings.data.validation_bars,
+    )
+
+
 def bars(c: Candles, count: int) -> Candles:
     return c.take(slice(-count, None))
 
@@ -252,7 +263,7 @@ def test_folds_are_as_many_as_asked_and_see_only_what_came_before(
     tmp_path: Path, wanted: int, got: int
 ) -> None:
     ws, found = material(tmp_path, candles(bars=BARS), **{"tune.folds": wanted})
-    folds = rolling_folds(ws, found, models.get("lstm"))
+    folds = folds_of(ws, found)
     assert len(folds) == got
     horizon = found.horizon * INTERVAL
     for fold in folds:
@@ -270,7 +281,7 @@ def test_folds_are_as_many_as_asked_and_see_only_what_came_before(
 @pytest.mark.parametrize(("count", "got"), [(1_000, 3), (600, 1), (450, 1)])
 def test_fewer_candles_have_fewer_folds(tmp_path: Path, count: int, got: int) -> None:
     ws, found = material(tmp_path, bars(candles(bars=BARS), count))
-    folds = rolling_folds(ws, found, models.get("lstm"))
+    folds = folds_of(ws, found)
     assert len(folds) == got
     assert all(np.isfinite(fold.walk).any() for fold in folds)
 
@@ -280,7 +291,7 @@ def test_a_hole_in_the_candles_leaves_the_folds_that_can_judge(tmp_path: Path) -
     kept = np.ones(len(c), dtype=bool)
     kept[300:1600] = False
     ws, found = material(tmp_path, c.take(kept))
-    folds = rolling_folds(ws, found, models.get("lstm"))
+    folds = folds_of(ws, found)
     assert all(len(fold.learn) and np.isfinite(fold.walk).any() for fold in folds)
 
 
@@ -288,7 +299,7 @@ def test_gaps_that_leave_no_window_are_one_line(tmp_path: Path) -> None:
     c = candles(bars=BARS)
     ws, found = material(tmp_path, c.take(slice(None, None, 2)))
     with pytest.raises(StateError) as caught:
-        rolling_folds(ws, found, models.get("lstm"))
+        folds_of(ws, found)
     assert caught.value.message == (
         "the lstm cannot be tuned: no origin has a whole window and an outcome"
     )

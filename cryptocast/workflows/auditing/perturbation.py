@@ -180,12 +180,8 @@ def _leaks(material: Material, name: str, seed: int) -> bool:
     """Return whether the windows of a part change with the candles that come after it."""
     part: Part = getattr(material.split, name)
     random = np.random.default_rng(seed)
-    candles = tuple(_changed(c, part.end, random) for c in material.candles)
-    bars = tuple(
-        dataset.lay_out(c, market, material.start, material.end)
-        for c, market in zip(candles, material.markets, strict=True)
-    )
-    other = dataclasses.replace(material, candles=candles, bars=bars).windows(part)
+    candles = [_changed(c, part.end, random) for c in material.candles]
+    other = material.replaced(material.markets, candles).windows(part)
     one = material.windows(part)
     return len(one) != len(other) or bool(_differ(one.targets, other.targets).any())
 

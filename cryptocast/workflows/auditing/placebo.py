@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from cryptocast import dataset, evaluation, models
+from cryptocast import evaluation, models
 from cryptocast.bundles import Card, Forecaster
 from cryptocast.display import counted
 from cryptocast.evaluation.audits import (
@@ -67,7 +67,7 @@ def placebo(
     done = []
     for number in range(repetitions):
         progress.advance(number, repetitions, f"random walk {number + 1} of {repetitions}")
-        walk = _replaced(material, random_walk(material, seed + number))
+        walk = material.replaced(material.markets[:1], [random_walk(material, seed + number)])
         done.append(_repeat(walk, kind, card, number))
     walks = counted(repetitions, "random walk")
     progress.advance(repetitions, repetitions, walks)
@@ -105,13 +105,6 @@ def random_walk(material: Material, seed: int) -> Candles:
         np.exp(path[:, -1]),
         random.lognormal(1, 1, bars),
     )
-
-
-def _replaced(material: Material, candles: Candles) -> Material:
-    """Put a walk in place of the material's markets; range, split and windows stay."""
-    market = material.markets[0]
-    bars = dataset.lay_out(candles, market, material.start, material.end)
-    return dataclasses.replace(material, markets=(market,), candles=(candles,), bars=(bars,))
 
 
 def _repeat(walk: Material, kind: ModelKind, card: Card, number: int) -> _Repetition:

@@ -1,43 +1,37 @@
-"""Which base network a workspace may start at: it knows other markets, but not these weeks."""
+"""Base networks: which one a training may start at. It knows other markets, but not these weeks."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cryptocast import bundles, models
 from cryptocast.bundles import Card
-from cryptocast.errors import ConfigError, ModelError
+from cryptocast.config import ModelSettings
+from cryptocast.errors import ConfigError, ModelError, StateError
+from cryptocast.seams import ModelKind, Params
 from cryptocast.values import iso
 from cryptocast.workflows.learning.material import Material
-from cryptocast.workspace import Workspace
+
+BASE = "base"
+"""The kind that is a base network as it is."""
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class BaseNetwork:
     """A base network: the name that models know it by, and its card."""
 
     network: str
     card: Card
 
 
-def _card(name: str) -> Card:
-    try:
-        return bundles.load(models.base_folder(name)).card
-    except ModelError as error:
-        raise ConfigError(
-            f"[model] base: {error.message}",
-            code="config.base",
-            hint="name a folder that cryptocast pretrain wrote, or leave it out",
-        ) from error
+def base_for(settings: ModelSettings, material: Material) -> tuple[BaseNetwork | None, str | None]:
+    """Return the base network to start at, or the reason why there is none.
 
-
-def known_base(ws: Workspace, material: Material) -> tuple[Known | None, str | None]:
-    """The network to start at, or why there is none; neither where none is wanted.
-
-    One that learned from the weeks of the material is none: it could not be judged on them.
-    Raises ConfigError where `[model] base` names a folder that holds none.
+    Both are None if the settings want none. A network that learned from the weeks of the
+    material is not used: it could not be judged on them. Raises ConfigError if `[model] base`
+    names a folder that holds no network, or one for another interval.
     """
-    settings = ws.settings.model
     if settings.start != "base":
         return None, None
     interval = material.markets[0].interval
@@ -57,4 +51,41 @@ def known_base(ws: Workspace, material: Material) -> tuple[Known | None, str | N
     if card.data_start < material.end and material.start < card.data_end:
         learned = f"{iso(card.data_start)} to {iso(card.data_end)}"
         return None, f"the base network learned from candles of {learned}, these weeks among them"
-    return Known(name, card), None
+    return BaseNetwork(name, card), None
+
+
+def _card(name: str) -> Card:
+    try:
+        return bundles.load(models.base_folder(name)).card
+    except ModelError as error:
+        raise ConfigError(
+            f"[model] base: {error.message}",
+            code="config.base",
+            hint="name a folder that cryptocast pretrain wrote, or leave it out",
+        ) from error
+
+
+def starting(
+    settings: ModelSettings, material: Material, kind: ModelKind
+) -> tuple[ModelKind, str | None]:
+    """Return the kind, set to start at the base network if there is one, or why there is none.
+
+    Raises StateError if the kind is a base network as it is, and there is none.
+    """
+    base, reason = base_for(settings, material)
+    if base is not None:
+        return kind.started_at(base.network), None
+    if kind.kind == BASE:
+        scratch = "cryptocast train --model lstm --from scratch"
+        raise StateError(
+            reason or "[model] start asks for no base network",
+            code="state.no_base",
+            hint=f"--from base, or {scratch}" if reason is None else scratch,
+        )
+    return kind, reason
+
+
+def evidence_of(params: Params) -> Mapping[str, float] | None:
+    """Return what the base network that the parameters name has shown on other markets, or None."""
+    name = params.get("network", params.get("start_at", models.HAR))
+    return None if name == models.HAR else bundles.load(models.base_folder(str(name))).card.evidence

@@ -1,62 +1,76 @@
-"""What a version tells of itself: its card, and how MLflow shows it."""
+"""What a version says of itself: its card, and how MLflow shows it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from cryptocast import __version__, bundles, dataset, models
+from cryptocast import __version__, dataset
 from cryptocast.bundles import Card
 from cryptocast.registry import TrainingData, git_commit, packages
-from cryptocast.seams import Params
+from cryptocast.seams import ModelKind, Params
 from cryptocast.values import FEATURES, iso
+from cryptocast.workflows.learning.bases import BASE, evidence_of
 from cryptocast.workflows.learning.material import Material
-from cryptocast.workspace import Workspace
-
-BASE = "base"
-"""The kind that is a base network as it is."""
 
 FINGERPRINT = "data_fingerprint"
-"""The tag of a version that tells which candles it learned from; a run has it as parameter."""
+"""The tag of a version, and parameter of a run, that says which candles were learned from."""
 
-_SHOWN = 20
+_SHOWN_MARKETS = 20
 
 
-def make_card(ws: Workspace, material: Material, kind: str, params: Params, seed: int) -> Card:
-    """What a version tells of itself: all that rules its training."""
-    learned = material.learned
+@dataclass(frozen=True, slots=True)
+class TrainingPlan:
+    """Everything that rules a training besides its candles: the same one gives the same model."""
+
+    model: ModelKind
+    params: Params
+    levels: tuple[float, ...]
+    seed: int
+    params_from: str = "default"  # or best, a file, or the version that is repeated
+
+
+def make_card(material: Material, training: TrainingPlan) -> Card:
+    """Return the card of a training: everything that rules it, and where it came from."""
+    learned, kind = material.learned, training.model.kind
     return Card(
         version="",
         kind=kind,
-        levels=ws.settings.model.levels,
+        levels=training.levels,
         horizon=material.horizon,
         lookback=material.lookback,
         context_bars=dataset.context_bars(material.lookback),
         features=FEATURES,
         interval=material.markets[0].interval,
-        markets=tuple(m.id for m in material.markets),
+        markets=tuple(market.id for market in material.markets),
         data_start=learned.start,
         # A base network has learned from none of these candles, and may be judged on all.
         data_end=learned.start if kind == BASE else learned.end,
         fingerprint=material.fingerprint(learned),
-        seed=seed,
-        params=params,
+        seed=training.seed,
+        params=training.params,
         code_version=__version__,
         packages=packages(),
         validation_start=material.split.validation.start,
         max_stale_bars=material.max_stale_bars,
-        evidence=evidence_of(params),
+        evidence=evidence_of(training.params),
         commit=git_commit(),
     )
 
 
-def evidence_of(params: Params) -> Mapping[str, float] | None:
-    """What the base network that a training starts at, or is, has shown elsewhere; else None."""
-    name = params.get("network", params.get("start_at", models.HAR))
-    return None if name == models.HAR else bundles.load(models.base_folder(str(name))).card.evidence
+def changes_since(card: Card) -> tuple[str, ...]:
+    """Return which code and packages differ from those that made a version, one phrase each."""
+    then = {"cryptocast": card.code_version, "commit": card.commit, **card.packages}
+    now = {"cryptocast": __version__, "commit": git_commit(), **packages()}
+    return tuple(
+        f"{name} {then.get(name)} -> {now.get(name)}"
+        for name in {**then, **now}
+        if then.get(name) != now.get(name)
+    )
 
 
 def data_of(material: Material, card: Card) -> TrainingData:
-    """The candles that a card names, as MLflow shows them."""
+    """Return the candles that a card names, in the form that MLflow shows."""
     source = {
         "markets": " ".join(card.markets),
         "start": iso(card.data_start),
@@ -66,8 +80,8 @@ def data_of(material: Material, card: Card) -> TrainingData:
     return TrainingData(f"candles of {source['markets']}"[:500], card.fingerprint, source, rows)
 
 
-def run_params(card: Card) -> dict[str, str]:
-    """What every training and trial logs beside the model's own parameters."""
+def run_params(card: Card) -> Mapping[str, str]:
+    """Return what every training and search logs beside the model's own parameters."""
     return {
         "kind": card.kind,
         "markets": shown(card.markets, " "),
@@ -83,7 +97,7 @@ def run_params(card: Card) -> dict[str, str]:
     }
 
 
-def shown(markets: Sequence[str], between: str = ", ") -> str:
-    """The ids of markets, or of hundreds of them the first: MLflow keeps no long texts."""
-    more = len(markets) - _SHOWN
-    return between.join(markets[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+def shown(markets: Sequence[str], separator: str = ", ") -> str:
+    """Return the ids of markets, of hundreds only the first ones: MLflow keeps no long texts."""
+    more = len(markets) - _SHOWN_MARKETS
+    return separator.join(markets[:_SHOWN_MARKETS]) + (f" and {more} more" if more > 0 else "")

@@ -1,4 +1,4 @@
-"""The rolling origins that a search is judged on, and the random walk's score on each."""
+"""The rolling origins that a search is judged on, and the scores on each of them."""
 
 from __future__ import annotations
 
@@ -7,82 +7,99 @@ from dataclasses import dataclass
 import numpy as np
 
 from cryptocast.dataset import Part, rolling
-from cryptocast.errors import StateError
-from cryptocast.seams import ModelKind
+from cryptocast.errors import ModelError, StateError
 from cryptocast.values import FloatArray, Windows
+from cryptocast.workflows.learning.cards import TrainingPlan
 from cryptocast.workflows.learning.material import Material
-from cryptocast.workflows.learning.scoring import walk_crps
-from cryptocast.workspace import Workspace
+from cryptocast.workflows.learning.scoring import crps, walk_crps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fold:
     """One rolling origin, used as training will be: learn, stop early, then be judged unseen.
 
-    The windows are cut when they are asked for: those of all folds of many markets would not
-    fit into memory together.
+    Windows are cut on demand: those of all folds of many markets would not fit into memory.
     """
 
     material: Material
     parts: tuple[Part, Part, Part]
-    walk: FloatArray  # [N, H] CRPS of the random walk on what judges, bp
+    walk: FloatArray  # [N, H] CRPS of the random walk on the windows that judge, bp
 
     @property
     def learn(self) -> Windows:
-        """What is learned from."""
+        """The windows that are learned from."""
         return self.material.windows(self.parts[0])
 
     @property
     def stop(self) -> Windows:
-        """What stops the training early."""
+        """The windows that stop the training early."""
         return self.material.windows(self.parts[1])
 
     @property
     def judge(self) -> Windows:
-        """What judges it."""
+        """The windows that judge the model."""
         return self.material.windows(self.parts[2])
 
 
-def rolling_folds(ws: Workspace, material: Material, model: ModelKind) -> list[Fold]:
-    """As many folds as `[tune] folds` says and the candles allow.
+def rolling_folds(
+    material: Material, training: TrainingPlan, *, folds: int, validation_bars: int
+) -> list[Fold]:
+    """Return up to `folds` folds, fewer if there are too few candles.
 
-    Each stops early on the last bars of what it learns from (`[data] validation_bars`, a
-    quarter at most), as training does, not on the stretch that judges it: on 7 (coin, week)
-    pairs that flattered a trial by 0.9 % of CRPS, where an unseen stretch was right to 0.1 %
-    and chose better parameters for the two days after. Raises StateError where nothing can
-    be judged.
+    Each stops early on the last bars of what it learns from (`validation_bars`, a quarter at
+    most), as training does, not on the stretch that judges it: on 7 (coin, week) pairs that
+    flattered a trial by 0.9 % of CRPS, while an unseen stretch was right to 0.1 % and chose
+    better parameters for the two days after. Raises StateError if nothing can be judged.
     """
-    bar = material.interval_seconds
-    least = model.least_bars(material.lookback, material.horizon)
-    for wanted in range(ws.settings.tune.folds, 0, -1):
-        found = []
+    bar, levels = material.interval_seconds, training.levels
+    least = training.model.least_bars(material.lookback, material.horizon)
+    for wanted in range(folds, 0, -1):
+        chosen = []
         for before, judge in rolling(material.learned, bar, folds=wanted):
-            stop = min(ws.settings.data.validation_bars, before.bars(bar) // 4)
-            cut = before.end - stop * bar
+            cut = before.end - min(validation_bars, before.bars(bar) // 4) * bar
             learn = Part(before.start, cut)
             if judge.bars(bar) > material.horizon and learn.bars(bar) >= least:
-                found.append(_fold(ws, material, learn, Part(cut, before.end), judge))
-        if len(found) == wanted and all(map(_can_judge, found)):
-            return found
-    # Too few, or too many gaps: the split of the training itself, judged by what stops it.
+                chosen.append(_fold(material, levels, (learn, Part(cut, before.end), judge)))
+        if len(chosen) == wanted and all(map(_can_judge, chosen)):
+            return chosen
+    # Too few candles or too many gaps: use the split of the training, judged by what stops it.
     split = material.split
-    last = _fold(ws, material, split.train, split.validation, split.validation)
+    last = _fold(material, levels, (split.train, split.validation, split.validation))
     if not _can_judge(last):
         raise StateError(
-            f"the {model.kind} cannot be tuned: no origin has a whole window and an outcome",
+            f"the {training.model.kind} cannot be tuned: no origin has a whole window "
+            "and an outcome",
             code="state.no_windows",
             hint="more [data] days in cryptocast.toml, then cryptocast fetch",
         )
     return [last]
 
 
-def _fold(ws: Workspace, material: Material, learn: Part, stop: Part, judge: Part) -> Fold:
-    first, second, third = (material.windows(part) for part in (learn, stop, judge))
+def _fold(material: Material, levels: tuple[float, ...], parts: tuple[Part, Part, Part]) -> Fold:
+    learn, stop, judge = (material.windows(part) for part in parts)
     walk = np.empty((0, material.horizon))
-    if len(first) and len(second) and len(third):
-        walk = walk_crps(first, second, third, ws.settings.model.levels)
-    return Fold(material, (learn, stop, judge), walk)
+    if len(learn) and len(stop) and len(judge):
+        walk = walk_crps(learn, stop, judge, levels)
+    return Fold(material, parts, walk)
 
 
 def _can_judge(fold: Fold) -> bool:
     return bool(np.isfinite(fold.walk).any())
+
+
+def fold_loss(fold: Fold, training: TrainingPlan) -> FloatArray | None:
+    """Return the CRPS [N, H] in bp of a model fit on a fold, or None if its training diverged."""
+    try:
+        fitted = training.model.fit(
+            fold.learn,
+            fold.stop,
+            levels=training.levels,
+            params=training.params,
+            seed=training.seed,
+        )
+    except ModelError as error:
+        if error.code != "model.diverged":
+            raise
+        return None
+    loss = crps(fitted, fold.judge, training.levels)
+    return loss if np.isfinite(loss[np.isfinite(fold.walk)]).all() else None

@@ -1,39 +1,66 @@
-"""What learning and judging start from: the newest candles of every market, laid out and split."""
+"""What learning and judging start from: the candles of every market, laid out and split."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cryptocast import dataset
+from cryptocast.bundles import Card
 from cryptocast.dataset import Bars, Part, Split
 from cryptocast.errors import StateError
-from cryptocast.store import Reader
-from cryptocast.values import MIN_CANDLES, Candles, Market, Windows, iso
+from cryptocast.store import Reader, Store
+from cryptocast.values import DAY_SECONDS, FEATURES, MIN_CANDLES, Candles, Market, Windows, iso
 from cryptocast.workspace import Workspace
 
 MOST_WINDOWS = 12_000
-"""Of several markets: the windows of all bars of a hundred of them are more than a gigabyte."""
-
-_DAY = 86_400
+"""The most windows that several markets give: those of a hundred would take over a gigabyte."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Material:
-    """Candles of every market in `[start, end)`, as bars, with their split."""
+    """The candles of one or several markets, as bars, with their split and how windows are cut."""
 
     markets: tuple[Market, ...]
     candles: tuple[Candles, ...]
     bars: tuple[Bars, ...]
     split: Split
-    start: int
-    end: int
     lookback: int
     horizon: int
     max_stale_bars: int
+
+    @classmethod
+    def of(
+        cls,
+        markets: Sequence[Market],
+        candles: Sequence[Candles],
+        split: Split,
+        *,
+        lookback: int,
+        horizon: int,
+        max_stale_bars: int,
+    ) -> Material:
+        """Lay the candles of each market on the grid of the whole split."""
+        bars = _laid_out(markets, candles, split)
+        return cls(tuple(markets), tuple(candles), bars, split, lookback, horizon, max_stale_bars)
+
+    def replaced(self, markets: Sequence[Market], candles: Sequence[Candles]) -> Material:
+        """Return the same split and windows with other markets and candles."""
+        bars = _laid_out(markets, candles, self.split)
+        return replace(self, markets=tuple(markets), candles=tuple(candles), bars=bars)
+
+    @property
+    def start(self) -> int:
+        """Open time of the first bar."""
+        return self.split.train.start
+
+    @property
+    def end(self) -> int:
+        """End of the last bar."""
+        return self.split.test.end
 
     @property
     def interval_seconds(self) -> int:
@@ -42,23 +69,24 @@ class Material:
 
     @property
     def learned(self) -> Part:
-        """Training and validation together: what the gate's origins are unseen by."""
+        """Training and validation part together: a model has not seen the gate's origins."""
         return Part(self.split.train.start, self.split.validation.end)
 
     def windows(self, part: Part) -> Windows:
-        """The windows of all markets whose origins lie in a part; of several `MOST_WINDOWS`.
+        """Return the windows of all markets whose origins lie in a part.
 
-        Where there are more, every n-th origin of each market is taken, of neighbouring markets
-        not the same ones: windows of one moment, and of neighbouring ones, tell much the same.
+        Several markets give at most `MOST_WINDOWS`. If there are more, every n-th origin of each
+        market is taken, and other ones for the next market: windows of the same or neighbouring
+        moments add little to each other.
         """
-        found = [self.market_windows(i, part) for i in range(len(self.bars))]
-        every = -(-sum(map(len, found)) // MOST_WINDOWS)
-        if every > 1 and len(found) > 1:  # those of a single market are a view of its features
-            found = [each.take(slice(i % every, None, every)) for i, each in enumerate(found)]
-        return Windows.concatenate(found)
+        windows = [self.market_windows(i, part) for i in range(len(self.bars))]
+        every = -(-sum(map(len, windows)) // MOST_WINDOWS)
+        if every > 1 and len(windows) > 1:  # those of a single market are a view of its features
+            windows = [w.take(slice(i % every, None, every)) for i, w in enumerate(windows)]
+        return Windows.concatenate(windows)
 
     def market_windows(self, index: int, part: Part) -> Windows:
-        """The windows of one market whose origins lie in a part."""
+        """Return the windows of one market whose origins lie in a part."""
         return dataset.cut(
             self.bars[index],
             part,
@@ -69,7 +97,7 @@ class Material:
         )
 
     def fingerprint(self, part: Part) -> str:
-        """A hash of every candle of a part, in the order of the markets."""
+        """Return a hash of every candle of a part, in the order of the markets."""
         digest = hashlib.sha256()
         for candles in self.candles:
             chosen = (candles.open_time >= part.start) & (candles.open_time < part.end)
@@ -77,12 +105,19 @@ class Material:
         return digest.hexdigest()[:16]
 
     def rows(self, part: Part) -> tuple[int, int | None, int | None]:
-        """How many candles a part holds over all markets, the first and the last open time."""
+        """Return the number of candles in a part over all markets, the first and last open time."""
         times = np.concatenate([candles.open_time for candles in self.candles])
         times = times[(times >= part.start) & (times < part.end)]
         if not len(times):
             return 0, None, None
         return len(times), int(times.min()), int(times.max())
+
+
+def _laid_out(
+    markets: Sequence[Market], candles: Sequence[Candles], split: Split
+) -> tuple[Bars, ...]:
+    start, end = split.train.start, split.test.end
+    return tuple(dataset.lay_out(c, m, start, end) for c, m in zip(candles, markets, strict=True))
 
 
 def gather(
@@ -95,61 +130,98 @@ def gather(
     test_bars: int | None = None,
     end: int | None = None,
 ) -> Material:
-    """Read the last `days` (default `[data] days`) of the markets up to now, and split them.
+    """Read the last `days` (default `[data] days`) of the markets, and split them.
 
-    `markets` are by default all that are configured. `end` is a moment on the grid, before
-    now, to read up to instead.
-
-    Raises StateError where a market has fewer than 24 candles there.
+    `markets` defaults to all configured ones, `end` to now; another `end` is a past moment on
+    the grid. Raises StateError if a market has fewer than 24 candles there.
     """
     data, model = ws.settings.data, ws.settings.model
     markets = tuple(markets) or ws.markets()
     interval = markets[0].interval_seconds
     end = markets[0].floor(ws.clock.now()) if end is None else end
-    wanted = round((days or data.days) * _DAY) // interval
+    wanted = round((days or data.days) * DAY_SECONDS) // interval
     start = end - wanted * interval
     with ws.store.read() as reader:
         stored = reader.candles(markets, start, end)
-        candles = tuple(stored[market] for market in markets)
-        for market, found in zip(markets, candles, strict=True):
-            _require(reader, market, len(found), wanted)
-    start = max(start, min(int(c.open_time[0]) for c in candles))
+        for market in markets:
+            _require_candles(reader, market, len(stored[market]), wanted)
     split = dataset.plan(
-        start,
+        max(start, min(int(stored[market].open_time[0]) for market in markets)),
         end,
         interval,
         test_bars=test_bars or data.test_bars,
         gate_bars=data.gate_bars,
         validation_bars=data.validation_bars,
     )
-    return Material(
-        markets=markets,
-        candles=candles,
-        bars=tuple(
-            dataset.lay_out(c, m, start, end) for c, m in zip(candles, markets, strict=True)
-        ),
-        split=split,
-        start=start,
-        end=end,
+    return Material.of(
+        markets,
+        [stored[market] for market in markets],
+        split,
         lookback=lookback or model.lookback,
         horizon=horizon or model.horizon,
         max_stale_bars=ws.settings.loop.max_stale_bars,
     )
 
 
-def _require(reader: Reader, market: Market, rows: int, wanted: int) -> None:
-    """StateError where a market has too few candles to forecast at all."""
+def _require_candles(reader: Reader, market: Market, rows: int, wanted: int) -> None:
+    """Raise StateError if a market has too few candles to forecast at all."""
     if rows == 0:
-        told, hint = f"{market.id} has no candles up to now", "cryptocast fetch"
+        message, hint = f"{market.id} has no candles up to now", "cryptocast fetch"
         if (span := reader.spans([market]).get(market)) is not None:
             newest = iso(span.last + market.interval_seconds)
-            told += f", they end at {newest}"
-            hint += f"; recorded ones are used with --as-of {newest}"
-        raise StateError(told, code="state.no_candles", hint=hint)
+            message += f", they end at {newest}"
+            hint += f"; to use recorded ones, add --as-of {newest}"
+        raise StateError(message, code="state.no_candles", hint=hint)
     if rows < MIN_CANDLES:
-        days = max(1, -(-wanted * market.interval_seconds // _DAY))
+        days = max(1, -(-wanted * market.interval_seconds // DAY_SECONDS))
         raise StateError(
             f"{market.id} has {rows} candles, at least {MIN_CANDLES} are needed",
             code="state.not_enough_candles",
             hint=f"cryptocast fetch --days {days}",
         )
+
+
+def recall(store: Store, card: Card) -> Material:
+    """Read the candles that a version learned from, split as they were then.
+
+    Raises StateError: `state.nothing_learned` for a base network, `state.other_code` if the card
+    does not say how the candles were split or names other features, and `state.other_data` if
+    the stored candles are no longer those that it learned from.
+    """
+    validation_start, max_stale_bars = card.validation_start, card.max_stale_bars
+    if card.data_start == card.data_end:
+        raise StateError(
+            f"version {card.version} learned nothing here: it is a base network as it was",
+            code="state.nothing_learned",
+            hint="cryptocast pretrain makes one anew, from the candles of its own card",
+        )
+    if validation_start is None or max_stale_bars is None or card.features != FEATURES:
+        reason = "its card does not say how the candles were split"
+        if card.features != FEATURES:
+            reason = "it reads other features than this cryptocast computes"
+        raise StateError(
+            f"version {card.version} cannot be repeated: {reason}",
+            code="state.other_code",
+            hint="cryptocast train makes a version that can be",
+        )
+    start, end = card.data_start, card.data_end
+    markets = [Market.of(name, "", card.interval) for name in card.markets]
+    with store.read() as reader:
+        candles = reader.candles(markets, start, end)
+    nothing = Part(end, end)
+    material = Material.of(
+        markets,
+        [candles[market] for market in markets],
+        Split(Part(start, validation_start), Part(validation_start, end), nothing, nothing),
+        lookback=card.lookback,
+        horizon=card.horizon,
+        max_stale_bars=max_stale_bars,
+    )
+    if (fingerprint := material.fingerprint(material.learned)) != card.fingerprint:
+        raise StateError(
+            f"the stored candles from {iso(start)} to {iso(end)} are not those that version "
+            f"{card.version} learned from (fingerprint {fingerprint}, then {card.fingerprint})",
+            code="state.other_data",
+            hint=f"cryptocast fetch --start {iso(start)} --end {iso(end)} brings missing ones",
+        )
+    return material

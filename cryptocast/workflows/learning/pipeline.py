@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 
 from cryptocast import models
+from cryptocast.config import DataSettings
 from cryptocast.evaluation import Verdict
 from cryptocast.registry import SELECTION, RegisteredVersion
-from cryptocast.seams import ModelKind, Params
+from cryptocast.seams import ModelKind
+from cryptocast.tuning import SearchPlan
 from cryptocast.values import Market, iso
-from cryptocast.workflows.learning.bases import Known, known_base
-from cryptocast.workflows.learning.cards import BASE, FINGERPRINT
+from cryptocast.workflows.learning.bases import BASE, BaseNetwork, base_for
+from cryptocast.workflows.learning.cards import FINGERPRINT, TrainingPlan
 from cryptocast.workflows.learning.deployment import Decision
 from cryptocast.workflows.learning.material import Material, gather
 from cryptocast.workflows.learning.scoring import WALK, score, score_rows, summary
@@ -67,18 +69,8 @@ class Prepared:
     material: Material
     kind: ModelKind  # the configured one
     unfit: str | None  # why it cannot be trained
-    base: Known | None
+    base: BaseNetwork | None
     no_base: str | None  # why there is no base network
-
-
-@dataclass(frozen=True, slots=True)
-class _Training:
-    """One version that a pipeline needs, trained now or by an interrupted run."""
-
-    role: str
-    model: ModelKind
-    params: Params
-    params_from: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,20 +114,20 @@ def prepare(ws: Workspace, markets: Sequence[Market]) -> Prepared:
     """Read and split the candles, and see which models can be trained on them."""
     kind = models.get(ws.settings.model.kind)
     material = gather(ws, markets)
-    unfit = _unfit(ws, kind, material)
+    unfit = _unfit(ws.settings.data, kind, material)
     if unfit is not None:
         # Neither the random walk nor a base network needs a long window: with a short one even
         # 24 candles give some.
         material = gather(ws, markets, lookback=_SHORT_LOOKBACK)
     if kind.kind == WALK:
         return Prepared(material, kind, "[model] kind asks for the random walk", None, None)
-    base, no_base = known_base(ws, material)
+    base, no_base = base_for(ws.settings.model, material)
     return Prepared(material, kind, unfit, base, no_base)
 
 
-def _unfit(ws: Workspace, kind: ModelKind, material: Material) -> str | None:
+def _unfit(settings: DataSettings, kind: ModelKind, material: Material) -> str | None:
     """Return why this kind cannot be trained or validated on the material, or None."""
-    if (needed := lacking(ws, kind, material)) is not None:
+    if (needed := lacking(settings, kind, material)) is not None:
         return f"too few candles for the {kind.kind}: {needed} would suffice"
     parts = {"train": material.split.train, "validation": material.split.validation}
     for name, part in parts.items():
@@ -151,11 +143,13 @@ def _unfit(ws: Workspace, kind: ModelKind, material: Material) -> str | None:
 def _train_all(ws: Workspace, prepared: Prepared, run: _Run) -> tuple[TuneReport | None, list[str]]:
     """Search and train what the pipeline needs; return the search's report and the versions."""
     material, kind, base = prepared.material, prepared.kind, prepared.base
-    versions = [_train(ws, material, run, _Training(WALK, models.get(WALK), {}, "default"))]
+    levels = ws.settings.model.levels
+    walk = TrainingPlan(models.get(WALK), {}, levels, run.seed)
+    versions = [_train(ws, material, run, WALK, walk)]
     if base is not None:
         network = models.get(BASE).started_at(base.network)
-        as_it_is = _Training(BASE, network, network.defaults(), "default")
-        versions.append(_train(ws, material, run, as_it_is))
+        as_it_is = TrainingPlan(network, network.defaults(), levels, run.seed)
+        versions.append(_train(ws, material, run, BASE, as_it_is))
     if prepared.unfit is not None or kind.kind == BASE:
         return None, versions
     tunable = kind if base is None else kind.started_at(base.network)
@@ -163,47 +157,31 @@ def _train_all(ws: Workspace, prepared: Prepared, run: _Run) -> tuple[TuneReport
     role = TRAINED
     if tunable is not kind:
         role = TUNED
-        from_scratch = _Training(SCRATCHED, kind, kind.defaults(), "default")
-        versions.append(_train(ws, material, run, from_scratch))
-    best = _Training(role, tunable, tuning.best, "best" if tuning.trials else "default")
-    versions.append(_train(ws, material, run, best))
+        from_scratch = TrainingPlan(kind, kind.defaults(), levels, run.seed)
+        versions.append(_train(ws, material, run, SCRATCHED, from_scratch))
+    params_from = "best" if tuning.trials else "default"
+    best = TrainingPlan(tunable, tuning.best, levels, run.seed, params_from)
+    versions.append(_train(ws, material, run, role, best))
     return tuning, versions
 
 
 def _search(ws: Workspace, material: Material, run: _Run, model: ModelKind) -> TuneReport:
     """Run the search for the best parameters, unless there is nothing to search."""
-    idle = idle_report(ws, model, None)
-    if idle is not None:
+    settings, tags = ws.settings.tune, {PIPELINE: run.name}
+    if (idle := idle_report(model, settings.trials)) is not None:
         return idle
-    return ws.step(
-        f"tune {model.kind}",
-        lambda: tune_on(
-            ws,
-            material,
-            model,
-            run.name,
-            trials=None,
-            timeout_seconds=None,
-            seed=run.seed,
-            tags={PIPELINE: run.name},
-        ),
-    )
+    plan = SearchPlan(ws.optuna, run.name, settings.trials, run.seed, settings.timeout_seconds)
+    return ws.step(f"tune {model.kind}", lambda: tune_on(ws, material, model, plan, tags))
 
 
-def _train(ws: Workspace, material: Material, run: _Run, training: _Training) -> str:
-    """Return the version that an earlier run of this pipeline trained, or train it now."""
-    tags = {PIPELINE: run.name, ROLE: training.role}
+def _train(ws: Workspace, material: Material, run: _Run, role: str, training: TrainingPlan) -> str:
+    """Return the version of a role that an earlier run of this pipeline trained, or train it."""
+    tags = {PIPELINE: run.name, ROLE: role}
     same_data = {FINGERPRINT: material.fingerprint(material.learned)}
     earlier = ws.registry().versions(tags | same_data)
     if earlier:
         return earlier[0].version
-    model = training.model
-    report = ws.step(
-        f"train {model.kind}",
-        lambda: train_on(
-            ws, material, model, training.params, training.params_from, seed=run.seed, tags=tags
-        ),
-    )
+    report = ws.step(f"train {training.model.kind}", lambda: train_on(ws, material, training, tags))
     return report.version
 
 

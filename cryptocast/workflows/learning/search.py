@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 
 from cryptocast import evaluation, models, tuning
-from cryptocast.errors import ModelError
 from cryptocast.registry import SELECTION, Registry
 from cryptocast.reports import plots
-from cryptocast.seams import ModelKind, Params
-from cryptocast.tuning import Report, Tried
-from cryptocast.values import FloatArray
-from cryptocast.workflows.learning.cards import make_card, run_params
-from cryptocast.workflows.learning.folds import Fold, rolling_folds
+from cryptocast.seams import ModelKind, Params, Progress
+from cryptocast.store import Store
+from cryptocast.tuning import Report, SearchPlan, Tried
+from cryptocast.workflows.learning.cards import TrainingPlan, make_card, run_params
+from cryptocast.workflows.learning.folds import Fold, fold_loss, rolling_folds
 from cryptocast.workflows.learning.material import Material
-from cryptocast.workflows.learning.parameters import TUNED
 from cryptocast.workflows.learning.scope import study_market
-from cryptocast.workflows.learning.scoring import crps
 from cryptocast.workspace import Workspace
+
+TUNED = "tune.finished"
+"""The event that keeps the best parameters of a study."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,91 +43,105 @@ class TuneReport:
 
     @property
     def trials(self) -> int:
-        """How many trials are finished, however they ended."""
+        """Number of finished trials, however they ended."""
         return len(self.history)
 
     def ended(self, state: str) -> int:
-        """How many of them are complete, pruned or diverged."""
+        """Return how many trials ended complete, pruned or diverged."""
         return sum(trial.state == state for trial in self.history)
+
+
+def idle_report(model: ModelKind, trials: int) -> TuneReport | None:
+    """Return the report of a search that has nothing to do, or None if there is something."""
+    reason = None
+    if not tuning.space(model.suggest):
+        reason = f"the {model.kind} has nothing to tune"
+    elif trials == 0:
+        reason = f"no trials wanted: the {model.kind} keeps its defaults"
+    if reason is None:
+        return None
+    return TuneReport("", model.kind, (), 0, (), model.defaults(), float("nan"), {}, 0.0, reason)
 
 
 def tune_on(
     ws: Workspace,
     material: Material,
     model: ModelKind,
-    study: str,
-    *,
-    trials: int | None,
-    timeout_seconds: float | None,
-    seed: int,
+    plan: SearchPlan,
     tags: Mapping[str, str] | None = None,
 ) -> TuneReport:
-    """Search on material that is gathered already, in the study of that name."""
-    if (idle := idle_report(ws, model, trials)) is not None:
-        return idle
+    """Search on material, log every trial, and keep the best parameters for `train`.
+
+    `tags` are put on the run of the search.
+    """
     started = time.perf_counter()
-    settings, registry = ws.settings.tune, ws.registry()
-    wanted = settings.trials if trials is None else trials
-    folds = rolling_folds(ws, material, model)
-    # A value is worth comparing only with those of the same question.
-    study += f" L{material.lookback} H{material.horizon} Q{len(ws.settings.model.levels)}"
-    study += f" folds {len(folds)}"
-    if (start := model.defaults().get("start_at", models.HAR)) != models.HAR:
-        study += f" from {start}"
-    with registry.run(
-        f"tune {model.kind}", tags={"stage": "tune", "study": study, **(tags or {})}
-    ) as parent:
-        card = make_card(ws, material, model.kind, {}, seed)
+    settings, registry = ws.settings, ws.registry()
+    training = TrainingPlan(model, {}, settings.model.levels, plan.seed)
+    folds = rolling_folds(
+        material,
+        training,
+        folds=settings.tune.folds,
+        validation_bars=settings.data.validation_bars,
+    )
+    plan = replace(plan, study=f"{plan.study} {_question(material, training, len(folds))}")
+    tags = {"stage": "tune", "study": plan.study, **(tags or {})}
+    with registry.run(f"tune {model.kind}", tags=tags) as parent:
+        card = make_card(material, training)
         registry.log(parent, params={**run_params(card), "folds": len(folds)})
-        found = tuning.search(
+        result = tuning.search(
+            plan,
             lambda number, params, report: _trial(
-                ws, folds, model, number, params, parent, seed, report
+                registry, parent, folds, replace(training, params=params), number, report
             ),
             model.suggest,
-            storage=ws.optuna,
-            study=study,
-            trials=wanted,
             folds=len(folds),
-            seed=seed,
-            timeout_seconds=timeout_seconds or settings.timeout_seconds,
             start=model.defaults(),
-            on_trial=lambda history: _tell(ws, history, wanted),
+            on_trial=lambda history: _show(ws.progress, history, plan.trials),
         )
         report = TuneReport(
-            study=study,
+            study=plan.study,
             kind=model.kind,
             markets=card.markets,
             folds=len(folds),
-            history=found.history,
-            best=found.best,
-            value=found.value,
-            importance=found.importance,
+            history=result.history,
+            best=result.best,
+            value=result.value,
+            importance=result.importance,
             seconds=time.perf_counter() - started,
         )
         _log(registry, parent, report)
-    _remember(ws, report, study_market(ws.settings, material.markets))
+    with ws.store.write() as writer:
+        market = study_market(settings, material.markets)
+        writer.put_event(ws.clock.now(), TUNED, market, _remembered(report))
     return report
 
 
+def _question(material: Material, training: TrainingPlan, folds: int) -> str:
+    """Return the part of a study's name that says which trials can be compared with each other."""
+    levels = len(training.levels)
+    question = f"L{material.lookback} H{material.horizon} Q{levels} folds {folds}"
+    if (start := training.model.defaults().get("start_at", models.HAR)) != models.HAR:
+        question += f" from {start}"
+    return question
+
+
 def _trial(
-    ws: Workspace,
-    folds: list[Fold],
-    model: ModelKind,
-    number: int,
-    params: Params,
+    registry: Registry,
     parent: str,
-    seed: int,
+    folds: Sequence[Fold],
+    training: TrainingPlan,
+    number: int,
     report: Report,
 ) -> bool:
-    """Fit and judge fold by fold until the trial is hopeless; logged as a nested run.
+    """Fit and judge fold by fold until the trial is hopeless, and log it as a nested run.
 
-    False where the training diverged. No graph is logged: the best is trained anew.
+    Return False if the training diverged. No graph is logged: the best is trained anew.
     """
-    started, registry = time.perf_counter(), ws.registry()
+    started = time.perf_counter()
     with registry.run(f"trial {number}", parent=parent, tags={"stage": "trial"}) as run_id:
         state, values, in_bp = tuning.COMPLETE, [], []
         for fold in folds:
-            loss = _fitted_loss(ws, fold, model, params, seed)
+            loss = fold_loss(fold, training)
             if loss is None:
                 state = tuning.DIVERGED
                 break
@@ -136,49 +151,23 @@ def _trial(
                 state = tuning.PRUNED
                 break
         metrics = {f"{SELECTION}_fold{i}": value for i, value in enumerate(values)}
-        if state == tuning.COMPLETE:  # of fewer folds a mean would not compare with the others'
+        if state == tuning.COMPLETE:  # a mean of fewer folds could not be compared with the others
             metrics |= {SELECTION: fmean(values), "validation_crps_bp": fmean(in_bp)}
+        named = {"kind": training.model.kind, "seed": training.seed, "state": state}
         registry.log(
             run_id,
-            params={**params, "kind": model.kind, "seed": seed, "state": state},
+            params={**training.params, **named},
             metrics={**metrics, "seconds": time.perf_counter() - started},
         )
     return state != tuning.DIVERGED
 
 
-def _fitted_loss(
-    ws: Workspace, fold: Fold, model: ModelKind, params: Params, seed: int
-) -> FloatArray | None:
-    """[N, H] CRPS in bp of the kind fit on the fold; None where its training diverged."""
-    levels = ws.settings.model.levels
-    try:
-        fitted = model.fit(fold.learn, fold.stop, levels=levels, params=params, seed=seed)
-    except ModelError as error:
-        if error.code != "model.diverged":
-            raise
-        return None
-    loss = crps(fitted, fold.judge, levels)
-    return loss if np.isfinite(loss[np.isfinite(fold.walk)]).all() else None
-
-
-def idle_report(ws: Workspace, model: ModelKind, trials: int | None) -> TuneReport | None:
-    """The report of a search with nothing to do."""
-    reason = None
-    if not tuning.space(model.suggest):
-        reason = f"the {model.kind} has nothing to tune"
-    elif (ws.settings.tune.trials if trials is None else trials) == 0:
-        reason = f"no trials wanted: the {model.kind} keeps its defaults"
-    if reason is None:
-        return None
-    return TuneReport("", model.kind, (), 0, (), model.defaults(), float("nan"), {}, 0.0, reason)
-
-
-def _tell(ws: Workspace, history: tuple[Tried, ...], wanted: int) -> None:
+def _show(progress: Progress, history: Sequence[Tried], wanted: int) -> None:
     complete = [trial.value for trial in history if trial.state == tuning.COMPLETE]
     best = f", best {1 - min(complete):+.2%}" if complete else ""
     last = history[-1]
-    how = f"{1 - last.value:+.2%}" if last.state == tuning.COMPLETE else last.state
-    ws.progress.advance(len(history), wanted, f"trial {len(history)}: {how}{best}")
+    result = f"{1 - last.value:+.2%}" if last.state == tuning.COMPLETE else last.state
+    progress.advance(len(history), wanted, f"trial {len(history)}: {result}{best}")
 
 
 def _log(registry: Registry, run_id: str, report: TuneReport) -> None:
@@ -200,14 +189,27 @@ def _log(registry: Registry, run_id: str, report: TuneReport) -> None:
         registry.log_bytes(run_id, plots.importance(report.importance), "importance.png")
 
 
-def _remember(ws: Workspace, report: TuneReport, market: str | None) -> None:
-    """Keep what `train --params best` asks for."""
-    detail = {
+def _remembered(report: TuneReport) -> dict[str, Any]:
+    """Return the detail of the event from which `train --params best` reads."""
+    return {
         "study": report.study,
         "kind": report.kind,
         "trials": report.trials,
         "best": dict(report.best),
         "value": report.value,
     }
-    with ws.store.write() as writer:
-        writer.put_event(ws.clock.now(), TUNED, market, detail)
+
+
+def tuned_params(store: Store, model: ModelKind, market: str | None) -> Params | None:
+    """Return the best parameters of the last study of a market, or None if there was no study.
+
+    `market` None means a study of all markets together.
+    """
+    with store.read() as reader:
+        studies = [event.detail for event in reader.events(TUNED) if event.market == market]
+    of_kind = [study for study in studies if study["kind"] == model.kind]
+    if not of_kind:
+        return None
+    # The settings say where a training starts, not the study.
+    start = {k: v for k, v in model.defaults().items() if k in ("start_at", "network")}
+    return {**of_kind[-1]["best"], **start}

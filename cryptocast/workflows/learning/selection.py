@@ -15,7 +15,7 @@ from cryptocast.evaluation import Verdict
 from cryptocast.registry import SELECTION, RegisteredVersion
 from cryptocast.store import ALL_MARKETS
 from cryptocast.values import Deployment, FloatArray, Market, Windows
-from cryptocast.workflows.learning.cards import BASE
+from cryptocast.workflows.learning.bases import BASE
 from cryptocast.workflows.learning.deployment import Decision, deploy
 from cryptocast.workflows.learning.scope import per_market
 from cryptocast.workflows.learning.scoring import WALK, baseline, quantiles

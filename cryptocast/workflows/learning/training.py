@@ -1,30 +1,34 @@
-"""Fit one model on the learned parts, log it to MLflow, register a version."""
+"""Fit one model on the learned parts, log it to MLflow, and register a version."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import hashlib
 import itertools
-from collections.abc import Mapping
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from cryptocast import dataset, evaluation
+from cryptocast.bundles import Card
+from cryptocast.config import DataSettings
 from cryptocast.errors import StateError
 from cryptocast.registry import CHALLENGER, SELECTION
-from cryptocast.seams import ModelKind, Params
-from cryptocast.values import Epoch, Fitted, iso
-from cryptocast.workflows.learning.bases import known_base
+from cryptocast.seams import ModelKind, Params, Progress
+from cryptocast.values import DAY_SECONDS, Epoch, Fitted, iso
 from cryptocast.workflows.learning.cards import (
-    BASE,
     FINGERPRINT,
+    TrainingPlan,
     data_of,
     make_card,
     run_params,
     shown,
 )
-from cryptocast.workflows.learning.checkpoints import checkpoint
 from cryptocast.workflows.learning.material import Material
 from cryptocast.workflows.learning.scoring import crps, walk_crps
 from cryptocast.workspace import Workspace
@@ -38,45 +42,21 @@ class TrainReport:
     kind: str
     markets: tuple[str, ...]
     params: Params
-    params_from: str  # best, default or the file
+    params_from: str  # best, default, the file, or the version that was repeated
     epochs: int
     validation_crps_bp: float
-    validation_crps_relative: float  # to the random walk's: below 1 is better
-    no_base: str | None = None  # why it does not start at a base network, where it could
-
-
-def starting(ws: Workspace, material: Material, kind: ModelKind) -> tuple[ModelKind, str | None]:
-    """The kind, starting at the base network where the settings want that and there is one, and
-    why there is none.
-
-    Raises StateError where the kind is nothing but a base network, and there is none.
-    """
-    base, missing = known_base(ws, material)
-    if base is not None:
-        return kind.started_at(base.network), None
-    if kind.kind == BASE:
-        raise StateError(
-            missing or "[model] start asks for no base network",
-            code="state.no_base",
-            hint="--from base, or cryptocast train --model lstm --from scratch"
-            if missing is None
-            else "cryptocast train --model lstm --from scratch",
-        )
-    return kind, missing
+    validation_crps_relative: float  # relative to the random walk's: below 1 is better
+    no_base: str | None = None  # why it does not start at a base network, though it could
 
 
 def train_on(
     ws: Workspace,
     material: Material,
-    model: ModelKind,
-    params: Params,
-    params_from: str,
-    *,
-    seed: int,
+    training: TrainingPlan,
     tags: Mapping[str, str] | None = None,
 ) -> TrainReport:
-    """Train on material that is gathered already, and let the version be the challenger."""
-    report = learn(ws, material, model, params, params_from, seed=seed, tags=tags)
+    """Train, register the version, and make it the challenger."""
+    report = learn(ws, material, training, tags)
     ws.registry().point(CHALLENGER, report.version)
     return report
 
@@ -84,89 +64,90 @@ def train_on(
 def learn(
     ws: Workspace,
     material: Material,
-    model: ModelKind,
-    params: Params,
-    params_from: str,
-    *,
-    seed: int,
+    training: TrainingPlan,
     tags: Mapping[str, str] | None = None,
 ) -> TrainReport:
     """Fit, score, log and register; `tags` are put on the run and the version.
 
-    The version is registered last: one whose card or graph could not be kept is none.
+    The version is registered last, so that none exists whose card or graph could not be kept.
     """
-    registry, tags = ws.registry(), tags or {}
-    card = make_card(ws, material, model.kind, params, seed)
-    with checkpoint(ws, card) as file:
-        with registry.run(f"train {model.kind}", tags={"stage": "train", **tags}) as run_id:
-            fitted = fit(ws, material, model, params, seed=seed, checkpoint=file)
+    registry, tags, kind = ws.registry(), tags or {}, training.model.kind
+    card = make_card(material, training)
+    with checkpoint(ws.folder / "checkpoints", card) as file:
+        with registry.run(f"train {kind}", tags={"stage": "train", **tags}) as run_id:
+            fitted = fit(material, training, file, _epoch_shower(ws.progress))
             card = dataclasses.replace(card, params=fitted.params)
-            scores = validate(ws, material, fitted)
+            scores = validate(material, fitted, training.levels)
             registry.log_data(run_id, data_of(material, card))
             registry.log(
                 run_id,
-                params={**run_params(card), **params},
+                params={**run_params(card), **training.params},
                 metrics=scores,
                 history=fitted.history,
             )
             registry.log_card(run_id, dataclasses.asdict(card))
             uri = registry.log_model(run_id, fitted)
-        description = (
-            f"{model.kind} on {shown(card.markets)}, "
-            f"candles {iso(card.data_start)} to {iso(card.data_end)}, "
-            f"validation CRPS {scores['validation_crps_bp']:.3f} bp"
-        )
-        known = {FINGERPRINT: card.fingerprint, **tags}
         with ws.store.read() as reader:
             taken = {deployment.model_version for deployment in reader.deployments()}
-        version = registry.register(run_id, uri, model.kind, description, known, taken=taken)
+        named = {FINGERPRINT: card.fingerprint, **tags}
+        version = registry.register(run_id, uri, kind, _described(card, scores), named, taken=taken)
     return TrainReport(
-        version,
-        model.kind,
-        card.markets,
-        params,
-        params_from,
-        len(fitted.history),
-        scores["validation_crps_bp"],
-        scores[SELECTION],
+        version=version,
+        kind=kind,
+        markets=card.markets,
+        params=training.params,
+        params_from=training.params_from,
+        epochs=len(fitted.history),
+        validation_crps_bp=scores["validation_crps_bp"],
+        validation_crps_relative=scores[SELECTION],
     )
 
 
-def fit(
-    ws: Workspace,
-    material: Material,
-    model: ModelKind,
-    params: Params,
-    *,
-    seed: int,
-    checkpoint: Path,
-) -> Fitted:
-    """Fit on the training part, early stopping on the validation part."""
+def _epoch_shower(progress: Progress) -> Callable[[Epoch, int], None]:
+    """Return a function that shows each epoch of a training."""
 
-    def on_epoch(epoch: Epoch, most: int) -> None:
-        ws.progress.advance(
+    def show(epoch: Epoch, most: int) -> None:
+        progress.advance(
             epoch.number,
             most,
             f"epoch {epoch.number}, loss {epoch.train_loss:.4f}, "
             f"validation {epoch.validation_loss:.4f}, {epoch.windows_per_second:,.0f} windows/s",
         )
 
-    return model.fit(
+    return show
+
+
+def _described(card: Card, scores: Mapping[str, float]) -> str:
+    return (
+        f"{card.kind} on {shown(card.markets)}, "
+        f"candles {iso(card.data_start)} to {iso(card.data_end)}, "
+        f"validation CRPS {scores['validation_crps_bp']:.3f} bp"
+    )
+
+
+def fit(
+    material: Material,
+    training: TrainingPlan,
+    checkpoint: Path | None = None,
+    on_epoch: Callable[[Epoch, int], None] | None = None,
+) -> Fitted:
+    """Fit on the training part, with early stopping on the validation part."""
+    return training.model.fit(
         material.windows(material.split.train),
         material.windows(material.split.validation),
-        levels=ws.settings.model.levels,
-        params=params,
-        seed=seed,
+        levels=training.levels,
+        params=training.params,
+        seed=training.seed,
         on_epoch=on_epoch,
         checkpoint=checkpoint,
     )
 
 
-def validate(ws: Workspace, material: Material, fitted: Fitted) -> dict[str, float]:
-    """CRPS of a fitted model on its validation part: in bp, and relative to the random walk's;
-    NaN where that is too short to score an origin.
+def validate(material: Material, fitted: Fitted, levels: tuple[float, ...]) -> dict[str, float]:
+    """Return a fitted model's CRPS on its validation part, in bp and relative to the random walk's.
+
+    Both are NaN if that part is too short to score an origin.
     """
-    levels = ws.settings.model.levels
     held_out = material.windows(material.split.validation)
     loss = crps(fitted, held_out, levels)
     walk = walk_crps(material.windows(material.split.train), held_out, held_out, levels)
@@ -177,24 +158,43 @@ def validate(ws: Workspace, material: Material, fitted: Fitted) -> dict[str, flo
     }
 
 
-def require_bars(ws: Workspace, model: ModelKind, material: Material) -> None:
-    """StateError where the training part is too short for the kind, with what would suffice."""
-    if (needed := lacking(ws, model, material)) is not None:
-        have = (material.end - material.start) // material.interval_seconds
-        days = -(-needed * material.interval_seconds // 86_400)
+@contextlib.contextmanager
+def checkpoint(folder: Path, card: Card) -> Iterator[Path]:
+    """Yield the file in which a training of this card keeps its state; remove it afterwards.
+
+    The file is named after everything that rules the training. If the body fails or is killed,
+    the file stays: with the same candles, parameters, seed and code, the training goes on from
+    there. Files that other trainings left more than a day ago are removed: candles have moved on.
+    """
+    for file in folder.glob("*"):
+        # A training that is under way writes far more often than once a day.
+        if file.exists() and time.time() - file.stat().st_mtime > DAY_SECONDS:
+            file.unlink(missing_ok=True)
+    text = json.dumps(dataclasses.asdict(card), sort_keys=True)
+    own = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
+    yield own
+    own.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # it does not exist, or holds another training's file
+        folder.rmdir()
+
+
+def require_bars(settings: DataSettings, model: ModelKind, material: Material) -> None:
+    """Raise StateError if the training part is too short for the kind, and say what would do."""
+    if (needed := lacking(settings, model, material)) is not None:
+        bars = (material.end - material.start) // material.interval_seconds
+        days = -(-needed * material.interval_seconds // DAY_SECONDS)
         raise StateError(
-            f"the {model.kind} needs {needed} candles, there are {have}",
+            f"the {model.kind} needs {needed} candles, there are {bars}",
             code="state.not_enough_candles",
             hint=f"cryptocast fetch --days {days}, and [data] days = {days} in cryptocast.toml",
         )
 
 
-def lacking(ws: Workspace, model: ModelKind, material: Material) -> int | None:
-    """How many bars would suffice for the kind, where the material does not; else None."""
+def lacking(settings: DataSettings, model: ModelKind, material: Material) -> int | None:
+    """Return how many bars the kind needs if the material has too few, or None."""
     least = model.least_bars(material.lookback, material.horizon)
     if material.split.train.bars(material.interval_seconds) >= least:
         return None
-    data = ws.settings.data
     return next(
         bars
         for bars in itertools.count(least)
@@ -202,9 +202,9 @@ def lacking(ws: Workspace, model: ModelKind, material: Material) -> int | None:
             0,
             bars,
             1,
-            test_bars=data.test_bars,
-            gate_bars=data.gate_bars,
-            validation_bars=data.validation_bars,
+            test_bars=settings.test_bars,
+            gate_bars=settings.gate_bars,
+            validation_bars=settings.validation_bars,
         ).train.bars(1)
         >= least
     )
