@@ -1,4 +1,4 @@
-"""The command line: one file a typed word. This one puts them together and shows errors."""
+"""The command line: one file per typed word. This one assembles them and shows errors."""
 
 from __future__ import annotations
 
@@ -39,10 +39,19 @@ from cryptocast.cli import (
     train,
     tune,
 )
-from cryptocast.cli._options import install
-from cryptocast.errors import CryptocastError
+from cryptocast.cli.root.options import install
+from cryptocast.errors import CryptocastError, StoreError, UsageError
 
-INTERRUPTED = 130
+_INTERRUPTED = 130
+
+_GROUPS = {
+    "Start": (init, guide, config),
+    "Data": (fetch, export),
+    "Learning": (tune, train, evaluate, models, promote, rollback, retrain, audit, pretrain),
+    "Serving": (forecast, serve_loop, schedule, replay, shadow),
+    "Watching": (status, monitor, report, notify),
+    "Keeping": (doctor, backup, prune),
+}
 
 app = typer.Typer(
     name="cryptocast",
@@ -50,36 +59,11 @@ app = typer.Typer(
     epilog="Start with: cryptocast init -w my-workspace --source sim, "
     "then: cryptocast forecast --once -w my-workspace",
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _module in (
-    init,
-    fetch,
-    tune,
-    train,
-    evaluate,
-    promote,
-    rollback,
-    models,
-    forecast,
-    serve_loop,
-    replay,
-    shadow,
-    schedule,
-    status,
-    monitor,
-    report,
-    notify,
-    retrain,
-    pretrain,
-    export,
-    config,
-    backup,
-    prune,
-    doctor,
-    audit,
-    guide,
-):
-    install(app, _module)
+for _group, _modules in _GROUPS.items():
+    for _module in _modules:
+        install(app, _module, _group)
 
 
 def _version(value: bool) -> None:
@@ -93,16 +77,16 @@ def _version(value: bool) -> None:
 @app.callback()
 def _root(
     version: bool = typer.Option(
-        False, "--version", callback=_version, is_eager=True, help="Print the version and leave."
+        False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
     ),
 ) -> None:
-    """Take the options that stand before a command."""
+    """Take the options that come before a command."""
 
 
 def main() -> None:
-    """The entry point `cryptocast`."""
-    # Imports make many objects and no garbage: with the usual threshold the collector walks
-    # them all several times, a tenth of a tick's time.
+    """Run the command line of this process and exit."""
+    # Imports create many objects and no garbage. With the usual threshold the collector walks
+    # through them several times, which takes a tenth of a tick's time.
     gc.set_threshold(100_000)
     sys.exit(run(sys.argv[1:]))
 
@@ -114,42 +98,52 @@ def run(arguments: Sequence[str]) -> int:
     verbose = "--verbose" in arguments or "-v" in arguments
     try:
         code = app(arguments, standalone_mode=False, prog_name="cryptocast")
-    except CryptocastError as error:
-        if verbose:
+    except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has left; Python would complain again at exit
+        return 0
+    except Exception as error:
+        explained = _explained(error, arguments, verbose)
+        if explained is None:
+            raise
+        if verbose and explained is error:
             import traceback
 
             traceback.print_exception(error)
-        _tell(error.code, error.message, error.hint, as_json)
-        return error.exit_code
-    except ModuleNotFoundError as error:
-        if verbose or (error.name or "cryptocast").partition(".")[0] == "cryptocast":
-            raise
-        # The serving image has no more than ticks need.
-        needed = f"this needs {error.name}, which is not installed"
-        _tell("usage.not_installed", needed, "pip install cryptocast brings all it needs", as_json)
-        return 2
-    except TyperException as error:
-        word = next((a for a in arguments if not a.startswith("-")), "")
-        known = word in {c.name for c in app.registered_commands}
-        hint = f"cryptocast {word} --help" if known else "cryptocast --help"
-        _tell("usage", error.format_message().rstrip("."), hint, as_json)
-        return 2
-    except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader left; Python would complain once more at exit
-        return 0
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        _tell("store.full", f"{error.strerror}: nothing more can be written", "free space", as_json)
-        return 4
-    if code == INTERRUPTED:
-        _tell("interrupted", "interrupted", "the same command goes on where it was", as_json)
+        _print_error(explained.code, explained.message, explained.hint, as_json)
+        return explained.exit_code
+    if code == _INTERRUPTED:
+        _print_error("interrupted", "interrupted", "the same command continues", as_json)
     return code if isinstance(code, int) else 0
 
 
-def _tell(code: str, message: str, hint: str, as_json: bool) -> None:
+def _explained(error: Exception, arguments: Sequence[str], verbose: bool) -> CryptocastError | None:
+    """Return the error that a person can do something about, or None if it is a bug."""
+    if isinstance(error, CryptocastError):
+        return error
+    if isinstance(error, TyperException):
+        word = next((a for a in arguments if not a.startswith("-")), "")
+        is_command = word in {c.name for c in app.registered_commands}
+        hint = f"cryptocast {word} --help" if is_command else "cryptocast --help"
+        return UsageError(error.format_message().rstrip("."), hint=hint)
+    if isinstance(error, ModuleNotFoundError):
+        if verbose or (error.name or "cryptocast").partition(".")[0] == "cryptocast":
+            return None
+        # The serving image contains only what ticks need.
+        return UsageError(
+            f"this needs {error.name}, which is not installed",
+            code="usage.not_installed",
+            hint="pip install cryptocast installs everything it needs",
+        )
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        message = f"{error.strerror}: nothing more can be written"
+        return StoreError(message, code="store.full", hint="free some space")
+    return None
+
+
+def _print_error(code: str, message: str, hint: str, as_json: bool) -> None:
+    """Print the one line of an error on stderr, as JSON or for a person."""
     message, hint = " ".join(message.split()), " ".join(hint.split())
     if as_json:
         error = {"code": code, "message": message, "hint": hint}

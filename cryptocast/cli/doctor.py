@@ -1,51 +1,61 @@
-"""cryptocast doctor."""
+"""cryptocast doctor; and how checks are written, by `audit` too."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
-from cryptocast.cli._options import Run
-from cryptocast.cli._output import Answer
+from cryptocast.cli.fetch import gaps_document
+from cryptocast.cli.root.options import Run
+from cryptocast.cli.root.output import Answer, line
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from cryptocast.values import Check
+
 NAME = "doctor"
 EXAMPLE = "cryptocast doctor"
-_MARKS = {"ok": "ok     ", "warning": "warning", "failed": "FAILED "}
+MARKS = {"ok": "ok     ", "warning": "warning", "failed": "FAILED "}
 
 
 def command(run: Run) -> Answer:
     """Check clock, disk, database, sources, key, credits, candles, MLflow and bundles.
 
-    Exit 6 where a check failed. Each source is asked for one page of candles (1 credit at
+    Exit 6 if a check fails. Each source is asked for one page of candles (1 credit at
     CoinCap).
     """
-    from cryptocast.cli._shared import gaps_data
-    from cryptocast.errors import GateRefused
-    from cryptocast.values import FAILED
     from cryptocast.workflows.doctor import doctor
 
     with run.open() as ws:
         run.progress.stage("check")
         checks = doctor(ws)
-    failed = [check.name for check in checks if check.status == FAILED]
 
     def show(console: Console) -> None:
         for check in checks:
-            console.print(
-                f"{_MARKS[check.status]}  {check.name}: {check.detail}",
-                soft_wrap=True,
-                markup=False,
-            )
+            line(console, f"{MARKS[check.status]}  {check.name}: {check.detail}")
             if check.hint and check.status != "ok":
-                console.print(f"         -> {check.hint}", soft_wrap=True, markup=False)
+                line(console, f"         -> {check.hint}")
 
-    data = {
-        "checks": [
-            {"name": c.name, "status": c.status, "detail": c.detail, "hint": c.hint}
-            | ({"gaps": gaps_data(c.gaps)} if c.gaps else {})
-            for c in checks
-        ]
+    documents = [
+        check_document(check) | ({"gaps": gaps_document(check.gaps)} if check.gaps else {})
+        for check in checks
+    ]
+    return Answer({"checks": documents}, show, exit_code=checks_code(checks))
+
+
+def check_document(check: Check) -> dict[str, Any]:
+    """Return a check's finding and what to do about it."""
+    return {
+        "name": check.name,
+        "status": check.status,
+        "detail": check.detail,
+        "hint": check.hint,
     }
-    return Answer(data, show, exit_code=GateRefused.exit_code if failed else 0)
+
+
+def checks_code(checks: Iterable[Check]) -> int:
+    """Return the exit code: 6 if a check failed."""
+    from cryptocast.errors import GateRefused
+
+    return GateRefused.exit_code if any(check.status == "failed" for check in checks) else 0

@@ -1,26 +1,48 @@
-"""cryptocast evaluate."""
+"""cryptocast evaluate; and how scores are shown by every command that scores."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cryptocast.cli._options import Run
-from cryptocast.cli._output import Answer
+from cryptocast.cli.root.options import Run, read_time
+from cryptocast.cli.root.output import Answer, table
+from cryptocast.display import NOTHING, number, percent
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
+
+    from cryptocast.workflows.evaluate import EvaluateReport
 
 NAME = "evaluate"
 EXAMPLE = "cryptocast evaluate --days 1"
+
+SHOWN_MARKETS = 6
+"""How many markets have tables of their own if there are more."""
+
+_SHOWN_STEPS = (1, 6, 12, 24, "all")
+_SKILL_LEGEND = (
+    "eff: number of independent origins with as much information; CRPS in bp; skill against the "
+    "random walk in %, with its 90% interval; p: how often chance alone gives as much"
+)
+_SHAPE_LEGEND = (
+    "MAE: relative to that of the last price; right: share of right directions, with its 90% "
+    "interval; in 80, in 90: coverage; off: mean distance from perfect calibration; QLIKE of the "
+    "implied variance"
+)
 
 
 def command(
     run: Run,
     version: Annotated[
         list[str] | None,
-        typer.Option(help="A version, repeatable; default production and the newest of each kind."),
+        typer.Option(
+            help="A version; repeatable. Default: production and the newest of each kind."
+        ),
     ] = None,
     days: Annotated[float | None, typer.Option(min=0.01, help="Score the last N days.")] = None,
     test_bars: Annotated[int | None, typer.Option(min=1, help="Score the last N candles.")] = None,
@@ -31,17 +53,16 @@ def command(
         str | None, typer.Option(metavar="TIME", help="Score candles before this; default now.")
     ] = None,
     live: Annotated[
-        bool, typer.Option("--live", help="Score what was served instead, in the last N days.")
+        bool, typer.Option("--live", help="Score served forecasts instead, of the last N days.")
     ] = False,
 ) -> Answer:
     """Score versions and baselines on stored candles, all on the same origins.
 
-    Default: the last [data] test_bars candles. Kept in the table `scores` and in MLflow.
-    With --live the forecasts that were served are scored, with calibration and without.
+    By default on the last [data] test_bars candles. The scores are kept in the table `scores`
+    and in MLflow. With --live, score the forecasts that were served, with and without
+    calibration.
     """
-    from cryptocast.cli._shared import scores_tables
     from cryptocast.errors import UsageError
-    from cryptocast.values import iso, parse_time
     from cryptocast.workflows.evaluate import evaluate
 
     if live:
@@ -54,50 +75,141 @@ def command(
             versions=tuple(version or ()),
             days=days,
             test_bars=test_bars,
-            start=None if start is None else parse_time(start),
-            end=None if end is None else parse_time(end),
+            start=read_time(start),
+            end=read_time(end),
         )
-    title = f"Scores on the candles from {iso(report.start)} to {iso(report.end)}"
+    return _answer(report)
+
+
+def _answer(report: EvaluateReport) -> Answer:
+    from cryptocast.values import iso
+
+    rows = report.rows()
     data = {
         "evaluation": report.evaluation,
         "start": iso(report.start),
         "end": iso(report.end),
-        "in_sample": list(report.in_sample),
-        "scores": report.rows(),
+        "in_sample": report.in_sample,
+        "scores": rows,
     }
     warnings = [
-        f"version {v} learned from some of these candles: its scores flatter it"
-        for v in report.in_sample
+        f"version {version} learned from some of these candles: its scores are too good"
+        for version in report.in_sample
     ]
-    warnings += report.left_out
+    title = f"Scores on the candles from {data['start']} to {data['end']}"
     return Answer(
-        data, lambda console: console.print(*scores_tables(report.rows(), title)), warnings
+        data,
+        lambda console: console.print(*scores_tables(rows, title)),
+        [*warnings, *report.left_out],
     )
 
 
 def _live(run: Run, days: float | None) -> Answer:
-    from cryptocast.cli._shared import scores_tables
     from cryptocast.values import iso
     from cryptocast.workflows.watching.live import LIVE, live
 
     with run.open() as ws:
         report = live(ws, days=days)
+    rows = report.rows()
     data = {
         "start": iso(report.start),
         "end": iso(report.end),
-        "modes": list(report.modes),
-        "scale": {market: scale.tolist() for market, scale in report.scale.items()},
-        "scores": report.rows(),
+        "modes": report.modes,
+        "scale": report.scale,
+        "scores": rows,
     }
-    warnings = [] if report.modes == LIVE else ["nothing was served live: these are replayed"]
-    title = f"Served from {iso(report.start)} to {iso(report.end)}"
 
     def show(console: Console) -> None:
-        console.print(*scores_tables(report.rows(), title))
+        title = f"Served from {data['start']} to {data['end']}"
+        console.print(*scores_tables(rows, title))
         for market, scale in report.scale.items():
             console.print(
-                f"{market}: calibration widened step 1 by {scale[0] - 1:+.1%}, "
-                f"the last step by {scale[-1] - 1:+.1%} on average"
+                f"{market}: calibration widened step 1 by {percent(scale[0] - 1)} "
+                f"and the last step by {percent(scale[-1] - 1)} on average"
             )
 
+    warnings = [] if report.modes == LIVE else ["no forecast was served live: these are replayed"]
     return Answer(data, show, warnings)
+
+
+def scores_tables(rows: Sequence[Mapping[str, Any]], title: str) -> Iterator[Table | str]:
+    """Yield two tables per market; the JSON holds every step and figure.
+
+    If there are many markets, only those have tables in which a version has the least skill.
+    """
+    markets = list(dict.fromkeys(row["market"] for row in rows))
+    more = len(markets) - SHOWN_MARKETS
+    if more > 0:
+        markets.sort(key=lambda market: _least_skill(rows, market))
+    for market in markets[:SHOWN_MARKETS]:
+        own = [row for row in rows if row["market"] == market]
+        yield _skill_table(own, f"{title}: {market}")
+        yield _shape_table([row for row in own if row["step"] == "all"], market)
+    if more > 0:
+        yield f"and {more:,} more markets, in which the skill is larger (--json has all)"
+
+
+def _least_skill(rows: Sequence[Mapping[str, Any]], market: str) -> float:
+    """Return the least skill of the versions over all steps, or infinity if none is known."""
+    overall = (r for r in rows if r["market"] == market and r["version"] and r["step"] == "all")
+    skills = (row["skill_vs_random_walk"] for row in overall)
+    return min((skill for skill in skills if skill is not None), default=math.inf)
+
+
+def _skill_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
+    """Return the skill of versions at a few steps, of baselines at the first and over all."""
+    columns = ("model", "step", "n", "eff", "CRPS", "skill", "90%", "p")
+    lines = (
+        [
+            _model(row),
+            str(row["step"]),
+            str(row["n"]),
+            number(row["effective_n"], 0),
+            number(row["crps_bp"]),
+            number(_in_percent(row["skill_vs_random_walk"])),
+            _interval(_in_percent(row["skill_low"]), _in_percent(row["skill_high"]), "+.1f"),
+            _p_value(row["p_value"]),
+        ]
+        for row in rows
+        if row["step"] in (_SHOWN_STEPS if row["version"] else (1, "all"))
+    )
+    scores = table(title, columns, lines)
+    scores.caption = _SKILL_LEGEND
+    return scores
+
+
+def _shape_table(rows: Sequence[Mapping[str, Any]], market: str) -> Table:
+    """Return what the distributions are like: direction, coverage, calibration, volatility."""
+    columns = ("model", "MAE", "right", "90%", "in 80", "in 90", "off", "QLIKE")
+    lines = (
+        [
+            _model(row),
+            number(row["relative_mae"], 3),
+            number(row["direction_accuracy"]),
+            _interval(row["direction_low"], row["direction_high"], ".2f"),
+            number(row["coverage80"]),
+            number(row["coverage90"]),
+            number(row["calibration"], 3),
+            number(row["qlike"]),
+        ]
+        for row in rows
+    )
+    scores = table(f"Over all steps: {market}", columns, lines)
+    scores.caption = _SHAPE_LEGEND
+    return scores
+
+
+def _model(row: Mapping[str, Any]) -> str:
+    return f"{row['model']} v{row['version']}" if row["version"] else str(row["model"])
+
+
+def _in_percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+def _p_value(value: float | None) -> str:
+    return "<.01" if value is not None and value < 0.01 else number(value)
+
+
+def _interval(low: float | None, high: float | None, form: str) -> str:
+    return NOTHING if low is None or high is None else f"{low:{form}} {high:{form}}"

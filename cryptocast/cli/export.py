@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cryptocast.cli._options import Run
-from cryptocast.cli._output import Answer, size
+from cryptocast.cli.root.options import Run, Symbols, read_time
+from cryptocast.cli.root.output import Answer, line
+from cryptocast.display import counted, size
+
+if TYPE_CHECKING:
+    from cryptocast.workflows.export import ExportReport
 
 NAME = "export"
 EXAMPLE = "cryptocast export candles --out candles.parquet"
@@ -26,21 +30,19 @@ def command(
         Path, typer.Option(help="The file to write or replace: .parquet, .csv, .csv.gz or .json.")
     ],
     start: Annotated[
-        str | None, typer.Option(help="First open time, origin, or time of evaluating.")
+        str | None, typer.Option(help="The first open time, origin, or time of evaluation.")
     ] = None,
-    end: Annotated[str | None, typer.Option(help="End of the range, exclusive.")] = None,
-    symbol: Annotated[
-        list[str] | None, typer.Option(help="Only this market or its id, repeatable.")
-    ] = None,
+    end: Annotated[str | None, typer.Option(help="The end of the range, exclusive.")] = None,
+    symbols: Symbols = None,
 ) -> Answer:
     """Write stored candles, forecasts or scores into a Parquet, CSV or JSON file.
 
-    Scores are a row a forecast and step; evaluations are what `evaluate` found, a row a model,
-    market and step; the scorecard is that of `monitor`.
-    The source "file" reads Parquet and CSV files of one market's candles: where several are
-    stored, choose one with --symbol.
+    Scores are one row per forecast and step; evaluations are the results of `evaluate`, one row
+    per model, market and step; the scorecard is that of `monitor`. The source "file" reads
+    Parquet and CSV files that hold one market's candles: choose it with --symbol if several are
+    stored.
     """
-    from cryptocast.values import iso, parse_time
+    from cryptocast.documents import document
     from cryptocast.workflows.export import export
 
     with run.open() as ws:
@@ -49,29 +51,15 @@ def command(
             ws,
             what,
             out,
-            symbols=tuple(symbol or ()),
-            start=None if start is None else parse_time(start),
-            end=None if end is None else parse_time(end),
+            symbols=tuple(symbols or ()),
+            start=read_time(start),
+            end=read_time(end),
         )
-    data = {
-        "what": report.what,
-        "file": str(report.file),
-        "format": report.format,
-        "rows": report.rows,
-        "bytes": report.bytes,
-        "markets": list(report.markets),
-        "start": None if report.start is None else iso(report.start),
-        "end": None if report.end is None else iso(report.end),
-        "first": iso(report.first),
-        "last": iso(report.last),
-    }
-    rows = what if what.endswith("s") else f"{what} rows"
-    line = (
-        f"{_counted(report.rows, rows)} of {_counted(len(report.markets), 'markets')} "
-        f"in {out} ({size(report.bytes)})"
-    )
-    return Answer(data, lambda console: console.print(line, soft_wrap=True, markup=False))
+    data = document(report, times=("start", "end", "first", "last"))
+    return Answer(data, lambda console: line(console, _sentence(report, out)))
 
 
-def _counted(number: int, plural: str) -> str:
-    return f"{number:,} {plural.removesuffix('s') if number == 1 else plural}"
+def _sentence(report: ExportReport, out: Path) -> str:
+    thing = report.what.removesuffix("s") if report.what.endswith("s") else f"{report.what} row"
+    rows, markets = counted(report.rows, thing), counted(len(report.markets), "market")
+    return f"{rows} of {markets} in {out} ({size(report.bytes)})"

@@ -1,14 +1,22 @@
-"""cryptocast fetch."""
+"""cryptocast fetch; and how fetched candles are shown by every command that fetches."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cryptocast.cli._options import Run
-from cryptocast.cli._output import Answer
+from cryptocast.cli.root.options import Run, read_time
+from cryptocast.cli.root.output import Answer, table
+from cryptocast.display import counted
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from cryptocast.values import Gap
+    from cryptocast.workflows.serving.fetching import FetchReport, MarketFetch
 
 NAME = "fetch"
 EXAMPLE = "cryptocast fetch --days 30"
@@ -17,10 +25,10 @@ EXAMPLE = "cryptocast fetch --days 30"
 def command(
     run: Run,
     days: Annotated[float | None, typer.Option(help="The last N days of candles.")] = None,
-    start: Annotated[str | None, typer.Option(help="First open time (ISO 8601).")] = None,
-    end: Annotated[str | None, typer.Option(help="End of the open times, exclusive.")] = None,
+    start: Annotated[str | None, typer.Option(help="The first open time (ISO 8601).")] = None,
+    end: Annotated[str | None, typer.Option(help="The end of the open times, exclusive.")] = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Ask for bars that are confirmed missing, too.")
+        bool, typer.Option("--repair", help="Also ask for bars that are confirmed missing.")
     ] = False,
     source: Annotated[
         str | None, typer.Option(help="file: import candles from --path into --market.")
@@ -30,17 +38,30 @@ def command(
     ] = None,
     market: Annotated[
         str | None,
-        typer.Option(help="With --source file: a symbol or market id, bitvavo:BTC/EUR:5m."),
+        typer.Option(help="With --source file: a symbol or a market id (bitvavo:BTC/EUR:5m)."),
     ] = None,
 ) -> Answer:
-    """Bring the candles that are missing: up to now, of a range, or from files.
+    """Fetch the missing candles: up to now, of a range, or from files.
 
-    What is stored already is not asked for again. Interrupted, it goes on where it was.
+    Candles that are already stored are not asked for again. If it is interrupted, the same
+    command continues.
     """
-    from cryptocast.cli._shared import candles_data, candles_table, fetch_warnings
-    from cryptocast.errors import UsageError
-    from cryptocast.values import iso, parse_time
     from cryptocast.workflows.fetch import fetch, import_files
+
+    _check_import(source, path, market, repair)
+    first, last = read_time(start), read_time(end)
+    with run.open() as ws:
+        run.progress.stage("fetch candles")
+        if path is not None and market is not None:
+            report = import_files(ws, path, market, days=days, start=first, end=last)
+        else:
+            report = fetch(ws, days=days, start=first, end=last, repair=repair)
+    return _answer(report)
+
+
+def _check_import(source: str | None, path: Path | None, market: str | None, repair: bool) -> None:
+    """Raise UsageError if the options of an import do not fit together."""
+    from cryptocast.errors import UsageError
 
     if source not in (None, "file"):
         raise UsageError(
@@ -54,20 +75,116 @@ def command(
             "--market bitvavo:BTC/EUR:5m",
         )
     if source is not None and repair:
-        raise UsageError("--repair does not go with --source file", hint="leave one of them out")
-    first = None if start is None else parse_time(start)
-    last = None if end is None else parse_time(end)
-    with run.open() as ws:
-        run.progress.stage("fetch candles")
-        if path is not None and market is not None:
-            report = import_files(ws, path, market, days=days, start=first, end=last)
-        else:
-            report = fetch(ws, days=days, start=first, end=last, repair=repair)
+        raise UsageError(
+            "--repair cannot be combined with --source file", hint="leave one of them out"
+        )
+
+
+def _answer(report: FetchReport) -> Answer:
+    from cryptocast.values import iso
+
     data = {
         "start": iso(report.start),
         "end": iso(report.end),
-        "markets": candles_data(report),
+        "markets": candles_document(report),
     }
     return Answer(
         data, lambda console: console.print(candles_table(report)), fetch_warnings(report)
     )
+
+
+def gaps_document(gaps: Sequence[Gap]) -> list[dict[str, Any]]:
+    """Return gaps with their first and end time and their number of bars."""
+    from cryptocast.documents import document
+
+    return [document(gap, times=("start", "end")) for gap in gaps]
+
+
+def candles_document(report: FetchReport) -> list[dict[str, Any]]:
+    """Return per market what is stored in the range, what is new, and what is missing."""
+    from cryptocast.values import iso
+
+    return [
+        {
+            "market": m.market,
+            "rows": m.rows,
+            "first": None if m.first is None else iso(m.first),
+            "last": None if m.last is None else iso(m.last),
+            "new": m.new,
+            "revised": m.revised,
+            "repaired": m.repaired,
+            "rejected": m.rejected,
+            "missing": m.missing,
+            "confirmed": m.confirmed,
+            "gaps": gaps_document(m.gaps),
+            "error": m.error,
+        }
+        for m in report.markets
+    ]
+
+
+def candles_table(report: FetchReport) -> Table:
+    """Return the table of fetched candles, a row per market."""
+    from cryptocast.values import iso
+
+    columns = ("market", "candles", "new", "missing", "last")
+    rows = (
+        [
+            m.market,
+            *(f"{count:,}" for count in (m.rows, m.new, m.missing)),
+            "-" if m.last is None else iso(m.last),
+        ]
+        for m in report.markets
+    )
+    return table("Candles", columns, rows)
+
+
+def fetch_warnings(report: FetchReport) -> list[str]:
+    """Return warnings about failed markets, refused or replaced rows, and gaps."""
+    return [f"{m.market}: {text}" for m in report.markets for text in _market_warnings(m)]
+
+
+def _market_warnings(m: MarketFetch) -> Iterator[str]:
+    from cryptocast.values import iso
+    from cryptocast.workflows.serving.bring import OVERLAP_BARS
+
+    if m.error is not None:
+        yield f"{m.error.message} ({m.error.hint})"
+    if m.rejected:
+        yield f"{counted(m.rejected, 'row')} refused, for example {m.example}"
+    if m.revised > OVERLAP_BARS:  # this many are asked for again every time
+        yield (
+            f"{counted(m.revised, 'stored candle')} had other values and were replaced "
+            "(the events candle.revised hold the old ones)"
+        )
+    gaps, end = m.gaps, _end_of_files(m)
+    if end is not None:
+        gaps = gaps[:-1]
+        yield (f"its files end at {iso(end)} (recorded candles are used with --as-of {iso(end)})")
+    if gaps:
+        yield _gaps_warning(gaps)
+    if m.unreachable_bars:
+        yield (
+            f"{counted(m.unreachable_bars, 'bar')} of these are older than what "
+            f"{m.market.partition(':')[0]} still provides "
+            "(import them: cryptocast fetch --source file)"
+        )
+
+
+def _gaps_warning(gaps: Sequence[Gap]) -> str:
+    from cryptocast.values import iso
+
+    missing = sum(gap.bars for gap in gaps)
+    verb = "is" if missing == 1 else "are"
+    first = "" if len(gaps) == 1 else ", the first"
+    return (
+        f"{counted(missing, 'bar')} {verb} missing in {counted(len(gaps), 'gap')}{first} "
+        f"from {iso(gaps[0].start)} to {iso(gaps[0].end)}; nothing is invented for them"
+    )
+
+
+def _end_of_files(market: MarketFetch) -> int | None:
+    """Return where the newest candle of files ends if the range goes on after it, or None."""
+    if not market.gaps or market.last is None or not market.market.startswith("file:"):
+        return None
+    return market.gaps[-1].start if market.gaps[-1].start > market.last else None

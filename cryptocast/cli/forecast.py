@@ -6,17 +6,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cryptocast.cli._options import Run
-from cryptocast.cli._output import Answer, price, table
+from cryptocast.cli.root.options import Run, Symbols
+from cryptocast.cli.root.output import Answer, table
+from cryptocast.display import counted, price
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from cryptocast.values import ForecastSet
 
 NAME = "forecast"
 EXAMPLE = "cryptocast forecast --once"
 _SHOWN_SECONDS = (3600, 7200)
+_SHOWN_SHARES = {"80%": 0.8, "90%": 0.9}
 
 
 def command(
@@ -25,13 +28,13 @@ def command(
         bool, typer.Option("--once", help="Make one tick: catch up, forecast, store.")
     ] = False,
     no_fetch: Annotated[
-        bool, typer.Option("--no-fetch", help="With --once: forecast from what is stored.")
+        bool, typer.Option("--no-fetch", help="With --once: forecast from stored candles.")
     ] = False,
-    symbol: Annotated[list[str] | None, typer.Option(help="Only this market, repeatable.")] = None,
+    symbols: Symbols = None,
 ) -> Answer:
-    """Show the newest served forecast; with --once make one.
+    """Show the newest served forecast; with --once, make one.
 
-    Repeated for the same 5 minutes it changes nothing.
+    Repeated within the same 5 minutes it changes nothing.
     """
     from cryptocast.errors import UsageError
     from cryptocast.workflows.forecast import documents, newest, tick
@@ -40,52 +43,62 @@ def command(
         raise UsageError(
             "--no-fetch goes with --once", hint="cryptocast forecast --once --no-fetch"
         )
+    chosen = tuple(symbols or ())
     with run.open() as ws:
-        symbols = tuple(symbol or ())
-        report = (
-            tick(ws, fetch=not no_fetch, symbols=symbols) if once else newest(ws, symbols=symbols)
-        )
+        if once:
+            report = tick(ws, fetch=not no_fetch, symbols=chosen)
+        else:
+            report = newest(ws, symbols=chosen)
     data = {"new": report.new, "forecasts": list(documents(report))}
 
     def show(console: Console) -> None:
         for forecast in report.forecasts:
-            show_set(console, forecast)
+            console.print(_table(forecast))
 
     return Answer(data, show, report.warnings)
 
 
-def show_set(console: Console, forecast: ForecastSet) -> None:
-    """One set: the price now, the next bar, one hour, two hours, with their ranges."""
+def _table(forecast: ForecastSet) -> Table:
+    """Return one set: the price now, and for some steps the median and the ranges."""
     from cryptocast.values import iso
 
     market, levels = forecast.market, list(forecast.levels)
-    horizon = len(forecast.quantiles)
-    wanted = {s // market.interval_seconds for s in _SHOWN_SECONDS}
-    steps = sorted({1} | {s for s in wanted if 1 <= s <= horizon} or {horizon})
-    ends = [(label, *_ends(levels, share)) for label, share in (("80 %", 0.8), ("90 %", 0.9))]
-    ends = [end for end in ends if None not in end]
+    ranges = {name: _ends(levels, share) for name, share in _SHOWN_SHARES.items()}
+    ends = {name: pair for name, pair in ranges.items() if pair is not None}
     rows = []
-    for step in steps:
+    for step in _shown_steps(market.interval_seconds, len(forecast.quantiles)):
         row = forecast.quantiles[step - 1]
         minutes = step * market.interval_seconds // 60
         ahead = f"{minutes} min" if minutes < 60 else f"{minutes / 60:g} h"
-        middle = row[levels.index(0.5)]
-        ranges = [f"{price(row[low])} .. {price(row[high])}" for _, low, high in ends]
-        rows.append([ahead, iso(forecast.target_time(step))[11:16] + "Z", price(middle), *ranges])
+        median = price(row[levels.index(0.5)])
+        cells = [f"{price(row[low])} .. {price(row[high])}" for low, high in ends.values()]
+        rows.append([ahead, iso(forecast.target_time(step))[11:16] + "Z", median, *cells])
+    return table(_title(forecast), ("ahead", "at", "median", *ends), rows)
+
+
+def _title(forecast: ForecastSet) -> str:
+    from cryptocast.values import iso
+
     by = f"version {forecast.model.version} ({forecast.model.kind})"
     if forecast.model.fallback:
         by += f", standing in: {forecast.model.fallback}"
-    bars = "bar" if forecast.stale_bars == 1 else "bars"
-    stale = f", {forecast.stale_bars} {bars} old" if forecast.stale_bars else ""
-    title = (
+    stale = f", {counted(forecast.stale_bars, 'bar')} old" if forecast.stale_bars else ""
+    market = forecast.market
+    return (
         f"{market.symbol}  {price(forecast.last_close)} {market.quote}{stale}  "
         f"at {iso(forecast.origin)}  by {by}"
     )
-    columns = ("ahead", "at", "median", *(label for label, *_ in ends))
-    console.print(table(title, columns, rows))
 
 
-def _ends(levels: list[float], share: float) -> tuple[int | None, int | None]:
-    wanted = round((1 - share) / 2, 9), round((1 + share) / 2, 9)
-    low, high = (levels.index(w) if w in levels else None for w in wanted)
-    return low, high
+def _shown_steps(interval_seconds: int, horizon: int) -> list[int]:
+    """Return the next bar, one hour and two hours as steps, or the last one if both are beyond."""
+    wanted = {seconds // interval_seconds for seconds in _SHOWN_SECONDS}
+    return sorted({1} | {step for step in wanted if 1 <= step <= horizon} or {horizon})
+
+
+def _ends(levels: list[float], share: float) -> tuple[int, int] | None:
+    """Return where the ends of the central range lie among the levels, or None."""
+    low, high = round((1 - share) / 2, 9), round((1 + share) / 2, 9)
+    if low not in levels or high not in levels:
+        return None
+    return levels.index(low), levels.index(high)

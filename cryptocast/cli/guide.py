@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cryptocast.cli._options import Run
-from cryptocast.cli._output import Answer
+from cryptocast.cli.root.options import Run
+from cryptocast.cli.root.output import Answer
 
 if TYPE_CHECKING:
     from rich.console import Console

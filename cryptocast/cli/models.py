@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
-from cryptocast.cli._options import Run
-from cryptocast.cli._output import Answer, number, percent, table
+from cryptocast.cli.root.options import Run
+from cryptocast.cli.root.output import Answer, table
+from cryptocast.display import NOTHING, number, percent
 
 if TYPE_CHECKING:
     from cryptocast.workflows.models import Entry
@@ -20,23 +20,27 @@ _COLUMNS = ("v", "kind, made", "aliases", "data", "vs walk", "test skill", "gate
 
 def command(run: Run) -> Answer:
     """List the registered versions with their aliases and scores."""
+    from cryptocast.documents import document
     from cryptocast.workflows.models import models
 
     with run.open() as ws:
         report = models(ws)
-    entries = [dataclasses.asdict(entry) | {"usable": entry.usable} for entry in report.versions]
-    data = {"production": report.production, "versions": entries}
+    entries = [document(entry) | {"usable": entry.usable} for entry in report.versions]
     rows = [_row(entry) for entry in report.versions]
     warnings = [
-        f"version {entry.version} is of no use: its {' and '.join(entry.missing)} is lost"
+        f"version {entry.version} cannot be used: its {' and '.join(entry.missing)} is lost"
         for entry in report.versions
         if not entry.usable
     ]
-    return Answer(data, lambda console: console.print(table("Models", _COLUMNS, rows)), warnings)
+    return Answer(
+        {"production": report.production, "versions": entries},
+        lambda console: console.print(table("Models", _COLUMNS, rows)),
+        warnings,
+    )
 
 
 def _names(entry: Entry) -> list[str]:
-    """Its aliases; of what serves single markets these are named as people do."""
+    """Return the aliases; those of single markets are replaced by the markets' symbols."""
     own = [alias for alias in entry.aliases if "-" not in alias]
     markets = [market.rsplit(":", 2)[1] for market in entry.serves if market != "*"]
     more = len(markets) - _SHOWN_MARKETS
@@ -45,19 +49,19 @@ def _names(entry: Entry) -> list[str]:
 
 
 def _row(entry: Entry) -> list[str]:
-    """Two lines a version, so that 80 columns hold them."""
-    test = "-"
+    """Return a version's row, of two lines, so that it fits into 80 columns."""
+    test = NOTHING
     if entry.test is not None:
         test = percent(entry.test.skill_vs_random_walk, 2)
         if entry.test.n is not None:
             test += f"\nn {entry.test.n:,}"
-    gate = "forced" if entry.forced else entry.gate or "-"
+    gate = "forced" if entry.forced else entry.gate or NOTHING
     return [
         entry.version,
         f"{entry.kind}\n{entry.created_at[:10]}",
-        "\n".join(_names(entry)) or "-",
-        f"{(entry.data_start or '-')[:10]}\n{(entry.data_end or '-')[:10]}",
+        "\n".join(_names(entry)) or NOTHING,
+        f"{(entry.data_start or NOTHING)[:10]}\n{(entry.data_end or NOTHING)[:10]}",
         number(entry.validation_crps_relative, 4),
         test,
-        gate if entry.usable else "no use",
+        gate if entry.usable else "unusable",
     ]

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cryptocast.cli._options import Run
-from cryptocast.cli._output import Answer, number, percent, table
+from cryptocast.cli.root.options import Run
+from cryptocast.cli.root.output import Answer, table
+from cryptocast.display import NOTHING, number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 NAME = "monitor"
 EXAMPLE = "cryptocast monitor --window day"
-_SHIFTED = 0.25  # a PSI that is called a shift
+_SHIFTED = 0.25  # a PSI from which on an input is said to have drifted
 _SHOWN_FEATURES = 3
 
 
@@ -25,14 +26,16 @@ def command(
     run: Run,
     window: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Only 2h, day or week; default all.", show_default=False),
+        typer.Option(
+            metavar="NAME", help="Only 2h, day or week; default: all.", show_default=False
+        ),
     ] = None,
 ) -> Answer:
-    """Hold forecasts against what came: healthy, watch or declined.
+    """Compare forecasts with what happened: healthy, watch or declined.
 
-    Each market's skill against the random walk and its ranges are tested in a
-    way that a wild market alone does not alarm. Exit 6 on declined; unknown,
-    exit 0, where too little is there. The verdict is kept as an event.
+    Each market's skill against the random walk and its ranges are tested in a way that a wild
+    market alone does not trigger. Exit 6 on declined; unknown, with exit 0, if there are too
+    few outcomes. The verdict is kept as an event.
     """
     from cryptocast.errors import GateRefused
     from cryptocast.evaluation.monitoring import DECLINED
@@ -45,86 +48,86 @@ def command(
     data = document(report)
     warnings = list(report.warnings)
     if report.modes == REPLAYED and data["windows"]:
-        warnings.append("nothing was served live: these are replayed")
+        warnings.append("no forecast was served live: these are replayed")
 
     def show(console: Console) -> None:
         console.print(f"{report.verdict}: {report.reason}", markup=False)
-        for each in _tables(data):
-            console.print(each)
-        for line in _shifted(data["drift"]):
-            console.print(line, markup=False)
+        if data["windows"]:
+            console.print(_windows_table(data["windows"], data["now"]))
+        if data["tests"]:
+            console.print(_tests_table(data["tests"]))
+        if data["scorecard"]:
+            console.print(_scorecard_table(data["scorecard"]))
+        for text in _drift_lines(data["drift"]):
+            console.print(text, markup=False)
 
     code = GateRefused.exit_code if report.verdict == DECLINED else 0
     return Answer(data, show, warnings, code)
 
 
-def _tables(data: dict[str, Any]) -> Iterator[Table]:
-    if data["windows"]:
-        columns = ("market", "window", "n", "CRPS", "skill", "promised", "in 80", "in 90")
-        yield table(
-            f"Served, at {data['now']}",
-            (*columns, "bias", "off"),
-            (
-                [
-                    row["market"],
-                    row["window"],
-                    f"{row['n']:,}",
-                    number(row["crps_bp"]),
-                    percent(row["skill_vs_random_walk"]),
-                    percent(row["promised_skill"]),
-                    *(number(row[name]) for name in ("coverage80", "coverage90")),
-                    percent(row["bias"]),
-                    number(row["pit_distance"], 3),
-                ]
-                for row in data["windows"]
-            ),
-        )
-    if data["tests"]:
-        yield table(
-            "Tests (declined at the threshold, watch at half of it)",
-            ("market", "test", "statistic", "threshold", "verdict", "input", "since"),
-            (
-                [
-                    row["market"],
-                    row["name"],
-                    number(row["statistic"]),
-                    number(row["threshold"]),
-                    row["verdict"],
-                    row["feature"] or "-",
-                    row["since"] or "-",
-                ]
-                for row in data["tests"]
-            ),
-        )
-    if data["scorecard"]:
-        figures = ("n", "CRPS bp", "QLIKE", "rel. MAE", "direction", "90 %", "fee bp")
-        yield table(
-            "Scorecard",
-            ("market", "minutes", *figures),
-            (
-                [
-                    row["market"],
-                    f"{row['minutes']:g}",
-                    f"{row['n']:,}",
-                    number(row["crps_bp"]),
-                    number(row["qlike"]),
-                    number(row["relative_mae"], 3),
-                    number(row["direction_accuracy"], 3),
-                    f"{number(row['direction_low'])}-{number(row['direction_high'])}"
-                    if row["direction_low"] is not None
-                    else "-",
-                    number(row["break_even_fee_bp"]),
-                ]
-                for row in data["scorecard"]
-            ),
-        )
+def _windows_table(windows: list[dict[str, Any]], now: str) -> Table:
+    columns = ("market", "window", "n", "CRPS", "skill", "promised", "in 80", "in 90")
+    rows = (
+        [
+            row["market"],
+            row["window"],
+            f"{row['n']:,}",
+            number(row["crps_bp"]),
+            percent(row["skill_vs_random_walk"]),
+            percent(row["promised_skill"]),
+            number(row["coverage80"]),
+            number(row["coverage90"]),
+            percent(row["bias"]),
+            number(row["pit_distance"], 3),
+        ]
+        for row in windows
+    )
+    return table(f"Served, as of {now}", (*columns, "bias", "off"), rows)
 
 
-def _shifted(drift: list[dict[str, Any]]) -> Iterator[str]:
-    """A line for each market whose inputs of the last week are not those of the training."""
+def _tests_table(tests: list[dict[str, Any]]) -> Table:
+    columns = ("market", "test", "statistic", "threshold", "verdict", "input", "since")
+    rows = (
+        [
+            row["market"],
+            row["name"],
+            number(row["statistic"]),
+            number(row["threshold"]),
+            row["verdict"],
+            row["feature"] or NOTHING,
+            row["since"] or NOTHING,
+        ]
+        for row in tests
+    )
+    return table("Tests (declined at the threshold, watch at half of it)", columns, rows)
+
+
+def _scorecard_table(scorecard: list[dict[str, Any]]) -> Table:
+    figures = ("n", "CRPS bp", "QLIKE", "rel. MAE", "direction", "90%", "fee bp")
+    rows = (
+        [
+            row["market"],
+            f"{row['minutes']:g}",
+            f"{row['n']:,}",
+            number(row["crps_bp"]),
+            number(row["qlike"]),
+            number(row["relative_mae"], 3),
+            number(row["direction_accuracy"], 3),
+            f"{number(row['direction_low'])}-{number(row['direction_high'])}"
+            if row["direction_low"] is not None
+            else NOTHING,
+            number(row["break_even_fee_bp"]),
+        ]
+        for row in scorecard
+    )
+    return table("Scorecard", ("market", "minutes", *figures), rows)
+
+
+def _drift_lines(drift: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield a line for each market whose inputs of the last week have drifted since training."""
     week = [row for row in drift if row["window"] == "week" and row["psi"] > _SHIFTED]
     for market in dict.fromkeys(row["market"] for row in week):
-        most = sorted((r for r in week if r["market"] == market), key=lambda r: -r["psi"])
-        told = ", ".join(f"{r['feature']} {r['psi']:.2f}" for r in most[:_SHOWN_FEATURES])
-        more = f" and {len(most) - _SHOWN_FEATURES} more" if len(most) > _SHOWN_FEATURES else ""
-        yield f"Inputs of {market} have drifted since training (PSI): {told}{more}"
+        rows = sorted((r for r in week if r["market"] == market), key=lambda r: -r["psi"])
+        features = ", ".join(f"{r['feature']} {r['psi']:.2f}" for r in rows[:_SHOWN_FEATURES])
+        more = f" and {len(rows) - _SHOWN_FEATURES} more" if len(rows) > _SHOWN_FEATURES else ""
+        yield f"Inputs of {market} have drifted since training (PSI): {features}{more}"

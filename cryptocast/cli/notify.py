@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cryptocast.cli._options import Run
-from cryptocast.cli._output import Answer
+from cryptocast.cli.root.options import Run
+from cryptocast.cli.root.output import Answer, line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
+
+    from cryptocast.values import Alert
+    from cryptocast.workflows.watching.alerts import Receipt
 
 NAME = "notify"
 EXAMPLE = "cryptocast notify --test"
@@ -22,60 +27,55 @@ def command(
         bool, typer.Option("--test", help="Send each receiver a test message instead.")
     ] = False,
 ) -> Answer:
-    """Tell the receivers of [notify] what is new, as each tick does; each thing once.
+    """Send the receivers of [notify] what is new, as each tick does; everything once.
 
-    From a cron line of its own it also tells when no tick runs any more. Exit 4 where a
+    Run from a cron line of its own, it also reports when ticks have stopped. Exit 4 if a
     receiver failed.
     """
     from cryptocast.errors import NotifyError
-    from cryptocast.values import iso
     from cryptocast.workflows.notify import send_test
     from cryptocast.workflows.watching.alerts import named, tell
 
     with run.open() as ws:
         receivers = list(named(ws))
-        told = send_test(ws) if test else tell(ws)
-    data = {
-        "test": test,
-        "receivers": receivers,
-        "told": [
-            {
-                "receiver": each.receiver,
-                "alerts": [
-                    {
-                        "at": iso(round(a.at)),
-                        "kind": a.kind,
-                        "state": a.state,
-                        "title": a.title,
-                        "text": a.text,
-                        "markets": list(a.markets),
-                    }
-                    for a in each.alerts
-                ],
-                "error": None
-                if each.error is None
-                else {
-                    "code": each.error.code,
-                    "message": each.error.message,
-                    "hint": each.error.hint,
-                },
-            }
-            for each in told
-        ],
+        sent = send_test(ws) if test else tell(ws)
+    data = {"test": test, "receivers": receivers, "told": [_document(each) for each in sent]}
+    failed = any(each.error is not None for each in sent)
+    return Answer(
+        data,
+        lambda console: _show(console, receivers, sent),
+        exit_code=NotifyError.exit_code if failed else 0,
+    )
+
+
+def _document(sent: Receipt) -> dict[str, Any]:
+    return {
+        "receiver": sent.receiver,
+        "alerts": [_alert_document(alert) for alert in sent.alerts],
+        "error": sent.error,
     }
 
-    def show(console: Console) -> None:
-        if not receivers:
-            console.print("No receiver: write [[notify.receiver]] into the settings", markup=False)
-        elif not told:
-            console.print(f"Nothing new for {', '.join(receivers)}")
-        for each in told:
-            for alert in each.alerts:
-                console.print(f"{each.receiver}: sent  {alert.line}", soft_wrap=True, markup=False)
-            if each.error is not None:
-                console.print(
-                    f"{each.receiver}: FAILED  {each.reason}", soft_wrap=True, markup=False
-                )
 
-    failed = any(each.error is not None for each in told)
-    return Answer(data, show, exit_code=NotifyError.exit_code if failed else 0)
+def _alert_document(alert: Alert) -> dict[str, Any]:
+    from cryptocast.values import iso
+
+    return {
+        "at": iso(round(alert.at)),
+        "kind": alert.kind,
+        "state": alert.state,
+        "title": alert.title,
+        "text": alert.text,
+        "markets": alert.markets,
+    }
+
+
+def _show(console: Console, receivers: Sequence[str], sent: Sequence[Receipt]) -> None:
+    if not receivers:
+        line(console, "No receiver: write [[notify.receiver]] into the settings")
+    elif not sent:
+        line(console, f"Nothing new for {', '.join(receivers)}")
+    for each in sent:
+        for alert in each.alerts:
+            line(console, f"{each.receiver}: sent  {alert.line}")
+        if each.error is not None:
+            line(console, f"{each.receiver}: FAILED  {each.reason}")

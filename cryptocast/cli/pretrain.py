@@ -3,51 +3,53 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cryptocast.cli._options import MOST_SEED, Run
-from cryptocast.cli._output import Answer, percent
+from cryptocast.cli.root.options import Run, Seed
+from cryptocast.cli.root.output import Answer, line, table
+from cryptocast.display import counted, number, percent
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
+
+    from cryptocast.workflows.pretrain import PretrainReport
 
 NAME = "pretrain"
 EXAMPLE = "cryptocast pretrain --data 'candles/*.parquet' --config configs/pretrain.toml --out base"
+_COLUMNS = ("series", "step 1", "all steps", "90% interval", "n", "p", "in 90")
 
 
 def command(
     run: Run,
     data: Annotated[
-        list[str], typer.Option(help="Files, folders or globs of candles, repeatable.")
+        list[str], typer.Option(help="Files, folders or globs of candles; repeatable.")
     ],
-    out: Annotated[Path, typer.Option(help="The folder that the network is written to.")],
+    out: Annotated[Path, typer.Option(help="The folder to write the network into.")],
     config: Annotated[
         Path | None,
-        typer.Option(help="Settings, as configs/pretrain.toml; default those of -w, or none."),
+        typer.Option(help="Settings, as configs/pretrain.toml. Default: those of -w, or none."),
     ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, max=MOST_SEED, help="Seed: same candles, same seed, same network.")
-    ] = 0,
+    seed: Seed = None,
     origin: Annotated[
         str | None,
-        typer.Option(help="Whence the candles come, and their licence: for the card."),
+        typer.Option(help="Where the candles come from, and their licence: for the card."),
     ] = None,
 ) -> Answer:
-    """Train one network over many markets, for markets with little past of their own.
+    """Train one network on many markets, for markets with little history of their own.
 
-    It needs no workspace; of one that `-w` names it takes the settings. Trained on the older
-    part of the time first, and scored on the newest; then on all of it. Interrupted, the same
-    command goes on where it was. `[model] base` names the folder of the one to use; cryptocast
-    brings its own for some intervals.
+    It needs no workspace; if -w names one, its settings are used. The network is first trained
+    on the older candles and scored on the newest, then trained on all of them. If it is
+    interrupted, the same command continues. `[model] base` names the folder of the network to
+    use; cryptocast brings its own for some intervals.
     """
     import os
 
-    from rich.table import Table
-
     from cryptocast.config import load
-    from cryptocast.values import iso
+    from cryptocast.documents import document
     from cryptocast.workflows.pretrain import pretrain
 
     if config is None and run.workspace is not None:
@@ -55,44 +57,47 @@ def command(
     else:
         settings, _ = load(config, os.environ)
     report = pretrain(
-        settings, data, out, seed=seed, origin=origin, now=run.clock.now(), progress=run.progress
+        settings,
+        data,
+        out,
+        seed=seed or 0,
+        origin=origin,
+        now=run.clock.now(),
+        progress=run.progress,
     )
-    held_out = iso(report.held_out_from)
+    answer = document(report, times=("held_out_from",))
+    return Answer(answer, lambda console: _show(console, report))
 
-    def show(console: Console) -> None:
-        table = Table(title=f"CRPS skill against the random walk from {held_out}, in %")
-        for name in ("series", "step 1", "all steps", "90 % interval", "n", "p", "in 90"):
-            table.add_column(name, justify="left" if name == "series" else "right")
-        names = dict.fromkeys(row["market"] for row in report.scores)
-        for name in names:
-            mine = {row["step"]: row for row in report.scores if row["market"] == name}
-            first, every = mine[1], mine["all"]
-            low, high = (percent(every[f"skill_{end}"], 2) for end in ("low", "high"))
-            table.add_row(
-                name,
-                percent(first["skill_vs_random_walk"], 2),
-                percent(every["skill_vs_random_walk"], 2),
-                f"{low} .. {high}",
-                f"{every['n']:,}",
-                "-" if every["p_value"] is None else f"{every['p_value']:.3f}",
-                f"{every['coverage90']:.3f}",
-            )
-        console.print(table)
-        if (early := report.series - len(names)) > 0:
-            console.print(f"{early} of {report.series} series end before: learned from, not scored")
+
+def _show(console: Console, report: PretrainReport) -> None:
+    from cryptocast.values import iso
+
+    rows = list(_rows(report.scores))
+    title = f"CRPS skill against the random walk from {iso(report.held_out_from)}"
+    console.print(table(title, _COLUMNS, rows))
+    if (early := report.series - len(rows)) > 0:
         console.print(
-            f"{report.folder}: {report.series} series, {report.origins:,} origins of "
-            f"{report.interval}, {report.seconds:.0f} s"
+            f"{early} of {report.series} series end earlier: used for training, not scored"
         )
+    line(
+        console,
+        f"{report.folder}: {report.series} series, {counted(report.origins, 'origin')} of "
+        f"{report.interval}, {report.seconds:.0f} s",
+    )
 
-    found = {
-        "folder": str(report.folder),
-        "interval": report.interval,
-        "series": report.series,
-        "origins": report.origins,
-        "held_out_from": held_out,
-        "scores": report.scores,
-        "evidence": report.evidence,
-        "seconds": report.seconds,
-    }
-    return Answer(found, show)
+
+def _rows(scores: list[dict[str, Any]]) -> Iterator[list[str]]:
+    """Yield a row per series: the skill of the first step and of all steps together."""
+    for name in dict.fromkeys(row["market"] for row in scores):
+        by_step = {row["step"]: row for row in scores if row["market"] == name}
+        first, overall = by_step[1], by_step["all"]
+        low, high = (percent(overall[f"skill_{end}"], 2) for end in ("low", "high"))
+        yield [
+            name,
+            percent(first["skill_vs_random_walk"], 2),
+            percent(overall["skill_vs_random_walk"], 2),
+            f"{low} .. {high}",
+            f"{overall['n']:,}",
+            number(overall["p_value"], 3),
+            number(overall["coverage90"], 3),
+        ]

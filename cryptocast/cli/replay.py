@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cryptocast.cli._options import Run
-from cryptocast.cli._output import Answer, print_document, table
+from cryptocast.cli.root.options import Run, Symbols
+from cryptocast.cli.root.output import Answer, print_document, table
+from cryptocast.display import counted
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from collections.abc import Iterator
 
+    from rich.table import Table
+
+    from cryptocast.workflows.replay import Block, Replay
     from cryptocast.workflows.serving.sets import FailedOrigin
 
 NAME = "replay"
@@ -22,71 +28,99 @@ def command(
     run: Run,
     start: Annotated[str, typer.Option(metavar="TIME", help="The first origin.")],
     end: Annotated[
-        str | None, typer.Option(metavar="TIME", help="The last origin; default now.")
+        str | None, typer.Option(metavar="TIME", help="The last origin; default: now.")
     ] = None,
     version: Annotated[
-        str | None, typer.Option(help="Let this version forecast, as a shadow: unserved.")
+        str | None, typer.Option(help="Let this version forecast as a shadow: unserved.")
     ] = None,
     in_sample: Annotated[
         bool, typer.Option("--in-sample", help="Origins it learned from too, all unserved.")
     ] = False,
-    symbol: Annotated[list[str] | None, typer.Option(help="Only this market, repeatable.")] = None,
+    symbols: Symbols = None,
 ) -> Answer:
     """Forecast every origin of a past range as the live tick would have, into the ledger.
 
-    From stored candles alone. Origins that are served already are skipped, so an interrupted
-    replay goes on. With --json one document a set, then one with the summary.
+    From stored candles alone. Origins that were already served are skipped, so an interrupted
+    replay continues. With --json: one document per set, then one with the summary.
     """
-    from cryptocast.values import iso, parse_time
+    from cryptocast.values import parse_time
     from cryptocast.workflows.forecast import document
-    from cryptocast.workflows.replay import fallbacks, plan, replay
+    from cryptocast.workflows.replay import plan, replay
 
-    made = 0
-    failed: list[FailedOrigin] = []
-    stand_ins: dict[str, int] = {}
+    counts = _Counts()
     with run.open() as ws:
-        until = ws.clock.now() if end is None else parse_time(end)
         planned = plan(
             ws,
             parse_time(start),
-            int(until),
-            symbols=tuple(symbol or ()),
+            int(ws.clock.now()) if end is None else parse_time(end),
+            symbols=tuple(symbols or ()),
             version=version,
             in_sample=in_sample,
         )
-        ws.progress.stage(f"replay {planned.origins:,} origins")
+        ws.progress.stage(f"replay {counted(planned.origins, 'origin')}")
         for block in replay(ws, planned):
-            made += len(block.sets)
-            failed += block.failures
-            for reason, count in fallbacks(block.sets).items():
-                stand_ins[reason] = stand_ins.get(reason, 0) + count
-            if run.as_json:
-                for forecast in block.sets:
-                    print_document(NAME, document(forecast))
-    data = {
+            counts.add(block)
+            for forecast in block.sets if run.as_json else ():
+                print_document(NAME, document(forecast))
+    return Answer(
+        {"summary": _document(planned, counts)},
+        lambda console: console.print(_table(planned, counts)),
+        list(_warnings(planned, counts)),
+    )
+
+
+@dataclass(slots=True)
+class _Counts:
+    """What the blocks of a replay came to."""
+
+    made: int = 0
+    failures: list[FailedOrigin] = field(default_factory=list)
+    fallbacks: Counter[str] = field(default_factory=Counter)  # sets of stand-ins, by reason
+
+    def add(self, block: Block) -> None:
+        """Count the sets and failures of one block."""
+        from cryptocast.workflows.replay import fallbacks
+
+        self.made += len(block.sets)
+        self.failures += block.failures
+        self.fallbacks.update(fallbacks(block.sets))
+
+
+def _document(planned: Replay, counts: _Counts) -> dict[str, Any]:
+    from cryptocast.values import iso
+
+    return {
         "start": iso(planned.first),
         "end": iso(planned.last),
-        "made": made,
+        "made": counts.made,
         "skipped": planned.skipped,
-        "failed": len(failed),
+        "failed": len(counts.failures),
         "served": planned.served,
-        "fallbacks": stand_ins,
+        "fallbacks": counts.fallbacks,
     }
-    warnings = [
-        f"{market.id}: {bars} bars of the range are not stored (cryptocast fetch brings them, "
-        "if they exist)"
-        for market, bars in planned.holes
+
+
+def _warnings(planned: Replay, counts: _Counts) -> Iterator[str]:
+    for market, bars in planned.holes:
+        yield (
+            f"{market.id}: {counted(bars, 'bar')} of the range are not stored "
+            "(cryptocast fetch brings them, if they exist)"
+        )
+    if counts.failures:
+        yield counts.failures[0].error.message
+
+
+def _table(planned: Replay, counts: _Counts) -> Table:
+    from cryptocast.values import iso
+
+    rows = [
+        ["forecast" if planned.served else "forecast, unserved", f"{counts.made:,}"],
+        ["already there", f"{planned.skipped:,}"],
+        ["too few candles", f"{len(counts.failures):,}"],
+        *(
+            [f"by a stand-in: {reason}", f"{sets:,}"]
+            for reason, sets in sorted(counts.fallbacks.items())
+        ),
     ]
-    warnings += [failed[0].error.message] if failed else []
-
-    def show(console: Console) -> None:
-        rows = [
-            ["forecast" if planned.served else "forecast, unserved", f"{made:,}"],
-            ["there already", f"{planned.skipped:,}"],
-            ["too few candles", f"{len(failed):,}"],
-            *([f"by a stand-in: {reason}", f"{n:,}"] for reason, n in sorted(stand_ins.items())),
-        ]
-        title = f"Origins from {iso(planned.first)} to {iso(planned.last)}"
-        console.print(table(title, ("", "sets"), rows))
-
-    return Answer({"summary": data}, show, warnings)
+    title = f"Origins from {iso(planned.first)} to {iso(planned.last)}"
+    return table(title, ("", "sets"), rows)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cryptocast.cli._options import Run
-from cryptocast.cli._output import Answer, percent, print_document, size, table
+from cryptocast.cli.root.options import Run
+from cryptocast.cli.root.output import Answer, line, print_document, table
+from cryptocast.display import NOTHING, percent, size
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from cryptocast.reports.facts import MarketFacts
     from cryptocast.workflows.report import ReportReport
 
 NAME = "report"
@@ -35,83 +38,78 @@ def command(
         int, typer.Option(min=0, max=65535, help="With --serve; 0 takes a free one.")
     ] = 8080,
 ) -> Answer | None:
-    """Write one HTML page: forecasts against what came, skill, coverage, calibration, incidents.
+    """Write one HTML page: forecasts and outcomes, skill, coverage, calibration, incidents.
 
-    It needs no server and asks nothing of any. With --serve it is made anew where a candle has
-    closed since, and read from disk at each look.
+    It needs no server and loads nothing from anywhere. With --serve it is read from disk per
+    request, and made anew if a candle has closed since.
     """
     from cryptocast.workflows.report import report
 
     with run.open() as ws:
         run.progress.stage("report")
-        if not serve:
-            return _answer(report(ws, out=out, days=days))
-        from cryptocast.cli._page_server import PageServer
-
-        def make() -> ReportReport:
-            return report(ws, out=out, days=days)
-
+        make = partial(report, ws, out=out, days=days)
         first = make()
+        if not serve:
+            return _answer(first)
+        from cryptocast.cli.screens.page import PageServer
+
         run.close()
         with PageServer(first.file, port, make, ws) as server:
-            _tell(run, first, server.address)
+            if run.as_json:
+                print_document(NAME, _document(first) | {"address": server.address})
+            elif not run.quiet:
+                print(f"{first.file} at {server.address} (Ctrl-C ends it)", flush=True)
             server.serve_until_stopped()
     return None
 
 
-def _tell(run: Run, made: ReportReport, address: str) -> None:
-    if run.as_json:
-        print_document(NAME, _data(made) | {"address": address})
-    elif not run.quiet:
-        print(f"{made.file} at {address} (Ctrl-C ends it)", flush=True)
-
-
-def _data(made: ReportReport) -> dict[str, Any]:
+def _document(page: ReportReport) -> dict[str, Any]:
     from cryptocast.values import iso
 
-    facts = made.facts
+    facts = page.facts
     return {
-        "file": str(made.file),
-        "bytes": made.bytes,
+        "file": page.file,
+        "bytes": page.bytes,
         "start": iso(facts.start),
         "end": iso(facts.end),
         "verdict": None if facts.verdict is None else facts.verdict.verdict,
-        "markets": [
-            {
-                "market": found.market.id,
-                "candles": len(found.candles),
-                "mode": None if found.outcomes is None else found.outcomes.mode,
-                "forecasts": 0 if found.outcomes is None else len(found.outcomes.origins),
-                "n": 0 if found.outcomes is None else found.outcomes.total.n,
-                "skill_vs_random_walk": None
-                if found.outcomes is None
-                else found.outcomes.total.skill,
-                "coverage80": None if found.outcomes is None else found.outcomes.total.coverage80,
-                "coverage90": None if found.outcomes is None else found.outcomes.total.coverage90,
-                "incidents": len(found.incidents),
-            }
-            for found in facts.markets
-        ],
+        "markets": [_market_document(market) for market in facts.markets],
     }
 
 
-def _answer(made: ReportReport) -> Answer:
-    data = _data(made)
+def _market_document(facts: MarketFacts) -> dict[str, Any]:
+    outcomes = facts.outcomes
+    total = None if outcomes is None else outcomes.total
+    return {
+        "market": facts.market.id,
+        "candles": len(facts.candles),
+        "mode": None if outcomes is None else outcomes.mode,
+        "forecasts": 0 if outcomes is None else len(outcomes.origins),
+        "n": 0 if total is None else total.n,
+        "skill_vs_random_walk": None if total is None else total.skill,
+        "coverage80": None if total is None else total.coverage80,
+        "coverage90": None if total is None else total.coverage90,
+        "incidents": len(facts.incidents),
+    }
+
+
+def _answer(page: ReportReport) -> Answer:
+    data = _document(page)
 
     def show(console: Console) -> None:
         rows = [
             [
-                m["market"],
-                f"{m['forecasts']:,}",
-                m["mode"] or "-",
-                percent(m["skill_vs_random_walk"], 2),
-                percent(m["coverage80"]).lstrip("+"),
-                f"{m['incidents']:,}",
+                market["market"],
+                f"{market['forecasts']:,}",
+                market["mode"] or NOTHING,
+                percent(market["skill_vs_random_walk"], 2),
+                percent(market["coverage80"], sign=False),
+                f"{market['incidents']:,}",
             ]
-            for m in data["markets"]
+            for market in data["markets"]
         ]
-        columns = ("market", "forecasts", "mode", "skill", "in 80 %", "incidents")
+        columns = ("market", "forecasts", "mode", "skill", "in 80%", "incidents")
         console.print(table(f"From {data['start']} to {data['end']}", columns, rows))
-        console.print(f"{made.file} ({size(made.bytes)})", soft_wrap=True, markup=False)
+        line(console, f"{page.file} ({size(page.bytes)})")
 
     return Answer(data, show)

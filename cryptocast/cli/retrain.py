@@ -1,17 +1,34 @@
-"""cryptocast retrain."""
+"""cryptocast retrain; and how a pipeline's results are shown, by `init` too."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cryptocast.cli._options import MOST_SEED, Run
-from cryptocast.cli._output import Answer
+from cryptocast.cli.evaluate import SHOWN_MARKETS, scores_tables
+from cryptocast.cli.fetch import candles_document, candles_table, fetch_warnings
+from cryptocast.cli.promote import decision_document, decision_sentences
+from cryptocast.cli.root.options import Run, Seed
+from cryptocast.cli.root.output import (
+    Answer,
+    failure_code,
+    failure_warnings,
+    sentences,
+    table,
+)
+from cryptocast.display import counted, percent
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
+    from cryptocast.workflows.keeping.flush import Flushed
+    from cryptocast.workflows.learning.pipeline import Renewal
+    from cryptocast.workflows.learning.renewals import Renewals
+    from cryptocast.workflows.retrain import RetrainReport
+    from cryptocast.workflows.serving.fetching import FetchReport
 
 NAME = "retrain"
 EXAMPLE = "cryptocast retrain --if-needed"
@@ -19,82 +36,194 @@ EXAMPLE = "cryptocast retrain --if-needed"
 
 def command(
     run: Run,
-    seed: Annotated[
-        int, typer.Option(min=0, max=MOST_SEED, help="Seed of search and training.")
-    ] = 0,
+    seed: Seed = None,
     if_needed: Annotated[
         bool,
         typer.Option(
-            "--if-needed", help="Only where the monitor says declined and no cool-down holds."
+            "--if-needed", help="Only if the monitor says declined and no cool-down holds."
         ),
     ] = False,
     flush: Annotated[
         bool,
-        typer.Option("--flush", help="Archive old candles and resolved forecasts before."),
+        typer.Option("--flush", help="First archive old candles and resolved forecasts."),
     ] = False,
 ) -> Answer:
     """Renew the model: fetch, split, tune, train, evaluate, select, promote.
 
-    Production stays where the gate finds nothing better; that too is exit 0. Where each market
-    has a model of its own, they are renewed one after the other.
+    Production stays if the gate finds nothing better; that is exit 0 too. If each market has a
+    model of its own, they are renewed one after the other.
     """
-    from cryptocast.cli._shared import (
-        SHOWN_MARKETS,
-        candidates_table,
-        candles_table,
-        decision_lines,
-        failure_code,
-        failure_warnings,
-        fetch_warnings,
-        flushed_data,
-        flushed_line,
-        pipeline_data,
-        scores_tables,
-        split_line,
-    )
-    from cryptocast.store import ALL_MARKETS
     from cryptocast.workflows.retrain import retrain
 
     with run.open() as ws:
-        report = retrain(ws, seed=seed, clear=flush, if_needed=if_needed)
-    made, candles, findings = report.pipeline, report.candles, report.findings
-    told = {
+        report = retrain(ws, seed=seed or 0, clear=flush, if_needed=if_needed)
+    if report.candles is None or report.pipeline is None:
+        return _not_renewed(report)
+    return _renewed(report, report.candles, report.pipeline)
+
+
+def _not_renewed(report: RetrainReport) -> Answer:
+    decision = {
+        "promoted": False,
+        "version": report.production,
+        "model": report.model,
         "reason": report.reason,
-        "finding": None if made is None else findings.get(made.decision.market),
-        "flushed": flushed_data(report.flushed),
     }
-    if made is None or candles is None:
-        stays = {
-            "promoted": False,
-            "version": report.production,
-            "model": report.model,
-            "reason": report.reason,
-        }
-        return Answer(
-            {"decision": stays, "decisions": [], **told},
-            lambda console: console.print(f"Not renewed: {report.reason}"),
-        )
-    failed = {failure.decision.market: failure.error for failure in made.failures}
-    data = pipeline_data(candles, made) | told
+    data: dict[str, Any] = {
+        "decision": decision,
+        "decisions": [],
+        "reason": report.reason,
+        "finding": None,
+        "flushed": _flushed_document(report.flushed),
+    }
+    return Answer(data, sentences(f"Not renewed: {report.reason}"))
+
+
+def _renewed(report: RetrainReport, candles: FetchReport, renewals: Renewals) -> Answer:
+    data = renewals_document(candles, renewals)
     for decision in data["decisions"]:
-        decision["finding"] = findings.get(decision["market"])
+        decision["finding"] = report.findings.get(decision["market"])
+    data |= {
+        "reason": report.reason,
+        "finding": report.findings.get(renewals.decision.market),
+        "flushed": _flushed_document(report.flushed),
+    }
 
     def show(console: Console) -> None:
         if report.flushed is not None:
-            console.print(flushed_line(report.flushed))
-        console.print(candles_table(candles))
-        console.print(split_line(data["split"]))
-        console.print(*scores_tables(data["scores"], "Scores on the test set"))
-        for renewal in made.renewals[:SHOWN_MARKETS]:
-            console.print(candidates_table(renewal))
-        console.print("\n".join(decision_lines(made.decisions)))
-        for finding in dict.fromkeys(filter(None, findings.values())):
-            named = [m for m, found in findings.items() if found == finding and m != ALL_MARKETS]
-            whose = f" for {', '.join(named[:SHOWN_MARKETS])}" if named else ""
-            more = len(named) - SHOWN_MARKETS
-            whose += f" and {more} more" if more > 0 else ""
-            console.print(f"Finding{whose}: {finding}", markup=False)
+            console.print(_flushed_sentence(report.flushed), markup=False)
+        show_renewals(console, candles, renewals)
+        for text in _findings(report.findings):
+            console.print(text, markup=False)
 
-    # A fetch that failed is told once.
-    warnings = list(dict.fromkeys(fetch_warnings(candles) + failure_warnings(failed)))
-    return Answer(data, show, warnings, failure_code(failed))
+    return Answer(data, show, renewals_warnings(candles, renewals), renewals_code(renewals))
+
+
+def renewals_document(candles: FetchReport, renewals: Renewals) -> dict[str, Any]:
+    """Return a pipeline's results; several models share one split and one count of trials."""
+    tuned = [r.tuning for r in renewals.renewals if r.tuning is not None]
+    only = tuned[0] if len(tuned) == len(renewals.renewals) == 1 else None
+    no_base = (r.no_base for r in renewals.renewals if r.no_base is not None)
+    return {
+        "candles": candles_document(candles),
+        "split": _split_document(renewals),
+        "tuning": {
+            "trials": sum(t.trials for t in tuned),
+            "best": None if only is None else only.best,
+            "value": None if only is None else only.value,
+        },
+        "scores": _scores(renewals),
+        "decision": decision_document(renewals.decision),
+        "candidates": [c for r in renewals.renewals for c in _candidate_documents(r)],
+        "no_base": next(no_base, None),
+        "decisions": [decision_document(decision) for decision in renewals.decisions],
+    }
+
+
+def show_renewals(console: Console, candles: FetchReport, renewals: Renewals) -> None:
+    """Print a pipeline's candles, split, scores, candidates and decisions."""
+    console.print(candles_table(candles))
+    parts = ", ".join(
+        f"{name} {part['rows']:,}" for name, part in _split_document(renewals).items()
+    )
+    console.print(f"Split in candles: {parts} (the gate's are the last of the validation's)\n")
+    console.print(*scores_tables(_scores(renewals), "Scores on the test set"))
+    for renewal in renewals.renewals[:SHOWN_MARKETS]:
+        console.print(_candidates_table(renewal))
+        if renewal.no_base is not None:
+            console.print(f"No candidate: {renewal.no_base}", markup=False)
+    for text in decision_sentences(renewals.decisions):
+        console.print(text, markup=False)
+
+
+def renewals_warnings(candles: FetchReport, renewals: Renewals) -> list[str]:
+    """Return the warnings of a pipeline's fetch and of its failures, each of them once."""
+    failed = {failure.decision.market: failure.error for failure in renewals.failures}
+    return list(dict.fromkeys(fetch_warnings(candles) + failure_warnings(failed)))
+
+
+def renewals_code(renewals: Renewals) -> int:
+    """Return the exit code of a pipeline: that of the first market that failed, or 0."""
+    return failure_code({f.decision.market: f.error for f in renewals.failures})
+
+
+def _scores(renewals: Renewals) -> list[dict[str, Any]]:
+    return [row for renewal in renewals.renewals for row in renewal.scores]
+
+
+def _split_document(renewals: Renewals) -> dict[str, Any]:
+    """Return the parts in candles; of several models the first and last of all, and the sum."""
+    splits = [renewal.split for renewal in renewals.renewals]
+    return {
+        name: {
+            "first": min((s[name]["first"] for s in splits if s[name]["rows"]), default=None),
+            "last": max((s[name]["last"] for s in splits if s[name]["rows"]), default=None),
+            "rows": sum(s[name]["rows"] for s in splits),
+        }
+        for name in splits[0]
+    }
+
+
+def _candidate_documents(renewal: Renewal) -> Iterator[dict[str, Any]]:
+    """Yield what was considered for promotion, and what the gate said of it."""
+    for candidate in renewal.candidates:
+        verdict = candidate.verdict
+        yield {
+            "role": candidate.role,
+            "version": candidate.version,
+            "model": candidate.model,
+            "validation_skill": candidate.validation_skill,
+            "promoted": None if verdict is None else verdict.promoted,
+            "gate": None if verdict is None else verdict.reason,
+        }
+
+
+def _candidates_table(renewal: Renewal) -> Table:
+    """Return the candidates with their skills, and which one serves."""
+    from cryptocast.store import ALL_MARKETS
+
+    rows = []
+    for c in renewal.candidates:
+        comparisons = () if c.verdict is None else c.verdict.comparisons
+        skills = (each.skill for each in comparisons if each.opponent == "the random walk")
+        word = "-" if c.verdict is None else "refused"
+        if c.version == renewal.decision.version:
+            word = "serves"
+        skill = percent(next(skills, None), 2)
+        rows.append([c.role, c.version, percent(c.validation_skill, 2), skill, word])
+    columns = ("candidate", "version", "validation", "gate", "")
+    market = renewal.decision.market
+    name = "" if market == ALL_MARKETS else f" for {market}"
+    return table(f"Candidates{name}: skill against the random walk", columns, rows)
+
+
+def _findings(findings: Mapping[str, str | None]) -> Iterator[str]:
+    """Yield each finding once, with some of the markets that it holds for."""
+    from cryptocast.store import ALL_MARKETS
+
+    for finding in dict.fromkeys(filter(None, findings.values())):
+        markets = [m for m, text in findings.items() if text == finding and m != ALL_MARKETS]
+        names = f" for {', '.join(markets[:SHOWN_MARKETS])}" if markets else ""
+        more = len(markets) - SHOWN_MARKETS
+        names += f" and {more} more" if more > 0 else ""
+        yield f"Finding{names}: {finding}"
+
+
+def _flushed_document(flushed: Flushed | None) -> dict[str, Any] | None:
+    """Return what was archived, or None if that was not asked for."""
+    if flushed is None:
+        return None
+    return {
+        "folder": flushed.folder,
+        "rows": {table.table: table.rows for table in flushed.tables},
+    }
+
+
+def _flushed_sentence(flushed: Flushed) -> str:
+    if flushed.folder is None:
+        return "Nothing was old enough to be archived"
+    rows = {table.table: table.rows for table in flushed.tables}
+    return (
+        f"Archived {counted(rows['candles'], 'candle')} and "
+        f"{counted(rows['forecast_sets'], 'forecast set')} in {flushed.folder}"
+    )

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from cryptocast.cli._options import Run
-from cryptocast.cli._output import Answer
+from cryptocast.cli.promote import decision_document, decision_sentences
+from cryptocast.cli.root.options import Run
+from cryptocast.cli.root.output import Answer, sentences
 
 NAME = "rollback"
 EXAMPLE = 'cryptocast rollback --reason "coverage fell after the last promotion"'
@@ -17,18 +18,19 @@ def command(
     run: Run,
     symbol: Annotated[
         list[str] | None,
-        typer.Option(help="Only of this market, repeatable; needed where several versions serve."),
+        typer.Option(help="Only this market; repeatable. Needed if several versions serve."),
     ] = None,
-    reason: Annotated[str | None, typer.Option(help="Why; kept in `deployments`.")] = None,
+    reason: Annotated[
+        str | None, typer.Option(help="The reason; kept in the table `deployments`.")
+    ] = None,
 ) -> Answer:
-    """Put the production version before this one back; twice gives back the first."""
-    from cryptocast.cli._shared import decision_data, decision_lines
+    """Make the previous production version production again; twice undoes it."""
     from cryptocast.workflows.rollback import rollback
 
     with run.open() as ws:
         decisions = rollback(ws, symbols=tuple(symbol or ()), reason=reason)
-    told = [decision_data(decision) for decision in decisions]
+    documents = [decision_document(decision) for decision in decisions]
     return Answer(
-        {"decision": told[0], "decisions": told},
-        lambda console: console.print("\n".join(decision_lines(decisions))),
+        {"decision": documents[0], "decisions": documents},
+        sentences(*decision_sentences(decisions)),
     )

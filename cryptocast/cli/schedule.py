@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cryptocast.cli._options import Run
-from cryptocast.cli._output import Answer
+from cryptocast.cli.root.options import Run
+from cryptocast.cli.root.output import Answer, line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,62 +22,70 @@ def command(
     run: Run,
     kind: Annotated[str, typer.Option(help="cron, systemd (of the user) or launchd.")] = "cron",
     install: Annotated[
-        bool, typer.Option("--install", help="Give it to cron or systemd; twice is once.")
+        bool, typer.Option("--install", help="Add it to cron or systemd; repeating is harmless.")
     ] = False,
     remove: Annotated[
-        bool, typer.Option("--remove", help="Take this workspace's own out again.")
+        bool, typer.Option("--remove", help="Remove this workspace's entry again.")
     ] = False,
 ) -> Answer:
     """Print what makes cron, systemd or launchd tick just after each close of a candle.
 
-    No key is written: secrets stay in the workspace's .env. No lock is needed: a tick that
-    runs twice changes nothing.
+    No key is written: secrets stay in the workspace's .env. No lock is needed: a tick that runs
+    twice changes nothing.
     """
     from cryptocast.errors import UsageError
     from cryptocast.workflows import schedule as workflow
 
     if install and remove:
-        raise UsageError("--install goes without --remove", hint="cryptocast schedule --install")
+        raise UsageError(
+            "--install and --remove exclude each other", hint="cryptocast schedule --install"
+        )
     if remove:
-        folder = run.folder
-        removed = workflow.remove(folder, kind)
-        told = "removed from" if removed else "was not in"
-        data: dict[str, Any] = {"kind": kind, "action": "remove", "changed": removed}
-        return Answer(data, lambda console: _line(console, f"{folder} {told} {kind}"))
+        return _removed(run, kind)
     with run.open() as ws:
-        found = workflow.install(ws, kind) if install else workflow.schedule(ws, kind)
-    warnings = [v.warning for v in found.variables if v.warning is not None]
-    if not found.log.parent.is_dir():
-        warnings.append(f"{found.log.parent} is missing: make that folder first")
-    data = {
-        "kind": kind,
-        "action": "install" if install else "print",
-        "changed": found.changed,
-        "when": found.when,
-        "command": list(found.command),
-        "log": str(found.log),
-        "texts": [{"place": t.place, "text": t.text} for t in found.texts],
-        "variables": [{"name": v.name, "found": v.found} for v in found.variables],
+        plan = workflow.install(ws, kind) if install else workflow.schedule(ws, kind)
+    warnings = [v.warning for v in plan.variables if v.warning is not None]
+    if not plan.log.parent.is_dir():
+        warnings.append(f"{plan.log.parent} is missing: make that folder first")
+    show = _show_installed if install else _show_texts
+    data = _document(plan, "install" if install else "print")
+    return Answer(data, lambda console: show(console, plan), warnings)
+
+
+def _removed(run: Run, kind: str) -> Answer:
+    from cryptocast.workflows.schedule import remove
+
+    folder = run.folder
+    removed = remove(folder, kind)
+    text = f"{folder} {'removed from' if removed else 'was not in'} {kind}"
+    data = {"kind": kind, "action": "remove", "changed": removed}
+    return Answer(data, lambda console: line(console, text))
+
+
+def _document(plan: Schedule, action: str) -> dict[str, Any]:
+    return {
+        "kind": plan.kind,
+        "action": action,
+        "changed": plan.changed,
+        "when": plan.when,
+        "command": plan.command,
+        "log": plan.log,
+        "texts": plan.texts,
+        "variables": [{"name": v.name, "found": v.found} for v in plan.variables],
     }
-    show = _installed if install else _printed
-    return Answer(data, lambda console: show(console, found), warnings)
 
 
-def _printed(console: Console, found: Schedule) -> None:
-    """The texts as they are, to be put into a file: what Rich prints has no tabs."""
-    blocks = [text.text for text in found.texts]
-    if len(found.texts) > 1:
-        blocks = [f"# {text.place}\n{text.text}" for text in found.texts]
+def _show_texts(console: Console, plan: Schedule) -> None:
+    """Write the texts as they are, to be put into a file: Rich would drop their tabs."""
+    blocks = [text.text for text in plan.texts]
+    if len(plan.texts) > 1:
+        blocks = [f"# {text.place}\n{text.text}" for text in plan.texts]
     console.file.write("\n".join(blocks))
 
 
-def _installed(console: Console, found: Schedule) -> None:
-    told = "installed in" if found.changed else "is in"
-    places = ", ".join(text.place for text in found.texts)
-    _line(console, f"{told} {found.kind} ({found.when}): {places}")
-    if found.kind == "systemd":
-        _line(console, "It runs while you are logged in; always: loginctl enable-linger")
-
-
-def _line(console: Console, text: str) -> None:
-    console.print(text, soft_wrap=True, markup=False)
+def _show_installed(console: Console, plan: Schedule) -> None:
+    places = ", ".join(text.place for text in plan.texts)
+    state = "installed in" if plan.changed else "is in"
+    line(console, f"{state} {plan.kind} ({plan.when}): {places}")
+    if plan.kind == "systemd":
+        line(console, "It runs while you are logged in; to run it always: loginctl enable-linger")

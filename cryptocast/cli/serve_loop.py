@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cryptocast.cli._options import Run
-from cryptocast.cli._output import price, print_document, warn
+from cryptocast.cli.root.options import Run
+from cryptocast.cli.root.output import warn
 
 if TYPE_CHECKING:
-    from cryptocast.workflows.serving.loop import LoopTick
+    from cryptocast.workflows.serve_loop import Stop
 
 NAME = "serve-loop"
 EXAMPLE = "cryptocast serve-loop --delay 10"
+
+GRACE_SECONDS = 0.6
+"""How long the main thread has to end by itself; the last words have half of it again."""
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def command(
@@ -24,34 +32,35 @@ def command(
     delay: Annotated[
         float | None, typer.Option(min=0, help="Seconds after each close.", show_default=False)
     ] = None,
-    max_ticks: Annotated[int | None, typer.Option(min=1, help="Leave after N ticks.")] = None,
+    max_ticks: Annotated[int | None, typer.Option(min=1, help="Stop after N ticks.")] = None,
     report_every: Annotated[
         float | None,
-        typer.Option(min=1, metavar="MINUTES", help="Write the report anew so often."),
+        typer.Option(min=1, metavar="MINUTES", help="Write the report anew this often."),
     ] = None,
 ) -> None:
     """Make a tick just after each close, until stopped (Ctrl-C or SIGTERM: exit 0).
 
-    On a terminal one screen is redrawn; elsewhere there is a line a tick, with --json a
-    document, then one with the summary. Trouble that lasts is told ever more rarely. With
-    --as-of the loop leaps from tick to tick on the virtual clock, so it needs --max-ticks.
+    On a terminal, one screen is redrawn; elsewhere each tick prints a line, with --json a
+    document and at the end one with the summary. Lasting trouble is reported less and less
+    often. With --as-of the loop jumps from tick to tick on the virtual clock, so it needs
+    --max-ticks.
     """
-    from cryptocast.cli._stopping import stopped_by_signals
+    from cryptocast.cli.screens.loop import loop_view
     from cryptocast.errors import UsageError
     from cryptocast.values import iso
     from cryptocast.workflows.serve_loop import serve_loop
 
     if run.as_of is not None and max_ticks is None:
         raise UsageError("serve-loop on a virtual clock would never end", hint="add --max-ticks 12")
-    teller = _teller(run)
+    view = loop_view(run)
     ticks = failed = 0
 
     def end() -> None:
-        with _whatever_becomes_of_it():
-            teller.end(ticks, failed)
+        with _full_disk_ignored():
+            view.end(ticks, failed)
 
     with stopped_by_signals(end) as stop:
-        with run.open() as ws, teller.shown():
+        with run.open() as ws, view.shown():
             for turn in serve_loop(
                 ws,
                 stop,
@@ -61,41 +70,16 @@ def command(
             ):
                 ticks += 1
                 failed += turn.error is not None
-                with _whatever_becomes_of_it():
+                with _full_disk_ignored():
                     for text in turn.told:
                         warn(f"{iso(round(turn.at))} {text}")
-                    teller.tick(turn)
+                    view.tick(turn)
         end()
 
 
-class Teller(Protocol):
-    """Shows ticks as they come, and then a summary."""
-
-    def shown(self) -> AbstractContextManager[None]:
-        """While the loop runs."""
-
-    def tick(self, turn: LoopTick) -> None:
-        """A tick is over."""
-
-    def end(self, ticks: int, failed: int) -> None:
-        """So is the loop."""
-
-
-def _teller(run: Run) -> Teller:
-    if run.as_json:
-        return _Documents()
-    if run.quiet:
-        return _Silence()
-    if not sys.stdout.isatty():
-        return _Lines()
-    from cryptocast.cli._loop_screen import Screen
-
-    return Screen()
-
-
 @contextmanager
-def _whatever_becomes_of_it() -> Iterator[None]:
-    """Where output goes to a full disk the forecasts go on; where its reader left they end."""
+def _full_disk_ignored() -> Iterator[None]:
+    """Go on forecasting if the output's disk is full; stop if the output's reader has left."""
     try:
         yield
     except BrokenPipeError:
@@ -104,54 +88,41 @@ def _whatever_becomes_of_it() -> Iterator[None]:
         pass
 
 
-class _Silence:
-    """Says nothing: warnings are told elsewhere."""
+@contextmanager
+def stopped_by_signals(last_words: Callable[[], None]) -> Iterator[Stop]:
+    """Yield a Stop that SIGTERM and SIGINT trigger within a second; for the main thread.
 
-    def shown(self) -> AbstractContextManager[None]:
-        return nullcontext()
+    Python runs a signal handler between two steps of the main thread, so one that is inside a
+    name look-up, or a long call into a library, doesn't hear it. In that case a thread calls
+    `last_words` and ends the process with exit code 0: that is safe for the database, as
+    `kill -9` is.
+    """
+    from cryptocast.workflows.serve_loop import Stop
 
-    def tick(self, turn: LoopTick) -> None:
-        pass
-
-    def end(self, ticks: int, failed: int) -> None:
-        pass
-
-
-class _Documents(_Silence):
-    """A JSON document a tick, and one with the summary."""
-
-    def tick(self, turn: LoopTick) -> None:
-        from cryptocast.values import iso
-        from cryptocast.workflows.forecast import documents
-
-        data: dict[str, Any] = {"at": iso(turn.at)}
-        if turn.report is not None:
-            data |= {"new": turn.report.new, "forecasts": list(documents(turn.report))}
-        if turn.error is not None:
-            data |= {"error": turn.error.code}
-        print_document(NAME, data)
-
-    def end(self, ticks: int, failed: int) -> None:
-        print_document(NAME, {"summary": {"ticks": ticks, "failed": failed}})
+    stop, over = Stop(), Event()
+    for name in _SIGNALS:
+        signal.signal(name, stop.ask)
+    reading, writing = socket.socketpair()
+    writing.setblocking(False)
+    before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+    guard = Thread(target=_guard, args=(reading, over, last_words), daemon=True)
+    guard.start()
+    try:
+        yield stop
+    finally:
+        over.set()
+        signal.set_wakeup_fd(before)
+        writing.close()
+        guard.join()
+        reading.close()
 
 
-class _Lines(_Silence):
-    """A line a market and tick, where nobody looks at a screen."""
-
-    def tick(self, turn: LoopTick) -> None:
-        from cryptocast.values import iso
-
-        if turn.report is None:
-            return
-        there = "" if turn.report.new else ", there already"
-        for f in turn.report.forecasts:
-            first = f.quantiles[0]
-            told = f"{price(first[0])} .. {price(first[-1])} ({f.levels[-1] - f.levels[0]:.0%})"
-            print(
-                f"{iso(f.origin)}  {f.market.symbol}  {price(f.last_close)}  next {told}  "
-                f"version {f.model.version}{there}",
-                flush=True,
-            )
-
-    def end(self, ticks: int, failed: int) -> None:
-        print(f"stopped after {ticks} ticks, {failed} failed", flush=True)
+def _guard(signals: socket.socket, over: Event, last_words: Callable[[], None]) -> None:
+    """Wait for the byte that Python writes at once for a signal; an empty read is the end."""
+    while number := signals.recv(1):
+        if number[0] in _SIGNALS and not over.wait(GRACE_SECONDS):
+            # They may block: the reader of our output may have stopped reading.
+            speaker = Thread(target=last_words, daemon=True)
+            speaker.start()
+            speaker.join(GRACE_SECONDS / 2)
+            os._exit(0)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from cryptocast.cli._options import Run
-from cryptocast.cli._output import Answer
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from cryptocast.cli.root.options import Run
+from cryptocast.cli.root.output import Answer, sentences
 
 NAME = "shadow"
 EXAMPLE = "cryptocast shadow 4"
@@ -19,14 +16,15 @@ EXAMPLE = "cryptocast shadow 4"
 def command(
     run: Run,
     version: Annotated[
-        str | None, typer.Argument(help="The version; left out: tell which one it is.")
+        str | None, typer.Argument(help="The version; without it: show the present one.")
     ] = None,
-    stop: Annotated[bool, typer.Option("--stop", help="No version shadows any more.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop the present shadow.")] = False,
 ) -> Answer:
     """Let a challenger forecast beside production at every tick, unserved.
 
-    Its sets lie in the ledger with served = false, to be compared with what was served.
+    Its sets are kept in the ledger with served = false, to be compared with the served ones.
     """
+    from cryptocast.documents import document
     from cryptocast.errors import UsageError
     from cryptocast.workflows.shadow import shadow
 
@@ -34,12 +32,7 @@ def command(
         raise UsageError("--stop takes no version", hint="cryptocast shadow --stop")
     with run.open() as ws:
         report = shadow(ws, version, stop=stop)
-    data = {"version": report.version, "before": report.before}
-
-    def show(console: Console) -> None:
-        if report.version is None:
-            console.print("no version shadows production")
-        else:
-            console.print(f"version {report.version} shadows production from the next tick on")
-
-    return Answer(data, show)
+    text = "no version shadows production"
+    if report.version is not None:
+        text = f"version {report.version} shadows production from the next tick on"
+    return Answer(document(report), sentences(text))

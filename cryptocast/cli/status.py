@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cryptocast.cli._options import Run
-from cryptocast.cli._output import Answer
+from cryptocast.cli.fetch import gaps_document
+from cryptocast.cli.root.options import Run, Symbols
+from cryptocast.cli.root.output import Answer
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from cryptocast.store import ServedCoverage, StandIn, Tick
     from cryptocast.values import Deployment, ForecastSet
     from cryptocast.workflows.status import MarketStatus, StatusReport
 
@@ -23,59 +25,65 @@ EXAMPLE = "cryptocast status --watch"
 def command(
     run: Run,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Draw it anew as it changes, until Ctrl-C.")
+        bool, typer.Option("--watch", help="Redraw it as it changes, until Ctrl-C.")
     ] = False,
-    symbol: Annotated[list[str] | None, typer.Option(help="Only this market, repeatable.")] = None,
+    symbols: Symbols = None,
 ) -> Answer | None:
-    """Show price, forecast, health and what is wrong on one screen.
+    """Show price, forecast, health and problems on one screen.
 
-    One market is drawn; several are a table, the worst first (--symbol draws one of them).
+    One market is drawn as a chart; several are a table, the worst first (--symbol draws one).
     """
-    from cryptocast.errors import UsageError
     from cryptocast.workflows.status import status
 
-    symbols = tuple(symbol or ())
+    chosen = tuple(symbols or ())
     if watch:
-        from cryptocast.cli._status_watch import watch as draw
-
-        if run.as_json or run.quiet or not sys.stdout.isatty():
-            raise UsageError(
-                "--watch draws on a terminal", hint="for a script: cryptocast status --json"
-            )
-        with run.open() as ws:
-            draw(ws, symbols)
+        _watch(run, chosen)
         return None
     with run.open() as ws:
-        report = status(ws, symbols=symbols)
+        report = status(ws, symbols=chosen)
 
     def show(console: Console) -> None:
-        from cryptocast.cli._status_screen import is_plain, screen
+        from cryptocast.cli.screens.status import is_plain, screen
 
         height = console.height if sys.stdout.isatty() else None
         for line in screen(report, width=console.width, height=height, plain=is_plain(console)):
             console.print(line, no_wrap=True, crop=False)
 
-    return Answer(_data(report), show)
+    return Answer(_document(report), show)
 
 
-def _data(report: StatusReport) -> dict[str, Any]:
-    """The report as plain data."""
+def _watch(run: Run, symbols: tuple[str, ...]) -> None:
+    from cryptocast.cli.screens.status import watch
+    from cryptocast.errors import UsageError
+
+    if run.as_json or run.quiet or not sys.stdout.isatty():
+        raise UsageError(
+            "--watch draws on a terminal", hint="for a script: cryptocast status --json"
+        )
+    with run.open() as ws:
+        watch(ws, symbols)
+
+
+def _document(report: StatusReport) -> dict[str, Any]:
     from cryptocast.values import iso
 
-    health = report.health
-    productions = [_production_data(row, report) for row in report.productions]
+    productions = [_production_document(row, report) for row in report.productions]
     return {
         "now": iso(report.now),
         "next_tick": iso(report.next_tick),
-        "issues": list(report.issues),
+        "issues": report.issues,
         "health": None
-        if health is None
-        else {"verdict": health.verdict, "reason": health.reason, "at": iso(health.at)},
+        if report.health is None
+        else {
+            "verdict": report.health.verdict,
+            "reason": report.health.reason,
+            "at": iso(report.health.at),
+        },
         "production": productions[0] if productions else None,
         "productions": productions,
         "shadow": report.shadow,
         "loop": report.loop,
-        "markets": [_market_data(market) for market in report.markets],
+        "markets": [_market_document(market) for market in report.markets],
         "credits": {
             source: {
                 "calls": spent.calls,
@@ -87,7 +95,7 @@ def _data(report: StatusReport) -> dict[str, Any]:
     }
 
 
-def _production_data(row: Deployment, report: StatusReport) -> dict[str, Any]:
+def _production_document(row: Deployment, report: StatusReport) -> dict[str, Any]:
     from cryptocast.values import iso
 
     return {
@@ -101,53 +109,66 @@ def _production_data(row: Deployment, report: StatusReport) -> dict[str, Any]:
     }
 
 
-def _market_data(m: MarketStatus) -> dict[str, Any]:
-    from cryptocast.cli._shared import gaps_data
+def _market_document(m: MarketStatus) -> dict[str, Any]:
     from cryptocast.values import iso
 
-    stored, cover, stand_in = m.stored, m.coverage, m.stand_in
+    stored, forecast = m.stored, m.forecast
     return {
         "market": m.market.id,
         "version": None if m.production is None else m.production.model_version,
-        "issues": list(m.issues),
+        "issues": m.issues,
         "rows": stored.rows if stored else 0,
         "first": iso(stored.first) if stored else None,
         "last": iso(stored.last) if stored else None,
         "behind_bars": m.behind_bars,
-        "gaps": gaps_data(stored.gaps) if stored else [],
+        "gaps": gaps_document(stored.gaps) if stored else [],
         "confirmed": stored.confirmed if stored else 0,
-        "provenances": dict(stored.provenances) if stored else {},
-        "forecast_origin": None if m.forecast is None else iso(m.forecast.origin),
-        "fallback": None if m.forecast is None else m.forecast.model.fallback,
-        "forecast": None if m.forecast is None else _forecast_data(m.forecast),
+        "provenances": stored.provenances if stored else {},
+        "forecast_origin": None if forecast is None else iso(forecast.origin),
+        "fallback": None if forecast is None else forecast.model.fallback,
+        "forecast": None if forecast is None else _forecast_document(forecast),
         "overdue_bars": m.overdue_bars,
         "widening": m.widening,
-        "stand_in": None
-        if stand_in is None
-        else {"reason": stand_in.reason, "since": iso(stand_in.since), "forecasts": stand_in.sets},
-        "coverage": None
-        if cover is None
-        else {
-            "mode": "live" if cover.live else "replay",
-            "n": cover.n,
-            "coverage80": cover.in80,
-            "coverage90": cover.in90,
-        },
+        "stand_in": None if m.stand_in is None else _stand_in_document(m.stand_in),
+        "coverage": None if m.coverage is None else _coverage_document(m.coverage),
         "skill_vs_random_walk": m.skill,
-        "ticks": dict(m.ticks),
-        "last_tick": None
-        if m.tick is None
-        else {
-            "origin": iso(m.tick.origin),
-            "status": m.tick.status,
-            "error_code": m.tick.error_code,
-            "detail": m.tick.detail,
-        },
+        "ticks": m.ticks,
+        "last_tick": None if m.tick is None else _tick_document(m.tick),
     }
 
 
-def _forecast_data(forecast: ForecastSet) -> dict[str, Any]:
-    """The newest forecast in short: price, lag, and the range of the steps that are shown."""
+def _stand_in_document(stand_in: StandIn) -> dict[str, Any]:
+    from cryptocast.values import iso
+
+    return {
+        "reason": stand_in.reason,
+        "since": iso(stand_in.since),
+        "forecasts": stand_in.sets,
+    }
+
+
+def _coverage_document(coverage: ServedCoverage) -> dict[str, Any]:
+    return {
+        "mode": "live" if coverage.live else "replay",
+        "n": coverage.n,
+        "coverage80": coverage.in80,
+        "coverage90": coverage.in90,
+    }
+
+
+def _tick_document(tick: Tick) -> dict[str, Any]:
+    from cryptocast.values import iso
+
+    return {
+        "origin": iso(tick.origin),
+        "status": tick.status,
+        "error_code": tick.error_code,
+        "detail": tick.detail,
+    }
+
+
+def _forecast_document(forecast: ForecastSet) -> dict[str, Any]:
+    """Return the newest forecast in short: price, lag, and the range of the shown steps."""
     from cryptocast.values import iso
     from cryptocast.workflows.watching.facts import shown_steps
 
@@ -161,9 +182,9 @@ def _forecast_data(forecast: ForecastSet) -> dict[str, Any]:
             {
                 "step": step,
                 "target_time": iso(forecast.target_time(step)),
-                "low": float(forecast.quantiles[step - 1, 0]),
-                "median": float(forecast.quantiles[step - 1, middle]),
-                "high": float(forecast.quantiles[step - 1, -1]),
+                "low": forecast.quantiles[step - 1, 0],
+                "median": forecast.quantiles[step - 1, middle],
+                "high": forecast.quantiles[step - 1, -1],
             }
             for step in shown_steps(forecast.market, len(forecast.quantiles))
         ],

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cryptocast.cli._options import MOST_SEED, Run, Start
-from cryptocast.cli._output import Answer, percent
+from cryptocast.cli.root.options import Run, Seed, Start, Symbols
+from cryptocast.cli.root.output import Answer, failure_code, failure_warnings, sentences
+from cryptocast.display import percent
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cryptocast.errors import CryptocastError
     from cryptocast.workflows.learning.training import TrainReport
 
 NAME = "train"
@@ -24,86 +27,79 @@ def command(
         str | None,
         typer.Option(metavar="best|default|FILE", help="Where its parameters come from."),
     ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(min=0, max=MOST_SEED, help="Seed: same data, same seed, same forecast."),
-    ] = None,
-    symbol: Annotated[
-        list[str] | None, typer.Option(help="Only from this market, repeatable; default all.")
-    ] = None,
+    seed: Seed = None,
+    symbols: Symbols = None,
     start: Start = None,
     repeat: Annotated[
         str | None,
-        typer.Option(metavar="VERSION", help="Train that version anew from its card, compare."),
+        typer.Option(metavar="VERSION", help="Train that version again from its card, compare."),
     ] = None,
 ) -> Answer:
     """Train one model on the stored candles, log it to MLflow, register a version.
 
-    One of all markets together, or one of each ([model] scope).
+    One model for all markets, or one for each ([model] scope).
     """
-    from cryptocast.cli._shared import failure_code, failure_warnings
-    from cryptocast.errors import UsageError
     from cryptocast.workflows.train import train
 
     if repeat is not None:
-        given = {"--model": model, "--params": params, "--seed": seed, "--symbol": symbol}
-        given["--from"] = start
-        for option, value in given.items():
-            if value is not None:
-                raise UsageError(
-                    f"{option} goes not with --repeat",
-                    hint="the version's card says how it was trained",
-                )
-        return _repeat(run, repeat)
+        options = {"--model": model, "--params": params, "--seed": seed, "--symbol": symbols}
+        return _repeat(run, repeat, options | {"--from": start})
     with run.open({"model.start": start}) as ws:
-        made, failed_markets = train(
-            ws, kind=model, params=params or "best", seed=seed or 0, symbols=tuple(symbol or ())
+        reports, failed = train(
+            ws, kind=model, params=params or "best", seed=seed or 0, symbols=tuple(symbols or ())
         )
-    failed = {market.id: error for market, error in failed_markets.items()}
-    told = "\n".join([*map(_told, made), f"Next: cryptocast promote {made[0].version}"])
-    data = _data(made[0]) | {"versions": [_data(report) for report in made]}
-    missing = dict.fromkeys(r.no_base for r in made if r.no_base is not None and start == "base")
+    missing = dict.fromkeys(r.no_base for r in reports if r.no_base and start == "base")
+    warnings = [f"--from base: it starts from scratch, because {reason}" for reason in missing]
+    return _answer(reports, {market.id: error for market, error in failed.items()}, warnings)
+
+
+def _answer(
+    reports: Sequence[TrainReport], failed: Mapping[str, CryptocastError], warnings: list[str]
+) -> Answer:
+    from cryptocast.documents import document
+
+    documents = [document(report) for report in reports]
     return Answer(
-        data,
-        lambda console: console.print(told),
-        [f"--from base: it starts at nothing, for {why}" for why in missing]
-        + failure_warnings(failed),
+        {**documents[0], "versions": documents},
+        sentences(
+            *(_sentence(report) for report in reports),
+            f"Next: cryptocast promote {reports[0].version}",
+        ),
+        warnings + failure_warnings(failed),
         failure_code(failed),
     )
 
 
-def _repeat(run: Run, version: str) -> Answer:
+def _repeat(run: Run, version: str, options: Mapping[str, object]) -> Answer:
+    from cryptocast.documents import document
+    from cryptocast.errors import UsageError
     from cryptocast.workflows.train import repeat
 
+    for option, value in options.items():
+        if value is not None:
+            raise UsageError(
+                f"{option} cannot be combined with --repeat",
+                hint="the version's card says how it was trained",
+            )
     with run.open() as ws:
         report = repeat(ws, version)
-    data = {
-        **_data(report.trained),
-        "repeated": report.repeated,
-        "identical": report.identical,
-        "largest_difference": report.largest_difference,
-        "changed": list(report.changed),
-    }
+    data = document(report)
+    data = data.pop("trained") | data
     if report.identical:
-        found = f"It answers exactly what version {version} does."
+        comparison = f"It forecasts exactly what version {version} does."
     else:
         since = f" (changed since: {', '.join(report.changed)})" if report.changed else ""
-        found = (
-            f"Its answers are not those of version {version}: they differ by up to "
+        comparison = (
+            f"Its forecasts are not those of version {version}: they differ by up to "
             f"{report.largest_difference:.3g} sigma{since}."
         )
-    told = f"{_told(report.trained)}\n{found}"
-    return Answer(data, lambda console: console.print(told))
+    return Answer(data, sentences(_sentence(report.trained), comparison))
 
 
-def _told(report: TrainReport) -> str:
+def _sentence(report: TrainReport) -> str:
     skill = percent(1 - report.validation_crps_relative, 2)
     return (
         f"Version {report.version}: {report.kind}, parameters {report.params_from}, "
         f"{report.epochs} epochs, validation CRPS {report.validation_crps_bp:.3f} bp, "
         f"skill against the random walk {skill}"
     )
-
-
-def _data(report: TrainReport) -> dict[str, object]:
-    return {f.name: getattr(report, f.name) for f in dataclasses.fields(report)}

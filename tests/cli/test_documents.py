@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -67,6 +68,22 @@ def told(forced: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Do
         }
 
 
+KEYS = Path(__file__).parent / "golden" / "document_keys.json"
+FREE = {"best", "params", "importance", "rows", "value", "secrets", "tags", "evidence"}  # any keys
+
+
+def paths(value: Any, at: str = "") -> Iterator[str]:
+    """Every key of a document by its path, in the document's order."""
+    if isinstance(value, dict):
+        for name, entry in value.items():
+            yield f"{at}.{name}".removeprefix(".")
+            if name not in FREE:
+                yield from paths(entry, f"{at}.{name}")
+    elif isinstance(value, list):
+        for entry in value:
+            yield from paths(entry, f"{at}[]")
+
+
 def walk(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
         for name, entry in value.items():
@@ -107,6 +124,20 @@ def test_a_command_prints_one_document_and_nothing_else_on_stdout(
     assert (document["command"], document["ok"]) == (name, True)
     assert "NaN" not in done.out
     assert "Infinity" not in done.out
+
+
+def test_documents_have_the_keys_that_they_always_had(told: dict[str, Done], made: Made) -> None:
+    """Some documents are the fields of a dataclass: renaming one would change what scripts read.
+
+    `UPDATE_GOLDEN=1 pytest THIS_FILE` writes the keys anew, to be looked at.
+    """
+    keys = {"init": list(dict.fromkeys(paths(made.data)))}
+    for name, done in told.items():
+        lines = [json.loads(text)["data"] for text in done.out.splitlines()]
+        keys[name] = list(dict.fromkeys(path for data in lines for path in paths(data)))
+    if os.environ.get("UPDATE_GOLDEN"):
+        KEYS.write_text(json.dumps(keys, indent=1) + "\n", encoding="utf-8")
+    assert keys == json.loads(KEYS.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))

@@ -190,7 +190,7 @@ def test_a_person_is_told_what_was_done(machine: Machine, tmp_path: Path) -> Non
     assert run(*options, "--remove").out == f"{folder} was not in cron\n"
     told = run(*options, "--install", "--kind", "systemd").out.splitlines()
     assert told[0].startswith(f"installed in systemd (*-*-* *:00/5:00 UTC): {machine.units}/")
-    assert told[1:] == ["It runs while you are logged in; always: loginctl enable-linger"]
+    assert told[1:] == ["It runs while you are logged in; to run it always: loginctl enable-linger"]
     assert run(*options, "--remove", "--kind", "systemd", "-q").out == ""
 
 
@@ -295,7 +295,7 @@ def test_launchd_is_put_in_place_by_hand(machine: Machine, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("options", "message", "hint"),
     [
-        (("--install", "--remove"), "--install goes without --remove",
+        (("--install", "--remove"), "--install and --remove exclude each other",
          "cryptocast schedule --install"),
         (("--kind", "crn"), "there is no scheduler 'crn'",
          "did you mean 'cron'? known: cron, launchd, systemd"),

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from cryptocast.cli._status_screen import is_plain, screen
+from cryptocast.cli.screens.status import is_plain, screen
 from cryptocast.store import CandleSummary, Credits, ServedCoverage, StandIn, Tick
 from cryptocast.values import Candles, Deployment, ForecastSet, Gap, Market, ServedModel
 from cryptocast.workflows.status import Health, MarketStatus, StatusReport

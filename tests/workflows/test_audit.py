@@ -14,7 +14,7 @@ from scipy import stats
 
 from cryptocast import __version__, dataset, models
 from cryptocast.bundles import Bundle, Card, Forecaster
-from cryptocast.cli import _output
+from cryptocast.cli.root import output
 from cryptocast.dataset import Bars, features, windows
 from cryptocast.dataset.features import Features
 from cryptocast.models.lstm import Model as Lstm
@@ -165,7 +165,7 @@ def test_an_honest_model_passes_and_nothing_is_written(workspace: Path) -> None:
 def test_a_version_that_serves_not_can_be_audited_and_a_person_reads_80_columns(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_output, "_PIPE_WIDTH", 80)
+    monkeypatch.setattr(output, "_PIPE_WIDTH", 80)
     done = run("audit", "--version", "1", "--placebos", "2", "-w", workspace, *AT)
     assert done.code == 0, done.err
     lines = done.out.splitlines()

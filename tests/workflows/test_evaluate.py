@@ -103,7 +103,7 @@ def test_a_version_that_learned_from_the_range_is_named(workspace: Path) -> None
     options = ("--start", "2024-05-30", "--end", "2024-05-31", "--version", "1")
     done = run("evaluate", "-w", workspace, "--as-of", AS_OF, *options, "--json")
     assert done.data["in_sample"] == ["1"]
-    assert "version 1 learned from some of these candles: its scores flatter it" in done.err
+    assert "version 1 learned from some of these candles: its scores are too good" in done.err
     assert query(workspace, "SELECT DISTINCT version FROM scores WHERE in_sample") == [("1",)]
 
 

@@ -218,7 +218,7 @@ def test_candles_that_kraken_gives_no_more_are_told_and_not_confirmed_missing(
             assert market["confirmed"] == 0
             assert 719 <= market["rows"] <= 720
     assert len(server.requests) <= 3
-    assert "of these are older than what kraken still gives" in done.err
+    assert "of these are older than what kraken still provides" in done.err
 
 
 def test_a_server_whose_clock_is_behind_gives_no_running_candle_for_a_closed_one(
@@ -332,7 +332,7 @@ def test_an_import_takes_a_range_and_a_market_that_is_not_configured(
         (("--path", "x.csv"), "--source file, --path and --market go together"),
         (
             ("--source", "file", "--path", "x.csv", "--market", "BTC/EUR", "--repair"),
-            "--repair does not go with --source file",
+            "--repair cannot be combined with --source file",
         ),
     ],
 )

@@ -154,7 +154,7 @@ def test_ctrl_c_inside_a_training_is_one_line_and_exit_130(made: Made, tmp_path:
     out, err = child.communicate(timeout=20)
     assert (child.returncode, out) == (130, "")
     assert "Traceback" not in err
-    assert err.splitlines()[-1] == ("error: interrupted (the same command goes on where it was)")
+    assert err.splitlines()[-1] == ("error: interrupted (the same command continues)")
     assert err.count("error") == 1
 
 

@@ -60,7 +60,7 @@ def test_sound_forecasts_are_healthy(p: Path) -> None:
     done = monitored(p)
     assert done.code == 0
     assert done.out.startswith("healthy: no sign of a decline in 1 market\n")
-    assert done.err == "warning: nothing was served live: these are replayed\n"
+    assert done.err == "warning: no forecast was served live: these are replayed\n"
 
 
 def test_the_report_tells_windows_tests_drift_and_scorecard(p: Path) -> None:

@@ -244,7 +244,7 @@ def test_a_series_that_ends_before_the_newest_time_is_learned_from_all_the_same(
     assert "LTC-EUR.parquet" not in {row["market"] for row in data["scores"]}
     assert data["evidence"]["series"] == 3.0
     again = run("pretrain", "--data", tmp_path / "c", "--data", files, "--out", tmp_path / "base")
-    assert "1 of 4 series end before: learned from, not scored" in again.out
+    assert "1 of 4 series end earlier: used for training, not scored" in again.out
 
 
 def test_too_few_candles_are_refused(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_in_a_young_workspace_nothing_goes_and_the_rules_are_told(workspace: Pat
     data = good("prune", "-w", workspace)
     assert (data["rules"], data["rows"], data["bytes"]) == (RULES, [], 0)
     done = run("prune", "-w", workspace, "--dry-run")
-    assert done.out.splitlines()[:2] == ["Nothing would go.", f"rule: {RULES[0]}"]
+    assert done.out.splitlines()[:2] == ["Nothing would be removed.", f"rule: {RULES[0]}"]
 
 
 def test_old_logs_go_and_large_ones_are_rotated(

@@ -195,7 +195,7 @@ def test_a_person_is_shown_what_it_came_to(w: Path) -> None:
     done = command(w, 1, 3)
     assert (done.code, warnings(done)) == (0, [])
     words = [word for word in done.out.split() if word[0].isalnum()]
-    told = f"Origins from {iso(origin(1))} to {iso(origin(3))} sets forecast 3 there already 0"
+    told = f"Origins from {iso(origin(1))} to {iso(origin(3))} sets forecast 3 already there 0"
     assert " ".join(words) == f"{told} too few candles 0"
     quiet = command(w, 4, 5, "--quiet")
     assert (quiet.code, quiet.out, quiet.err) == (0, "", "")

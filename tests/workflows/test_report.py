@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cryptocast.cli import _page_server
+from cryptocast.cli.screens.page import PageServer
 from cryptocast.errors import StoreError
 from cryptocast.reports.facts import MarketFacts
 from cryptocast.store import Store, Tick, Trouble
@@ -357,7 +357,7 @@ def test_a_served_page_is_made_anew_when_a_candle_has_closed(
             file.write_text(f"{len(made)}", encoding="utf-8")
 
         make()
-        with _page_server.PageServer(file, 0, make, ws) as server:
+        with PageServer(file, 0, make, ws) as server:
             assert server.page() == b"1"
             ws.clock.sleep_until(origin(101))
             assert server.page() == b"1"
@@ -368,8 +368,8 @@ def test_a_served_page_is_made_anew_when_a_candle_has_closed(
 
 
 def test_a_port_that_is_taken_is_told(r: Path) -> None:
-    with at(r, 100) as ws, _page_server.PageServer(r / "x", 0, lambda: None, ws) as first:
+    with at(r, 100) as ws, PageServer(r / "x", 0, lambda: None, ws) as first:
         port = first.address.rsplit(":", 1)[1].strip("/")
         done: Done = run("report", "-w", r, "--serve", "--port", port, "--json")
     assert done.code == 2
-    assert f"port {port} of 127.0.0.1 cannot be had" in done.error["message"]
+    assert f"port {port} of 127.0.0.1 is not available" in done.error["message"]

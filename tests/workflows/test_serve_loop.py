@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from cryptocast.cli import _stopping
+from cryptocast.cli.serve_loop import stopped_by_signals
 from cryptocast.clock import VirtualClock
 from cryptocast.errors import ConfigError, SourceError, StateError, StoreError, UsageError
 from cryptocast.values import iso, parse_time
@@ -596,7 +596,7 @@ def test_an_interrupt_that_nobody_asked_for_is_none_of_the_loops(
 
 
 def test_what_it_changed_of_the_process_is_put_back() -> None:
-    with _stopping.stopped_by_signals(lambda: None):
+    with stopped_by_signals(lambda: None):
         pass
     assert signal.set_wakeup_fd(-1) == -1
 
@@ -628,7 +628,7 @@ def test_on_a_terminal_it_shows_one_screen_with_a_countdown(
             shown += os.read(ours, 65536).decode()
         finally:
             child.kill()
-    assert "a tick is under way" in shown
+    assert "a tick is running" in shown
     assert "BTC/EUR" in shown
     assert shown.endswith("stopped after 1 ticks, 0 failed\r\n")
 

@@ -206,8 +206,8 @@ def test_a_version_whose_file_is_lost_is_not_listed_as_usable(workspace: Path, n
     listed = {v["version"]: (v["usable"], v["missing"]) for v in good("models", *at)["versions"]}
     assert listed == {"3": (False, [name]), "2": (True, []), "1": (True, [])}
     done = run("models", *at)
-    assert done.err == f"warning: version 3 is of no use: its {name} is lost\n"
-    assert "no use" in done.out
+    assert done.err == f"warning: version 3 cannot be used: its {name} is lost\n"
+    assert "unusable" in done.out
     before = query(workspace, "SELECT id, model_version FROM deployments")
     done = run("promote", "3", "--force", "--reason", "x", *at, "--json")
     assert (done.code, done.error["code"]) == (3, "state.incomplete_version")

@@ -120,7 +120,7 @@ def test_a_repetition_that_differs_says_by_how_much_and_what_has_changed(
     file.write_text(json.dumps(card))
     done = run("train", "--repeat", "1", *at(workspace))
     assert done.code == 0, done.err
-    assert "\nIts answers are not those of version 1: they differ by up to 0." in done.out
+    assert "\nIts forecasts are not those of version 1: they differ by up to 0." in done.out
     assert "sigma (changed since: numpy 1.0 -> " in " ".join(done.out.split())
 
 
@@ -165,7 +165,10 @@ def test_a_version_of_another_cryptocast_is_not_repeated(
 def test_what_a_card_rules_is_not_asked_for_beside_it(workspace: Path) -> None:
     for option in (("--model", "lstm"), ("--params", "best"), ("--seed", "0")):
         done = run("train", "--repeat", "2", *option, *at(workspace), "--json")
-        assert (done.code, done.error["message"]) == (2, f"{option[0]} goes not with --repeat")
+        assert (done.code, done.error["message"]) == (
+            2,
+            f"{option[0]} cannot be combined with --repeat",
+        )
     done = run("train", "--repeat", "99", *at(workspace), "--json")
     assert (done.code, done.error["code"]) == (3, "state.no_version")
 

@@ -1,4 +1,4 @@
-"""One page on 127.0.0.1, for the browser of whoever sits at this machine."""
+"""The report page on 127.0.0.1, for a browser on this machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from cryptocast.cli._output import warn
+from cryptocast.cli.root.output import warn
 from cryptocast.errors import CryptocastError, UsageError
 
 if TYPE_CHECKING:
@@ -20,42 +20,37 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 _PATHS = ("/", "/report.html")
-_IDLE_SECONDS = 10  # a browser that opens a connection and says nothing holds nobody up longer
+_IDLE_SECONDS = 10  # a browser that opens a connection and sends nothing blocks nobody longer
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class PageServer:
-    """Serves one file, read from disk at each request; made anew first where a bar has passed.
+    """Serves one file, read from disk per request and made anew once a bar has passed.
 
-    Only requests that name this machine itself are answered: a page elsewhere whose name leads
-    here (DNS rebinding) learns nothing. Raises UsageError where the port is taken.
+    Only requests that name this machine itself are answered: a page elsewhere whose host name
+    leads here (DNS rebinding) learns nothing. Raises UsageError if the port is taken.
     """
 
     def __init__(self, file: Path, port: int, make: Callable[[], object], ws: Workspace) -> None:
-        """Take the port; nothing is answered yet."""
+        """Take the port; requests are answered from `serve_until_stopped` on."""
         self._file, self._make, self._ws = file, make, ws
         self._made_for = self._bar()
         self._turn = threading.Lock()
-        server = self
-
-        class Handler(_Handler):
-            def page(self) -> bytes:
-                return server.page()
-
         try:
-            self._http = _Server((HOST, port), Handler)
+            self._http = _Server((HOST, port), self.page)
         except OSError as error:
             raise UsageError(
-                f"port {port} of {HOST} cannot be had: {error.strerror}",
-                hint="another --port, or --port 0 for any that is free",
+                f"port {port} of {HOST} is not available: {error.strerror}",
+                hint="choose another --port, or --port 0 for any that is free",
             ) from error
 
     @property
     def address(self) -> str:
-        """What to type into a browser."""
+        """The address to type into a browser."""
         return f"http://{HOST}:{self._http.server_address[1]}/"
 
     def page(self) -> bytes:
-        """The file as it is now. One that cannot be made anew stays as it was."""
+        """Return the file, made anew if a bar has passed; one that cannot be stays as it was."""
         with self._turn:
             if self._bar() != self._made_for:
                 try:
@@ -92,28 +87,27 @@ class PageServer:
         self._http.server_close()
 
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
 class _Server(socketserver.ThreadingTCPServer):
-    """Threads, for a browser opens connections that it may never use."""
+    """A server with a thread per connection: a browser opens some that it never uses."""
 
     allow_reuse_address = True
     daemon_threads = True
     block_on_close = False
 
+    def __init__(self, address: tuple[str, int], page: Callable[[], bytes]) -> None:
+        """Take the address; `page` returns what is served."""
+        super().__init__(address, _Handler)
+        self.page = page
+
     def handle_error(self, request: object, client_address: object) -> None:
-        """A browser that left is no error of ours."""
+        """Do nothing: a browser that left is no error of ours."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     timeout = _IDLE_SECONDS
     server_version = "cryptocast"
     sys_version = ""
-
-    def page(self) -> bytes:
-        """What is served."""
-        raise NotImplementedError
+    server: _Server
 
     def do_GET(self) -> None:
         """Answer with the page, or a refusal."""
@@ -125,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.NOT_FOUND)
             return
         try:
-            page = self.page()
+            page = self.server.page()
         except OSError as error:
             self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR, explain=str(error.strerror))
             return
@@ -139,7 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(page)
 
-    do_HEAD = do_GET  # noqa: N815 - the same
+    do_HEAD = do_GET  # noqa: N815 - the name that http.server asks for
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Say nothing: who looks is nobody's business."""
+        """Log nothing: nobody needs to know who looks at the page."""

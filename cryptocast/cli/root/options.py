@@ -13,21 +13,38 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 if TYPE_CHECKING:
-    from cryptocast.cli._output import Answer
+    from cryptocast.cli.root.output import Answer
     from cryptocast.seams import Clock, Progress
     from cryptocast.workspace import Workspace
 
-MOST_SEED = 2**32 - 1  # what every library that is seeded takes
+_MOST_SEED = 2**32 - 1  # the largest that every library accepts
 
 Start = Annotated[
     str | None,
     typer.Option(
         "--from",
         metavar="base|scratch",
-        help="Start at the network that knows other markets, or at nothing.",
+        help="Start from the network trained on other markets, or from scratch.",
     ),
 ]
 """`--from` of `init` and `train`."""
+
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=_MOST_SEED,
+        show_default="0",
+        help="Seed: the same candles and seed give the same result.",
+    ),
+]
+"""`--seed` of the commands that search or train; None if it was not given."""
+
+Symbols = Annotated[
+    list[str] | None,
+    typer.Option("--symbol", help="Only this market, by symbol or id; repeatable. Default: all."),
+]
+"""`--symbol` of the commands that can be limited to some markets."""
 
 _COMMON: dict[str, tuple[Any, Any]] = {
     "workspace": (
@@ -40,15 +57,18 @@ _COMMON: dict[str, tuple[Any, Any]] = {
     "as_of": (
         Annotated[
             str | None,
-            typer.Option("--as-of", metavar="TIME", help="Take this for now (ISO 8601, UTC)."),
+            typer.Option("--as-of", metavar="TIME", help="Pretend that it is this time (UTC)."),
         ],
         None,
     ),
     "as_json": (
-        Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")],
+        Annotated[bool, typer.Option("--json", help="Print one JSON document.")],
         False,
     ),
-    "quiet": (Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no talk.")], False),
+    "quiet": (
+        Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings and errors.")],
+        False,
+    ),
     "verbose": (
         Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.")],
         False,
@@ -58,7 +78,7 @@ _COMMON: dict[str, tuple[Any, Any]] = {
 
 @dataclass(slots=True)
 class Run:
-    """What the common options ask for."""
+    """The common options of one command line, and what follows from them."""
 
     workspace: Path | None
     as_of: str | None
@@ -81,46 +101,56 @@ class Run:
         """The system's clock, or the virtual one of `--as-of`."""
         from cryptocast.clock import SystemClock, VirtualClock
 
-        if self.as_of is None:
-            return SystemClock()
-        from cryptocast.values import parse_time
-
-        return VirtualClock(parse_time(self.as_of))
+        moment = read_time(self.as_of)
+        return SystemClock() if moment is None else VirtualClock(moment)
 
     @property
     def progress(self) -> Progress:
         """A checklist on stderr, or silence."""
         if self._progress is None:
-            from cryptocast.cli._output import Checklist
+            from cryptocast.cli.root.output import Checklist
             from cryptocast.seams import Silence
 
             self._progress = Silence() if self.quiet else Checklist()
         return self._progress
 
     def open(self, options: Mapping[str, Any] | None = None) -> Workspace:
-        """The workspace; `options` are dotted settings that go first, None left out."""
+        """Open the workspace; `options` are dotted settings that override it, None left out."""
         from cryptocast.workspace import Workspace
 
-        given = {key: value for key, value in (options or {}).items() if value is not None}
-        return Workspace.open(self.folder, options=given, clock=self.clock, progress=self.progress)
+        chosen = {key: value for key, value in (options or {}).items() if value is not None}
+        return Workspace.open(self.folder, options=chosen, clock=self.clock, progress=self.progress)
 
     def close(self) -> None:
         """End the checklist."""
-        from cryptocast.cli._output import Checklist
+        from cryptocast.cli.root.output import Checklist
 
         if isinstance(self._progress, Checklist):
             self._progress.close()
 
 
-def install(app: typer.Typer, module: ModuleType) -> None:
-    """Make a command of a command file: its function `command`, `NAME` and `EXAMPLE`."""
+def read_time(text: str | None) -> int | None:
+    """Return the moment of an option in Unix seconds, or None if it was not given.
+
+    Raise UsageError if the text is not a time.
+    """
+    from cryptocast.values import parse_time
+
+    return None if text is None else parse_time(text)
+
+
+def install(app: typer.Typer, module: ModuleType, group: str) -> None:
+    """Make a command of a command file: its function `command`, `NAME` and `EXAMPLE`.
+
+    `group` is the heading that `cryptocast --help` lists it under.
+    """
     function: Callable[..., Answer | None] = module.command
 
     @functools.wraps(function)
-    def wrapper(**given: Any) -> int:
-        run = Run(**{name: given.pop(name) for name in _COMMON})
+    def wrapper(**options: Any) -> int:
+        run = Run(**{name: options.pop(name) for name in _COMMON})
         try:
-            answer = function(run, **given)
+            answer = function(run, **options)
         finally:
             run.close()
         if answer is None:
@@ -138,6 +168,17 @@ def install(app: typer.Typer, module: ModuleType) -> None:
         [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
     )
     wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
-    # Rich would take `[notify]` for a style, and print nothing.
-    told = (inspect.getdoc(function) or "").replace("[", "\\[")
-    app.command(module.NAME, help=told, epilog=f"Example: {module.EXAMPLE}")(wrapper)
+    register = app.command(
+        module.NAME,
+        help=_help_text(function),
+        epilog=f"Example: {module.EXAMPLE}",
+        rich_help_panel=group,
+    )
+    register(wrapper)
+
+
+def _help_text(function: Callable[..., object]) -> str:
+    """Return the docstring as the terminal wraps it: without its own line breaks."""
+    paragraphs = (inspect.getdoc(function) or "").split("\n\n")
+    text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    return text.replace("[", "\\[")  # Rich would take `[notify]` for a style and print nothing

@@ -1,0 +1,1 @@
+"""What every command shares: the common options, the answer, and how it is shown."""

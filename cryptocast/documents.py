@@ -1,0 +1,48 @@
+"""The one encoder of values as JSON knows them: for answers, and for details kept in the store."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import to_jsonable_python
+
+from cryptocast.errors import CryptocastError
+from cryptocast.values import Market, iso
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON knows it: a number that is not finite becomes None.
+
+    Dataclasses become their fields, tuples and arrays lists, paths text, and an error its code,
+    message and hint. Raise PydanticSerializationError for what JSON cannot hold.
+    """
+    return to_jsonable_python(value, inf_nan_mode="null", fallback=_fallback)
+
+
+def document(value: DataclassInstance, *, times: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the fields of a frozen value as JSON knows them, in their order.
+
+    The fields named in `times` are moments: Unix seconds become ISO 8601, None stays. A market
+    becomes its id.
+    """
+    fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    for name, content in fields.items():
+        if isinstance(content, Market):
+            fields[name] = content.id
+    for name in times:
+        fields[name] = None if fields[name] is None else iso(fields[name])
+    return dict(plain(fields))
+
+
+def _fallback(value: Any) -> Any:
+    """Return what stands for a value that the encoder does not know."""
+    if isinstance(value, CryptocastError):
+        return {"code": value.code, "message": value.message, "hint": value.hint}
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value.tolist()  # numpy: an array, or one of its numbers
