@@ -1,4 +1,4 @@
-"""How alerts are delivered: a receiver that hangs or fails delays nobody beyond a time limit."""
+"""Delivery of alerts: a receiver that hangs or fails delays nobody beyond a time limit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cryptocast.values import Alert
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """How a receiver is reached. The URL is a secret, so only the place it came from is shown."""
+    """Address of a receiver. The URL is a secret, so only the place it came from is shown."""
 
     url: str = field(repr=False)  # empty if the receiver has none
     place: str | None  # of the URL: env:NAME
@@ -33,7 +33,7 @@ class Parcel:
 
 @dataclass(slots=True)
 class Outcome:
-    """How many alerts a receiver took, and the error if it did not take all of them."""
+    """Number of alerts that a receiver took, and the error if it did not take all of them."""
 
     sent: int = 0
     error: CryptocastError | None = field(default=None)

@@ -1,1 +1,1 @@
-"""Pictures of figures that others computed: PNG bytes for MLflow and pages, text for a terminal."""
+"""Figures that others computed, shown as PNG for MLflow, as text, or as an HTML page."""

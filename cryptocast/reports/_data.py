@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -107,14 +107,15 @@ def _fan(newest: ForecastSet) -> dict[str, Any]:
         "t": [newest.target_time(step) for step in steps],
         "median": _significant(newest.quantiles[:, middle]),
         "pairs": [
-            {
-                "share": share,
-                "low": _significant(newest.quantiles[:, low]),
-                "high": _significant(newest.quantiles[:, high]),
-            }
+            _range(share, newest.quantiles[:, [low, high]], _significant)
             for share, low, high in pairs(newest.levels)
         ],
     }
+
+
+def _range(share: float, ends: FloatArray, write: Callable[[FloatArray], Any]) -> dict[str, Any]:
+    """Return one central range from its two ends [N, 2]."""
+    return {"share": share, "low": write(ends[:, 0]), "high": write(ends[:, 1])}
 
 
 def _served(outcomes: MarketOutcomes, facts: ReportFacts, most: int) -> dict[str, Any]:
@@ -132,11 +133,7 @@ def _served(outcomes: MarketOutcomes, facts: ReportFacts, most: int) -> dict[str
                 "median": _bp(outcomes.quantiles[rows, step - 1, len(outcomes.levels) // 2]),
                 "actual": _bp(outcomes.targets[rows, step - 1]),
                 "pairs": [
-                    {
-                        "share": share,
-                        "low": _bp(outcomes.quantiles[rows, step - 1, low]),
-                        "high": _bp(outcomes.quantiles[rows, step - 1, high]),
-                    }
+                    _range(share, outcomes.quantiles[rows, step - 1][:, [low, high]], _bp)
                     for share, low, high in pairs(outcomes.levels)[:2]
                 ],
                 "width": width(outcomes, step),

@@ -1,4 +1,4 @@
-"""How figures, moments and lengths of time are written on the page."""
+"""Figures, moments and lengths of time, as the page writes them."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Rolling:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CoverageCurve:
-    """How often the price fell into the 80 % and the 90 % range, per step or per hour."""
+    """Share of prices that fell into the 80 % and the 90 % range, per step or per hour."""
 
     at: IntArray  # [K] steps, or hours (UTC) of the origin
     n: IntArray  # [K]
@@ -73,7 +73,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class ServedVersion:
-    """What one version served within the range."""
+    """Forecasts that one version served within the range."""
 
     version: str
     sets: int
@@ -102,7 +102,7 @@ class MarketOutcomes:
 
     @property
     def scored(self) -> bool:
-        """Whether at least one outcome is known."""
+        """True if at least one outcome is known."""
         return self.total.n > 0
 
 

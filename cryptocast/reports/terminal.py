@@ -131,8 +131,8 @@ def fan_chart(
     for r, (top, bottom) in enumerate(itertools.pairwise(edges)):
         text = label((top + bottom) / 2) if r % _LABEL_EVERY == 0 else ""
         row: list[Cell] = [(f"{text:>{margin}} ", "axis")]
-        row += [_candle(each, top, bottom, plain) for each in columns.candles]
-        row += [_shade(each, top, bottom, plain) for each in columns.fan]
+        row += [_candle(prices, top, bottom, plain) for prices in columns.candles]
+        row += [_shade(quantiles, top, bottom, plain) for quantiles in columns.fan]
         rows.append(row)
     rows.append([(" " * (margin + 1) + _times(market, end, columns), "axis")])
     return rows

@@ -1,4 +1,4 @@
-"""What CoinCap needs besides calls: its names of coins (slugs), and prices in other currencies."""
+"""Names of coins at CoinCap (slugs), and prices in currencies that it does not quote."""
 
 from __future__ import annotations
 

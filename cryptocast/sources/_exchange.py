@@ -97,12 +97,12 @@ class Exchange(ABC):
         """Return the part of `[first, last)` that a reply with rows at these times covers."""
         return covered(self.name, path, market, first, last, times)
 
-    def unknown_market(self, refusal: Refusal, known: str) -> ConfigError:
-        """Return the error of a pair that is not traded there; `known` lists some that are."""
+    def unknown_market(self, refusal: Refusal, examples: str) -> ConfigError:
+        """Return the error of a pair that is not traded there; `examples` are some that are."""
         return ConfigError(
             f"{self.name} does not know this market (HTTP {refusal.status}: {refusal.said})",
             code="config.symbol",
-            hint=f"check [market] symbols: {known}; and base_url",
+            hint=f"check [market] symbols: {examples}; and base_url",
         )
 
     def _pages(self, market: Market, start: int, end: int, deadline: float) -> Iterator[Page]:

@@ -36,7 +36,7 @@ class Refusal:
 
     @property
     def per_minute(self) -> bool:
-        """Whether the reply mentions a limit per minute, which is over soon."""
+        """True if the reply mentions a limit per minute, which is over soon."""
         return self.status == 429 and "per minute" in self.said.lower()
 
     def error(self, code: str, what: str, hint: str, *, retry: bool = False) -> SourceError:

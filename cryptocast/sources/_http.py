@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How patient one call is, how fast calls may follow each other, and who counts the credits."""
+    """Patience of one call, pace of many, and the meter that counts their credits, if any."""
 
     patience: Patience = PATIENCE
     pace: Pace | None = None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to wait for one reply, and how often to ask again.
+    """Time to wait for one reply, and number of tries.
 
     After a fault, the call is repeated with capped exponential back-off, at most `tries` requests
     in all. A rate limit without a time is assumed to be per minute: the call waits for the end of

@@ -113,8 +113,8 @@ def covered(
 
 def astray(source: str, path: str, first: int, last: int, times: IntArray) -> SourceError:
     """Return the error of a reply whose rows, at these times, are outside the requested range."""
-    given = f"{iso(int(times.min()))} to {iso(int(times.max()))}"
-    content = f"with candles of {given}, none of {iso(first)} to {iso(last)}"
+    spanned = f"{iso(int(times.min()))} to {iso(int(times.max()))}"
+    content = f"with candles of {spanned}, none of {iso(first)} to {iso(last)}"
     return _faults.bad_answer(source, path, content)
 
 

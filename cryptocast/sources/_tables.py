@@ -34,7 +34,7 @@ _OFFLINE: Mapping[str, str | bool | int | float | list[str]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """How to read the columns of one file."""
+    """SQL and names to read the columns of one file."""
 
     time: _columns.Time
     columns: Mapping[str, str]  # ours -> theirs, without the time
