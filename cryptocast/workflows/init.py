@@ -22,6 +22,7 @@ from cryptocast.errors import CryptocastError, StateError, StoreError, UsageErro
 from cryptocast.metering import calls_a_tick, loop_cost
 from cryptocast.seams import Clock, Inline, Progress, Steps
 from cryptocast.sources import resolve_auto
+from cryptocast.store import Store
 from cryptocast.values import DAY_SECONDS, Market, iso
 from cryptocast.workflows.fetch import fetch
 from cryptocast.workflows.learning.lock import alone, lock_file
@@ -164,7 +165,8 @@ def _first_pipeline(ws: Workspace, seed: int | None) -> tuple[FetchReport, Renew
     Notes that the workspace is finished, unless a second start could give a market more than
     this one did.
     """
-    started, clock = _fixed_start(ws, seed), ws.clock
+    clock = ws.clock
+    started = _fixed_start(ws.store, ws.settings, clock.now(), seed)
     ws.clock = VirtualClock(started.as_of)
     candles = ws.step("fetch candles", lambda: fetch(ws, start=started.start, end=started.end))
     renewals = _renew(ws, started.name, ws.markets(), candles, started.seed)
@@ -175,19 +177,18 @@ def _first_pipeline(ws: Workspace, seed: int | None) -> tuple[FetchReport, Renew
     return candles, renewals
 
 
-def _fixed_start(ws: Workspace, seed: int | None) -> _Start:
+def _fixed_start(store: Store, settings: Settings, now: float, seed: int | None) -> _Start:
     """Return the first start that stored a candle, or else this one."""
-    with ws.store.read() as reader:
+    with store.read() as reader:
         events = reader.events(STARTED)
         stored = reader.stored_markets()
     if events and stored:
         return _Start(**events[-1].detail)
-    now = ws.clock.now()
-    market = ws.markets()[0]
+    market = settings.markets()[0]
     end = market.floor(now)
-    first = market.floor(end - ws.settings.data.days * DAY_SECONDS)
+    first = market.floor(end - settings.data.days * DAY_SECONDS)
     started = _Start(f"init {iso(end)}", now, first, end, seed or 0)
-    with ws.store.write() as writer:
+    with store.write() as writer:
         writer.put_event(now, STARTED, None, dataclasses.asdict(started))
     return started
 
@@ -272,7 +273,7 @@ def _undone_if_useless(ws: Workspace, before: _Folder | None, *, fresh: bool) ->
         if error.code == RUNNING:
             raise
         too_few = fresh and error.code == "state.not_enough_candles"
-        if too_few or not _has_candles(ws):
+        if too_few or not _has_candles(ws.store):
             ws.close()
             lock_file(ws.folder, "init").unlink(missing_ok=True)
             _restore(ws.folder, before)
@@ -282,9 +283,9 @@ def _undone_if_useless(ws: Workspace, before: _Folder | None, *, fresh: bool) ->
         raise
 
 
-def _has_candles(ws: Workspace) -> bool:
+def _has_candles(store: Store) -> bool:
     try:
-        with ws.store.read() as reader:
+        with store.read() as reader:
             return bool(reader.stored_markets())
     except CryptocastError:
         return True  # unknown: rather leave a file than lose one

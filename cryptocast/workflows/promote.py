@@ -39,5 +39,4 @@ def promote(
             hint=f'cryptocast promote {version} --force --reason "..." overrules the gate',
         )
     why = f"{reason} (the gate said: {verdict.reason})" if force else verdict.reason
-    deploy(ws, challenger, market, "force" if force else "promote", why, verdict)
-    return Decision(True, version, card.kind, why, verdict, market)
+    return deploy(ws, challenger, market, "force" if force else "promote", why, verdict)

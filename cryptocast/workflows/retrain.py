@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from cryptocast.errors import CryptocastError
+from cryptocast.seams import Clock
+from cryptocast.store import Store
 from cryptocast.values import iso
 from cryptocast.workflows.fetch import fetch
 from cryptocast.workflows.keeping.flush import Flushed, flush
@@ -100,7 +102,7 @@ def _joined(reasons: Mapping[Group, str]) -> str:
 
 def _attempt(ws: Workspace, markets: Group, reason: str, seed: int) -> tuple[Renewal, str | None]:
     """Renew the model of these markets as an attempt that events keep; see `_finding`."""
-    with _noted(ws, reason, study_market(ws.settings, markets)) as attempt:
+    with _noted(ws.store, ws.clock, reason, study_market(ws.settings, markets)) as attempt:
         mend_aliases(ws)
         name = pipeline_name(ws.settings, f"retrain {attempt.started}", markets)
         renewal = pipeline(ws, name, markets, seed=seed)
@@ -135,12 +137,12 @@ class _Attempt:
 
 
 @contextmanager
-def _noted(ws: Workspace, reason: str, market: str | None) -> Iterator[_Attempt]:
+def _noted(store: Store, clock: Clock, reason: str, market: str | None) -> Iterator[_Attempt]:
     """Note an attempt when it begins, so that a killed one counts, and again when it ends.
 
     `market` is None if the attempt is for all markets.
     """
-    attempt = _Attempt(iso(ws.clock.now()))
+    attempt = _Attempt(iso(clock.now()))
 
     def note() -> None:
         detail = {
@@ -150,8 +152,8 @@ def _noted(ws: Workspace, reason: str, market: str | None) -> Iterator[_Attempt]
             "finding": attempt.finding,
             "told": attempt.outcome,
         }
-        with ws.store.write() as writer:
-            writer.put_event(ws.clock.now(), ATTEMPT, market, detail)
+        with store.write() as writer:
+            writer.put_event(clock.now(), ATTEMPT, market, detail)
 
     note()
     try:

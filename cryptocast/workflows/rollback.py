@@ -38,7 +38,12 @@ def rollback(
                 code="state.no_previous",
                 hint="cryptocast models lists what could be promoted",
             )
-    return [_put_back(ws, market, row, reason) for market, row in rows.items()]
+    decisions = []
+    for market, row in rows.items():
+        previous = registered_bundle(ws, str(row.previous_version))
+        why = reason or f"rolled back from version {row.model_version}"
+        decisions.append(deploy(ws, previous, market, "rollback", why, Verdict(True, why)))
+    return decisions
 
 
 def _rows_to_undo(
@@ -57,11 +62,3 @@ def _rows_to_undo(
         code="usage.market",
         hint=f"cryptocast rollback --symbol {names[0]}",
     )
-
-
-def _put_back(ws: Workspace, market: str, row: Deployment, reason: str | None) -> Decision:
-    bundle = registered_bundle(ws, str(row.previous_version))
-    why = reason or f"rolled back from version {row.model_version}"
-    verdict = Verdict(True, why)
-    deploy(ws, bundle, market, "rollback", why, verdict)
-    return Decision(True, bundle.card.version, bundle.card.kind, why, verdict, market)

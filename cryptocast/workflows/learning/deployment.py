@@ -43,10 +43,11 @@ class Decision:
 
 def deploy(
     ws: Workspace, chosen: Bundle, market: str, action: str, reason: str, verdict: Verdict
-) -> Deployment:
+) -> Decision:
     """Freeze the bundle, set the aliases and write the row, which is the commit point.
 
-    `market` is an id, or `*`: then the version takes over every market.
+    `market` is an id, or `*`: then the version takes over every market. `action` is promote,
+    force or rollback.
     """
     version = chosen.card.version
     registry = ws.registry()
@@ -66,7 +67,7 @@ def deploy(
         registry.amend(version, "Forced", reason, {"gate.forced": reason})
     now = ws.clock.now()
     with ws.store.write() as writer:
-        return writer.put_deployment(
+        writer.put_deployment(
             Deployment(
                 id=0,  # the store numbers it
                 at=now,
@@ -78,6 +79,7 @@ def deploy(
                 scores=as_json({"gate": verdict.comparisons, GRAPH: graph_hash(graph)}),
             )
         )
+    return Decision(True, version, chosen.card.kind, reason, verdict, market)
 
 
 def freeze(ws: Workspace, chosen: Bundle, market: str) -> bytes:

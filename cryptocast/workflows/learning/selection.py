@@ -12,9 +12,9 @@ from cryptocast.bundles import Bundle, Card
 from cryptocast.config import GateSettings
 from cryptocast.dataset import Part
 from cryptocast.evaluation import Verdict
-from cryptocast.registry import SELECTION, RegisteredVersion
+from cryptocast.registry import SELECTION, RegisteredVersion, Registry
 from cryptocast.store import ALL_MARKETS
-from cryptocast.values import Deployment, FloatArray, Market, Windows
+from cryptocast.values import FloatArray, Market, Windows
 from cryptocast.workflows.learning.bases import BASE
 from cryptocast.workflows.learning.deployment import Decision, deploy
 from cryptocast.workflows.learning.scope import per_market
@@ -47,50 +47,43 @@ def decide(
     not be trained. Returns the verdict on each version that was put before the gate, too.
     """
     market = material.markets[0].id if per_market(ws.settings) else ALL_MARKETS
-    current = _newest_deployment(ws, material.markets)
+    with ws.store.read() as reader:
+        serving = reader.productions().of_markets(material.markets)
+    current = max(serving.values(), key=lambda row: row.id, default=None)
     own = {version.version for version in registered.values()}
     if current is not None and current.model_version in own:  # promoted before an interruption
         bundle = registered_bundle(ws, current.model_version)
-        verdict, card = judge(ws, material, bundle), bundle.card
-        kept = Decision(True, card.version, card.kind, current.reason, verdict, market)
-        return kept, {card.version: verdict}
+        verdict, version, kind = judge(ws, material, bundle), bundle.card.version, bundle.card.kind
+        kept = Decision(True, version, kind, current.reason, verdict, market)
+        return kept, {version: verdict}
     base = None if BASE not in registered else registered_bundle(ws, registered[BASE].version)
     verdicts: dict[str, Verdict] = {}
     refusals: list[str] = []
-    for role, version in _contenders(ws, registered):
+    for role, version in _contenders(ws.registry(), registered):
         challenger = registered_bundle(ws, version.version)
         verdict = judge(ws, material, challenger, None if role == BASE else base)
         verdicts[version.version] = verdict
         if verdict.promoted:
             reason = _promotion_reason(registered, role, verdict, refusals, unfit)
-            deploy(ws, challenger, market, "promote", reason, verdict)
-            won = Decision(True, version.version, version.kind, reason, verdict, market)
-            return won, verdicts
+            return deploy(ws, challenger, market, "promote", reason, verdict), verdicts
         refusals.append(f"{_described(role, version)} is not promoted: {verdict.reason}")
     reason = "; ".join(refusals)
     first = next(iter(verdicts.values()))  # on the version that was trained here, if there is one
     if current is not None:
         served = frozen_bundle(ws, current.model_version).card
         if mismatch(served, ws.settings) is None:
-            why = reason if unfit is None else f"{reason}; {unfit}"
+            why = "; ".join(filter(None, (reason, unfit)))
             stays = Decision(False, current.model_version, served.kind, why, first, market)
             return stays, verdicts
     walk = registered_bundle(ws, registered[WALK].version)
     # The comparisons belong to the refused versions: none of their figures is a promise of the
     # random walk.
-    deploy(ws, walk, market, "promote", reason, Verdict(True, reason))
-    return Decision(True, walk.card.version, WALK, reason, first, market), verdicts
-
-
-def _newest_deployment(ws: Workspace, markets: Sequence[Market]) -> Deployment | None:
-    """Return the newest deployment that serves one of these markets, or None."""
-    with ws.store.read() as reader:
-        serving = reader.productions().of_markets(markets)
-    return max(serving.values(), key=lambda row: row.id, default=None)
+    decision = deploy(ws, walk, market, "promote", reason, Verdict(True, reason))
+    return dataclasses.replace(decision, verdict=first), verdicts
 
 
 def _contenders(
-    ws: Workspace, registered: Mapping[str, RegisteredVersion]
+    registry: Registry, registered: Mapping[str, RegisteredVersion]
 ) -> list[tuple[str, RegisteredVersion]]:
     """Return the versions to put before the gate, in order, each with its role.
 
@@ -100,7 +93,7 @@ def _contenders(
     roles = {version.version: role for role, version in registered.items()}
     trained = [v for role, v in registered.items() if role != BASE]
     # A lone random walk needs no selection; with very few candles none is left to score it on.
-    best = trained[0] if len(trained) == 1 else ws.registry().best(trained)
+    best = trained[0] if len(trained) == 1 else registry.best(trained)
     contenders = [best] if roles[best.version] != WALK else []
     contenders += [registered[BASE]] if BASE in registered else []
     return [(roles[v.version], v) for v in contenders or [registered[WALK]]]
@@ -115,7 +108,7 @@ def _promotion_reason(
 ) -> str:
     """Return why the version of this role serves, and why those before it do not."""
     if role != WALK:
-        return "; ".join([verdict.reason, *refusals, *([] if unfit is None else [unfit])])
+        return "; ".join(filter(None, (verdict.reason, *refusals, unfit)))
     if unfit is not None:
         return unfit
     others = [v for v in registered.values() if v.kind != WALK]
