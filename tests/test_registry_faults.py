@@ -19,7 +19,7 @@ import pytest
 
 from cryptocast.errors import RegistryError
 from cryptocast.registry import Registry
-from cryptocast.registry.making import make
+from cryptocast.registry.local import make
 
 ADDRESS = "check MLFLOW_TRACKING_URI or [mlflow] tracking_uri"
 

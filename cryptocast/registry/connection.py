@@ -17,8 +17,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from cryptocast.registry.faults import translate, without_credentials
-from cryptocast.registry.making import give_up_soon, local_file, make
-from cryptocast.registry.moving import follow
+from cryptocast.registry.local import give_up_soon, local_file, make, update_uris
 from cryptocast.registry.registered import unless
 
 # We report a failure once; MLflow would log a traceback of it before that.
@@ -63,7 +62,7 @@ class Connection:
             self.client = MlflowClient(uri, uri)
             if exists and file is not None and artifacts is not None:
                 self.client.get_experiment_by_name(experiment)  # a damaged store is not touched
-                follow(file, artifacts.resolve().as_uri())
+                update_uris(file, artifacts.resolve().as_uri())
             self.experiment = self._experiment_id(experiment, location)
 
     def _experiment_id(self, name: str, location: str | None) -> str:

@@ -17,8 +17,8 @@ import tomlkit
 from cryptocast import config, workspace
 from cryptocast.clock import VirtualClock
 from cryptocast.config import Secrets, Settings
-from cryptocast.drafts import replacing
-from cryptocast.errors import CryptocastError, StateError, StoreError, UsageError
+from cryptocast.drafts import replacing, swapping
+from cryptocast.errors import CryptocastError, StateError, UsageError
 from cryptocast.metering import calls_a_tick, loop_cost
 from cryptocast.seams import Clock, Inline, Progress, Steps
 from cryptocast.sources import resolve_auto
@@ -109,7 +109,7 @@ def init(
             with alone(folder, "init"):
                 if ws.file.is_file() and _is_finished(folder, reopen):
                     return _finished_report(ws)  # another process has just done it
-                with _refusals_named(folder), replacing(ws.file) as draft:
+                with _refusals_named(folder), swapping(ws.file) as draft:
                     draft.write_text(config.render(settings), encoding="utf-8")
                 candles, renewals = _first_pipeline(ws, options.seed)
                 lock_file(folder, "init").unlink(missing_ok=True)  # no other run needs it again
@@ -150,10 +150,9 @@ def _refusals_named(folder: Path) -> Iterator[None]:
     """Raise UsageError if the disk refuses to let the folder become a workspace."""
     try:
         yield
-    except (OSError, StoreError) as error:
-        refusal = error if isinstance(error, OSError) else error.__cause__
+    except OSError as error:
         raise UsageError(
-            f"{folder} cannot become a workspace: {getattr(refusal, 'strerror', error)}",
+            f"{folder} cannot become a workspace: {error.strerror}",
             code="usage.workspace",
             hint="name a folder that you may write in: --workspace DIR",
         ) from None

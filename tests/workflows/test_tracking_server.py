@@ -21,7 +21,7 @@ import pytest
 import requests
 
 from cryptocast import bundles
-from cryptocast.registry.making import make
+from cryptocast.registry.local import make
 from support.commands import AS_OF, INIT, NEXT, Made, good, query, run, small_networks
 
 QUIET = {

@@ -53,9 +53,9 @@ def decide(
     own = {version.version for version in registered.values()}
     if current is not None and current.model_version in own:  # promoted before an interruption
         bundle = registered_bundle(ws, current.model_version)
-        verdict, version, kind = judge(ws, material, bundle), bundle.card.version, bundle.card.kind
-        kept = Decision(True, version, kind, current.reason, verdict, market)
-        return kept, {version: verdict}
+        verdict, card = judge(ws, material, bundle), bundle.card
+        kept = Decision(True, card.version, card.kind, current.reason, verdict, market)
+        return kept, {card.version: verdict}
     base = None if BASE not in registered else registered_bundle(ws, registered[BASE].version)
     verdicts: dict[str, Verdict] = {}
     refusals: list[str] = []
