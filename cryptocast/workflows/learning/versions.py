@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
 from cryptocast import bundles, dataset
@@ -44,9 +44,10 @@ class VersionScore:
         ]
         if not scored:
             return None
+        count = len(scored)
         return cls(
-            crps_bp=fmean(row["crps_bp"] for row in scored),
-            skill_vs_random_walk=fmean(row["skill_vs_random_walk"] for row in scored),
+            crps_bp=math.fsum(row["crps_bp"] for row in scored) / count,
+            skill_vs_random_walk=math.fsum(row["skill_vs_random_walk"] for row in scored) / count,
             n=sum(row["n"] for row in scored),
             p_value=max(
                 (row["p_value"] for row in scored if row["p_value"] is not None), default=None

@@ -1,6 +1,6 @@
 """bring: ask sources for ranges of candles, and keep what they answer.
 
-Markets are asked at once, each by a thread of its own and a page at a time; the caller's
+Markets are asked in parallel, each by a thread of its own and a page at a time; the caller's
 thread stores. The next page is asked for when the one before is stored, so a kill costs a
 market no more than one page.
 """
@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 
@@ -20,13 +21,13 @@ import numpy as np
 
 from cryptocast.candles import Normalised, normalise
 from cryptocast.errors import CryptocastError, SourceError
-from cryptocast.seams import CandleSource
+from cryptocast.seams import CandleSource, Clock
 from cryptocast.store import Writer
 from cryptocast.values import IntArray, Market, Page, iso
 from cryptocast.workspace import Workspace
 
 OVERLAP_BARS = 3
-"""So many of the newest stored candles are asked for again with those after them."""
+"""How many of the newest stored candles are asked for again with those after them."""
 
 _AT_ONCE = 8
 # A bar that a source with a delay lacks so soon after its close may still come.
@@ -44,7 +45,7 @@ class Errand:
 
 @dataclass(slots=True)
 class Brought:
-    """What came of an errand: rows by what became of them, and the error that ended it early."""
+    """The result of an errand: rows by what became of them, and the error that ended it early."""
 
     new: int = 0
     revised: int = 0
@@ -55,51 +56,57 @@ class Brought:
 
     @property
     def refused(self) -> str | None:
-        """How many rows were refused, and why the first; None where none was."""
+        """A warning that counts the refused rows and says why the first was; None if none was."""
         rows = "row" if self.rejected == 1 else "rows"
         return f"refused {self.rejected} {rows}: {self.example}" if self.rejected else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Answer:
+class _CleanPage:
     """A page of a market, normalised; a bar that closed by `settled` would be in it."""
 
     market: Market
-    page: Page
+    raw: Page
     clean: Normalised
     settled: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Fault:
-    """What ended an errand early."""
+    """The error that ended an errand early."""
 
     market: Market
     error: Exception
 
 
+_Delivery = _CleanPage | _Fault
+_Arrivals = SimpleQueue[tuple[_Delivery, Event] | None]
+"""Each delivery with the event that says it is stored; None when a thread has ended."""
+
+
 def bring(
     ws: Workspace, errands: Sequence[Errand], *, provenance: str, deadline: float = math.inf
 ) -> dict[Market, Brought]:
-    """Run errands and store what they bring; returns what came of each.
+    """Run errands and store what they bring; return the result of each.
 
-    Bars that a well-formed answer lacks are noted. What fails at a source ends the errand of
-    that market alone and is told in its `error`; StoreError ends all. `deadline` is on the
-    monotonic clock.
+    Bars that a well-formed answer lacks are noted. If a source fails, the errand of that market
+    alone ends, with its `error`; a StoreError ends all. `deadline` is on the monotonic clock.
     """
     asked_at = time.time()
     results = {errand.market: Brought() for errand in errands}
     total = sum(end - start for errand in errands for start, end in errand.ranges)
     done = 0
-    for batch in _batches(ws, errands, deadline):
-        answers = [delivery for delivery in batch if isinstance(delivery, _Answer)]
-        if answers:
+    for batch in _batches(errands, partial(_run, clock=ws.clock, deadline=deadline)):
+        pages = [delivery for delivery in batch if isinstance(delivery, _CleanPage)]
+        if pages:
             with ws.store.write() as writer:
-                for answer in answers:
-                    _keep(ws, writer, answer, results[answer.market], provenance, asked_at)
-        for answer in answers:
-            done += answer.page.end - answer.page.start
-            ws.progress.advance(min(done, total), total, _reached(answer))
+                for page in pages:
+                    _keep_candles(writer, page, results[page.market], provenance, ws.clock.now())
+                    if provenance != "imported":  # a file is no proof of what the venue lacks
+                        _keep_missing(writer, page, asked_at)
+        for page in pages:
+            done += page.raw.end - page.raw.start
+            ws.progress.advance(min(done, total), total, _reached(page))
         for fault in batch:
             if isinstance(fault, _Fault):
                 if not isinstance(fault.error, CryptocastError):
@@ -108,72 +115,57 @@ def bring(
     return results
 
 
-def _keep(
-    ws: Workspace,
-    writer: Writer,
-    answer: _Answer,
-    result: Brought,
-    provenance: str,
-    asked_at: float,
+def _keep_candles(
+    writer: Writer, page: _CleanPage, result: Brought, provenance: str, fetched_at: float
 ) -> None:
-    """Store an answer and add it to the result."""
-    clean = answer.clean
+    """Store the candles of a page and add them to the result."""
     stored = writer.put_candles(
-        answer.market,
-        clean.candles,
-        provenance="derived" if answer.page.derived else provenance,
-        fetched_at=ws.clock.now(),
+        page.market,
+        page.clean.candles,
+        provenance="derived" if page.raw.derived else provenance,
+        fetched_at=fetched_at,
     )
-    lacking = _lacking(answer)
-    if len(lacking) and provenance != "imported":  # a file is no proof of what the venue lacks
-        span = writer.spans([answer.market]).get(answer.market)
-        # An answer may be an old one: only a later candle shows that it reached so far.
-        shown = lacking[lacking < span.last] if span else lacking[:0]
-        writer.put_missing(answer.market, shown, asked_at)
     result.new += stored.new
     result.revised += stored.revised
     result.repaired += stored.repaired
-    result.rejected += clean.rejected
-    result.example = result.example or clean.example
+    result.rejected += page.clean.rejected
+    result.example = result.example or page.clean.example
+
+
+def _keep_missing(writer: Writer, page: _CleanPage, asked_at: float) -> None:
+    """Note the bars that a page covers and lacks."""
+    lacking = _lacking(page)
+    if len(lacking):
+        span = writer.spans([page.market]).get(page.market)
+        # An answer may be an old one: only a later candle shows that it reached so far.
+        shown = lacking[lacking < span.last] if span else lacking[:0]
+        writer.put_missing(page.market, shown, asked_at)
 
 
 def _batches(
-    ws: Workspace, errands: Sequence[Errand], deadline: float
-) -> Iterator[list[_Answer | _Fault]]:
-    """What the errands bring; asked for the next batch, this one is taken for stored."""
+    errands: Sequence[Errand], run: Callable[[Errand], Iterator[_Delivery]]
+) -> Iterator[list[_Delivery]]:
+    """Yield what the errands bring; asking for the next batch says that this one is stored."""
     if len(errands) == 1:
-        for delivery in _run(ws, errands[0], deadline):
+        for delivery in run(errands[0]):
             yield [delivery]
         return
-    arrived: SimpleQueue[tuple[_Answer | _Fault, Event] | None] = SimpleQueue()
-    todo = deque(errands)
+    arrivals: _Arrivals = SimpleQueue()
     stop = Event()
-
-    def work() -> None:
-        stored = Event()
-        while todo and not stop.is_set():
-            with suppress(IndexError):  # another thread was quicker
-                for delivery in _run(ws, todo.popleft(), deadline):
-                    stored.clear()
-                    arrived.put((delivery, stored))
-                    stored.wait()
-                    if stop.is_set():
-                        break
-        arrived.put(None)
-
     working = min(_AT_ONCE, len(errands))
+    work = partial(_work, deque(errands), run, arrivals, stop)
     for _ in range(working):
         # Daemons: whoever interrupts does not wait for an answer that is under way.
         Thread(target=work, daemon=True).start()
-    waiting: list[tuple[_Answer | _Fault, Event]] = []
+    waiting: list[tuple[_Delivery, Event]] = []
     try:
         while working:
-            found = [arrived.get()]
+            arrived = [arrivals.get()]
             with suppress(Empty):
                 while True:
-                    found.append(arrived.get_nowait())
-            working -= found.count(None)
-            waiting = [entry for entry in found if entry is not None]
+                    arrived.append(arrivals.get_nowait())
+            working -= arrived.count(None)
+            waiting = [entry for entry in arrived if entry is not None]
             yield [delivery for delivery, _ in waiting]
             for _, stored in waiting:
                 stored.set()
@@ -183,51 +175,68 @@ def _batches(
             stored.set()
 
 
-def _run(ws: Workspace, errand: Errand, deadline: float) -> Iterator[_Answer | _Fault]:
-    """The answers to an errand; a fault is the last."""
+def _work(
+    todo: deque[Errand],
+    run: Callable[[Errand], Iterator[_Delivery]],
+    arrivals: _Arrivals,
+    stop: Event,
+) -> None:
+    """Run one errand after the other in this thread; hand over a delivery at a time."""
+    stored = Event()
+    while todo and not stop.is_set():
+        with suppress(IndexError):  # another thread was quicker
+            for delivery in run(todo.popleft()):
+                stored.clear()
+                arrivals.put((delivery, stored))
+                stored.wait()
+                if stop.is_set():
+                    break
+    arrivals.put(None)
+
+
+def _run(errand: Errand, clock: Clock, deadline: float) -> Iterator[_Delivery]:
+    """Yield the pages of an errand; a fault is the last delivery."""
     try:
         for start, end in errand.ranges:
             for page in errand.source.pages(errand.market, start, end, deadline=deadline):
-                yield _answer(ws, errand, page)
+                yield _cleaned(errand, page, clock)
     except Exception as error:
         yield _Fault(errand.market, error)
 
 
-def _answer(ws: Workspace, errand: Errand, page: Page) -> _Answer:
-    market, now = errand.market, ws.clock.now()
+def _cleaned(errand: Errand, page: Page, clock: Clock) -> _CleanPage:
+    """Normalise a page. Raise SourceError if the clocks of both sides disagree."""
+    market, now = errand.market, clock.now()
     if page.skew_seconds is not None:
-        if not ws.clock.virtual and abs(page.skew_seconds) > market.interval_seconds:
-            raise _disagreeing(errand.source.name, page.skew_seconds)
-        # Where the server's clock is behind, its running candle must not pass for a closed one.
+        if not clock.virtual and abs(page.skew_seconds) > market.interval_seconds:
+            ahead = "ahead of" if page.skew_seconds < 0 else "behind"
+            raise SourceError(
+                f"this machine's clock is {abs(page.skew_seconds):,.0f} s {ahead} that of "
+                f"{errand.source.name}",
+                code="clock.skew",
+                hint="set the clock, for example: sudo timedatectl set-ntp true",
+            )
+        # If the server's clock is behind, its running candle must not pass for a closed one.
         now = min(now, time.time() + page.skew_seconds)
     clean = normalise(page.candles, market, now=now, start=page.start, end=page.end)
     settled = min(now, time.time() - _SETTLED_SECONDS) if errand.source.publishes_late else now
-    return _Answer(market, page, clean, settled)
+    return _CleanPage(market, page, clean, settled)
 
 
-def _lacking(answer: _Answer) -> IntArray:
-    """The open times of the settled bars that an answer covers and has no row of."""
-    interval, clean = answer.market.interval_seconds, answer.clean
-    first = -(-answer.page.start // interval) * interval
-    end = min(answer.page.end, answer.market.floor(answer.settled))
+def _lacking(page: _CleanPage) -> IntArray:
+    """Return the open times of the settled bars that a page covers and has no row of."""
+    interval, clean = page.market.interval_seconds, page.clean
+    first = -(-page.raw.start // interval) * interval
+    end = min(page.raw.end, page.market.floor(page.settled))
     # A row that was refused shows that the source has the bar.
-    there = np.concatenate([clean.candles.open_time, clean.refused])
-    place, off = np.divmod(there - first, interval)
+    rows = np.concatenate([clean.candles.open_time, clean.refused])
+    place, off = np.divmod(rows - first, interval)
     lacking = np.ones(max(-(-(end - first) // interval), 0), dtype=bool)  # no set: a million bars
     lacking[place[(off == 0) & (place >= 0) & (place < len(lacking))]] = False
     return np.asarray(first + interval * np.flatnonzero(lacking), dtype=np.int64)
 
 
-def _disagreeing(source: str, skew_seconds: float) -> SourceError:
-    ahead = "ahead of" if skew_seconds < 0 else "behind"
-    return SourceError(
-        f"this machine's clock is {abs(skew_seconds):,.0f} s {ahead} that of {source}",
-        code="clock.skew",
-        hint="set the clock, for example: sudo timedatectl set-ntp true",
-    )
-
-
-def _reached(answer: _Answer) -> str:
-    """How far a market is, in words."""
-    times = answer.clean.candles.open_time
-    return answer.market.symbol + (f" to {iso(int(times[-1]))}" if len(times) else "")
+def _reached(page: _CleanPage) -> str:
+    """Return how far a market is, in words."""
+    times = page.clean.candles.open_time
+    return page.market.symbol + (f" to {iso(int(times[-1]))}" if len(times) else "")
