@@ -119,7 +119,8 @@ def remove(path: Path) -> None:
     Raises StoreError if the disk refuses.
     """
     try:
-        discard(path.rename(part_of(path)))
+        draft = path.rename(part_of(path))
+        shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
     except OSError as error:
         raise disk_error(error, path) from error
 

@@ -52,9 +52,9 @@ def _document(report: PruneReport) -> dict[str, Any]:
     return {
         "dry_run": report.dry_run,
         "rules": report.rules,
-        "things": [document(thing) for thing in report.things],
+        "things": [document(item) for item in report.spent],
         "rows": [document(rows, times=("first", "last")) for rows in report.rows],
-        "bytes": sum(thing.bytes for thing in report.things),
+        "bytes": sum(item.bytes for item in report.spent),
         "database": {
             "before_bytes": report.database_before,
             "after_bytes": report.database_after,
@@ -78,8 +78,8 @@ def _show(console: Console, report: PruneReport) -> None:
 def _rows(report: PruneReport) -> Iterator[list[str]]:
     from cryptocast.values import iso
 
-    for thing in report.things:
-        yield [thing.kind, thing.name, thing.reason, size(thing.bytes)]
+    for item in report.spent:
+        yield [item.kind, item.name, item.reason, size(item.bytes)]
     for old in report.rows:
         span = f"{iso(old.first)[:10]} to {iso(old.last)[:10]}"
         yield ["rows", old.table, span, f"{old.rows:,} rows"]

@@ -6,8 +6,7 @@ import itertools
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,32 +15,18 @@ from cryptocast import __version__, config
 from cryptocast.drafts import abandoned, arriving, discard, disk_error
 from cryptocast.errors import StoreError, UsageError
 from cryptocast.store.copies import copy_sqlite, copy_store
+from cryptocast.workflows.keeping.copies import CARD, FOLDER, Backup, backups, remove_backup
 from cryptocast.workspace import Workspace
-
-FOLDER = "backups"
-"""Where backups are kept, unless another folder is named."""
-
-CARD = "backup.json"
-"""The file that says of a folder that it is a backup, and of what."""
 
 _FOLDERS = ("bundles", "mlartifacts", "reports", "archive")
 _SPARE_BYTES = 50_000_000  # what a backup leaves free on its disk: the loop needs some
-_TRIES = 5  # at a folder of which a file goes while it is copied
+_ATTEMPTS = 5  # at a folder if a file in it goes while it is copied
 _PAUSE_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Backup:
-    """A backup that is whole: where it lies, when it was made, what it takes."""
-
-    folder: Path
-    made_at: float
-    bytes: int
-
-
-@dataclass(frozen=True, slots=True)
 class BackupReport:
-    """A backup that was just made and checked, and the older ones that went for it."""
+    """A backup that was just made and checked, and the older ones that it replaced."""
 
     backup: Backup
     files: int
@@ -54,28 +39,26 @@ class BackupReport:
 def backup(ws: Workspace, *, out: Path | None = None, keep: int | None = None) -> BackupReport:
     """Copy what the workspace holds into `out`, by default `backups/<stamp>` inside it.
 
-    Databases first: what their rows name is on the disk before they are written. They are
-    read again as a whole. `.env`, logs and hidden files are left out. `keep` removes all but
-    the newest so many backups of this workspace in the same folder, after the new one is
-    whole. Raises UsageError for an `out` that cannot be, StoreError where a database is busy
-    or damaged or the disk refuses: nothing is left then.
+    Databases come first: what their rows name is on the disk before they are written. They
+    are read again as a whole. `.env`, logs and hidden files are left out. With `keep`, only
+    the newest `keep` backups of this workspace stay in the same folder, once the new one is
+    whole. Raises UsageError for an impossible `out`, and StoreError if a database is busy or
+    damaged or the disk refuses: then nothing is left behind.
     """
     made_at = time.time()
-    folder = (out or _free_name(ws, made_at)).expanduser().resolve()
-    _demand_place(ws, folder)
-    _demand_room(ws, folder)
-    for left in abandoned(ws.folder / FOLDER):  # of backups that were killed
-        discard(left)
-    with arriving(folder) as part:
-        shutil.copyfile(ws.file, part / config.FILE_NAME)
-        rows, held = _databases(ws, part)
-        ws.progress.stage("copy the files")
-        for name in _FOLDERS:
-            ws.progress.advance(_FOLDERS.index(name), len(_FOLDERS), name)
-            _copy_folder(ws.folder / name, part / name)
-        files, size = _measure(part)
+    home = ws.folder.resolve()
+    folder = (out or _free_name(home / FOLDER, made_at)).expanduser().resolve()
+    _demand_place(home, folder)
+    _demand_room(home, folder)
+    for draft in abandoned(home / FOLDER):  # of backups that were killed
+        discard(draft)
+    with arriving(folder) as draft:
+        shutil.copyfile(ws.file, draft / config.FILE_NAME)
+        rows, held_seconds = _copy_databases(ws, draft)
+        _copy_folders(ws, draft)
+        files, size = _measure(draft)
         card = {
-            "workspace": str(ws.folder.resolve()),
+            "workspace": str(home),
             "name": folder.name,
             "made_at": made_at,
             "cryptocast": __version__,
@@ -83,54 +66,33 @@ def backup(ws: Workspace, *, out: Path | None = None, keep: int | None = None) -
             "bytes": size,
             "rows": rows,
         }
-        (part / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    removed = []
-    if keep is not None:
-        for old in backups(ws, folder.parent)[keep:]:
-            remove(old)
-            removed.append(old.folder)
-    made = Backup(folder, made_at, size)
-    return BackupReport(made, files, rows, held, tuple(removed), tuple(_warnings(ws)))
+        (draft / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    removed = [] if keep is None else [old.folder for old in backups(home, folder.parent)[keep:]]
+    for old in removed:
+        remove_backup(old)
+    elsewhere = ws.settings.mlflow.tracking_uri or ws.secrets.environ.get("MLFLOW_TRACKING_URI")
+    warnings = ("runs and versions are in another MLflow store: back that up too",)
+    return BackupReport(
+        Backup(folder, made_at, size),
+        files,
+        rows,
+        held_seconds,
+        tuple(removed),
+        warnings if elsewhere else (),
+    )
 
 
-def backups(ws: Workspace, folder: Path) -> list[Backup]:
-    """The backups of this workspace in a folder, newest first.
-
-    One that was renamed or copied is no longer a backup: it may be a workspace in use.
-    """
-    home = ws.folder.resolve()
-    ours = folder.resolve() == home / FOLDER  # also after the workspace was moved
-    found = []
-    for file in folder.glob(f"*/{CARD}"):
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            card = json.loads(file.read_text(encoding="utf-8"))
-            mine = ours or card["workspace"] == str(home)
-            if mine and card["name"] == file.parent.name:
-                found.append(Backup(file.parent, float(card["made_at"]), int(card["bytes"])))
-    return sorted(found, key=lambda b: -b.made_at)
-
-
-def remove(old: Backup) -> None:
-    """Remove a backup; from the first moment on it is none any more."""
-    try:
-        (old.folder / CARD).unlink()
-        shutil.rmtree(old.folder)
-    except OSError as error:
-        raise disk_error(error, old.folder) from error
-
-
-def _free_name(ws: Workspace, made_at: float) -> Path:
-    """A folder named after the second, and the next number where that is taken."""
+def _free_name(folder: Path, made_at: float) -> Path:
+    """Return a path named after the second, with a number if that is taken."""
     stamp = datetime.fromtimestamp(made_at, UTC).strftime("%Y%m%dT%H%M%SZ")
     names = itertools.chain([stamp], (f"{stamp}-{number}" for number in itertools.count(2)))
-    return next(ws.folder / FOLDER / n for n in names if not (ws.folder / FOLDER / n).exists())
+    return next(folder / name for name in names if not (folder / name).exists())
 
 
-def _demand_place(ws: Workspace, folder: Path) -> None:
-    home = ws.folder.resolve()
-    if home.is_relative_to(folder) or (
-        folder.is_relative_to(home) and not folder.is_relative_to(home / FOLDER)
-    ):
+def _demand_place(home: Path, folder: Path) -> None:
+    """Raise UsageError if a backup of the workspace `home` cannot lie in `folder`."""
+    within = folder.is_relative_to(home) and not folder.is_relative_to(home / FOLDER)
+    if home.is_relative_to(folder) or within:
         raise UsageError(
             f"{folder} cannot be a backup of {home}: one lies inside the other",
             hint=f"name a folder outside of it, or leave --out away for {home / FOLDER}",
@@ -143,11 +105,11 @@ def _demand_place(ws: Workspace, folder: Path) -> None:
         raise UsageError(f"{folder} is not empty", hint="name a folder that is not there yet")
 
 
-def _demand_room(ws: Workspace, folder: Path) -> None:
-    """A disk that a backup fills stops the loop: so it is not begun where it may not fit."""
-    files = [ws.folder / name for name in ("cryptocast.duckdb", "mlflow.db", "optuna.db")]
+def _demand_room(home: Path, folder: Path) -> None:
+    """Raise StoreError if the backup may not fit: a disk that it fills stops the loop."""
+    files = [home / name for name in ("cryptocast.duckdb", "mlflow.db", "optuna.db")]
     needed = sum(file.stat().st_size for file in files if file.exists())
-    needed += sum(_measure(ws.folder / name)[1] for name in _FOLDERS)
+    needed += sum(_measure(home / name)[1] for name in _FOLDERS)
     place = next(path for path in folder.parents if path.exists())
     free = shutil.disk_usage(place).free
     if free < needed + _SPARE_BYTES:
@@ -158,28 +120,37 @@ def _demand_room(ws: Workspace, folder: Path) -> None:
         )
 
 
-def _databases(ws: Workspace, part: Path) -> tuple[dict[str, Mapping[str, int]], float]:
-    """Copy and check the databases that are there; forecasts first."""
+def _copy_databases(ws: Workspace, draft: Path) -> tuple[dict[str, Mapping[str, int]], float]:
+    """Copy and check the databases that exist, forecasts first.
+
+    Returns the rows of each table by database, and how long forecasts could not be written.
+    """
     ws.progress.stage("copy the databases")
-    store = ws.store.path
     rows: dict[str, Mapping[str, int]] = {}
-    held = 0.0
-    if store.exists():
-        copied = copy_store(ws.store, part / store.name)
-        rows[store.name], held = copied.rows, copied.held_seconds
+    held_seconds = 0.0
+    if ws.store.path.exists():
+        copied = copy_store(ws.store, draft / ws.store.path.name)
+        rows[ws.store.path.name], held_seconds = copied.rows, copied.held_seconds
     for file in (ws.folder / "mlflow.db", ws.optuna):
         ws.progress.advance(len(rows), 3, file.name)
         if file.exists():
             wait = ws.settings.store.wait_seconds
-            rows[file.name] = copy_sqlite(file, part / file.name, wait).rows
-    return rows, held
+            rows[file.name] = copy_sqlite(file, draft / file.name, wait).rows
+    return rows, held_seconds
+
+
+def _copy_folders(ws: Workspace, draft: Path) -> None:
+    ws.progress.stage("copy the files")
+    for number, name in enumerate(_FOLDERS):
+        ws.progress.advance(number, len(_FOLDERS), name)
+        _copy_folder(ws.folder / name, draft / name)
 
 
 def _copy_folder(source: Path, target: Path) -> None:
-    """Copy a folder, again where something in it was replaced meanwhile."""
+    """Copy a folder, again if something in it was replaced meanwhile."""
     if not source.is_dir():
         return
-    for left in reversed(range(_TRIES)):
+    for left in reversed(range(_ATTEMPTS)):
         shutil.rmtree(target, ignore_errors=True)
         try:
             shutil.copytree(source, target, ignore=shutil.ignore_patterns(".*"))
@@ -191,12 +162,6 @@ def _copy_folder(source: Path, target: Path) -> None:
 
 
 def _measure(folder: Path) -> tuple[int, int]:
-    """How many files a folder holds, and their bytes."""
+    """Return how many files a folder holds, and their bytes."""
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     return len(sizes), sum(sizes)
-
-
-def _warnings(ws: Workspace) -> Iterator[str]:
-    """What a person might think is in the backup, and is not."""
-    if ws.settings.mlflow.tracking_uri or ws.secrets.environ.get("MLFLOW_TRACKING_URI"):
-        yield "runs and versions are in another MLflow store: back that up too"

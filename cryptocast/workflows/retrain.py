@@ -64,7 +64,11 @@ def retrain(
             candles.demand_all()
         flushed = None
         if clear:
-            flushed = ws.step("archive old candles and forecasts", lambda: flush(ws))
+            now = ws.clock.now()
+            flushed = ws.step(
+                "archive old candles and forecasts",
+                lambda: flush(ws.store, ws.folder, ws.settings, now),
+            )
         findings: dict[str, str | None] = {}
 
         def renew(markets: Group) -> Renewal:

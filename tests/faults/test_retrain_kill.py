@@ -37,10 +37,10 @@ import sys
 from cryptocast import cli
 from cryptocast.workflows import retrain
 flush = retrain.flush
-def speaking(ws):
+def speaking(*arguments):
     print("begins", flush=True)
     sys.stdin.readline()
-    done = flush(ws)
+    done = flush(*arguments)
     print("done", flush=True)
     return done
 retrain.flush = speaking

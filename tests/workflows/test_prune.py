@@ -15,7 +15,7 @@ import pytest
 
 from cryptocast.store import Store, Tick
 from cryptocast.values import Deployment, ForecastSet, Market, ServedModel, iso
-from cryptocast.workflows import prune as workflow
+from cryptocast.workflows.keeping import spent
 from support.commands import BTC, INTERVAL, NOW, candles, good, listing, query, run, start
 
 DAY = 86_400
@@ -68,7 +68,7 @@ def test_in_a_young_workspace_nothing_goes_and_the_rules_are_told(workspace: Pat
 def test_old_logs_go_and_large_ones_are_rotated(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workflow, "_LARGE_LOG_BYTES", 10)
+    monkeypatch.setattr(spent, "_LARGE_LOG_BYTES", 10)
     logs = workspace / "logs"
     aged(logs / "cron.20240101T000000Z.old", 31, "old")
     young = aged(logs / "young.log", 29, "young")

@@ -52,7 +52,7 @@ def opened(folder: Path, now: int = NOW) -> Workspace:
 
 def flushed(folder: Path, now: int = NOW) -> Flushed:
     with opened(folder, now) as ws:
-        return flush(ws)
+        return flush(ws.store, ws.folder, ws.settings, ws.clock.now())
 
 
 def told(folder: Path) -> list[dict[str, Any]]:
@@ -101,7 +101,7 @@ def test_the_event_tells_counts_and_hashes_of_the_files(old: Path) -> None:
 def test_the_monitor_says_the_same_after_a_flush(old: Path) -> None:
     with opened(old) as ws:
         before = verdicts.look(ws)
-        flush(ws)
+        flush(ws.store, ws.folder, ws.settings, ws.clock.now())
         after = verdicts.look(ws)
     assert before.markets[0].windows["week"].origins == 2017
     assert verdicts.document(after) == verdicts.document(before)
