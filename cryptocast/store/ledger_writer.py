@@ -7,8 +7,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pydantic_core import to_jsonable_python
-
+from cryptocast.documents import plain
 from cryptocast.store.ledger import Ledger
 from cryptocast.store.ticks import Tick
 from cryptocast.values import ForecastSet
@@ -173,7 +172,7 @@ def _row(forecast: ForecastSet, level_set: int) -> Mapping[str, Any]:
 
 def as_json(value: Any) -> str:
     """Return a value as JSON text; NaN and infinity, which JSON lacks, become null."""
-    return json.dumps(to_jsonable_python(value, inf_nan_mode="null"))
+    return json.dumps(plain(value))
 
 
 def now_or(moment: float | None) -> float:
