@@ -104,13 +104,13 @@ class Base:
         Between and beyond the levels of the training, quantiles are straight lines over those of
         Student's t with 4 degrees of freedom.
         """
-        known, wanted = _quantiles.reference(self.levels.tolist()), _quantiles.reference(levels)
+        own, other = _quantiles.reference(self.levels.tolist()), _quantiles.reference(levels)
         rows = []
         for row in self.quantiles:
-            inside = np.interp(wanted, known, row)
-            low = row[0] + (wanted - known[0]) * (row[1] - row[0]) / (known[1] - known[0])
-            high = row[-1] + (wanted - known[-1]) * (row[-1] - row[-2]) / (known[-1] - known[-2])
-            beyond = np.where(wanted < known[0], low, np.where(wanted > known[-1], high, inside))
+            inside = np.interp(other, own, row)
+            low = row[0] + (other - own[0]) * (row[1] - row[0]) / (own[1] - own[0])
+            high = row[-1] + (other - own[-1]) * (row[-1] - row[-2]) / (own[-1] - own[-2])
+            beyond = np.where(other < own[0], low, np.where(other > own[-1], high, inside))
             rows.append(_quantiles.spread(beyond))
         return np.stack(rows)
 
@@ -164,15 +164,15 @@ class Base:
 
 def read(graph: bytes) -> Base:
     """Read the numbers of a graph that `Base.graph` wrote. Raise ValueError for another graph."""
-    found = {
+    tensors = {
         tensor.name: numpy_helper.to_array(tensor).astype(np.float64)
         for tensor in onnx.load_model_from_string(graph).graph.initializer
     }
-    found["quantiles"] = found.get("quantiles_of_training", np.empty(0))
+    tensors["quantiles"] = tensors.get("quantiles_of_training", np.empty(0))
     names = [field.name for field in dataclasses.fields(Base)]
-    if lacking := [name for name in names if not found.get(name, np.empty(0)).size]:
+    if lacking := [name for name in names if not tensors.get(name, np.empty(0)).size]:
         raise ValueError(f"it has no tensor '{lacking[0]}'")
-    return Base(**{name: found[name] for name in names})
+    return Base(**{name: tensors[name] for name in names})
 
 
 def _silu(values: FloatArray) -> FloatArray:

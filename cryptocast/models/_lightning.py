@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import logging
-import math
 import signal
 import time
 import warnings
@@ -28,6 +27,7 @@ from cryptocast.models._checkpoint import Checkpoint
 from cryptocast.values import Epoch
 
 if TYPE_CHECKING:
+    from cryptocast.models._inputs import TrainingRun
     from cryptocast.models._shape import Shape
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -37,7 +37,7 @@ _SAVE_SECONDS = 5.0  # a training that ends sooner leaves no file, even if it is
 
 
 class Batches(Protocol):
-    """What one epoch learns from, drawn anew by torch's generator at each iteration."""
+    """Batches of one epoch, drawn again by torch's generator at each iteration."""
 
     @property
     def windows(self) -> int:
@@ -74,17 +74,14 @@ class Shuffled:
 class Training:
     """Everything that a training needs besides the network.
 
-    `checkpoint` is the file of a training that was interrupted, or may be. No epoch begins after
-    `deadline`, on the monotonic clock. `mixed` asks for half precision on a GPU that has it.
+    `mixed` asks for half precision on a GPU that supports it.
     """
 
     loss: Loss
     batches: Batches
     held_out: Rows  # decides which epoch is kept
     shape: Shape
-    on_epoch: Callable[[Epoch, int], None] | None = None
-    checkpoint: Path | None = None
-    deadline: float = math.inf
+    run: TrainingRun
     mixed: bool = False
 
 
@@ -92,7 +89,7 @@ def train(network: nn.Module, training: Training) -> tuple[Epoch, ...]:
     """Train in place with AdamW and a one-cycle rate, and keep the best epoch by `held_out`.
 
     The untrained network counts as epoch 0, so a training that never beats it changes nothing.
-    Returns the epochs. Raises ModelError when the loss is no longer finite.
+    Return the epochs. Raise ModelError if the loss is no longer finite.
     """
     module = _Module(network, training)
     keeper = _Keeper(module, training)
@@ -170,7 +167,7 @@ class _Keeper(Callback):
         self.best: dict[str, Tensor] = {}
         self.best_loss = float("inf")
         self.best_epoch = 0
-        file = training.checkpoint
+        file = training.run.checkpoint
         self.interrupted = None if file is None else _checkpoint.load(file)
         if self.interrupted is not None:
             state = self.interrupted.state
@@ -186,7 +183,7 @@ class _Keeper(Callback):
         """True if no epoch is left: all are done, or patience or the time has ended."""
         number, shape = len(self.history), self.training.shape
         impatient = number - self.best_epoch >= shape.patience
-        late = number > 0 and time.monotonic() > self.training.deadline
+        late = number > 0 and time.monotonic() > self.training.run.deadline
         return number >= shape.epochs or impatient or late
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -218,10 +215,10 @@ class _Keeper(Callback):
                 hint="lower learning_rate, or `cryptocast train --params default`",
             )
         self.history.append(epoch)
-        if self.training.on_epoch is not None:
-            self.training.on_epoch(epoch, self.training.shape.epochs)
+        if self.training.run.on_epoch is not None:
+            self.training.run.on_epoch(epoch, self.training.shape.epochs)
         trainer.should_stop = self.stopped
-        file = self.training.checkpoint
+        file = self.training.run.checkpoint
         if file is not None and time.monotonic() - self.saved_at > _SAVE_SECONDS:
             self._save(trainer, file)
             self.saved_at = time.monotonic()

@@ -49,10 +49,10 @@ def pinball(quantiles: Tensor, targets: Tensor, levels: Tensor) -> Tensor:
 
     NaN targets are left out.
     """
-    known = torch.isfinite(targets)
-    error = torch.where(known, targets, 0.0)[..., None] - quantiles
+    finite = torch.isfinite(targets)
+    error = torch.where(finite, targets, 0.0)[..., None] - quantiles
     loss = 2 * torch.maximum(levels * error, (levels - 1) * error).mean(-1)
-    return (loss * known).sum() / known.sum().clamp(min=1)
+    return (loss * finite).sum() / finite.sum().clamp(min=1)
 
 
 def step_basis(horizon: int) -> Tensor:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,11 +14,11 @@ from cryptocast.config import PretrainSettings
 from cryptocast.errors import ModelError
 from cryptocast.models import _quantiles
 from cryptocast.models._base import LARGEST, Base, predictors
+from cryptocast.models._inputs import Series, TrainingRun
 from cryptocast.models._lightning import Rows, Training, train
 from cryptocast.models._network import one_thread, pinball, step_basis
-from cryptocast.models._series import Series
 from cryptocast.models._shape import Shape
-from cryptocast.values import Epoch, Fitted, FloatArray
+from cryptocast.values import Fitted, FloatArray
 
 _CLIP = 12.0  # standardised targets are clipped here, so that one crash is not the gradient
 _EPOCH_BATCHES = 50  # a training reports its progress after this many
@@ -35,24 +33,20 @@ def pretrain(
     recipe: PretrainSettings,
     levels: Sequence[float],
     lookback: int,
-    seed: int,
-    on_epoch: Callable[[Epoch, int], None] | None = None,
-    checkpoint: Path | None = None,
-    deadline: float = math.inf,
+    run: TrainingRun,
 ) -> Fitted:
     """Train a base network; every market is drawn equally often, however long its series.
 
-    Its graph reads windows of `lookback` bars, of which only the newest counts. The same series,
-    settings and seed give the same network; a training that was interrupted continues from the
-    file `checkpoint`. No epoch begins after `deadline`, on the monotonic clock. Raises ModelError
-    if there is nothing to learn from, or if the training diverges.
+    Its graph reads windows of `lookback` bars, but only the newest bar counts. The same series,
+    settings and seed give the same network; a training that was interrupted continues from its
+    checkpoint. Raise ModelError if there is nothing to learn from, or if the training diverges.
     """
     material = _Material.of(learned)
     step = -(-len(material.targets) // _QUANTILE_ROWS)
     sample = material.targets[::step]
     start = _quantiles.symmetric(sample.astype(np.float64), levels)
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        torch.manual_seed(run.seed)
         network = Perceptron(material.seen.shape[1], start, recipe.hidden)
         level = torch.tensor(levels, dtype=torch.float32)
         history = train(
@@ -62,9 +56,7 @@ def pretrain(
                 batches=Balanced(material.rows, material.groups, recipe.batch_size),
                 held_out=_sample(material),
                 shape=_shape(recipe),
-                on_epoch=on_epoch,
-                checkpoint=checkpoint,
-                deadline=deadline,
+                run=run,
                 mixed=recipe.mixed_precision,
             ),
         )
@@ -104,7 +96,7 @@ class _Material:
 
     @property
     def rows(self) -> Rows:
-        """What batches are drawn from."""
+        """Rows from which batches are drawn."""
         return self.seen, torch.from_numpy(self.targets)
 
 
@@ -135,7 +127,7 @@ class Perceptron(nn.Module):
         for parameter in (self.linear.weight, self.linear.bias, self.last.weight):
             nn.init.zeros_(parameter)
         gaps = np.diff(start[:, levels // 2 :], axis=1)
-        # softplus of these is the gaps, so that quantiles start where they should and cannot cross
+        # softplus of these gives the gaps: quantiles start as in `start` and cannot cross
         self.gaps = nn.Parameter(torch.tensor(np.log(np.expm1(gaps)), dtype=torch.float32))
 
     def log_scale(self, seen: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ class Shape:
         """Positions in a window's last axis of the features that the network reads.
 
         `features` is `usual` (without the time, sizes and downsides), `all`, or names separated
-        by commas. Raises ConfigError for an unknown name.
+        by commas. Raise ConfigError for an unknown name.
         """
         named = {"usual": USUAL, "all": FEATURES}.get(self.features)
         names = named or tuple(name.strip() for name in self.features.split(","))

@@ -30,7 +30,7 @@ def folder(name: str) -> Path:
 def base(name: str, horizon: int) -> Base:
     """Return the base network for the first `horizon` steps.
 
-    Raises ConfigError if there is none of that name or it has fewer steps, and ModelError if it
+    Raise ConfigError if there is none of that name or it has fewer steps, and ModelError if it
     cannot be read.
     """
     try:
@@ -41,14 +41,14 @@ def base(name: str, horizon: int) -> Base:
             code="config.base",
             hint=f"shipped: {', '.join(intervals())}; or the folder that cryptocast pretrain wrote",
         ) from error
-    found = _read(graph, name)
-    if found.horizon < horizon:
+    network = _read(graph, name)
+    if network.horizon < horizon:
         raise ConfigError(
-            f"the base network '{name}' knows {found.horizon} steps, not {horizon}",
+            f"the base network '{name}' knows {network.horizon} steps, not {horizon}",
             code="config.base",
             hint="lower [model] horizon, or train --from scratch",
         )
-    return found.of_steps(horizon)
+    return network.of_steps(horizon)
 
 
 @functools.lru_cache(maxsize=4)
@@ -57,7 +57,7 @@ def _read(graph: bytes, name: str) -> Base:
 
     try:
         return _base.read(graph)
-    except Exception as error:  # onnx raises protobuf's own types, which nobody exports
+    except Exception as error:  # onnx raises types of protobuf that no package exports
         raise ModelError(
             f"the base network '{name}' cannot be read: {str(error) or type(error).__name__}",
             code="model.base_damaged",

@@ -52,7 +52,7 @@ class Model:
     ) -> Fitted:
         """Return the network's graph; only the shape of the windows matters.
 
-        Raises ConfigError for an unknown parameter, or if there is no such network.
+        Raise ConfigError for an unknown parameter, or if there is no such network.
         """
         chosen = {**self.defaults(), **params}
         if unknown := set(chosen) - {"network"}:
@@ -61,5 +61,5 @@ class Model:
                 code="config.params",
                 hint="known: network",
             )
-        found = _shipped.base(str(chosen["network"]), train.targets.shape[1])
-        return Fitted(self.kind, chosen, found.graph(train.inputs.shape[1], levels))
+        network = _shipped.base(str(chosen["network"]), train.targets.shape[1])
+        return Fitted(self.kind, chosen, network.graph(train.inputs.shape[1], levels))

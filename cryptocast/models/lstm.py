@@ -30,6 +30,7 @@ from torch import Tensor
 from cryptocast.errors import ModelError
 from cryptocast.models import _quantiles, _shipped
 from cryptocast.models._base import Base
+from cryptocast.models._inputs import TrainingRun
 from cryptocast.models._network import Network, Start, one_thread, pinball, to_onnx
 from cryptocast.models._shape import Shape, shape_of
 from cryptocast.models._shipped import HAR
@@ -91,7 +92,7 @@ class Model:
         on_epoch: Callable[[Epoch, int], None] | None = None,
         checkpoint: Path | None = None,
     ) -> Fitted:
-        """Train, stop early, centre, shrink by validation, and take the base quantiles anew.
+        """Train, stop early, centre, shrink by validation, and recompute the base quantiles.
 
         A training that takes longer than some seconds keeps its state in the file `checkpoint`
         and continues from there.
@@ -106,16 +107,13 @@ class Model:
         past = Past((train, validation))
         start = _start(shape, past)
         learned, held_out = (_rows(part, start, shape.places) for part in (train, validation))
-        if isinstance(start, Base):  # many markets know better what is left than a week of one
-            quantiles, bound = start.at(levels), shape.bound * _BOUND_FROM_BASE
-        else:
-            ratios = train.standardised / np.exp(start.log_scale(train.inputs[:, -1]))
-            quantiles, bound = _quantiles.symmetric(ratios, levels), shape.bound
+        quantiles, bound = _at_start(start, shape, train, levels)
         level = torch.tensor(levels, dtype=torch.float32)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             network = Network(shape, quantiles, bound)
-            history = _train(network, (learned, held_out), shape, level, on_epoch, checkpoint)
+            run = TrainingRun(seed, on_epoch, checkpoint)
+            history = _train(network, (learned, held_out), shape, level, run)
         with torch.no_grad():
             network.centre.copy_(network.raw(learned[0]).mean(0))
             _shrink(network, held_out, level)
@@ -125,13 +123,22 @@ class Model:
         return Fitted(self.kind, dict(params), graph, history)
 
 
+def _at_start(
+    start: Start, shape: Shape, train: Windows, levels: Sequence[float]
+) -> tuple[FloatArray, float]:
+    """Return the base quantiles [H, Q] of the untrained network, and its bound."""
+    if isinstance(start, Base):  # it knows the ratios of many markets, better than a week of one
+        return start.at(levels), shape.bound * _BOUND_FROM_BASE
+    ratios = train.standardised / np.exp(start.log_scale(train.inputs[:, -1]))
+    return _quantiles.symmetric(ratios, levels), shape.bound
+
+
 def _train(
     network: Network,
     parts: tuple[_Rows, _Rows],
     shape: Shape,
     levels: Tensor,
-    on_epoch: Callable[[Epoch, int], None] | None,
-    checkpoint: Path | None,
+    run: TrainingRun,
 ) -> tuple[Epoch, ...]:
     """Train in place on the first part, stop early by the second, and return the epochs."""
     from cryptocast.models._lightning import Shuffled, Training, train  # late: takes seconds
@@ -142,8 +149,7 @@ def _train(
         batches=Shuffled(learned, shape.batch_size),
         held_out=held_out,
         shape=shape,
-        on_epoch=on_epoch,
-        checkpoint=checkpoint,
+        run=run,
     )
     return train(network, training)
 

@@ -22,7 +22,7 @@ from cryptocast.bundles import Card, Forecaster
 from cryptocast.config import Settings
 from cryptocast.errors import StateError, UsageError
 from cryptocast.evaluation import Candidate
-from cryptocast.models import Series
+from cryptocast.models import Series, TrainingRun
 from cryptocast.registry import git_commit, packages
 from cryptocast.seams import Progress
 from cryptocast.sources import recordings
@@ -163,15 +163,13 @@ class _Training:
 
         minutes = self.settings.pretrain.minutes
         share = {"older": 0.5, "all": 1.0}[name]
+        deadline = math.inf if minutes is None else self.began + 60 * minutes * share
         return run(
             series,
             recipe=self.settings.pretrain,
             levels=self.settings.model.levels,
             lookback=LOOKBACK,
-            seed=self.seed,
-            on_epoch=self._told,
-            checkpoint=self._file(name),
-            deadline=math.inf if minutes is None else self.began + 60 * minutes * share,
+            run=TrainingRun(self.seed, self._told, self._file(name), deadline),
         )
 
     def forget(self) -> None:

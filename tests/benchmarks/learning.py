@@ -16,7 +16,7 @@ from eras import LEVELS, TAUGHT_LOOKBACK, Forecast, Learned, Track
 from torch import Tensor, nn
 
 from cryptocast.config import PretrainSettings
-from cryptocast.models import Series, _quantiles, base_folder
+from cryptocast.models import Series, TrainingRun, _quantiles, base_folder
 from cryptocast.models._base import Base
 from cryptocast.models._base import read as read_base
 from cryptocast.models._lightning import Training, train
@@ -71,7 +71,11 @@ class Product:
         bases = [
             read_base(
                 pretrain(
-                    series, recipe=settings, levels=LEVELS, lookback=TAUGHT_LOOKBACK, seed=seed
+                    series,
+                    recipe=settings,
+                    levels=LEVELS,
+                    lookback=TAUGHT_LOOKBACK,
+                    run=TrainingRun(seed),
                 ).onnx
             )
             for seed in self.seeds
@@ -165,6 +169,7 @@ class Own:
             batches=Balanced(rows, groups, self.batch_size),
             held_out=tuple(each[::step] for each in rows),
             shape=shape,
+            run=TrainingRun(0),
         )
         train(looked, training)
 

@@ -17,9 +17,9 @@ from cryptocast.bundles import Forecaster
 from cryptocast.config import PretrainSettings
 from cryptocast.errors import ModelError
 from cryptocast.models import _base, _lightning, _pretraining, _quantiles
+from cryptocast.models._inputs import Series, TrainingRun
 from cryptocast.models._lightning import Rows
 from cryptocast.models._pretraining import Balanced, Perceptron, pretrain
-from cryptocast.models._series import Series
 from cryptocast.values import FEATURES, Epoch, Fitted, FloatArray
 from support.synthetic import LEVELS
 
@@ -42,7 +42,11 @@ def market(seed: int = 1, rows: int = 3_000, tells: float = 1.0) -> Series:
 
 def run(*learned: Series, recipe: PretrainSettings = RECIPE, seed: int = 3, **more: Any) -> Fitted:
     return pretrain(
-        learned or (market(),), recipe=recipe, levels=LEVELS, lookback=LOOKBACK, seed=seed, **more
+        learned or (market(),),
+        recipe=recipe,
+        levels=LEVELS,
+        lookback=LOOKBACK,
+        run=TrainingRun(seed, **more),
     )
 
 
@@ -201,8 +205,10 @@ def test_what_was_interrupted_after_its_deadline_is_over(
 
 @pytest.mark.parametrize("count", [0, 2])
 def test_without_an_origin_there_is_nothing_to_learn_from(count: int) -> None:
+    once = TrainingRun(0)
+    nothing = [market(1, 0)] * count
     with pytest.raises(ModelError) as caught:
-        pretrain([market(1, 0)] * count, recipe=RECIPE, levels=LEVELS, lookback=LOOKBACK, seed=0)
+        pretrain(nothing, recipe=RECIPE, levels=LEVELS, lookback=LOOKBACK, run=once)
     assert caught.value.message == "there is no origin to learn from"
     assert (caught.value.code, caught.value.exit_code) == ("model.no_windows", 5)
     assert caught.value.hint == "give pretrain more candles: --data"
