@@ -25,9 +25,14 @@ from cryptocast.sources import resolve_auto
 from cryptocast.store import Store
 from cryptocast.values import DAY_SECONDS, Market, iso
 from cryptocast.workflows.fetch import fetch
-from cryptocast.workflows.learning.lock import alone, lock_file
 from cryptocast.workflows.learning.pipeline import Renewal, pipeline
-from cryptocast.workflows.learning.renewals import Renewals, pipeline_name, renew_groups
+from cryptocast.workflows.learning.renewals import (
+    Renewals,
+    alone,
+    lock_file,
+    pipeline_name,
+    renew_groups,
+)
 from cryptocast.workflows.learning.scope import Group, model_groups, per_market
 from cryptocast.workflows.learning.versions import production_of
 from cryptocast.workflows.serving.fetching import FetchReport

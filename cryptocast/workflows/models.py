@@ -38,7 +38,7 @@ class Entry:
 
     @property
     def usable(self) -> bool:
-        """Whether it can be evaluated and promoted."""
+        """True if it can be evaluated and promoted."""
         return not self.missing
 
 

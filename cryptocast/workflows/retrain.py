@@ -16,9 +16,13 @@ from cryptocast.values import iso
 from cryptocast.workflows.fetch import fetch
 from cryptocast.workflows.keeping.flush import Flushed, flush
 from cryptocast.workflows.learning.deployment import Decision, mend_aliases
-from cryptocast.workflows.learning.lock import alone
 from cryptocast.workflows.learning.pipeline import Renewal, pipeline
-from cryptocast.workflows.learning.renewals import Renewals, pipeline_name, renew_groups
+from cryptocast.workflows.learning.renewals import (
+    Renewals,
+    alone,
+    pipeline_name,
+    renew_groups,
+)
 from cryptocast.workflows.learning.scope import Group, model_groups, per_market, study_market
 from cryptocast.workflows.learning.versions import production_of
 from cryptocast.workflows.serving.fetching import FetchReport

@@ -124,7 +124,7 @@ def renewed(folder: Path, start: int, end: int) -> Iterator[Renewal | str]:
             decision = done.pipeline.decision
             verb = "is production" if decision.promoted else "stays"
             told = f"version {decision.version} ({decision.model}) {verb}: {decision.reason}"
-            yield Renewal(hour + HOUR, done.reason, done.finding or "-", told)
+            yield Renewal(hour + HOUR, done.reason, done.findings.get(decision.market) or "-", told)
 
 
 def losses(folder: Path, start: int, end: int) -> tuple[Outcome, FloatArray, FloatArray]:
