@@ -10,7 +10,7 @@ From Python:
         with ws.store.read() as reader:
             candles = reader.candles(ws.markets(), 0, int(ws.clock.now()))
 
-What is named here is loaded when it is first used.
+The public names are loaded when they are first used.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-# The same names, with their types, are in `__init__.pyi`: here, rooms that ask for the version
-# would depend on all that is imported.
+# `__init__.pyi` has these names with their types. If they were imported here, every room that
+# asks for the version would depend on all of them.
 __all__ = [
     "Candles",
     "CryptocastError",
@@ -56,5 +56,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """The public names."""
+    """Return the public names."""
     return sorted(__all__)

@@ -1,4 +1,4 @@
-"""`python -m cryptocast`."""
+"""Run the command line: `python -m cryptocast`."""
 
 from cryptocast.cli import main
 

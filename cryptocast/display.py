@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 
 NOTHING = "-"
-"""What stands where there is no figure."""
+"""Stands for a figure that does not exist."""
 
 
 def price(value: float) -> str:
     """Return a price with as many decimals as its size asks for."""
     decimals = 2 if value >= 100 else 4 if value >= 1 else 8
     return f"{value:,.{decimals}f}"
+
+
+def price_range(low: float, high: float) -> str:
+    """Return the ends of a range of prices: `61,927.52 .. 62,072.57`."""
+    return f"{price(low)} .. {price(high)}"
 
 
 def percent(value: float | None, decimals: int = 1, *, sign: bool = True) -> str:
@@ -29,6 +34,11 @@ def number(value: float | None, decimals: int = 2) -> str:
 def counted(count: int, thing: str) -> str:
     """Return a number with its noun: `1 candle`, `2,016 candles`."""
     return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
+def ahead(seconds: float) -> str:
+    """Return how far ahead a step is, in minutes or hours: `5 min`, `1.5 h`."""
+    return f"{seconds / 60:g} min" if seconds < 3600 else f"{seconds / 3600:g} h"
 
 
 def size(size_bytes: int) -> str:

@@ -51,7 +51,7 @@ def test_the_example_of_the_guide_runs(
     monkeypatch.setenv("CRYPTOCAST_MODEL__KIND", "random_walk")
     good("init", "-w", folder, "--source", "sim", "--days", "1", "--as-of", AS_OF)
     monkeypatch.chdir(tmp_path)
-    # Of the simulator only past days are there at once: the example's clock stands then.
+    # The simulator has only past days at once, so the example's clock is set to one of them.
     clock = 'Workspace.open(Path("btc"), clock=VirtualClock(1717372800))'
     imports = "from cryptocast import VirtualClock, Workspace, forecast_once"
     text = example.replace('Workspace.open(Path("btc"))', clock)
@@ -60,5 +60,6 @@ def test_the_example_of_the_guide_runs(
     exec(text, names)
     assert capsys.readouterr().out.startswith("sim:BTC/EUR:5m ")
     candles, newest = names["candles"], names["newest"]
-    assert 280 <= len(candles) <= 288  # type: ignore[arg-type]  # Candles, some bars missing
+    [own] = candles.values()  # type: ignore[attr-defined]  # a dict of Candles
+    assert 280 <= len(own) <= 288  # some bars are missing
     assert len(newest) == 1  # type: ignore[arg-type]  # a dict

@@ -8,7 +8,7 @@ import typer
 
 from cryptocast.cli.root.options import Run, Symbols
 from cryptocast.cli.root.output import Answer, table
-from cryptocast.display import counted, price
+from cryptocast.display import ahead, counted, price, price_range
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -68,11 +68,9 @@ def _table(forecast: ForecastSet) -> Table:
     rows = []
     for step in _shown_steps(market.interval_seconds, len(forecast.quantiles)):
         row = forecast.quantiles[step - 1]
-        minutes = step * market.interval_seconds // 60
-        ahead = f"{minutes} min" if minutes < 60 else f"{minutes / 60:g} h"
-        median = price(row[levels.index(0.5)])
-        cells = [f"{price(row[low])} .. {price(row[high])}" for low, high in ends.values()]
-        rows.append([ahead, iso(forecast.target_time(step))[11:16] + "Z", median, *cells])
+        when = [ahead(step * market.interval_seconds), iso(forecast.target_time(step))[11:16] + "Z"]
+        cells = [price_range(row[low], row[high]) for low, high in ends.values()]
+        rows.append([*when, price(row[levels.index(0.5)]), *cells])
     return table(_title(forecast), ("ahead", "at", "median", *ends), rows)
 
 

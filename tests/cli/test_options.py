@@ -47,6 +47,19 @@ def test_help_lists_every_command_and_how_to_start() -> None:
     assert "cryptocast init" in done.out
 
 
+def test_help_groups_the_commands_in_the_order_of_work() -> None:
+    out = run("--help").out
+    groups = ["Start", "Data", "Learning", "Serving", "Watching", "Keeping"]
+    places = [out.index(f"─ {group} ─") for group in groups]
+    assert places == sorted(places)
+    assert "─ Commands ─" not in out
+
+
+@pytest.mark.parametrize("words", [(), *((name,) for name in NAMES)])
+def test_h_is_help_everywhere(words: tuple[str, ...]) -> None:
+    assert run(*words, "-h") == run(*words, "--help")
+
+
 def test_the_version_is_told() -> None:
     assert run("--version").out == f"cryptocast {__version__}\n"
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cryptocast.cli.root.output import print_document, table
-from cryptocast.display import percent, price
+from cryptocast.display import percent, price, price_range
 from cryptocast.values import iso
 from cryptocast.workflows.forecast import documents
 
@@ -92,7 +92,7 @@ class Lines(Nothing):
             share = percent(s.levels[-1] - s.levels[0], 0, sign=False)
             print(
                 f"{iso(s.origin)}  {s.market.symbol}  {price(s.last_close)}  "
-                f"next {price(first[0])} .. {price(first[-1])} ({share})  "
+                f"next {price_range(first[0], first[-1])} ({share})  "
                 f"version {s.model.version}{repeated}",
                 flush=True,
             )
@@ -169,7 +169,7 @@ def _row(s: ForecastSet) -> list[str]:
     return [
         s.market.symbol,
         price(s.last_close),
-        f"{price(first[0])} .. {price(first[-1])}",
+        price_range(first[0], first[-1]),
         iso(s.origin)[11:16] + "Z",
         by,
         lag,

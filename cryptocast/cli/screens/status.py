@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.text import Text
 
 from cryptocast.cli.screens.facts import facts
-from cryptocast.display import percent, price
+from cryptocast.display import ahead, percent, price, price_range
 from cryptocast.errors import StoreError
 from cryptocast.reports.terminal import Cell, fan_chart
 from cryptocast.values import iso
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from cryptocast.workspace import Workspace
 
 _NARROW = 64
-_VERDICTS = {"TROUBLE": "bold red", "watch": "bold yellow", "healthy": "bold green"}
-_VERDICTS |= {"serving": "bold green"}
+_VERDICTS = {
+    "TROUBLE": "bold red", "watch": "bold yellow", "healthy": "bold green", "serving": "bold green",
+}  # fmt: skip
 _LABEL = 11
 _CHART_HEIGHT = 12
 _LOWEST_CHART = 7
@@ -184,9 +185,9 @@ def _ranges(forecast: ForecastSet | None, width: int, plain: bool) -> Iterator[T
     rows = [["in", "at", *ends, ""]]
     for step in shown_steps(market, len(forecast.quantiles)):
         row, target = forecast.quantiles[step - 1], forecast.target_time(step)
-        cells = [f"{price(row[low])} .. {price(row[high])}" for low, high in ends.values()]
-        rows.append([_ahead(step * market.interval_seconds), f"{iso(target)[11:16]}Z", *cells,
-                     _half_width(forecast, step, plain)])  # fmt: skip
+        cells = [price_range(row[low], row[high]) for low, high in ends.values()]
+        when = [ahead(step * market.interval_seconds), f"{iso(target)[11:16]}Z"]
+        rows.append([*when, *cells, _half_width(forecast, step, plain)])
     if width < _NARROW:
         rows = [[row[0], *row[2:]] for row in rows]
     yield Text()
@@ -219,10 +220,6 @@ def _half_width(forecast: ForecastSet, step: int, plain: bool) -> str:
     row = forecast.quantiles[step - 1]
     half = (row[-1] - row[0]) / 2 / row[len(row) // 2]
     return f"{'+-' if plain else '±'}{half:.2%}"
-
-
-def _ahead(seconds: int) -> str:
-    return f"{seconds // 60} min" if seconds < 3600 else f"{seconds / 3600:g} h"
 
 
 def _fact(label: str, text: str, width: int, plain: bool) -> Iterator[Text]:

@@ -1,0 +1,55 @@
+"""Figures as people read them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from cryptocast import display
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(62_000.5, "62,000.50"), (100, "100.00"), (99.99, "99.9900"), (0.00012345, "0.00012345")],
+)
+def test_a_price_has_as_many_decimals_as_its_size_asks_for(value: float, text: str) -> None:
+    assert display.price(value) == text
+
+
+def test_a_range_has_two_prices() -> None:
+    assert display.price_range(61_927.516, 62_072.57) == "61,927.52 .. 62,072.57"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(300, "5 min"), (3600, "1 h"), (5400, "1.5 h"), (86_400, "24 h")]
+)
+def test_a_step_is_so_many_minutes_or_hours_ahead(seconds: int, text: str) -> None:
+    assert display.ahead(seconds) == text
+
+
+def test_a_share_is_a_percentage_with_or_without_a_sign() -> None:
+    assert display.percent(0.0123) == "+1.2%"
+    assert display.percent(-0.0123, 2) == "-1.23%"
+    assert display.percent(0.803, sign=False) == "80.3%"
+
+
+def test_a_number_has_thousands_separators() -> None:
+    assert display.number(1234.567) == "1,234.57"
+    assert display.number(12, 0) == "12"
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf])
+def test_a_figure_that_does_not_exist_is_a_dash(value: float | None) -> None:
+    assert display.number(value) == display.percent(value) == display.NOTHING
+
+
+def test_a_count_has_its_noun() -> None:
+    assert display.counted(1, "gap") == "1 gap"
+    assert display.counted(0, "gap") == "0 gaps"
+    assert display.counted(2016, "candle") == "2,016 candles"
+
+
+def test_a_size_is_in_decimal_units() -> None:
+    sizes = [display.size(n) for n in (0, 999, 1000, 6_571_556, 79_400_000_000)]
+    assert sizes == ["0 B", "999 B", "1.0 kB", "6.6 MB", "79.4 GB"]
