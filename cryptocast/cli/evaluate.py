@@ -106,7 +106,7 @@ def _answer(report: EvaluateReport) -> Answer:
 
 def _live(run: Run, days: float | None) -> Answer:
     from cryptocast.values import iso
-    from cryptocast.workflows.watching.live import LIVE, live
+    from cryptocast.workflows.watching.served import LIVE, live
 
     with run.open() as ws:
         report = live(ws, days=days)

@@ -40,7 +40,7 @@ def command(
     from cryptocast.errors import GateRefused
     from cryptocast.evaluation.monitoring import DECLINED
     from cryptocast.workflows.monitor import monitor
-    from cryptocast.workflows.watching.live import REPLAYED
+    from cryptocast.workflows.watching.served import REPLAYED
     from cryptocast.workflows.watching.verdicts import document
 
     with run.open() as ws:

@@ -14,7 +14,7 @@ _FEWEST_BLOCKS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Resampling:
     """How a series of `n` is resampled: in how long blocks, how often, and from which seed."""
 
     n: int
@@ -23,7 +23,7 @@ class Plan:
     seed: int = 0
 
     @classmethod
-    def of(cls, n: int, block: int, resamples: int) -> Plan:
+    def of(cls, n: int, block: int, resamples: int) -> Resampling:
         """Blocks of that length, or of half the series where it is shorter than two of them."""
         return cls(n, max(min(block, n // _FEWEST_BLOCKS), 1), resamples)
 
@@ -41,7 +41,7 @@ def block_length(n: int, overlap: int) -> int:
     return max(2 * overlap, math.ceil(math.cbrt(n)))
 
 
-def resampled_sums(values: FloatArray, plan: Plan) -> FloatArray:
+def resampled_sums(values: FloatArray, plan: Resampling) -> FloatArray:
     """[R, K] sums over resamples of the rows of `values` [N, K]; NaN counts as zero.
 
     Blocks of consecutive rows are drawn with replacement (Künsch 1989) from the series closed
@@ -62,7 +62,7 @@ def resampled_sums(values: FloatArray, plan: Plan) -> FloatArray:
 
 
 def bounds(
-    estimate: float, resampled: FloatArray, plan: Plan, confidence: float
+    estimate: float, resampled: FloatArray, plan: Resampling, confidence: float
 ) -> tuple[float, float]:
     """The lower and the upper bound of an estimate, each one-sided at that confidence.
 
@@ -74,12 +74,12 @@ def bounds(
     return float(low), float(high)
 
 
-def standard_error(resampled: FloatArray, plan: Plan) -> float:
+def standard_error(resampled: FloatArray, plan: Resampling) -> float:
     """The standard error of the resampled statistic [R], corrected for few blocks."""
     return float(resampled.std()) * _unbiased(plan)
 
 
-def stretch(plan: Plan, confidence: float) -> float:
+def stretch(plan: Resampling, confidence: float) -> float:
     """By how much percentiles of few blocks are too close to the estimate.
 
     Resampled block sums vary about their own mean, as a sample variance divided by the number
@@ -89,5 +89,5 @@ def stretch(plan: Plan, confidence: float) -> float:
     return float(quantiles) * _unbiased(plan)
 
 
-def _unbiased(plan: Plan) -> float:
+def _unbiased(plan: Resampling) -> float:
     return math.sqrt(plan.blocks / (plan.blocks - 1))

@@ -21,7 +21,7 @@ from statistics import NormalDist
 import numpy as np
 
 from cryptocast.config import GateSettings
-from cryptocast.evaluation.bootstrap import Plan, bounds, resampled_sums, standard_error
+from cryptocast.evaluation.bootstrap import Resampling, bounds, resampled_sums, standard_error
 from cryptocast.evaluation.comparison import diebold_mariano, effective_n
 from cryptocast.values import FloatArray, IntArray
 
@@ -92,7 +92,7 @@ def compare_series(
     A challenger that has shown a skill elsewhere, on candles of other markets and years, brings
     it as `prior`: then they are normal about that, and the bounds are the posterior's too.
     """
-    plan = Plan.of(len(skills), rule.block_bars or 2 * horizon, rule.resamples)
+    plan = Resampling.of(len(skills), rule.block_bars or 2 * horizon, rule.resamples)
     skill = float(skills.mean())
     low = high = shrunken = skill
     if len(skills) >= rule.least_origins:

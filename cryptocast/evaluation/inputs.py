@@ -37,6 +37,7 @@ _HALF = 0.5
 _WRONG_LIMIT, _STILL_LIMIT, _OFF_LIMIT = 6.0, 18.0, 3.0
 _TOLD = ("range", "place", "volume")  # by a candle, besides its close
 _HABIT, _HABIT_CEILING = "volume", 0.9  # short of the threshold
+_PSI_BINS = 10
 _EVEN = 0.02  # so little a factor varies that is called one
 
 
@@ -124,3 +125,29 @@ def _fault(found: FloatArray, counted: FloatArray) -> str:
         if high - low <= _EVEN * abs(middle):
             return f"{middle:.2f} times what its candles give"
     return "not what its candles give"
+
+
+def stability_index(learned: FloatArray, now: FloatArray) -> FloatArray:
+    """Return the population stability index (PSI) of each feature, [F].
+
+    `learned` [N, F] are the rows that a model learned from, `now` [M, F] the recent ones. The
+    index is `sum((p - q) * log(p / q))` over the deciles of what was learned from (Siddiqi 2006,
+    "Credit Risk Scorecards"): under 0.1 is called stable, over 0.25 a shift. Both figures are
+    for independent rows; features of neighbouring bars are not, and a calm day alone exceeds
+    them. Equal deciles count once, and a share is never taken below half a row. NaN if there is
+    no row.
+    """
+    if not len(learned) or not len(now):
+        return np.full(learned.shape[1], np.nan)
+    return np.array([_index(*columns) for columns in zip(learned.T, now.T, strict=True)])
+
+
+def _index(learned: FloatArray, now: FloatArray) -> float:
+    edges = np.unique(np.quantile(learned, np.arange(1, _PSI_BINS) / _PSI_BINS))
+    then, today = (_shares(values, edges) for values in (learned, now))
+    return float(np.sum((today - then) * np.log(today / then)))
+
+
+def _shares(values: FloatArray, edges: FloatArray) -> FloatArray:
+    counts = np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1)
+    return np.asarray(np.maximum(counts, 0.5) / len(values))

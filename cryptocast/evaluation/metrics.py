@@ -72,6 +72,11 @@ def median(quantiles: FloatArray, levels: Sequence[float]) -> FloatArray:
     return np.asarray(quantiles[..., index])
 
 
+def mean(values: FloatArray) -> float | None:
+    """Return the mean of the finite values, or None if there are none."""
+    return float(np.nanmean(values)) if np.isfinite(values).any() else None
+
+
 def _index(levels: Sequence[float], wanted: float) -> int | None:
     close = np.flatnonzero(np.isclose(levels, wanted, atol=1e-9))
     return int(close[0]) if len(close) else None

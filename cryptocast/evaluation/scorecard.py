@@ -40,7 +40,7 @@ class WindowFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class StepCard:
     """One step of the scorecard."""
 
     step: int
@@ -72,8 +72,8 @@ def window_figures(
         origins=int(known.any(axis=1).sum()),
         crps_bp=float(np.nanmean(mine)),
         skill_vs_random_walk=1 - relative_crps(mine, theirs),
-        coverage80=_mean(inside[0]),
-        coverage90=_mean(inside[1]),
+        coverage80=metrics.mean(inside[0]),
+        coverage90=metrics.mean(inside[1]),
         bias=float(np.nanmean(above)) - 0.5,
         pit_distance=float(np.abs(shares - np.asarray(levels)).mean()),
         steps=tuple(
@@ -82,8 +82,8 @@ def window_figures(
                 n=int(known[:, h].sum()),
                 crps_bp=float(np.nanmean(mine[:, h])),
                 skill_vs_random_walk=1 - relative_crps(mine[:, [h]], theirs[:, [h]]),
-                coverage80=_mean(inside[0][:, h]),
-                coverage90=_mean(inside[1][:, h]),
+                coverage80=metrics.mean(inside[0][:, h]),
+                coverage90=metrics.mean(inside[1][:, h]),
             )
             for h in np.flatnonzero(known.any(axis=0)).tolist()
         ),
@@ -92,7 +92,7 @@ def window_figures(
 
 def scorecard(
     served: FloatArray, targets: FloatArray, levels: Sequence[float], steps: Sequence[int]
-) -> list[Card]:
+) -> list[StepCard]:
     """The cards of the steps that have an outcome; arrays as in `window_figures`."""
     return [
         _card(served[:, h - 1 : h], targets[:, h - 1 : h], levels, h)
@@ -115,25 +115,21 @@ def break_even_fee_bp(median: FloatArray, targets: FloatArray) -> float | None:
     return float(metrics.BP * gains.mean() / 2)
 
 
-def _card(served: FloatArray, targets: FloatArray, levels: Sequence[float], step: int) -> Card:
+def _card(served: FloatArray, targets: FloatArray, levels: Sequence[float], step: int) -> StepCard:
     middle = metrics.median(served, levels)
     moved = np.isfinite(targets) & (middle != 0) & (targets != 0)
     hit = np.where(moved, np.sign(middle) == np.sign(targets), np.nan)
     low, high = direction_interval(hit, step)
     usual = float(np.nanmean(np.abs(targets)))
     error = float(np.nanmean(np.abs(targets - middle)))
-    return Card(
+    return StepCard(
         step=step,
         n=int(np.isfinite(targets).sum()),
         crps_bp=float(np.nanmean(metrics.crps_bp(served, targets, levels))),
         qlike=float(np.nanmean(metrics.qlike(served, targets, levels))),
         relative_mae=error / usual if usual else None,
-        direction_accuracy=_mean(hit),
+        direction_accuracy=metrics.mean(hit),
         direction_low=low,
         direction_high=high,
         break_even_fee_bp=break_even_fee_bp(middle, targets),
     )
-
-
-def _mean(values: FloatArray) -> float | None:
-    return float(np.nanmean(values)) if np.isfinite(values).any() else None

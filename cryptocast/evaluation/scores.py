@@ -11,7 +11,7 @@ import polars as pl
 
 from cryptocast import schemas
 from cryptocast.evaluation import metrics
-from cryptocast.evaluation.bootstrap import Plan, block_length, bounds, resampled_sums
+from cryptocast.evaluation.bootstrap import Resampling, block_length, bounds, resampled_sums
 from cryptocast.evaluation.comparison import (
     diebold_mariano,
     effective_n,
@@ -129,16 +129,16 @@ def _row(
     return {
         "n": n,
         "effective_n": None if is_walk else effective_n(better, step or horizon),
-        "crps_bp": _figure(found.loss[:, at]),
-        "mae_bp": _figure(found.error[:, at]),
+        "crps_bp": metrics.mean(found.loss[:, at]),
+        "mae_bp": metrics.mean(found.error[:, at]),
         "relative_mae": _ratio(found.error[:, at], metrics.BP * np.abs(targets[:, at])),
-        "direction_accuracy": _figure(found.hit[:, at]),
+        "direction_accuracy": metrics.mean(found.hit[:, at]),
         "direction_low": low,
         "direction_high": high,
-        "coverage80": _figure(found.inside80[:, at]),
-        "coverage90": _figure(found.inside90[:, at]),
+        "coverage80": metrics.mean(found.inside80[:, at]),
+        "coverage90": metrics.mean(found.inside90[:, at]),
         "calibration": float(np.abs(shares - np.asarray(levels)).mean()) if n else None,
-        "qlike": _figure(found.qlike[:, at]),
+        "qlike": metrics.mean(found.qlike[:, at]),
         "skill_vs_random_walk": _skill(found.loss[:, at], walk[:, at]),
         "skill_vs_constant": _skill(found.loss[:, at], constant[:, at]),
         "p_value": None if is_walk else diebold_mariano(better, step or horizon),
@@ -159,7 +159,7 @@ def _skill_intervals(
     nothing: dict[str, float | None] = {"skill_low": None, "skill_high": None}
     if n < 2 * block:
         return [nothing] * len(losses)
-    plan = Plan.of(n, block, RESAMPLES)
+    plan = Resampling.of(n, block, RESAMPLES)
     sums = np.stack([np.nansum(loss[known, at], axis=1) for loss in (walk, *losses)], axis=1)
     total, drawn = sums.sum(axis=0), resampled_sums(sums, plan)
     found = []
@@ -209,12 +209,8 @@ def _mean(values: FloatArray) -> FloatArray:
     return np.asarray(np.nanmean(values[:, scored], axis=0))
 
 
-def _figure(values: FloatArray) -> float | None:
-    return float(np.nanmean(values)) if np.isfinite(values).any() else None
-
-
 def _ratio(values: FloatArray, baseline: FloatArray) -> float | None:
-    one, other = _figure(values), _figure(baseline)
+    one, other = metrics.mean(values), metrics.mean(baseline)
     return one / other if one is not None and other else None
 
 

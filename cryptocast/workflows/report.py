@@ -15,7 +15,7 @@ from cryptocast.store import Event, Reader, Trouble
 from cryptocast.values import DAY_SECONDS, ForecastSet, Gap, Market
 from cryptocast.workflows.watching.facts import MONITOR, promised_skill
 from cryptocast.workflows.watching.outcomes import outcomes
-from cryptocast.workflows.watching.served import find
+from cryptocast.workflows.watching.served import ServedReader
 from cryptocast.workspace import Workspace
 
 DAYS = 30.0
@@ -98,14 +98,14 @@ def _market(
     with ws.store.read() as reader:
         candles = reader.candles([market], *span)[market]
         gaps = _gaps(reader, market, *span)
-        served = find(ws, reader, market, *span)
+        served = ServedReader(reader, ws.settings, ws.clock.now()).sets(market, *span)
         troubles = store.troubles(reader, market, *span)
         ticks = store.tick_counts(reader, [market], *span).get(market, {})
     return MarketFacts(
         market=market,
         candles=candles,
         newest=newest,
-        outcomes=None if served is None else outcomes(market, ws.settings.model.levels, served),
+        outcomes=None if served is None else outcomes(market, served),
         gaps=tuple(gaps),
         incidents=_incidents(market, gaps, troubles),
         ticks=ticks,

@@ -24,7 +24,7 @@ import numpy as np
 from cryptocast import cli
 from cryptocast.clock import VirtualClock
 from cryptocast.errors import StateError
-from cryptocast.evaluation.bootstrap import Plan, resampled_sums, standard_error
+from cryptocast.evaluation.bootstrap import Resampling, resampled_sums, standard_error
 from cryptocast.evaluation.metrics import crps_bp
 from cryptocast.values import FloatArray, iso, parse_time
 from cryptocast.workflows.fetch import fetch
@@ -32,7 +32,7 @@ from cryptocast.workflows.learning.scoring import WALK, baseline
 from cryptocast.workflows.monitor import monitor
 from cryptocast.workflows.replay import plan, replay
 from cryptocast.workflows.retrain import retrain
-from cryptocast.workflows.watching.live import REPLAYED, Outcome, outcome
+from cryptocast.workflows.watching.served import REPLAYED, ServedReader, TrackRecord
 from cryptocast.workspace import Workspace
 
 DAY, HOUR, BAR = 86_400, 3_600, 300
@@ -127,14 +127,14 @@ def renewed(folder: Path, start: int, end: int) -> Iterator[Renewal | str]:
             yield Renewal(hour + HOUR, done.reason, done.findings.get(decision.market) or "-", told)
 
 
-def losses(folder: Path, start: int, end: int) -> tuple[Outcome, FloatArray, FloatArray]:
+def losses(folder: Path, start: int, end: int) -> tuple[TrackRecord, FloatArray, FloatArray]:
     """[N, H] CRPS of what was served and of the random walk that learned before the start."""
     with opened(folder, end) as ws, ws.store.read() as reader:
-        found = outcome(ws, reader, ws.markets()[0], start, end, modes=REPLAYED)
-        levels = ws.settings.model.levels
+        served = ServedReader(reader, ws.settings, ws.clock.now())
+        found = served.track_record(ws.markets()[0], start, end, REPLAYED)
     assert found is not None
-    walk = baseline(WALK, found.before, found.windows, levels).quantiles
-    mine, theirs = (crps_bp(q, found.targets, levels) for q in (found.quantiles, walk))
+    walk = baseline(WALK, found.before, found.windows, found.levels).quantiles
+    mine, theirs = (crps_bp(q, found.targets, found.levels) for q in (found.quantiles, walk))
     return found, mine, theirs
 
 
@@ -142,7 +142,7 @@ def skill(mine: FloatArray, theirs: FloatArray) -> tuple[float, float]:
     """The mean over steps of 1 - CRPS / CRPS of the other, and its standard error; per cent."""
     relative = (theirs - mine) / np.nanmean(theirs, axis=0)
     series = np.nanmean(relative[np.isfinite(relative).any(axis=1)], axis=1)
-    plan = Plan.of(len(series), DAY // BAR, 2000)
+    plan = Resampling.of(len(series), DAY // BAR, 2000)
     drawn = resampled_sums(series[:, None], plan)[:, 0] / len(series)
     return 100 * float(series.mean()), 100 * standard_error(drawn, plan)
 

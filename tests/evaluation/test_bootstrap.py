@@ -9,7 +9,7 @@ from scipy import stats
 from benchmarks.gate_curve import HORIZON, against, noise, promoted
 from cryptocast.config import GateSettings
 from cryptocast.evaluation.bootstrap import (
-    Plan,
+    Resampling,
     block_length,
     bounds,
     resampled_sums,
@@ -21,7 +21,7 @@ from cryptocast.values import FloatArray
 SERIES = 200
 
 
-def slowly(values: FloatArray, plan: Plan) -> FloatArray:
+def slowly(values: FloatArray, plan: Resampling) -> FloatArray:
     """The same draws, block by block and row by row."""
     n = len(values)
     draws = -(-n // plan.block)
@@ -40,26 +40,26 @@ def test_resampled_sums_are_those_of_a_slow_loop(
     random = np.random.default_rng(seed)
     values = random.normal(size=(n, columns))
     values[random.random(values.shape) < 0.1] = np.nan
-    plan = Plan.of(n, block, 5)
+    plan = Resampling.of(n, block, 5)
     np.testing.assert_allclose(resampled_sums(values, plan), slowly(values, plan), atol=1e-9)
 
 
 @given(st.integers(2, 500), st.integers(1, 500))
 def test_a_series_always_holds_two_blocks(n: int, block: int) -> None:
-    plan = Plan.of(n, block, 100)
+    plan = Resampling.of(n, block, 100)
     assert 1 <= plan.block <= block
     assert plan.blocks >= 2
 
 
 def test_columns_are_resampled_together() -> None:
     values = np.random.default_rng(0).normal(size=(50, 1))
-    drawn = resampled_sums(np.hstack([values, 2 * values]), Plan.of(50, 5, 100))
+    drawn = resampled_sums(np.hstack([values, 2 * values]), Resampling.of(50, 5, 100))
     np.testing.assert_allclose(drawn[:, 1], 2 * drawn[:, 0])
 
 
 def test_the_same_series_gives_the_same_bounds() -> None:
     values = np.random.default_rng(0).normal(size=(50, 1))
-    plan = Plan.of(50, 5, 100)
+    plan = Resampling.of(50, 5, 100)
     np.testing.assert_array_equal(resampled_sums(values, plan), resampled_sums(values, plan))
 
 
@@ -69,15 +69,15 @@ def test_blocks_are_twice_the_overlap_and_grow_with_the_series() -> None:
 
 
 def test_few_blocks_stretch_the_bounds_by_students_t() -> None:
-    assert stretch(Plan(96, 48, 100), 0.9) == pytest.approx(
+    assert stretch(Resampling(96, 48, 100), 0.9) == pytest.approx(
         np.sqrt(2) * stats.t.ppf(0.9, 1) / stats.norm.ppf(0.9)
     )
-    assert stretch(Plan(48_000, 48, 100), 0.9) == pytest.approx(1, abs=2e-3)
+    assert stretch(Resampling(48_000, 48, 100), 0.9) == pytest.approx(1, abs=2e-3)
 
 
 def test_the_standard_error_of_independent_values_is_the_textbooks() -> None:
     values = np.random.default_rng(1).normal(size=(400, 1))
-    plan = Plan.of(400, 1, 4000)
+    plan = Resampling.of(400, 1, 4000)
     found = standard_error(resampled_sums(values, plan)[:, 0] / 400, plan)
     assert found == pytest.approx(values.std(ddof=1) / 20, rel=0.05)
 
@@ -85,7 +85,7 @@ def test_the_standard_error_of_independent_values_is_the_textbooks() -> None:
 def missed(series: FloatArray, block: int) -> float:
     """The share of series [S, N] of mean 0 whose 90 % interval does not hold it."""
     n = series.shape[1]
-    plan = Plan.of(n, block, 300)
+    plan = Resampling.of(n, block, 300)
     count = 0
     for one in series:
         drawn = resampled_sums(one[:, None], plan)[:, 0] / n

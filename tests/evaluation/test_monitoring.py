@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from cryptocast.evaluation import monitoring
-from cryptocast.evaluation.drift import stability_index
+from cryptocast.evaluation.inputs import stability_index
 from cryptocast.evaluation.monitoring import LOSS, NARROW, WIDE, Rule
 from cryptocast.evaluation.scorecard import break_even_fee_bp, scorecard, window_figures
 from cryptocast.evaluation.scores import Candidate, score

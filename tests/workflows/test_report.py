@@ -23,7 +23,7 @@ from cryptocast.values import iso
 from cryptocast.workflows import report as module
 from cryptocast.workflows.replay import plan, replay
 from cryptocast.workflows.report import gather, report
-from cryptocast.workflows.watching.live import live
+from cryptocast.workflows.watching.served import live
 from cryptocast.workspace import Workspace
 from support.commands import INTERVAL, NOW, Done, counts, good, listing, process, query, run, start
 from support.ticks import BTC, SYMBOLS, at, change, drop, origin, ticked

@@ -1,66 +1,220 @@
-"""What was served in a range and what came, as the store holds it."""
+"""Served forecast sets and their outcomes, as the store holds them."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import polars as pl
 
+from cryptocast import calibration, dataset, evaluation
+from cryptocast.config import Settings
+from cryptocast.dataset import Bars, Part
+from cryptocast.errors import StateError
+from cryptocast.evaluation import Candidate
 from cryptocast.store import Reader, Served
-from cryptocast.values import FloatArray, Market, Windows
-from cryptocast.workflows.watching.live import LIVE, REPLAYED, outcome
+from cryptocast.values import DAY_SECONDS, FloatArray, Market, Windows
+from cryptocast.workflows.learning.scoring import baseline, score_rows
 from cryptocast.workspace import Workspace
+
+LIVE = ("live",)
+"""The modes of the sets that count."""
+
+REPLAYED = ("replay",)
+"""The modes of the sets that count if no live set has an outcome."""
+
+_ROUNDING = 1e-8  # of 9 significant digits; a hundredth of the narrowest gap between quantiles
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
-    """Served sets and what came, as they were read: nothing is computed yet."""
+class TrackRecord:
+    """N served sets of a market as log-returns from the last close, with their outcomes."""
+
+    market: Market
+    levels: tuple[float, ...]  # [Q]
+    served: Served
+    targets: FloatArray  # [N, H] NaN if the candle is not there (yet)
+    quantiles: FloatArray  # [N, H, Q] as served
+    plain: FloatArray  # [N, H, Q] without calibration
+    windows: Windows  # of the same origins
+    before: Windows  # of the days before the first origin: what a baseline learns from
+    bars: Bars  # that all of it was cut from
+
+    @property
+    def has_outcomes(self) -> bool:
+        """Whether at least one target is known."""
+        return bool(np.isfinite(self.targets).any())
+
+    def targets_since(self, moment: float) -> FloatArray:
+        """Return the targets [N, H] whose candle closed after a moment; the others are NaN."""
+        steps = np.arange(1, self.targets.shape[1] + 1)
+        closed = self.served.origins[:, None] + self.market.interval_seconds * steps
+        return np.where(closed > moment, self.targets, np.nan)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ServedSets:
+    """Served sets of a market with their outcomes, as read: nothing is computed yet."""
 
     mode: str
+    levels: tuple[float, ...]  # [Q]
     served: Served
-    targets: FloatArray  # [N, H] log-returns; NaN where the candle is not there (yet)
-    learned: tuple[Windows, Windows] | None  # before the first set, and at each; None: too few
+    targets: FloatArray  # [N, H] log-returns; NaN if the candle is not there (yet)
+    # Before the first set, and at each; None if there are too few candles for a baseline.
+    windows: tuple[Windows, Windows] | None
 
 
-def find(ws: Workspace, reader: Reader, market: Market, start: int, end: int) -> Found | None:
-    """The served sets with origins in `[start, end]`: live ones, or where none has an outcome
-    yet, replayed ones. None where nothing was served.
+@dataclass(frozen=True, slots=True)
+class ServedReader:
+    """Reads served sets together with the candles up to `now` that they forecast."""
+
+    reader: Reader
+    settings: Settings
+    now: float
+
+    def track_record(
+        self, market: Market, start: int, end: int, modes: Sequence[str]
+    ) -> TrackRecord | None:
+        """Return the served sets of a market with origins in `[start, end)`.
+
+        None if there are none, or if fewer candles came before the first than a baseline can
+        learn from.
+        """
+        served = self._served(market, start, end, modes)
+        if not len(served):
+            return None
+        model, first = self.settings.model, int(served.origins[0])
+        learn = first - round(self.settings.data.days * DAY_SECONDS)
+        low = learn - dataset.context_bars(model.lookback) * market.interval_seconds
+        now = market.floor(self.now)
+        candles = self.reader.candles([market], low, now)[market]
+        if not len(candles):
+            return None
+        bars = dataset.lay_out(candles, market, low, now)
+        before = dataset.cut(
+            bars,
+            Part(learn, first),
+            lookback=model.lookback,
+            horizon=model.horizon,
+            max_stale_bars=self.settings.loop.max_stale_bars,
+        )
+        return _track_record(served, bars, before, model.levels) if len(before) else None
+
+    def sets(self, market: Market, start: int, end: int) -> ServedSets | None:
+        """Return the served sets with origins in `[start, end]`, or None if there are none.
+
+        They are live ones, or if none of those has an outcome yet, replayed ones that have.
+        """
+        first = None
+        for modes in (LIVE, REPLAYED):
+            sets = self._sets(market, start, end + 1, modes)
+            if sets is not None and np.isfinite(sets.targets).any():
+                return sets
+            first = first or sets
+        return first
+
+    def _sets(
+        self, market: Market, start: int, end: int, modes: Sequence[str]
+    ) -> ServedSets | None:
+        levels = self.settings.model.levels
+        record = self.track_record(market, start, end, modes)
+        if record is not None:
+            windows = record.before, record.windows
+            return ServedSets(modes[0], levels, record.served, record.targets, windows)
+        served = self._served(market, start, end, modes)
+        if not len(served):
+            return None
+        return ServedSets(modes[0], levels, served, self._targets(market, served), None)
+
+    def _served(self, market: Market, start: int, end: int, modes: Sequence[str]) -> Served:
+        model = self.settings.model
+        return self.reader.ledger.between(
+            market, start, end, modes=modes, levels=model.levels, horizon=model.horizon
+        )
+
+    def _targets(self, market: Market, served: Served) -> FloatArray:
+        """Return the log-returns [N, H] from the last close as served, NaN if unknown."""
+        horizon, interval = self.settings.model.horizon, market.interval_seconds
+        start, end = int(served.origins[0]), market.floor(self.now)
+        candles = self.reader.candles([market], start, end)[market]
+        if not len(candles):
+            return np.full((len(served), horizon), np.nan)
+        wanted = served.origins[:, None] + interval * np.arange(horizon)
+        row = np.minimum(np.searchsorted(candles.open_time, wanted), len(candles) - 1)
+        known = candles.open_time[row] == wanted
+        returns = np.log(candles.close[row] / served.last_close[:, None])
+        return np.where(known, returns, np.nan)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveReport:
+    """Scores (`schemas.SCORES`) of what was served at origins of `[start, end)`."""
+
+    start: int
+    end: int
+    modes: tuple[str, ...]  # live, or replay if nothing was served live
+    scores: pl.DataFrame
+    scale: dict[str, FloatArray]  # [H] of each market: the mean widening
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the scores as the contract writes them."""
+        return score_rows(self.scores)
+
+
+def live(ws: Workspace, *, days: float | None = None) -> LiveReport:
+    """Score what was served in the last `days` (default `[data] days`), by market and step.
+
+    The rows are `served`, the same forecasts without calibration, and the baselines that
+    learned from the `[data] days` before. Sets of mode `live` count, or if there are none, those
+    of a replay. Raises StateError if nothing that was served has an outcome yet.
     """
-    first = None
-    for modes in (LIVE, REPLAYED):
-        found = _read(ws, reader, market, (start, end + 1), modes)
-        if found is not None and np.isfinite(found.targets).any():
-            return found
-        first = first or found
-    return first
+    markets, now = ws.markets(), ws.clock.now()
+    end = markets[0].floor(now)
+    start = end - round((days or ws.settings.data.days) * DAY_SECONDS)
+    with ws.store.read() as reader:
+        served = ServedReader(reader, ws.settings, now)
+        for modes in (LIVE, REPLAYED):
+            read = [served.track_record(market, start, end, modes) for market in markets]
+            records = [r for r in read if r is not None and r.has_outcomes]
+            if records:
+                break
+    if not records:
+        raise StateError(
+            "nothing that was served has an outcome yet",
+            code="state.no_outcomes",
+            hint="cryptocast forecast --once, and wait for its candles; or cryptocast replay",
+        )
+    scale = {record.market.id: record.served.scale.mean(axis=0) for record in records}
+    return LiveReport(start, end, modes, pl.concat([_scores(r) for r in records]), scale)
 
 
-def _read(
-    ws: Workspace, reader: Reader, market: Market, span: tuple[int, int], modes: Sequence[str]
-) -> Found | None:
-    whole = outcome(ws, reader, market, *span, modes=modes)
-    if whole is not None:
-        return Found(modes[0], whole.served, whole.targets, (whole.before, whole.windows))
-    model = ws.settings.model
-    served = reader.ledger.between(
-        market, *span, modes=modes, levels=model.levels, horizon=model.horizon
-    )
-    if not len(served):
-        return None
-    targets = _targets(ws, reader, market, served, model.horizon)
-    return Found(modes[0], served, targets, None)
+def _track_record(
+    served: Served, bars: Bars, before: Windows, levels: tuple[float, ...]
+) -> TrackRecord:
+    """Turn served prices into log-returns, and add the windows and targets of their origins."""
+    lookback, horizon = before.inputs.shape[1], served.quantiles.shape[1]
+    returns = np.log(served.quantiles / served.last_close[:, None, None])
+    # Prices are served rounded: a median that is the last price but for that is no direction.
+    returns[np.abs(returns) < _ROUNDING] = 0.0
+    plain = calibration.widen(returns, 1 / served.scale, levels.index(0.5))
+    at = (served.origins - bars.first) // bars.market.interval_seconds
+    windows = dataset.before(bars, at, lookback)
+    # From what was served as the last price: a candle may have been revised since.
+    revision = windows.log_close - np.log(served.last_close)
+    targets = dataset.log_returns(bars, at, horizon, len(bars)) + revision[:, None]
+    windows = dataclasses.replace(windows, targets=targets)
+    return TrackRecord(bars.market, levels, served, targets, returns, plain, windows, before, bars)
 
 
-def _targets(
-    ws: Workspace, reader: Reader, market: Market, served: Served, horizon: int
-) -> FloatArray:
-    """[N, H] log-returns from the last close as served; NaN where the candle is not there."""
-    now, interval = market.floor(ws.clock.now()), market.interval_seconds
-    candles = reader.candles([market], int(served.origins[0]), now)[market]
-    if not len(candles):
-        return np.full((len(served), horizon), np.nan)
-    wanted = served.origins[:, None] + interval * np.arange(horizon)
-    row = np.minimum(np.searchsorted(candles.open_time, wanted), len(candles) - 1)
-    known = candles.open_time[row] == wanted
-    return np.where(known, np.log(candles.close[row] / served.last_close[:, None]), np.nan)
+def _scores(record: TrackRecord) -> pl.DataFrame:
+    candidates = [Candidate("served", None, record.quantiles)]
+    if (record.served.scale != 1).any():
+        candidates.append(Candidate("served, uncalibrated", None, record.plain))
+    candidates += [
+        baseline(kind, record.before, record.windows, record.levels)
+        for kind in ("random_walk", "constant")
+    ]
+    return evaluation.score(candidates, record.targets, record.levels, record.market.id)

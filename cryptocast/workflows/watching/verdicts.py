@@ -1,16 +1,13 @@
-"""The verdict of the monitor over all markets: found, written as a document, and kept."""
+"""The monitor's verdict over all markets: reached, written as a document, and kept as an event."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from cryptocast.errors import ModelError, UsageError
 from cryptocast.evaluation.monitoring import DECLINED, HEALTHY, UNKNOWN, WATCH
@@ -18,12 +15,12 @@ from cryptocast.store import Productions, Reader
 from cryptocast.store.exporter import exportable_markets
 from cryptocast.values import ForecastSet, Market, iso
 from cryptocast.workflows.watching.facts import MONITOR, promised_skill
-from cryptocast.workflows.watching.live import LIVE, REPLAYED, Outcome, outcome
+from cryptocast.workflows.watching.served import LIVE, REPLAYED, ServedReader, TrackRecord
 from cryptocast.workflows.watching.watch import (
     WINDOWS,
-    Known,
     Production,
     Watched,
+    WatchedModel,
     learned_from,
     look_back,
     unknown,
@@ -31,7 +28,7 @@ from cryptocast.workflows.watching.watch import (
 )
 from cryptocast.workspace import Workspace
 
-_NAMED = 3
+_NAMED = 3  # markets, in the reason
 _ORDER = (UNKNOWN, HEALTHY, WATCH, DECLINED)
 
 
@@ -40,40 +37,54 @@ class MonitorReport:
     """The verdict over all markets, and what it rests on."""
 
     now: float
-    verdict: str  # healthy, watch, declined; unknown where too little is there
+    verdict: str  # healthy, watch, declined; unknown if too little is known
     reason: str
     productions: Mapping[Market, Production]  # what serves each market
-    modes: tuple[str, ...]  # live, or replay where nothing was served live
+    modes: tuple[str, ...]  # live, or replay if nothing was served live
     markets: tuple[Watched, ...]
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One market to be judged at a moment on the grid."""
+
+    market: Market
+    production: Production | None
+    newest: ForecastSet | None  # the newest served set
+    now: int
 
 
 def look(ws: Workspace, *, window: str | None = None) -> MonitorReport:
     """Compare what was served with what came, for every configured market.
 
-    Live sets count; where none of them has an outcome, those of a replay. The store is open
+    Live sets count, or if none of them has an outcome, those of a replay. The store is open
     only while one market is read. Raises UsageError for a window that does not exist.
     """
     if window not in (None, *WINDOWS):
         raise UsageError(f"'{window}' is no window", hint=f"one of {', '.join(WINDOWS)}")
     markets, now = ws.markets(), ws.clock.now()
-    moment = markets[0].floor(now)
     with ws.store.read() as reader:
         deployments = [d for d in reader.deployments() if d.at <= now]
         newest = reader.ledger.newest(markets, now)
-        warnings = _left_out(ws, reader, now)
+        warnings = _unconfigured(reader, markets, now)
     if not deployments:
-        why = "there is no production model yet: cryptocast init"
-        return MonitorReport(now, UNKNOWN, why, {}, LIVE, (), warnings)
+        reason = "there is no production model yet: cryptocast init"
+        return MonitorReport(now, UNKNOWN, reason, {}, LIVE, (), warnings)
     productions = {
         market: Production(row.model_version, promised_skill(row, deployments))
         for market, row in Productions.of(deployments).of_markets(markets).items()
     }
-    modes, watched = _watch_all(ws, productions, moment, newest, window)
+    moment = markets[0].floor(now)
+    cases = [_Case(m, productions.get(m), newest.get(m), moment) for m in markets]
+    modes, watched = LIVE, tuple(_watch(ws, case, LIVE, window) for case in cases)
+    if not any(each.windows for each in watched):
+        replayed = tuple(_watch(ws, case, REPLAYED, window) for case in cases)
+        if any(each.windows for each in replayed):
+            modes, watched = REPLAYED, replayed
     verdict = max((each.verdict for each in watched), key=_ORDER.index)
-    return MonitorReport(
-        now, verdict, _reason(watched, verdict), productions, modes, watched, warnings
-    )
+    reason = _reason(watched, verdict)
+    return MonitorReport(now, verdict, reason, productions, modes, watched, warnings)
 
 
 def keep(ws: Workspace, report: MonitorReport) -> None:
@@ -83,10 +94,8 @@ def keep(ws: Workspace, report: MonitorReport) -> None:
 
 
 def document(report: MonitorReport, *, steps: bool = True) -> dict[str, Any]:
-    """The report as plain values; `steps`: the figures of each step too."""
+    """Return the report as plain values; `steps` includes the figures of each step."""
     versions = {market: each.version for market, each in report.productions.items()}
-    promised = {market: each.promise for market, each in report.productions.items()}
-    rows = [(m.market, m) for m in report.markets]
     return {
         "now": iso(report.now),
         "verdict": report.verdict,
@@ -95,32 +104,22 @@ def document(report: MonitorReport, *, steps: bool = True) -> dict[str, Any]:
         "modes": list(report.modes),
         "markets": [
             {
-                "market": market.id,
-                "version": versions.get(market),
+                "market": m.market.id,
+                "version": versions.get(m.market),
                 "verdict": m.verdict,
                 "reason": m.reason,
             }
-            for market, m in rows
+            for m in report.markets
         ],
         "windows": [
-            {"market": market.id, "window": name, "promised_skill": promised.get(market)}
-            | {k: v for k, v in dataclasses.asdict(found).items() if steps or k != "steps"}
-            for market, m in rows
-            for name, found in m.windows.items()
+            row
+            for m in report.markets
+            for row in _window_rows(m, report.productions.get(m.market), steps=steps)
         ],
-        "tests": [
-            dataclasses.asdict(test)
-            | {
-                "market": market.id,
-                "verdict": test.verdict,
-                "since": None if test.since is None else iso(test.since * market.interval_seconds),
-            }
-            for market, m in rows
-            for test in m.tests
-        ],
+        "tests": [row for m in report.markets for row in _test_rows(m)],
         "drift": [
-            {"market": market.id, "window": name, "feature": feature, "psi": psi}
-            for market, m in rows
+            {"market": m.market.id, "window": name, "feature": feature, "psi": psi}
+            for m in report.markets
             for name, features in m.drift.items()
             for feature, psi in features.items()
             if math.isfinite(psi)
@@ -130,7 +129,7 @@ def document(report: MonitorReport, *, steps: bool = True) -> dict[str, Any]:
 
 
 def scorecard_rows(report: MonitorReport) -> list[dict[str, Any]]:
-    """A row a market and step, as the scorecard is exported."""
+    """Return one row per market and step, as the scorecard is exported."""
     return [
         {"market": m.market.id, "minutes": card.step * m.market.interval_seconds / 60}
         | dataclasses.asdict(card)
@@ -139,54 +138,53 @@ def scorecard_rows(report: MonitorReport) -> list[dict[str, Any]]:
     ]
 
 
-def _watch_all(
-    ws: Workspace,
-    productions: Mapping[Market, Production],
-    now: int,
-    newest: Mapping[Market, ForecastSet],
-    window: str | None,
-) -> tuple[tuple[str, ...], tuple[Watched, ...]]:
-    """Every market by its live sets; where none has an outcome and replayed ones do, by those."""
-    live, replayed = (
-        functools.partial(_watch, ws, productions, now, modes, window) for modes in (LIVE, REPLAYED)
-    )
-    found = tuple(live(market, newest.get(market)) for market in ws.markets())
-    if not any(each.windows for each in found):
-        others = tuple(replayed(market, newest.get(market)) for market in ws.markets())
-        if any(each.windows for each in others):
-            return REPLAYED, others
-    return LIVE, found
+def _window_rows(
+    watched: Watched, production: Production | None, *, steps: bool
+) -> list[dict[str, Any]]:
+    promise = None if production is None else production.promise
+    return [
+        {"market": watched.market.id, "window": name, "promised_skill": promise}
+        | {k: v for k, v in dataclasses.asdict(figures).items() if steps or k != "steps"}
+        for name, figures in watched.windows.items()
+    ]
 
 
-def _watch(
-    ws: Workspace,
-    productions: Mapping[Market, Production],
-    now: int,
-    modes: Sequence[str],
-    window: str | None,
-    market: Market,
-    newest: ForecastSet | None,
-) -> Watched:
+def _test_rows(watched: Watched) -> list[dict[str, Any]]:
+    market = watched.market
+    return [
+        dataclasses.asdict(test)
+        | {
+            "market": market.id,
+            "verdict": test.verdict,
+            "since": None if test.since is None else iso(test.since * market.interval_seconds),
+        }
+        for test in watched.tests
+    ]
+
+
+def _watch(ws: Workspace, case: _Case, modes: Sequence[str], window: str | None) -> Watched:
+    """Judge one market by its sets of these modes."""
+    market, production, newest = case.market, case.production, case.newest
     if newest is None:
         return unknown(market, "nothing was served yet: cryptocast forecast --once")
-    production = productions.get(market)
     if production is None:
         return unknown(market, "it has no model yet: cryptocast retrain")
-    start = now - look_back(market, ws.settings.model.horizon)
+    start = case.now - look_back(market, ws.settings.model.horizon)
     with ws.store.read() as reader:
-        found = outcome(ws, reader, market, start, now + 1, modes=modes)
-        known = None
-        if found is not None:
-            with contextlib.suppress(ModelError):  # a bundle that is gone: judged without it
+        served = ServedReader(reader, ws.settings, ws.clock.now())
+        record = served.track_record(market, start, case.now + 1, modes)
+        model = None
+        if record is not None:
+            with contextlib.suppress(ModelError):  # if the bundle is gone, judge without it
                 bundle = ws.bundle(production.version)
-                known = Known(bundle, learned_from(reader, market, bundle.card))
-    if found is None or not np.isfinite(found.targets).any():
-        return unknown(market, _why(found, newest, start))
-    return watch(ws, found, production, now, known, window)
+                model = WatchedModel(bundle, learned_from(reader, market, bundle.card))
+    if record is None or not record.has_outcomes:
+        return unknown(market, _why_unknown(record, newest, start))
+    return watch(record, production, model, ws.settings.monitor, case.now, window)
 
 
-def _why(found: Outcome | None, newest: ForecastSet, start: int) -> str:
-    if found is not None:
+def _why_unknown(record: TrackRecord | None, newest: ForecastSet, start: int) -> str:
+    if record is not None:
         return "no outcome of a forecast is known yet"
     if newest.origin < start:
         return f"nothing was served since {iso(newest.origin)}"
@@ -198,9 +196,9 @@ def _why(found: Outcome | None, newest: ForecastSet, start: int) -> str:
 def _reason(watched: Sequence[Watched], verdict: str) -> str:
     if verdict == HEALTHY:
         unclear = [each for each in watched if each.verdict == UNKNOWN]
-        fine = len(watched) - len(unclear)
-        told = f"no sign of a decline in {fine} market{'s' if fine > 1 else ''}"
-        return "; ".join([told, *_named(unclear)])
+        healthy = len(watched) - len(unclear)
+        summary = f"no sign of a decline in {healthy} market{'s' if healthy > 1 else ''}"
+        return "; ".join([summary, *_named(unclear)])
     return "; ".join(_named([each for each in watched if each.verdict == verdict]))
 
 
@@ -210,13 +208,11 @@ def _named(chosen: Sequence[Watched]) -> list[str]:
     return [*named, f"and {rest} more"] if rest > 0 else named
 
 
-def _left_out(ws: Workspace, reader: Reader, now: float) -> tuple[str, ...]:
-    """A line for each market that was served once and is not configured any more."""
-    configured = {market.id for market in ws.markets()}
+def _unconfigured(reader: Reader, markets: Sequence[Market], now: float) -> tuple[str, ...]:
+    """Return a warning for each market that was served once and is not configured any more."""
+    configured = {market.id for market in markets}
     others = [Market.of(m, "", "") for m in exportable_markets(reader) if m not in configured]
-    if not others:
-        return ()
-    served: Mapping[Market, ForecastSet] = reader.ledger.newest(others, now)
+    served: Mapping[Market, ForecastSet] = reader.ledger.newest(others, now) if others else {}
     return tuple(
         f"{market.id} is not configured any more: it is not watched"
         for market in others
