@@ -14,20 +14,14 @@ from cryptocast.bundles import Bundle
 from cryptocast.dataset import Part
 from cryptocast.errors import StateError, UsageError
 from cryptocast.evaluation import Diagnosis
+from cryptocast.registry import Registry
 from cryptocast.reports import plots
-from cryptocast.values import iso
+from cryptocast.values import DAY_SECONDS, Market, iso
 from cryptocast.workflows.learning.material import Material, gather
 from cryptocast.workflows.learning.scope import per_market
-from cryptocast.workflows.learning.scoring import (
-    Scored,
-    score_all,
-    score_rows,
-    summary,
-)
+from cryptocast.workflows.learning.scoring import Scored, score, score_rows, summary
 from cryptocast.workflows.learning.versions import frozen_bundle, mismatch, registered_bundle
 from cryptocast.workspace import Workspace
-
-_DAY = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +37,7 @@ class EvaluateReport:
     diagnoses: tuple[Diagnosis, ...]  # of each version on each market
 
     def rows(self) -> list[dict[str, Any]]:
-        """The scores as the contract writes them: the step of all steps together is "all"."""
+        """Return the scores as JSON shows them: the step of all steps together is "all"."""
         return score_rows(self.scores)
 
 
@@ -58,143 +52,163 @@ def evaluate(
 ) -> EvaluateReport:
     """Score versions (default: production and the newest of each kind) and the baselines.
 
-    Over the candles that opened in `[start, end)` (Unix seconds): `end` is by default now,
-    `start` by default the last `days` or `test_bars` (default `[data] test_bars`) before it.
-    The baselines learn from the `[data] days` before `start`, their targets purged there, and
-    are not renewed inside; with nothing learned from beyond `start` there is nothing to embargo.
-    The result is kept in the table `scores` and in the versions' MLflow runs. Raises
-    StateError for an unknown version, or where nothing lies before `start`.
+    They are scored on the candles that opened in `[start, end)` (Unix seconds): `end` is by
+    default now, `start` the last `days` or `test_bars` (default `[data] test_bars`) before it.
+    The baselines learn from the `[data] days` before `start`, with their targets purged there,
+    and are not renewed inside; as nothing is learned from beyond `start`, nothing needs an
+    embargo. The result is kept in the table `scores` and in the versions' MLflow runs. Raises
+    StateError for an unknown version, or if there are too few candles before `start`.
     """
-    part = _part(ws, days, test_bars, start, end)
+    market = ws.markets()[0]
+    now = market.floor(ws.clock.now())
+    end = now if end is None else min(market.floor(end), now)
+    if days is None and test_bars is None and start is None:
+        test_bars = ws.settings.data.test_bars
+    start = _first(market, end, days=days, test_bars=test_bars, start=start)
+    bundles = ws.step("load versions", lambda: _bundles(ws, versions))
+    material = _gathered(ws, Part(start, end), [bundle.card.lookback for bundle in bundles])
+    part = Part(max(start, material.start), end)
+    learned = Part(material.start, part.start)
+    scored = ws.step("score", lambda: score(ws.settings, material, learned, part, bundles))
+    in_sample = tuple(b.card.version for b in bundles if b.card.data_end > part.start)
+    return ws.step("keep scores and pictures", lambda: _keep(ws, part, scored, in_sample))
+
+
+def _gathered(ws: Workspace, part: Part, lookbacks: Sequence[int]) -> Material:
+    """Read the candles of a part, and before it those that the baselines learn from.
+
+    Raises StateError if these are too few.
+    """
     interval = ws.markets()[0].interval_seconds
     bars = part.bars(interval)
-    total = bars * interval / _DAY + ws.settings.data.days
-    ws.progress.stage("load versions")
-    chosen = [registered_bundle(ws, version) for version in versions] or _usual(ws)
-    lookback = max((b.card.lookback for b in chosen), default=ws.settings.model.lookback)
-    material = gather(ws, lookback=lookback, days=total, test_bars=bars, end=part.end)
-    part = Part(max(part.start, material.start), part.end)
-    learned = Part(material.start, part.start)
-    if learned.bars(interval) <= lookback:
-        have = (material.end - material.start) // interval
+    days = bars * interval / DAY_SECONDS + ws.settings.data.days
+    lookback = max(lookbacks, default=ws.settings.model.lookback)
+    material = gather(ws, lookback=lookback, days=days, test_bars=bars, end=part.end)
+    if Part(material.start, part.start).bars(interval) <= lookback:
+        stored = (material.end - material.start) // interval
         raise StateError(
-            f"there are {have} candles, too few to learn baselines before the last {bars}",
+            f"there are {stored} candles, too few to learn baselines before the last {bars}",
             code="state.not_enough_candles",
-            hint=f"cryptocast fetch --days {math.ceil(total)}, or a smaller --days or --test-bars",
+            hint=f"cryptocast fetch --days {math.ceil(days)}, or a smaller --days or --test-bars",
         )
-    ws.progress.stage("score")
-    scored = score_all(ws, material, learned, part, chosen)
-    in_sample = tuple(b.card.version for b in chosen if b.card.data_end > part.start)
-    ws.progress.stage("keep scores and pictures")
-    number = _keep(ws, material, part, scored, in_sample)
-    return EvaluateReport(
-        number, part.start, part.end, in_sample, scored.left_out, scored.scores, scored.diagnoses
+    return material
+
+
+def _keep(ws: Workspace, part: Part, scored: Scored, in_sample: tuple[str, ...]) -> EvaluateReport:
+    """Write the scores into the table `scores`, and with pictures into the versions' runs."""
+    rows = [{**row, "in_sample": row["version"] in in_sample} for row in scored.scores.to_dicts()]
+    with ws.store.write() as writer:
+        number = writer.ledger.put_scores(rows, at=ws.clock.now(), start=part.start, end=part.end)
+    report = EvaluateReport(
+        evaluation=number,
+        start=part.start,
+        end=part.end,
+        in_sample=in_sample,
+        left_out=scored.left_out,
+        scores=scored.scores,
+        diagnoses=scored.diagnoses,
     )
+    _log(ws.registry(), report, [market.id for market in ws.markets()])
+    return report
 
 
-def _part(
-    ws: Workspace,
+def _first(
+    market: Market,
+    end: int,
+    *,
     days: float | None,
     test_bars: int | None,
     start: int | None,
-    end: int | None,
-) -> Part:
-    """The open times to score, on the grid. Raises UsageError for what does not go together."""
-    given = [("--days", days), ("--test-bars", test_bars), ("--start", start)]
-    named = [name for name, value in given if value is not None]
-    if len(named) > 1:
-        raise UsageError(f"{named[0]} goes not with {named[1]}", hint="name one of them")
-    market = ws.markets()[0]
-    interval = market.interval_seconds
-    now = market.floor(ws.clock.now())
-    stop = now if end is None else min(market.floor(end), now)
-    if start is not None:
-        first = -(-start // interval) * interval
-        if first >= stop:
-            raise UsageError(
-                f"no candle opens and closes between {iso(start)} and {iso(stop)}",
-                hint="--start must lie before --end and before now",
-            )
-        return Part(first, stop)
-    bars = round(days * _DAY) // interval if days else test_bars or ws.settings.data.test_bars
-    return Part(stop - max(bars, 1) * interval, stop)
-
-
-def _keep(
-    ws: Workspace, material: Material, part: Part, scored: Scored, in_sample: Sequence[str]
 ) -> int:
-    """Write the scores into the table `scores`, and with pictures into the versions' runs."""
-    scores = scored.scores
-    rows = [{**row, "in_sample": row["version"] in in_sample} for row in scores.to_dicts()]
-    with ws.store.write() as writer:
-        number = writer.ledger.put_scores(rows, at=ws.clock.now(), start=part.start, end=part.end)
-    registry = ws.registry()
-    judged = {d.version for d in scored.diagnoses}
+    """Return the first open time to score, on the grid.
+
+    Raises UsageError if more than one of the options is given, or if nothing lies before `end`.
+    """
+    options = [("--days", days), ("--test-bars", test_bars), ("--start", start)]
+    named = [name for name, value in options if value is not None]
+    if len(named) > 1:
+        raise UsageError(f"{named[0]} cannot be used with {named[1]}", hint="name one of them")
+    interval = market.interval_seconds
+    if start is None:
+        bars = round(days * DAY_SECONDS) // interval if days else test_bars or 1
+        return end - max(bars, 1) * interval
+    first = -(-start // interval) * interval
+    if first >= end:
+        raise UsageError(
+            f"no candle opens and closes between {iso(start)} and {iso(end)}",
+            hint="--start must lie before --end and before now",
+        )
+    return first
+
+
+def _bundles(ws: Workspace, versions: Sequence[str]) -> list[Bundle]:
+    """Load the named versions, or else production and the newest of each kind.
+
+    If each market has models of its own, that is the newest of each kind on each market. Of
+    these defaults, versions that do not forecast what the settings now ask for are left out.
+    """
+    if versions:
+        return [registered_bundle(ws, version) for version in versions]
+    with ws.store.read() as reader:
+        serving = reader.productions().of_markets(ws.markets())
+    served = dict.fromkeys(row.model_version for row in serving.values())
+    bundles = {version: frozen_bundle(ws, version) for version in served}
+    newest: set[tuple[str, str]] = set()
+    for registered in ws.registry().versions():
+        markets = registered.params.get("markets", "") if per_market(ws.settings) else ""
+        if (registered.kind, markets) not in newest:
+            newest.add((registered.kind, markets))
+            if registered.version not in bundles:
+                bundles[registered.version] = registered_bundle(ws, registered.version)
+    return [b for b in bundles.values() if mismatch(b.card, ws.settings) is None]
+
+
+def _log(registry: Registry, report: EvaluateReport, markets: Sequence[str]) -> None:
+    """Keep the scores with pictures in the MLflow run of each version."""
+    folder = f"evaluations/{report.evaluation}"
     for version in registry.versions():
-        if version.version not in judged:
+        diagnoses = [d for d in report.diagnoses if d.version == version.version]
+        if not diagnoses:
             continue
-        mine = scores.filter(pl.col("version") == version.version)
+        scores = report.scores.filter(pl.col("version") == version.version)
         document = {
-            "evaluation": number,
-            "start": iso(part.start),
-            "end": iso(part.end),
-            "markets": [market.id for market in material.markets],
-            "in_sample": version.version in in_sample,
-            "scores": score_rows(mine),
+            "evaluation": report.evaluation,
+            "start": iso(report.start),
+            "end": iso(report.end),
+            "markets": markets,
+            "in_sample": version.version in report.in_sample,
+            "scores": score_rows(scores),
         }
-        folder = f"evaluations/{number}"
         registry.log(version.run_id, metrics=summary(scores, version.version, "evaluate"))
         registry.log_document(version.run_id, document, f"{folder}/scores.json")
-        looked = [d for d in scored.diagnoses if d.version == version.version]
-        for name, png in _pictures(looked, mine):
+        for name, png in _pictures(diagnoses, scores):
             registry.log_bytes(version.run_id, png, f"{folder}/{name}.png")
-    return number
 
 
-def _pictures(looked: Sequence[Diagnosis], scores: pl.DataFrame) -> Iterator[tuple[str, bytes]]:
-    """The pictures of a version, with their names: all markets in one where they fit."""
+def _pictures(diagnoses: Sequence[Diagnosis], scores: pl.DataFrame) -> Iterator[tuple[str, bytes]]:
+    """Yield the pictures of a version with their names; markets share one if they fit."""
     steps = scores.filter(pl.col("step").is_not_null()).sort("step")
     ends = {
         d.market: steps.filter(pl.col("market") == d.market).select("skill_low", "skill_high")
-        for d in looked
+        for d in diagnoses
     }
-    observed = {d.market: d.observed for d in looked}
-    yield "calibration", plots.calibration(looked[0].levels, observed)
+    observed = {d.market: d.observed for d in diagnoses}
+    yield "calibration", plots.calibration(diagnoses[0].levels, observed)
     yield (
         "skill_by_step",
         plots.skill_by_step(
-            {d.market: d.skill_by_step for d in looked},
+            {d.market: d.skill_by_step for d in diagnoses},
             low={name: end["skill_low"].to_numpy() for name, end in ends.items()},
             high={name: end["skill_high"].to_numpy() for name, end in ends.items()},
         ),
     )
-    for d in looked:
-        place = re.sub(r"[^A-Za-z0-9]+", "-", d.market)
+    for d in diagnoses:
+        market = re.sub(r"[^A-Za-z0-9]+", "-", d.market)
         title = f"Skill by hour of day, {d.market}"
         picture = plots.skill_by_hour(d.skill_by_hour, d.origins_by_hour, title=title)
-        yield f"skill_by_hour_{place}", picture
-        if d.fan is not None:
-            fan = d.fan
+        yield f"skill_by_hour_{market}", picture
+        if (fan := d.fan) is not None:
             picture = plots.fan(
                 fan.times, fan.closes, fan.target_times, d.levels, fan.quantiles, title=d.market
             )
-            yield f"fan_{place}", picture
-
-
-def _usual(ws: Workspace) -> list[Bundle]:
-    """Production, and the newest of each kind; of each market its own, where it has one.
-
-    Left out is what does not answer what the settings ask for now.
-    """
-    with ws.store.read() as reader:
-        serving = reader.productions().of_markets(ws.markets())
-    versions = dict.fromkeys(row.model_version for row in serving.values())
-    chosen = {version: frozen_bundle(ws, version) for version in versions}
-    newest: set[tuple[str, str]] = set()
-    for version in ws.registry().versions():
-        markets = version.params.get("markets", "") if per_market(ws.settings) else ""
-        if (version.kind, markets) not in newest:
-            newest.add((version.kind, markets))
-            if version.version not in chosen:
-                chosen[version.version] = registered_bundle(ws, version.version)
-    return [each for each in chosen.values() if mismatch(each.card, ws.settings) is None]
+            yield f"fan_{market}", picture

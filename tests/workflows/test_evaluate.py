@@ -72,8 +72,8 @@ def test_an_end_without_a_start_ends_the_last_test_bars(workspace: Path) -> None
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--days", "1", "--test-bars", "9"), "--days goes not with --test-bars"),
-        (("--start", START, "--test-bars", "9"), "--test-bars goes not with --start"),
+        (("--days", "1", "--test-bars", "9"), "--days cannot be used with --test-bars"),
+        (("--start", START, "--test-bars", "9"), "--test-bars cannot be used with --start"),
         (
             ("--start", END, "--end", START),
             f"no candle opens and closes between {END} and {START}",

@@ -190,13 +190,13 @@ def score_versions(
 ) -> list[dict[str, Any]]:
     """Score versions on the test part, and log the rows as a run and with each version."""
     bundles = [registered_bundle(ws, version.version) for version in versions]
-    scores = score(ws, material, material.learned, material.split.test, bundles)
-    rows = score_rows(scores)
+    scored = score(ws.settings, material, material.learned, material.split.test, bundles)
+    rows = score_rows(scored.scores)
     registry = ws.registry()
     with registry.run("evaluate", tags={"stage": "evaluate"}) as run_id:
         registry.log_document(run_id, rows, "test_scores.json")
         for version in versions:
-            figures = summary(scores, version.version)
+            figures = summary(scored.scores, version.version)
             named = {f"{key}.version_{version.version}": x for key, x in figures.items()}
             registry.log(run_id, metrics=named)
             registry.log(version.run_id, metrics=figures)

@@ -1,4 +1,4 @@
-"""Forecasts of versions and baselines at the same origins, and their scores."""
+"""Forecast with versions and baselines at the same origins, and score them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ import polars as pl
 
 from cryptocast import evaluation, models
 from cryptocast.bundles import Bundle, Forecaster
+from cryptocast.config import Settings
 from cryptocast.dataset import Part
 from cryptocast.errors import CryptocastError, StateError
 from cryptocast.evaluation import Candidate, Diagnosis
 from cryptocast.values import Fitted, FloatArray, Windows
 from cryptocast.workflows.learning.material import Material
 from cryptocast.workflows.learning.scope import served_markets
-from cryptocast.workspace import Workspace
 
 WALK = "random_walk"
 """The baseline that everything is compared with, and the last resort."""
 
-_NEEDED = (WALK, "constant")  # skills are relative to them
+CONSTANT = "constant"
+"""The baseline whose ranges are as wide today as on any other day."""
+
+_NEEDED = (WALK, CONSTANT)  # skills are relative to them
 
 _SUMMARY = (
     "crps_bp",
@@ -39,82 +42,79 @@ _SUMMARY = (
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What candidates came to on a part: scores (`schemas.SCORES`) and what pictures show."""
+    """The scores of versions and baselines on a part, and the figures that pictures show."""
 
-    scores: pl.DataFrame
+    scores: pl.DataFrame  # `schemas.SCORES`
     diagnoses: tuple[Diagnosis, ...]  # of each version on each market
     left_out: tuple[str, ...]  # baselines that could not be fitted, and why
 
 
 def score(
-    ws: Workspace, material: Material, learned: Part, part: Part, chosen: Sequence[Bundle]
-) -> pl.DataFrame:
-    """Scores on the origins of a part; the baselines learn from `learned`."""
-    return score_all(ws, material, learned, part, chosen).scores
-
-
-def score_all(
-    ws: Workspace, material: Material, learned: Part, part: Part, chosen: Sequence[Bundle]
+    settings: Settings, material: Material, learned: Part, part: Part, versions: Sequence[Bundle]
 ) -> Scored:
-    """The same with the numbers that pictures show; a version is scored on its own markets."""
-    levels = ws.settings.model.levels
-    meant = {b.card.version: served_markets(ws.settings, b.card) for b in chosen}
+    """Score versions and baselines on the origins of a part.
+
+    The baselines learn from the part `learned`. A version is scored on the markets that it is
+    meant to serve. A baseline that cannot be fitted is left out, unless skills are relative
+    to it.
+    """
+    levels = settings.model.levels
     frames: list[pl.DataFrame] = []
     diagnoses: list[Diagnosis] = []
     left_out: dict[str, None] = {}
     for i, market in enumerate(material.markets):
         before, windows = material.market_windows(i, learned), material.market_windows(i, part)
-        versions = [
+        candidates = [
             Candidate(b.card.kind, b.card.version, quantiles(b, windows, levels))
-            for b in chosen
-            if market in meant[b.card.version]
+            for b in versions
+            if market in served_markets(settings, b.card)
         ]
-        yardsticks = []
+        baselines = []
         for kind in models.baseline_kinds():
             try:
-                yardsticks.append(baseline(kind, before, windows, levels))
+                baselines.append(baseline(kind, before, windows, levels))
             except CryptocastError as error:
                 if kind in _NEEDED:
                     raise
                 left_out[f"{kind} is left out: {error.message}"] = None
-        frames.append(
-            evaluation.score([*versions, *yardsticks], windows.targets, levels, market.id)
-        )
-        walk = next(c.quantiles for c in yardsticks if c.is_walk)
-        diagnoses += [evaluation.diagnose(c, walk, windows, levels, market) for c in versions]
+        every = [*candidates, *baselines]
+        frames.append(evaluation.score(every, windows.targets, levels, market.id))
+        walk = next(c.quantiles for c in baselines if c.is_walk)
+        diagnoses += [evaluation.diagnose(c, walk, windows, levels, market) for c in candidates]
     return Scored(pl.concat(frames), tuple(diagnoses), tuple(left_out))
 
 
 def baseline(kind: str, before: Windows, windows: Windows, levels: Sequence[float]) -> Candidate:
-    """A baseline that learned from the windows before, and its forecasts of the others."""
-    fields = dataclasses.fields(Windows)
-    nothing = Windows(**{f.name: getattr(before, f.name)[:0] for f in fields})
-    fitted = _learned(kind, before, nothing, levels)
+    """Fit a baseline on the windows before, and return its forecasts at the others."""
+    fitted = _fitted(kind, before, before.take(slice(0, 0)), levels)
     return Candidate(kind, None, Forecaster(fitted.onnx).log_returns(windows))
 
 
 def crps(fitted: Fitted, windows: Windows, levels: Sequence[float]) -> FloatArray:
-    """[N, H] CRPS of a model in bp."""
-    answers = Forecaster(fitted.onnx).log_returns(windows)
-    return evaluation.crps_bp(answers, windows.targets, levels)
+    """Return the CRPS [N, H] of a model in bp."""
+    forecasts = Forecaster(fitted.onnx).log_returns(windows)
+    return evaluation.crps_bp(forecasts, windows.targets, levels)
 
 
 def walk_crps(
     train: Windows, validation: Windows, windows: Windows, levels: Sequence[float]
 ) -> FloatArray:
-    """[N, H] CRPS in bp of the random walk that learned from what a model learns from.
+    """Return the CRPS [N, H] in bp of the random walk that learned from what a model learns from.
 
-    So the two differ in kind only.
+    So the two differ in nothing but their kind.
     """
-    return crps(_learned(WALK, train, validation, levels), windows, levels)
+    return crps(_fitted(WALK, train, validation, levels), windows, levels)
 
 
-def _learned(kind: str, train: Windows, validation: Windows, levels: Sequence[float]) -> Fitted:
+def _fitted(kind: str, train: Windows, validation: Windows, levels: Sequence[float]) -> Fitted:
     return models.get(kind).fit(train, validation, levels=levels, params={}, seed=0)
 
 
 def quantiles(bundle: Bundle, windows: Windows, levels: Sequence[float]) -> FloatArray:
-    """[N, H, Q] a version's log-return quantiles; StateError where it answers other questions."""
+    """Return a version's log-return quantiles [N, H, Q].
+
+    Raises StateError if the version forecasts another horizon or other levels.
+    """
     card = bundle.card
     horizon = windows.targets.shape[1]
     if card.levels != tuple(levels) or card.horizon != horizon:
@@ -129,14 +129,14 @@ def quantiles(bundle: Bundle, windows: Windows, levels: Sequence[float]) -> Floa
 
 
 def score_rows(scores: pl.DataFrame) -> list[dict[str, Any]]:
-    """Score rows as plain values; the step of all steps together is "all"."""
+    """Return score rows as plain values; the step of all steps together is "all"."""
     return [
         {**row, "step": "all" if row["step"] is None else row["step"]} for row in scores.to_dicts()
     ]
 
 
 def summary(scores: pl.DataFrame, version: str, prefix: str = "test") -> Mapping[str, float]:
-    """A version's figures over all steps, a mean over the markets, for MLflow."""
-    mine = scores.filter((pl.col("version") == version) & pl.col("step").is_null())
-    means = mine.select(pl.col(figure).mean() for figure in _SUMMARY).row(0, named=True)
+    """Return a version's figures over all steps for MLflow, averaged over the markets."""
+    overall = scores.filter((pl.col("version") == version) & pl.col("step").is_null())
+    means = overall.select(pl.col(figure).mean() for figure in _SUMMARY).row(0, named=True)
     return {f"{prefix}_{name}": value for name, value in means.items() if value is not None}
