@@ -1,4 +1,4 @@
-"""Time comes from a clock that is passed: the system's, or a virtual one for `--as-of`."""
+"""The clocks that workflows are given: the system's, or a virtual one for `--as-of`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class SystemClock:
     virtual = False
 
     def now(self) -> float:
-        """The present, in Unix seconds."""
+        """Return the present, in Unix seconds."""
         return time.time()
 
     def sleep_until(self, moment: float, stop: Event | None = None) -> None:
@@ -22,7 +22,7 @@ class SystemClock:
 
         It never sleeps longer than `moment` seemed away when it began, by the monotonic
         clock: a wall clock that is set back prolongs nothing (and the caller looks at it
-        again). One that leaps ahead, or a suspended machine, is noticed within 5 s.
+        again). A clock that leaps ahead, or a suspended machine, is noticed within 5 s.
         """
         waiter = stop or Event()
         latest = time.monotonic() + (moment - self.now())
@@ -37,10 +37,11 @@ class VirtualClock:
     virtual = True
 
     def __init__(self, as_of: float) -> None:
+        """Stand still at a moment, in Unix seconds."""
         self._now = float(as_of)
 
     def now(self) -> float:
-        """The virtual present, in Unix seconds."""
+        """Return the virtual present, in Unix seconds."""
         return self._now
 
     def sleep_until(self, moment: float, stop: Event | None = None) -> None:  # noqa: ARG002 - same shape as SystemClock's

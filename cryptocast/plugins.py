@@ -13,35 +13,35 @@ from cryptocast.errors import ConfigError
 
 
 def names(package: str) -> tuple[str, ...]:
-    """The plugins of a package, sorted; modules that start with `_` are none.
+    """Return the plugins of a package, sorted, without modules that start with `_`.
 
     The package itself is not imported.
     """
-    found = importlib.util.find_spec(package)
-    path = () if found is None else found.submodule_search_locations
+    spec = importlib.util.find_spec(package)
+    path = () if spec is None else spec.submodule_search_locations
     return tuple(sorted(m.name for m in pkgutil.iter_modules(path) if not m.name.startswith("_")))
 
 
 def load(package: str, name: str, *, what: str, known: Sequence[str] | None = None) -> ModuleType:
     """Import the plugin `name` of a package, and only that one.
 
-    Raises ConfigError that lists what there is when nothing has that name; `what`
-    is the word a person uses for it ("source", "model"); `known` are the names that there
-    are, by default those of the package.
+    `what` is the word that a person uses for it ("source", "model"); `known` are the names to
+    choose from, by default those of the package. Raises ConfigError that lists them if none
+    matches.
     """
     require(name, names(package) if known is None else known, what=what)
     return importlib.import_module(f"{package}.{name}")
 
 
 def require(name: str, known: Sequence[str], *, what: str, key: str | None = None) -> None:
-    """Raise ConfigError where `name` is none of the known; `key` is the setting that says it."""
+    """Raise ConfigError if `name` is not a known one; `key` is the setting that holds it."""
     if name in known:
         return
     close = difflib.get_close_matches(name, known, 1)
     guess = f"did you mean '{close[0]}'? " if close else ""
-    said = "" if key is None else f", as {key} says"
+    where = "" if key is None else f", as {key} says"
     raise ConfigError(
-        f"there is no {what} '{name}'{said}",
+        f"there is no {what} '{name}'{where}",
         code=f"config.{what}",
         hint=f"{guess}known: {', '.join(known)}",
     )

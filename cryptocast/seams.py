@@ -14,21 +14,21 @@ T = TypeVar("T")
 
 
 class Clock(Protocol):
-    """Where time comes from; `virtual` clocks leap instead of sleeping."""
+    """A source of time; `virtual` clocks leap instead of sleeping."""
 
     @property
     def virtual(self) -> bool:
         """Whether this is a virtual clock (`--as-of`, replay)."""
 
     def now(self) -> float:
-        """The present, in Unix seconds."""
+        """Return the present, in Unix seconds."""
 
     def sleep_until(self, moment: float, stop: Event | None = None) -> None:
         """Return at `moment`, or early when `stop` is set."""
 
 
 class CandleSource(Protocol):
-    """A place that candles come from. One file in `cryptocast/sources` holds one, as `Source`."""
+    """A place that candles come from. Each file in `cryptocast/sources` holds one, as `Source`."""
 
     @property
     def name(self) -> str:
@@ -40,7 +40,7 @@ class CandleSource(Protocol):
 
     @property
     def metered(self) -> bool:
-        """Whether calls cost credits, so that none is made that can be done without."""
+        """Whether calls cost credits, so that no avoidable call is made."""
 
     @property
     def bars_a_call(self) -> int:
@@ -48,14 +48,14 @@ class CandleSource(Protocol):
 
     @property
     def bars_back(self) -> int | None:
-        """How many bars before now it still gives; None where it gives all it ever had."""
+        """How many bars before now it still gives; None if it gives all it ever had."""
 
     def pages(
         self, market: Market, start: int, end: int, *, deadline: float = math.inf
     ) -> Iterator[Page]:
         """Yield the candles with open time in `[start, end)`, in pages, oldest first.
 
-        The pages lie inside the range, without overlap; of what none of them covers
+        The pages lie inside the range, without overlap; about a part that no page covers
         the source can say nothing. An answer that is not what was asked for raises
         SourceError; it is never an empty page. After `deadline`, on the monotonic clock,
         nothing is asked or waited for any more: SourceError (`source.timeout`).
@@ -63,11 +63,11 @@ class CandleSource(Protocol):
         """
 
     def close(self) -> None:
-        """Give back connections."""
+        """Close the connections."""
 
 
 class Meter(Protocol):
-    """Who pays for the calls of a metered source, and sees that none is paid for twice.
+    """The account that pays for the calls of a metered source, and for none of them twice.
 
     Shared by threads.
     """
@@ -75,30 +75,31 @@ class Meter(Protocol):
     def book(self, source: str, credits: int) -> None:
         """Pay for a call before it is made, by what it will probably cost.
 
-        Raises SourceError (`source.quota`) where the month's budget does not pay for it,
-        or the source has lately said that the plan is used up: the call is not made.
+        Raises SourceError (`source.quota`) if the month's budget does not pay for it, or if
+        the source has lately said that the plan is used up: the call must not be made.
         """
 
     def settle(self, source: str, booked: int, spent: int) -> None:
-        """Correct what a call was booked for to what its answer cost."""
+        """Correct the booking of a call to what its answer cost."""
 
     def refused(self, source: str) -> None:
-        """The source says that the plan is used up: no call for a while."""
+        """Note that the source says the plan is used up: no call for a while."""
 
     def recall(self, source: str, key: str) -> str | None:
-        """What a call of an earlier process found out, and noted under that key."""
+        """Return what an earlier process noted under that key, or None."""
 
     def note(self, source: str, key: str, value: str) -> None:
-        """Keep what a call has found out; no secret."""
+        """Keep what a call has found out under a key; never a secret."""
 
 
 class Notifier(Protocol):
-    """A receiver of alerts. One file in `cryptocast/notify` holds one, as `Notifier`."""
+    """A receiver of alerts. Each file in `cryptocast/notify` holds one, as `Notifier`."""
 
     def send(self, alert: Alert) -> None:
-        """Deliver it, or raise NotifyError, whose text holds no secret.
+        """Deliver an alert, or raise NotifyError, whose text holds no secret.
 
-        It gives up by itself after a while; who cannot wait so long sends from a thread.
+        It gives up by itself after a while; a caller that cannot wait that long sends from a
+        thread.
         """
 
 
@@ -106,33 +107,33 @@ Params = Mapping[str, float | int | str]
 
 
 class Trial(Protocol):
-    """Where a model kind takes the parameters of one trial from (Optuna's Trial has this shape)."""
+    """The parameters of one trial, suggested to a model kind (Optuna's Trial has this shape)."""
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        """A number in `[low, high]`."""
+        """Return a number in `[low, high]`."""
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1) -> int:
-        """A whole number in `[low, high]`."""
+        """Return a whole number in `[low, high]`."""
 
 
 class ModelKind(Protocol):
-    """A kind of model. One file in `cryptocast/models` holds one, as `Model`."""
+    """A kind of model. Each file in `cryptocast/models` holds one, as `Model`."""
 
     @property
     def kind(self) -> str:
         """The name that settings and cards use."""
 
     def started_at(self, network: str) -> ModelKind:
-        """The same kind starting at a base network by its name; itself where it starts at none."""
+        """Return this kind starting at a base network, or itself if it never starts at one."""
 
     def least_bars(self, lookback: int, horizon: int) -> int:
-        """How many training bars it takes, at least."""
+        """Return how many training bars it takes at least."""
 
     def defaults(self) -> Params:
-        """The parameters of a training that nobody tuned."""
+        """Return the parameters of a training that nobody tuned."""
 
     def suggest(self, trial: Trial) -> Params:
-        """One point of the search space, which lives beside the model."""
+        """Return one point of the search space, which lives beside the model."""
 
     def fit(
         self,
@@ -145,23 +146,23 @@ class ModelKind(Protocol):
         on_epoch: Callable[[Epoch, int], None] | None = None,
         checkpoint: Path | None = None,
     ) -> Fitted:
-        """Train on one part, stop early by the other; same data and seed, same graph.
+        """Train on one part, stop early by the other; the same data and seed give the same graph.
 
-        `on_epoch` is told each epoch and the most there will be. A training that takes long
-        keeps where it stands in the file `checkpoint`, goes on from what it finds there, and
-        leaves its removal to the caller. Raises ModelError when the training diverges and
+        `on_epoch` is called with each epoch and the most there will be. A training that takes
+        long keeps its state in the file `checkpoint`, goes on from what it finds there, and
+        leaves its removal to the caller. Raises ModelError if the training diverges and
         ConfigError for a parameter that cannot be.
         """
 
 
 class Progress(Protocol):
-    """How long work tells that it is alive; it never raises and never prints to stdout."""
+    """A display of long work that shows that it is alive; it never raises or prints to stdout."""
 
     def stage(self, name: str) -> None:
-        """A named step of the work begins; the one before is done."""
+        """Begin a named step of the work; the one before is done."""
 
     def advance(self, done: float, total: float, detail: str = "") -> None:
-        """The present stage is `done` of `total` on its way."""
+        """Show that the present stage is `done` of `total` on its way."""
 
 
 class Silence:
@@ -175,10 +176,10 @@ class Silence:
 
 
 class Steps(Protocol):
-    """How the named steps of a pipeline or of a tick are run.
+    """A runner of the named steps of a pipeline or of a tick.
 
-    The pipelines know nothing of who runs their steps: cryptocast itself (`Inline`), or an
-    engine that makes a task of each.
+    The pipelines do not know what runs their steps: cryptocast itself (`Inline`), or an engine
+    that makes a task of each.
     """
 
     def step(self, name: str, work: Callable[[], T]) -> T:
@@ -189,7 +190,7 @@ class Steps(Protocol):
 
 
 class Inline:
-    """Steps that are run here and now."""
+    """A runner that runs each step here and now."""
 
     def step(self, name: str, work: Callable[[], T]) -> T:  # noqa: ARG002 - the protocol's
         """Call `work` and return its result."""

@@ -1,20 +1,87 @@
-"""What wakes a tick after each close where no loop runs. Each module of this folder is one.
+"""What starts a tick after each close if no loop runs. Each module of this folder is one scheduler.
 
-A scheduler has `when(plan)` (its own word for how often), `texts(plan)` (what it reads, and
+A scheduler has `when(plan)` (how often, in its own words), `texts(plan)` (what it reads, and
 where that belongs), `install(plan)` and `remove(workspace)`, which return whether anything
 changed. None of them locks: the tick itself is safe when it runs twice.
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 
 from cryptocast import plugins
-from cryptocast.schedulers._plan import Plan, Text, checked
+from cryptocast.errors import UsageError
+from cryptocast.values import INTERVAL_SECONDS
 
-__all__ = ["Plan", "Text", "checked", "get"]
+_DAY_MINUTES = 1440
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A tick of a workspace just after each close of its candles."""
+
+    workspace: Path  # absolute
+    command: tuple[str, ...]  # its executable is absolute
+    log: Path
+    interval: str  # of the candles
+    offsets: frozenset[int]  # of local time from UTC over the year, in seconds
+
+    def local_times(self) -> tuple[list[int], list[int]]:
+        """Return the minutes and the hours, by local time, at which candles close.
+
+        Some closes fall on other hours in summer than in winter (a candle of 6 h), and the
+        hours of both are in the list: a tick that comes too often changes nothing.
+        """
+        every = INTERVAL_SECONDS[self.interval] // 60
+        closes = {
+            (close + offset // 60) % _DAY_MINUTES
+            for close in range(0, _DAY_MINUTES, every)
+            for offset in self.offsets
+        }
+        return sorted({c % 60 for c in closes}), sorted({c // 60 for c in closes})
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What a scheduler reads, and where that belongs: `crontab`, or a file."""
+
+    place: str
+    text: str
 
 
 def get(kind: str) -> ModuleType:
-    """The scheduler of that name. Raises ConfigError that lists what there is."""
-    return plugins.load("cryptocast.schedulers", kind, what="scheduler")
+    """Return the scheduler of that name. Raises ConfigError that lists the known ones."""
+    return plugins.load(__name__, kind, what="scheduler")
+
+
+def checked(workspace: Path) -> Path:
+    """Return the folder if a scheduler's line can name it.
+
+    Raises UsageError for control characters and for a name that is not UTF-8.
+    """
+    if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", str(workspace)):
+        raise UsageError(
+            f"{str(workspace)!r} cannot be scheduled: no scheduler's line holds such a path",
+            hint="rename the folder, or cryptocast serve-loop",
+        )
+    return workspace
+
+
+def mark(workspace: Path) -> str:
+    """Return the comment that tells a workspace's own lines from all others.
+
+    It is quoted, because then no path's mark is the end of another's.
+    """
+    return f"# cryptocast: {shlex.quote(str(workspace))}"
+
+
+def unique_name(workspace: Path) -> str:
+    """Return a name that no other workspace has, fit for every scheduler and file system."""
+    word = re.sub(r"[^a-z0-9]+", "-", workspace.name.lower()).strip("-")[:32]
+    digest = hashlib.sha256(str(workspace).encode()).hexdigest()[:8]
+    return "-".join(part for part in ("cryptocast", word, digest) if part)

@@ -1,4 +1,4 @@
-"""Running the programs that a scheduler is told by."""
+"""Run the programs by which a scheduler is set up."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _PATIENCE_SECONDS = 30
 
 
 def call(*command: str, stdin: str | None = None, hint: str, empty: str | None = None) -> str:
-    """What a program answers on stdout; `hint` is the way without it.
+    """Run a program and return its stdout; `hint` says how to do without it.
 
-    `empty` are words on stderr by which it fails where there is only nothing to tell. Bytes
-    that are no UTF-8 come back as they went. Raises UsageError where it is not in PATH, or
-    says no.
+    If it fails with the words `empty` on stderr, it only has nothing to show. Bytes that are
+    not UTF-8 come back as they went. Raises UsageError if the program is not in PATH, or
+    refuses.
     """
     program = shutil.which(command[0])
     if program is None:
@@ -32,7 +32,7 @@ def call(*command: str, stdin: str | None = None, hint: str, empty: str | None =
             capture_output=True,
             check=False,
             timeout=_PATIENCE_SECONDS,
-            env={**os.environ, "LC_ALL": "C"},  # its words are looked at
+            env={**os.environ, "LC_ALL": "C"},  # its messages are compared
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UsageError(
@@ -40,13 +40,13 @@ def call(*command: str, stdin: str | None = None, hint: str, empty: str | None =
             code="usage.scheduler",
             hint=hint,
         ) from error
-    said = done.stderr.decode(errors="replace").strip()
+    complaint = done.stderr.decode(errors="replace").strip()
     if done.returncode == 0:
         return done.stdout.decode(errors="surrogateescape")
-    if empty is not None and empty in said:
+    if empty is not None and empty in complaint:
         return ""
     raise UsageError(
-        f"{' '.join(command)} failed: {said.partition(chr(10))[0] or done.returncode}",
+        f"{' '.join(command)} failed: {complaint.partition(chr(10))[0] or done.returncode}",
         code="usage.scheduler",
         hint=hint,
     )

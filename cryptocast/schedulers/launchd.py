@@ -1,4 +1,4 @@
-"""A property list for macOS. It is printed; putting it in place is two words of the user's."""
+"""A property list for macOS. It is printed; the user puts it in place with two commands."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cryptocast.errors import UsageError
-from cryptocast.schedulers._plan import Plan, Text, name
+from cryptocast.schedulers import Plan, Text, unique_name
 
 _ALL_HOURS = 24
 _ALL_MINUTES = 60
 
 
 def when(plan: Plan) -> str:
-    """In words: how many times an hour or a day."""
+    """Return in words how often candles close."""
     return f"every {plan.interval}"
 
 
 def texts(plan: Plan) -> tuple[Text, ...]:
-    """The property list, with the file that it belongs into."""
+    """Return the property list, with the file that it belongs into."""
     document = {
-        "Label": name(plan.workspace),
+        "Label": unique_name(plan.workspace),
         "ProgramArguments": list(plan.command),
         "StandardOutPath": str(plan.log),
         "StandardErrorPath": str(plan.log),
@@ -32,7 +32,7 @@ def texts(plan: Plan) -> tuple[Text, ...]:
 
 
 def install(plan: Plan) -> NoReturn:
-    """Not done: raises UsageError that says how to do it."""
+    """Raise UsageError that says how the user does it."""
     file = _place(plan.workspace)
     raise UsageError(
         "launchd's list is printed, not installed",
@@ -41,7 +41,7 @@ def install(plan: Plan) -> NoReturn:
 
 
 def remove(workspace: Path) -> NoReturn:
-    """Not done: raises UsageError that says how to do it."""
+    """Raise UsageError that says how the user does it."""
     file = _place(workspace)
     raise UsageError(
         "launchd's list is printed, not removed",
@@ -50,11 +50,12 @@ def remove(workspace: Path) -> NoReturn:
 
 
 def _place(workspace: Path) -> str:
-    return f"~/Library/LaunchAgents/{name(workspace)}.plist"
+    """Return the file that launchd reads for this workspace."""
+    return f"~/Library/LaunchAgents/{unique_name(workspace)}.plist"
 
 
 def _calendar(plan: Plan) -> list[dict[str, Any]]:
-    """Local times; a minute or hour that is left out is every one."""
+    """Return the local times; a minute or hour that is left out means every one."""
     minutes, hours = plan.local_times()
     minute = [{}] if len(minutes) == _ALL_MINUTES else [{"Minute": m} for m in minutes]
     hour = [{}] if len(hours) == _ALL_HOURS else [{"Hour": h} for h in hours]

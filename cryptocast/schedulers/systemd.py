@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from cryptocast.errors import UsageError
-from cryptocast.schedulers._plan import Plan, Text, mark, name
+from cryptocast.schedulers import Plan, Text, mark, unique_name
 from cryptocast.schedulers._programs import call
 from cryptocast.values import INTERVAL_SECONDS
 
@@ -26,7 +26,7 @@ StandardOutput=append:{log}
 StandardError=inherit
 TimeoutStartSec=300
 """
-# To the minute, which is systemd's usual accuracy, would be late.
+# systemd's usual accuracy, a minute, would make forecasts late.
 _TIMER = """\
 {mark}
 [Unit]
@@ -42,7 +42,7 @@ WantedBy=timers.target
 
 
 def when(plan: Plan) -> str:
-    """The calendar expression, in UTC as the candles are: `*-*-* *:00/5:00 UTC`."""
+    """Return the calendar expression, in UTC as the candles are: `*-*-* *:00/5:00 UTC`."""
     minutes = INTERVAL_SECONDS[plan.interval] // 60
     if minutes == 1:
         return "*-*-* *:*:00 UTC"
@@ -53,13 +53,13 @@ def when(plan: Plan) -> str:
 
 
 def texts(plan: Plan) -> tuple[Text, ...]:
-    """The service and the timer, with the files that they belong into.
+    """Return the service and the timer, with the files that they belong into.
 
     Raises UsageError for a program that systemd does not start: quotes or `\\` in its path.
     """
     if set(plan.command[0]) & set("'\"\\"):
         raise UsageError(f"systemd starts no program of the name {plan.command[0]}", hint=_HINT)
-    told = {
+    values = {
         "mark": mark(plan.workspace),
         "workspace": _percent(str(plan.workspace)),
         "command": " ".join(_quoted(word) for word in plan.command),
@@ -68,14 +68,14 @@ def texts(plan: Plan) -> tuple[Text, ...]:
     }
     service, timer = _files(plan.workspace)
     return (
-        Text(str(service), _SERVICE.format(**told)),
-        Text(str(timer), _TIMER.format(**told)),
+        Text(str(service), _SERVICE.format(**values)),
+        Text(str(timer), _TIMER.format(**values)),
     )
 
 
 def install(plan: Plan) -> bool:
     """Write both files, and let the timer run now and after each boot."""
-    _reach()
+    _require_systemd()
     changed = False
     for text in texts(plan):
         changed |= _written(Path(text.place), text.text)
@@ -84,31 +84,32 @@ def install(plan: Plan) -> bool:
         _systemctl("daemon-reload")
     _systemctl("enable", "--now", timer)
     if changed:
-        _systemctl("restart", timer)  # one that ran goes by its new times
+        _systemctl("restart", timer)  # a timer that runs takes over its new times
     return changed
 
 
 def remove(workspace: Path) -> bool:
     """Stop the timer and delete both files."""
-    _reach()
-    there = [file for file in _files(workspace) if file.exists()]
-    if not there:
+    _require_systemd()
+    files = [file for file in _files(workspace) if file.exists()]
+    if not files:
         return False
     _systemctl("disable", "--now", _files(workspace)[1].name)
-    for file in there:
+    for file in files:
         file.unlink()
     _systemctl("daemon-reload")
     return True
 
 
 def _files(workspace: Path) -> tuple[Path, Path]:
+    """Return the files of the service and of the timer."""
     home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
     folder = Path(home).expanduser() / "systemd" / "user"
-    return folder / f"{name(workspace)}.service", folder / f"{name(workspace)}.timer"
+    return folder / f"{unique_name(workspace)}.service", folder / f"{unique_name(workspace)}.timer"
 
 
 def _written(file: Path, text: str) -> bool:
-    """Write a file as a whole; returns whether it held anything else before."""
+    """Write a file as a whole; return whether it held anything else before."""
     content = text.encode()
     try:
         if file.is_file() and file.read_bytes() == content:
@@ -124,20 +125,22 @@ def _written(file: Path, text: str) -> bool:
     return True
 
 
-def _reach() -> None:
-    """Raise UsageError before anything is written, where the user has no systemd that runs."""
+def _require_systemd() -> None:
+    """Raise UsageError, before anything is written, if the user has no running systemd."""
     _systemctl("show", "--property=Version")
 
 
 def _systemctl(*words: str) -> None:
+    """Run systemctl for the user's own services."""
     call("systemctl", "--user", *words, hint=_HINT)
 
 
 def _percent(text: str) -> str:
+    """Return a text in which systemd expands nothing."""
     return text.replace("%", "%%")
 
 
 def _quoted(word: str) -> str:
-    """A word of ExecStart; the colon before its first one says that `$` is nothing special."""
+    """Return a word of ExecStart; the colon before the first says that `$` is nothing special."""
     escaped = word.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{_percent(escaped)}"'

@@ -1,4 +1,4 @@
-"""schedule: what makes cron, systemd or launchd tick just after each close, shown or installed."""
+"""schedule: let cron, systemd or launchd tick just after each close; shown or installed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cryptocast import schedulers, workspace
+from cryptocast.config import Settings
 from cryptocast.config.loading import ENVIRONMENT_PREFIX, NOT_SETTINGS
 from cryptocast.errors import UsageError
 from cryptocast.schedulers import Plan, Text
@@ -18,21 +19,21 @@ from cryptocast.workspace import Workspace
 LOG = "schedule.log"
 DOTENV, SHELL = ".env", "shell"
 _KEYED = "coincap"  # the only source with a key
-_OF_HTTP = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE")
+_HTTP_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE")
 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A variable that a tick goes by; never its value."""
+    """An environment variable that a tick depends on; never its value."""
 
     name: str
-    found: str | None  # ".env"; "shell": only where this runs; None: nowhere
-    warning: str | None  # why a scheduled tick would miss it, and what to do
+    found: str | None  # ".env"; "shell": only in this one; None: nowhere
+    warning: str | None  # why a scheduled tick would lack it, and what to do
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How a workspace's ticks are scheduled."""
+    """The way a workspace's ticks are scheduled."""
 
     kind: str
     when: str  # how often, in the scheduler's own words
@@ -44,10 +45,10 @@ class Schedule:
 
 
 def schedule(ws: Workspace, kind: str) -> Schedule:
-    """What the scheduler must read. Nothing is written.
+    """Return what the scheduler must read. Nothing is written.
 
-    Raises ConfigError for an unknown kind, UsageError where the folder's path cannot stand
-    in its lines.
+    Raises ConfigError for an unknown kind, UsageError if its lines cannot hold the folder's
+    path.
     """
     scheduler = schedulers.get(kind)
     plan = _plan(ws)
@@ -57,16 +58,17 @@ def schedule(ws: Workspace, kind: str) -> Schedule:
         plan.command,
         plan.log,
         scheduler.texts(plan),
-        tuple(_variables(ws, kind)),
+        tuple(_variables(ws.settings, ws.folder, kind)),
     )
 
 
 def install(ws: Workspace, kind: str) -> Schedule:
-    """Give it to the scheduler; done twice, it is there once. Lines of others stay.
+    """Give the ticks to the scheduler; done twice, they are there once. Lines of others stay.
 
-    Raises UsageError too where the machine has no such scheduler, or it refuses.
+    Raises what `schedule` raises, and UsageError if the machine has no such scheduler, or it
+    refuses.
     """
-    made = schedule(ws, kind)
+    shown = schedule(ws, kind)
     plan = _plan(ws)
     try:
         plan.log.parent.mkdir(exist_ok=True)  # neither cron nor systemd makes it
@@ -75,19 +77,20 @@ def install(ws: Workspace, kind: str) -> Schedule:
             f"{plan.log.parent} cannot be made: {error.strerror}",
             hint="give the user that runs cryptocast the right to write there",
         ) from error
-    return replace(made, changed=schedulers.get(kind).install(plan))
+    return replace(shown, changed=schedulers.get(kind).install(plan))
 
 
 def remove(folder: Path, kind: str) -> bool:
-    """Take a workspace's ticks from the scheduler; returns whether there were any.
+    """Take a workspace's ticks from the scheduler; return whether there were any.
 
-    The folder need not be a workspace any more. Raises as `install` does.
+    The folder need not be a workspace any more. Raises what `install` raises.
     """
     scheduler = schedulers.get(kind)
     return bool(scheduler.remove(schedulers.checked(folder)))
 
 
 def _plan(ws: Workspace) -> Plan:
+    """Return the tick that the scheduler starts. Raises UsageError for an unfit path."""
     folder = schedulers.checked(ws.folder)
     tick = ("forecast", "--once", "--quiet", "--workspace", str(folder))
     return Plan(
@@ -100,40 +103,41 @@ def _plan(ws: Workspace) -> Plan:
 
 
 def _executable() -> tuple[str, ...]:
-    """This installation's own program, wherever PATH leads."""
+    """Return this installation's own program, wherever PATH leads."""
     # The link in a virtual environment is not followed: the Python behind it has no packages.
     python = Path(sys.executable)
     script = python.parent / "cryptocast"
     return (str(script),) if script.is_file() else (str(python), "-m", "cryptocast")
 
 
-def _variables(ws: Workspace, kind: str) -> Iterator[Variable]:
-    """Those that a tick needs or that rule it here: a scheduler has none of this shell's."""
-    kept = workspace.with_dotenv(ws.folder, {})
-    needed = [ws.settings.source.api_key.removeprefix("env:")] if _keyed(ws) else []
-    ruling = [
+def _variables(settings: Settings, folder: Path, kind: str) -> Iterator[Variable]:
+    """Yield the variables that a tick here depends on: a scheduler has none of this shell's."""
+    kept = workspace.with_dotenv(folder, {})
+    needed = [settings.source.api_key.removeprefix("env:")] if _needs_key(settings) else []
+    overriding = [
         variable
         for variable in sorted(os.environ)
         if variable.startswith(ENVIRONMENT_PREFIX) and variable not in NOT_SETTINGS
     ]
-    for variable in dict.fromkeys([*needed, *ruling]):
-        yield _variable(variable, kept, ws.folder / ".env")
+    for variable in dict.fromkeys([*needed, *overriding]):
+        yield _variable(variable, kept, folder / ".env")
     for variable in sorted(os.environ):
-        if variable.upper() in _OF_HTTP:
+        if variable.upper() in _HTTP_VARIABLES:
             warning = f"{variable} is set in this shell only: set it for {kind} too"
             yield Variable(variable, SHELL, warning)
 
 
 def _variable(variable: str, kept: Mapping[str, str], file: Path) -> Variable:
+    """Return where a variable is set, with a warning if that is not the workspace's `.env`."""
     if kept.get(variable):
         return Variable(variable, DOTENV, None)
     if os.environ.get(variable):
-        told = f"{variable} is set in this shell only, and a scheduled tick does not see it"
-        return Variable(variable, SHELL, f"{told}: write it into {file}")
+        reason = f"{variable} is set in this shell only, and a scheduled tick does not see it"
+        return Variable(variable, SHELL, f"{reason}: write it into {file}")
     return Variable(variable, None, f"{variable} is not set: write it into {file}")
 
 
-def _keyed(ws: Workspace) -> bool:
-    """Whether a market's source, or one that stands in for it, asks for a key."""
-    names = {market.source for market in ws.markets()}
-    return _KEYED in names | {fallback.name for fallback in ws.settings.source.fallback}
+def _needs_key(settings: Settings) -> bool:
+    """Return whether a market's source, or a fallback for it, asks for a key."""
+    names = {market.source for market in settings.markets()}
+    return _KEYED in names | {fallback.name for fallback in settings.source.fallback}

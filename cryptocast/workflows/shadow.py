@@ -13,16 +13,16 @@ from cryptocast.workspace import Workspace
 
 @dataclass(frozen=True, slots=True)
 class ShadowReport:
-    """The version that shadows now, and the one before; None: none."""
+    """The version that shadows now, and the one before; None if there is none."""
 
     version: str | None
     before: str | None
 
 
 def shadow(ws: Workspace, version: str | None, *, stop: bool = False) -> ShadowReport:
-    """Let a version shadow from the next tick on, or none, or only tell which one does.
+    """Let a version shadow from the next tick on, or `stop`; without either only report.
 
-    Raises StateError where the version is unknown, or serves.
+    Raises StateError if the version is unknown, or serves.
     """
     with ws.store.read() as reader:
         before, productions = shadowing(reader), reader.productions()
@@ -35,8 +35,8 @@ def shadow(ws: Workspace, version: str | None, *, stop: bool = False) -> ShadowR
                 code="state.serves",
                 hint="cryptocast models lists the others",
             )
-        chosen = registered_bundle(ws, version)
-        bundles.freeze(ws.bundle_folder(version), chosen.card, ws.registry().onnx(version))
+        bundle = registered_bundle(ws, version)
+        bundles.freeze(ws.bundle_folder(version), bundle.card, ws.registry().onnx(version))
     with ws.store.write() as writer:
         writer.put_event(ws.clock.now(), SHADOW, None, {"version": version})
     return ShadowReport(version, before)

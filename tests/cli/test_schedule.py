@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cryptocast.schedulers._plan import name
+from cryptocast.schedulers import unique_name
 from support.commands import Done, good, listing, run
 
 ROOT = Path(__file__).parents[2]
@@ -125,7 +125,7 @@ def test_the_units_are_printed_with_the_files_that_they_belong_into(
 ) -> None:
     folder = made(tmp_path)
     done = run("schedule", "--kind", "systemd", "-w", folder)
-    unit = machine.units / name(folder)
+    unit = machine.units / unique_name(folder)
     first, second = done.out.split("\n\n# /")
     assert first.startswith(f"# {unit}.service\n# cryptocast: {folder}\n[Unit]\n")
     assert ("/" + second).startswith(f"{unit}.timer\n# cryptocast: {folder}\n[Unit]\n")
@@ -199,7 +199,7 @@ def test_systemd_gets_both_files_once_and_loses_them_again(
 ) -> None:
     folder, other = made(tmp_path, called="100% 'ö'"), made(tmp_path, called="other")
     options = ("schedule", "--kind", "systemd", "-w")
-    timer = f"{name(folder)}.timer"
+    timer = f"{unique_name(folder)}.timer"
     data = good(*options, folder, "--install")
     assert data["changed"] is True
     for text in data["texts"]:
@@ -215,7 +215,7 @@ def test_systemd_gets_both_files_once_and_loses_them_again(
     assert good(*options, folder, "--remove")["changed"] is True
     assert machine.calls() == [on[0], f"--user disable --now {timer}", on[1]]
     assert good(*options, folder, "--remove")["changed"] is False
-    assert {file.stem for file in machine.units.iterdir()} == {name(other)}
+    assert {file.stem for file in machine.units.iterdir()} == {unique_name(other)}
 
 
 def test_a_workspace_that_is_gone_can_still_be_removed(machine: Machine, tmp_path: Path) -> None:
@@ -272,13 +272,13 @@ def test_units_that_cannot_be_written_are_told(machine: Machine, tmp_path: Path)
     machine.units.parent.mkdir(parents=True)
     machine.units.touch()  # a file where the folder belongs
     done = run("schedule", "--install", "--kind", "systemd", "-w", folder, "--json")
-    service = machine.units / f"{name(folder)}.service"
+    service = machine.units / f"{unique_name(folder)}.service"
     refused(done, f"{service} cannot be written: File exists", HINTS["systemd"])
 
 
 def test_launchd_is_put_in_place_by_hand(machine: Machine, tmp_path: Path) -> None:
     folder = made(tmp_path)
-    file = f"~/Library/LaunchAgents/{name(folder)}.plist"
+    file = f"~/Library/LaunchAgents/{unique_name(folder)}.plist"
     options = ("schedule", "--kind", "launchd", "-w", folder, "--json")
     refused(
         run(*options, "--install"),

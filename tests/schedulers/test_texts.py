@@ -13,8 +13,7 @@ import pytest
 
 from cryptocast import schedulers
 from cryptocast.errors import ConfigError, UsageError
-from cryptocast.schedulers import Plan, cron, launchd, systemd
-from cryptocast.schedulers._plan import mark, name
+from cryptocast.schedulers import Plan, cron, launchd, mark, systemd, unique_name
 from cryptocast.values import INTERVAL_SECONDS
 
 HOUR = 3600
@@ -154,18 +153,18 @@ def test_a_folder_that_no_line_can_name_is_refused(folder: str) -> None:
 
 
 def test_units_have_names_of_their_own_that_a_file_system_takes() -> None:
-    names = [name(Path(f"/{folder}")) for folder in NAMES]
+    names = [unique_name(Path(f"/{folder}")) for folder in NAMES]
     assert len(set(names)) == len(names)
     for unit in names:
         assert unit.startswith("cryptocast-")
         assert set(unit) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
-    assert name(Path("/srv/btc")) != name(Path("/home/btc"))
+    assert unique_name(Path("/srv/btc")) != unique_name(Path("/home/btc"))
 
 
 def test_the_service_and_the_timer_are_as_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", "/cfg")
     service, timer = systemd.texts(plan())
-    unit = name(Path("/srv/btc"))
+    unit = unique_name(Path("/srv/btc"))
     assert service.place == f"/cfg/systemd/user/{unit}.service"
     assert timer.place == f"/cfg/systemd/user/{unit}.timer"
     assert service.text == (
