@@ -35,7 +35,7 @@ from cryptocast.models._network import Network, Start, one_thread, pinball, to_o
 from cryptocast.models._shape import Shape, shape_of
 from cryptocast.models._shipped import HAR
 from cryptocast.models.baselines import har
-from cryptocast.models.baselines._baseline import Past
+from cryptocast.models.baselines._baseline import PastOrigins
 from cryptocast.seams import Params, Trial
 from cryptocast.values import FEATURES, Epoch, Fitted, FloatArray, Windows
 
@@ -104,7 +104,7 @@ class Model:
                 code="model.no_windows",
                 hint="more [data] days in cryptocast.toml, then cryptocast fetch",
             )
-        past = Past((train, validation))
+        past = PastOrigins((train, validation))
         start = _start(shape, past)
         learned, held_out = (_rows(part, start, shape.places) for part in (train, validation))
         quantiles, bound = _at_start(start, shape, train, levels)
@@ -155,14 +155,14 @@ def _train(
 
 
 def _left(
-    network: Network, parts: Sequence[_Rows], past: Past, levels: Sequence[float]
+    network: Network, parts: Sequence[_Rows], past: PastOrigins, levels: Sequence[float]
 ) -> FloatArray:
     """Return [H, Q], quantiles of the ratios that remain after the network's scale."""
     stretched = torch.cat([network.log_scale(seen, start) for seen, start, _ in parts])
     return _quantiles.symmetric(past.standardised / np.exp(stretched.double().numpy()), levels)
 
 
-def _start(shape: Shape, past: Past) -> Start:
+def _start(shape: Shape, past: PastOrigins) -> Start:
     """Return what the network corrects: HAR, fitted to the past, or a base network as it is."""
     if shape.start_at == HAR:
         return har.correction(past.newest(*FEATURES), past.standardised)

@@ -11,7 +11,8 @@ from cryptocast import models
 from cryptocast.bundles import Forecaster
 from cryptocast.dataset.features import DECAY
 from cryptocast.models._quantiles import spread, symmetric
-from cryptocast.models.baselines import _correction, ar1, har, seasonal
+from cryptocast.models.baselines import ar1, har, seasonal
+from cryptocast.models.baselines._baseline import learn_correction
 from cryptocast.values import FEATURES, Fitted, Windows
 from models.worlds import (
     HORIZON,
@@ -131,7 +132,7 @@ def test_seasonal_widens_by_the_clock() -> None:
         return np.stack([f(k * angle) for k in (1, 2) for f in (np.sin, np.cos)], axis=-1)
 
     ratios = past(world).standardised
-    fixed = _correction.learn(waves(angles), seasonal.paths(HORIZON, 300), ratios, 0.7)
+    fixed = learn_correction(waves(angles), seasonal.paths(HORIZON, 300), ratios, 0.7)
     base = symmetric(ratios / np.exp(fixed.log_scale(waves(angles))), LEVELS)
     unseen = parts(world)[2]
     for window, found in zip(
@@ -151,7 +152,7 @@ def test_seasonal_wins_where_volatility_has_its_hours() -> None:
 def test_har_widens_by_the_spans() -> None:
     world = layered()
     ratios, spans = past(world).standardised, past(world).newest(*har.SPANS)
-    fixed = _correction.learn(spans, har.paths(HORIZON), ratios, 0.4)
+    fixed = learn_correction(spans, har.paths(HORIZON), ratios, 0.4)
     base = symmetric(ratios / np.exp(fixed.log_scale(spans)), LEVELS)
     unseen = parts(world)[2]
     for window, found in zip(unseen.inputs, answers(learned("har", world), unseen), strict=False):

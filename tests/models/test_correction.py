@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cryptocast.models.baselines import _correction
+from cryptocast.models.baselines._baseline import learn_correction
 
 N, P, H, C = 200, 3, 4, 2
 RANDOM = np.random.default_rng(3)
@@ -30,14 +30,14 @@ def slowly() -> np.ndarray:
 
 
 def test_the_weights_are_those_of_a_ridge_regression_of_sizes() -> None:
-    found = _correction.learn(PREDICTORS, PATHS, RATIOS, 1.0)
+    found = learn_correction(PREDICTORS, PATHS, RATIOS, 1.0)
     np.testing.assert_allclose(found.weights, slowly(), atol=1e-12)
 
 
 def test_a_correction_is_zero_on_average_and_bounded() -> None:
-    found = _correction.learn(PREDICTORS, PATHS, RATIOS, 5.0)
+    found = learn_correction(PREDICTORS, PATHS, RATIOS, 5.0)
     np.testing.assert_allclose(found.log_scale(PREDICTORS).mean(axis=0), 0, atol=1e-12)
-    found = _correction.learn(PREDICTORS, PATHS, RATIOS, 0.5)
+    found = learn_correction(PREDICTORS, PATHS, RATIOS, 0.5)
     assert np.abs(found.log_scale(1e6 * PREDICTORS)).max() == 0.5
 
 
@@ -45,17 +45,17 @@ def test_a_correction_is_zero_on_average_and_bounded() -> None:
     "ratios", [np.zeros((N, H)), np.full((N, H), np.nan)], ids=["nothing moved", "nothing known"]
 )
 def test_without_anything_to_learn_there_is_no_correction(ratios: np.ndarray) -> None:
-    assert not _correction.learn(PREDICTORS, PATHS, ratios, 1.0).log_scale(PREDICTORS).any()
+    assert not learn_correction(PREDICTORS, PATHS, ratios, 1.0).log_scale(PREDICTORS).any()
 
 
 def test_without_an_origin_there_is_no_correction() -> None:
-    found = _correction.learn(PREDICTORS[:0], PATHS, RATIOS[:0], 1.0)
+    found = learn_correction(PREDICTORS[:0], PATHS, RATIOS[:0], 1.0)
     assert not found.log_scale(PREDICTORS).any()
 
 
 def test_one_crash_does_not_rule() -> None:
     crashed = RATIOS.copy()
     crashed[50] = -1e4
-    far = _correction.learn(PREDICTORS, PATHS, crashed, 10.0).weights
+    far = learn_correction(PREDICTORS, PATHS, crashed, 10.0).weights
     crashed[50] = -12.0
-    np.testing.assert_array_equal(far, _correction.learn(PREDICTORS, PATHS, crashed, 10.0).weights)
+    np.testing.assert_array_equal(far, learn_correction(PREDICTORS, PATHS, crashed, 10.0).weights)

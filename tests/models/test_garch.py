@@ -13,7 +13,7 @@ from cryptocast import models
 from cryptocast.bundles import Forecaster
 from cryptocast.models._quantiles import spread, symmetric
 from cryptocast.models.baselines import garch
-from cryptocast.models.baselines._baseline import Past
+from cryptocast.models.baselines._baseline import PastOrigins
 from cryptocast.values import FEATURES, LEVEL_UNIT
 from models.worlds import HORIZON, clustered, learned, noise, parts, past, skill
 from support.synthetic import LEVELS
@@ -79,10 +79,10 @@ def test_garch_reads_the_returns_market_after_market_and_closes_gaps_up() -> Non
     targets[3, 0] = np.nan
     holed = dataclasses.replace(held_out, targets=targets)
     expected = np.concatenate([before.targets[:, 0], targets[:, 0]]) / LEVEL_UNIT
-    found = garch.returns(Past((holed, before)))
+    found = garch.returns(PastOrigins((holed, before)))
     np.testing.assert_array_equal(found, expected[np.isfinite(expected)])
     other = dataclasses.replace(before, market=before.market + 1)
-    both = garch.returns(Past((other, before)))
+    both = garch.returns(PastOrigins((other, before)))
     np.testing.assert_array_equal(both[: len(both) // 2], both[len(both) // 2 :])
 
 

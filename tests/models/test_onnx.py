@@ -9,7 +9,7 @@ from cryptocast.bundles import Forecaster
 from cryptocast.models import _graphs
 from cryptocast.models._network import Network, to_onnx
 from cryptocast.models._shape import Shape
-from cryptocast.models.baselines._correction import Correction
+from cryptocast.models.baselines._baseline import Correction
 from cryptocast.values import FEATURES
 
 LOOKBACK, HORIZON, LEVELS = 12, 6, 5

@@ -9,7 +9,7 @@ from cryptocast.errors import ConfigError
 from cryptocast.models import _graphs, reference_shape
 from cryptocast.models._quantiles import symmetric
 from cryptocast.models.baselines import random_walk
-from cryptocast.models.baselines._baseline import Past
+from cryptocast.models.baselines._baseline import PastOrigins
 from cryptocast.values import FEATURES, Fitted, Windows
 from models.worlds import HORIZON, LEARNED, SEEN, clustered, learned, loss, noise, parts, past
 from support.synthetic import LEVELS, bars, windows
@@ -25,18 +25,18 @@ def fit(train: Windows, validation: Windows) -> Fitted:
     )
 
 
-def chosen(seen: Past) -> np.ndarray:
+def chosen(seen: PastOrigins) -> np.ndarray:
     log_scales = np.insert(seen.newest(*DECAYS), 0, 0.0, axis=1)
     return random_walk.choose(seen.standardised, log_scales, seen, LEVELS)
 
 
-def plain(seen: Past) -> bytes:
+def plain(seen: PastOrigins) -> bytes:
     """The walk in sigma's own decay."""
     return _graphs.constant(symmetric(seen.standardised, LEVELS), seen.lookback)
 
 
 def test_few_windows_get_the_quantiles_of_all_that_came_before() -> None:
-    assert fit(TRAIN, VALIDATION).onnx == plain(Past((TRAIN, VALIDATION)))
+    assert fit(TRAIN, VALIDATION).onnx == plain(PastOrigins((TRAIN, VALIDATION)))
 
 
 def test_the_forecast_is_as_wide_as_the_volatility_now() -> None:
@@ -87,10 +87,10 @@ def test_the_decay_is_kept_but_for_cause() -> None:
 def test_a_choice_needs_windows_in_every_stretch_of_time() -> None:
     before, held_out, _ = parts(noise())
     few = windows(noise(), 16, 16 + 7 * 20 - 1, horizon=HORIZON)
-    assert not chosen(Past((few, held_out_of(held_out, 0)))).any()
+    assert not chosen(PastOrigins((few, held_out_of(held_out, 0)))).any()
     gone = before.targets.copy()
     gone[: len(gone) // 5] = np.nan
-    assert not chosen(Past((replaced(before, gone), held_out))).any()
+    assert not chosen(PastOrigins((replaced(before, gone), held_out))).any()
 
 
 def held_out_of(held_out: Windows, n: int) -> Windows:
@@ -106,7 +106,7 @@ def replaced(before: Windows, targets: np.ndarray) -> Windows:
 def test_the_stretches_are_of_time_whatever_the_order_of_the_windows() -> None:
     before, held_out, _ = parts(noise())
     np.testing.assert_array_equal(
-        chosen(Past((before, held_out))), chosen(Past((held_out, before)))
+        chosen(PastOrigins((before, held_out))), chosen(PastOrigins((held_out, before)))
     )
     assert len(before) + len(held_out) == LEARNED - 16
 

@@ -10,7 +10,7 @@ from cryptocast import models
 from cryptocast.bundles import Forecaster
 from cryptocast.dataset import Bars, lay_out
 from cryptocast.evaluation import crps_bp
-from cryptocast.models.baselines._baseline import Past
+from cryptocast.models.baselines._baseline import PastOrigins
 from cryptocast.values import Candles, Fitted, Windows
 from support.synthetic import BAR, LEVELS, MARKET, START, windows
 
@@ -106,9 +106,9 @@ def learned(kind: str, world: Bars) -> Fitted:
     return models.get(kind).fit(before, held_out, levels=LEVELS, params={}, seed=0)
 
 
-def past(world: Bars) -> Past:
+def past(world: Bars) -> PastOrigins:
     """What a baseline learns from."""
-    return Past(parts(world)[:2])
+    return PastOrigins(parts(world)[:2])
 
 
 @cache

@@ -1,8 +1,8 @@
-"""AR(1): the last return echoes; the spread about it is the random walk's.
+"""AR(1): the last return echoes; the spread around it is the random walk's.
 
 `r[t+1] = phi * r[t] + sigma[t] * shock` (Box & Jenkins 1970, with EWMA volatility): the
 return to step h is expected to be `r[t] * (phi + ... + phi**h)`. It is the yardstick for
-direction: on thin markets phi < 0 is the bounce between bid and ask, no skill.
+direction: on thin markets phi < 0 is the bounce between bid and ask, not skill.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cryptocast.models import _graphs, _quantiles
-from cryptocast.models.baselines._baseline import Baseline, Past
+from cryptocast.models.baselines._baseline import Baseline, PastOrigins
 from cryptocast.values import FEATURES, Fitted, FloatArray
 
 _CLIP = 0.9  # beyond, an echo would be a trend
@@ -23,7 +23,7 @@ class Model(Baseline):
 
     kind = "ar1"
 
-    def learn(self, past: Past, levels: Sequence[float]) -> Fitted:
+    def learn(self, past: PastOrigins, levels: Sequence[float]) -> Fitted:
         """Find phi, then the quantiles of what its expectation leaves unexplained."""
         ratios, returns = past.standardised, past.newest("return")
         weights = echo(phi(returns[:, 0], ratios[:, 0]), ratios.shape[1])
@@ -36,10 +36,10 @@ class Model(Baseline):
 
 
 def phi(returns: FloatArray, following: FloatArray) -> float:
-    """The slope of the following return on the last, by least squares through zero.
+    """Return the slope of the following return on the last, by least squares through zero.
 
-    Both in units of the volatility known between them, that is weighted least squares: one
-    crash does not rule the week. Clipped to +-0.9; 0 where nothing moved.
+    Both are in units of the volatility known between them, which makes it weighted least
+    squares: one crash does not rule the week. Clipped to +-0.9; 0 if nothing moved.
     """
     known = np.isfinite(following)
     moved = float(returns[known] @ returns[known])
@@ -48,6 +48,6 @@ def phi(returns: FloatArray, following: FloatArray) -> float:
 
 
 def echo(slope: float, horizon: int) -> FloatArray:
-    """[H] `slope + ... + slope**h` over sqrt(h): the expectation of a step in its unit."""
+    """Return [H] `slope + ... + slope**h` over sqrt(h): the expectation per step in its unit."""
     steps = np.arange(1, horizon + 1)
     return np.asarray(np.cumsum(slope**steps) / np.sqrt(steps))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cryptocast.models import _graphs, _quantiles
-from cryptocast.models.baselines._baseline import Baseline, Past
+from cryptocast.models.baselines._baseline import Baseline, PastOrigins
 from cryptocast.values import LEVEL_UNIT, Fitted
 
 
@@ -20,10 +20,10 @@ class Model(Baseline):
 
     kind = "constant"
 
-    def learn(self, past: Past, levels: Sequence[float]) -> Fitted:
+    def learn(self, past: PastOrigins, levels: Sequence[float]) -> Fitted:
         """Take the quantiles of the returns to each step, in the unit of a typical origin.
 
-        Without a single origin there is no typical one: the reference shape.
+        Without a single origin there is no typical one, and the reference shape is taken.
         """
         sigma = past.sigma
         if not len(sigma):

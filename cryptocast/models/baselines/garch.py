@@ -2,8 +2,8 @@
 
 `v[t+1] = omega + alpha * r[t]**2 + beta * v[t]`. The variance over h bars is the sum of its
 expectations, in closed form; the quantiles are those of the past returns divided by its
-root (filtered historical simulation), so the t is only there to find the three numbers.
-Where they can't be found the answer is the random walk's, and the parameters say so.
+root (filtered historical simulation), so the t only serves to find the three numbers.
+If they can't be found the answer is the random walk's, and the parameters say so.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import numpy as np
 
 from cryptocast.models import _graphs, _quantiles
 from cryptocast.models.baselines import random_walk
-from cryptocast.models.baselines._baseline import Baseline, Past
+from cryptocast.models.baselines._baseline import Baseline, PastOrigins
 from cryptocast.values import LEVEL_UNIT, Fitted, FloatArray
 
-_LEAST_RETURNS = 250  # below, three numbers and a tail are guesswork
+_LEAST_RETURNS = 250  # with fewer, three numbers and a tail are guesswork
 
 
 class Model(Baseline):
@@ -29,7 +29,7 @@ class Model(Baseline):
     kind = "garch"
     notes = ("fallback",)
 
-    def learn(self, past: Past, levels: Sequence[float]) -> Fitted:
+    def learn(self, past: PastOrigins, levels: Sequence[float]) -> Fitted:
         """Fit the three numbers, then take the quantiles of what they leave unexplained."""
         law = estimate(returns(past))
         if law is None:
@@ -45,17 +45,19 @@ class Model(Baseline):
 
 @dataclass(frozen=True, slots=True)
 class Law:
-    """The numbers of a GARCH(1,1), returns in units of `LEVEL_UNIT`."""
+    """The three numbers of a GARCH(1,1), for returns in units of `LEVEL_UNIT`."""
 
     omega: float
     alpha: float
     beta: float
 
     def memory(self, lookback: int) -> tuple[FloatArray, FloatArray, float]:
-        """The next bar's variance: weights [L] of squared returns and of sigma**2; a constant.
+        """Return what the next bar's variance consists of.
 
-        Before the window stands the variance that EWMA saw at its first bar: nearer to it
-        than the unconditional one, which runs away as alpha + beta nears 1.
+        These are the weights [L] of squared returns, the weights [L] of sigma**2, and a
+        constant. The variance before the window is taken to be the one that EWMA saw at its
+        first bar: that is nearer than the unconditional one, which runs away as alpha + beta
+        nears 1.
         """
         power = self.beta ** np.arange(lookback - 1, -1, -1, dtype=np.float64)
         before = np.zeros(lookback)
@@ -63,14 +65,14 @@ class Law:
         return self.alpha * power, before, self.omega * float(power.sum())
 
     def path(self, horizon: int) -> tuple[FloatArray, FloatArray]:
-        """[H] the mean variance of the bars up to a step: its factor of the next, its constant."""
+        """Return [H] the mean variance up to a step: a factor of the next bar's, and a constant."""
         steps = np.arange(1, horizon + 1)
         kept = (self.alpha + self.beta) ** (steps - 1.0)
         grown = np.cumsum(kept)
         return grown / steps, self.omega * np.cumsum(grown - kept) / steps
 
-    def log_scale(self, past: Past, horizon: int) -> FloatArray:
-        """[N, H] log of the volatility to each step in units of sigma * sqrt(step)."""
+    def log_scale(self, past: PastOrigins, horizon: int) -> FloatArray:
+        """Return [N, H] the log of the volatility to each step in units of sigma * sqrt(step)."""
         weights, before, constant = self.memory(past.lookback)
         level = past.feature("level")
         unit = np.exp(-2 * level[:, -1:])
@@ -82,7 +84,7 @@ class Law:
         return np.asarray(np.log(following * factor + unit * added) / 2)
 
     def draw(self, graph: _graphs.Graph, lookback: int, horizon: int) -> str:
-        """The same in a graph."""
+        """Draw `log_scale` into a graph; return the name of its output."""
         weights, before, constant = self.memory(lookback)
         factor, added = self.path(horizon)
         two = graph.fixed(2.0)
@@ -101,10 +103,10 @@ class Law:
         return graph.Div(graph.Log(variance), two)
 
 
-def returns(past: Past) -> FloatArray:
-    """[T] the bars' known returns, market after market, in units of `LEVEL_UNIT`.
+def returns(past: PastOrigins) -> FloatArray:
+    """Return [T] the bars' known returns, market after market, in units of `LEVEL_UNIT`.
 
-    A gap is closed up: one pair of bars that are no neighbours costs less than the rest.
+    A gap is closed up: one pair of bars that are not neighbours costs less than losing the rest.
     """
     in_time = np.lexsort((past.origin, past.market))
     following = past.targets[in_time, 0] / LEVEL_UNIT
@@ -112,12 +114,12 @@ def returns(past: Past) -> FloatArray:
 
 
 def estimate(moves: FloatArray) -> Law | None:
-    """The law of these returns; None where it can't be found."""
+    """Return the law of these returns, or None if it can't be found."""
     typical = float(moves.std()) if len(moves) >= _LEAST_RETURNS else 0.0
     if not typical > 0:
         return None
     with warnings.catch_warnings():
-        # Its imports show warnings and change their filters, its fits warn of what is checked.
+        # Its imports show warnings and change their filters; its fits warn of what is checked here.
         warnings.simplefilter("ignore")
         # late: arch imports pandas, statsmodels and matplotlib, which takes seconds
         from arch.univariate import GARCH, StudentsT, ZeroMean
@@ -126,10 +128,10 @@ def estimate(moves: FloatArray) -> Law | None:
             moves / typical, volatility=GARCH(1, 0, 1), distribution=StudentsT(), rescale=False
         )
         try:
-            found = model.fit(disp="off", show_warning=False)
+            fit = model.fit(disp="off", show_warning=False)
         except (ValueError, ArithmeticError, np.linalg.LinAlgError):
             return None
-    omega, alpha, beta, _ = np.asarray(found.params, dtype=np.float64)
-    if found.convergence_flag != 0 or not np.isfinite([omega, alpha, beta]).all():
+    omega, alpha, beta, _ = np.asarray(fit.params, dtype=np.float64)
+    if fit.convergence_flag != 0 or not np.isfinite([omega, alpha, beta]).all():
         return None
     return Law(float(omega) * typical**2, float(alpha), float(beta))

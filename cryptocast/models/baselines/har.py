@@ -1,12 +1,12 @@
-"""HAR: the volatilities of several spans, each with its own say, step by step.
+"""HAR: the volatilities of several spans, each with its own weight per step.
 
 The heterogeneous autoregression of Corsi (2009), on log-volatilities: those of returns over
-about 3, 34 and 200 bars and of the ranges over 3 and 11 bars, and by the mean size of returns
+about 3, 34 and 200 bars and of the ranges over 3 and 11 bars, and on the mean size of returns
 over 3, 11, 34 and 200 bars (Forsberg and Ghysels 2007), all against sigma. A step's weight runs
-with the logarithm of the step (level, slope and bend), for the further ahead, the slower the
-volatility that tells. On 48 (coin, week) pairs of real candles that no choice here was made by,
-next 2 days, it beat EWMA by 0.38 % at step 1 (standard error 0.05) and by 0.59 % (0.08) over 24
-steps. The sizes came later: on 80 pairs they gave 0.03 % and 0.05 % more.
+with the logarithm of the step (level, slope and bend), because the further ahead, the slower
+the volatility that counts. On 48 (coin, week) pairs of real candles that influenced no choice
+here, next 2 days, it beat EWMA by 0.38 % at step 1 (standard error 0.05) and by 0.59 % (0.08)
+over 24 steps. The sizes came later: on 80 pairs they gave 0.03 % and 0.05 % more.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ from dataclasses import replace
 import numpy as np
 
 from cryptocast.models import _graphs, _quantiles
-from cryptocast.models.baselines import _correction
-from cryptocast.models.baselines._baseline import Baseline, Past
-from cryptocast.models.baselines._correction import Correction
+from cryptocast.models.baselines._baseline import (
+    Baseline,
+    Correction,
+    PastOrigins,
+    learn_correction,
+)
 from cryptocast.values import FEATURES, Fitted, FloatArray
 
 SPANS = tuple(name for name in FEATURES if name.endswith(("volatility", "size")))
@@ -31,29 +34,29 @@ class Model(Baseline):
 
     kind = "har"
 
-    def learn(self, past: Past, levels: Sequence[float]) -> Fitted:
+    def learn(self, past: PastOrigins, levels: Sequence[float]) -> Fitted:
         """Find the spans' weights, then the quantiles of what they leave unexplained."""
         ratios, newest = past.standardised, past.newest(*FEATURES)
-        known = correction(newest, ratios)
-        base = _quantiles.symmetric(ratios / np.exp(known.log_scale(newest)), levels)
+        spans = correction(newest, ratios)
+        base = _quantiles.symmetric(ratios / np.exp(spans.log_scale(newest)), levels)
         graph = _graphs.Graph(past.lookback)
-        return Fitted(self.kind, {}, graph.stretched(base, known.draw(graph, graph.newest())))
+        return Fitted(self.kind, {}, graph.stretched(base, spans.draw(graph, graph.newest())))
 
 
 def correction(newest: FloatArray, ratios: FloatArray) -> Correction:
-    """What the spans' volatilities say of the ratios [N, H], over all newest features [N, F]."""
+    """Return what the spans' volatilities say of the ratios [N, H], over all features [N, F]."""
     spans = newest[:, [FEATURES.index(name) for name in SPANS]]
-    found = _correction.learn(spans, paths(ratios.shape[1]), ratios, _BOUND)
-    return replace(found, weights=_places() @ found.weights)
+    over_spans = learn_correction(spans, paths(ratios.shape[1]), ratios, _BOUND)
+    return replace(over_spans, weights=_places() @ over_spans.weights)
 
 
 def paths(horizon: int) -> FloatArray:
-    """[H, P, 3 P] each span's weight as level, slope and bend in log(step)."""
+    """Return [H, P, 3 P] each span's weight as level, slope and bend in log(step)."""
     slope = 2 * np.log(np.arange(1, horizon + 1)) / np.log(max(horizon, 2)) - 1
     basis = np.stack([np.ones(horizon), slope, slope**2], axis=1)  # [H, 3]
     return np.stack([np.kron(np.eye(len(SPANS)), row) for row in basis])
 
 
 def _places() -> FloatArray:
-    """[F, P] what takes the spans from all features."""
+    """Return [F, P] the matrix that takes the spans from all features."""
     return np.array([[float(name == span) for span in SPANS] for name in FEATURES])

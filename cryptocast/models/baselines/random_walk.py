@@ -4,7 +4,7 @@ Filtered historical simulation (Barone-Adesi et al. 1999): the returns to each s
 divided by the volatility known at their origin; the quantiles of those ratios times
 today's volatility are the forecast. It is the baseline, and the last fallback.
 
-Each step has sigma's own decay of 0.94 unless the past speaks clearly for another that the
+Each step has sigma's own decay of 0.94 unless the past speaks clearly for another one that the
 features hold (0.8, 0.98, half-life of 200 bars): a CRPS lower by more than one standard
 error of the difference over 7 stretches of time (Breiman et al. 1984, the one-standard-error
 rule). On 16 (coin, week) pairs of real candles, next 2 days: the decay that was best in
@@ -20,13 +20,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from cryptocast.models import _graphs, _quantiles
-from cryptocast.models.baselines._baseline import Baseline, Past
+from cryptocast.models.baselines._baseline import Baseline, PastOrigins
 from cryptocast.values import FEATURES, Fitted, FloatArray, IntArray
 
 _DECAYS = ("fast_volatility", "medium_volatility", "slow_volatility")
 _STRETCHES = 7
 _LEAST_A_STRETCH = 20  # targets below which a stretch of time decides nothing
-_LEAST_INDEPENDENT = 5  # of them that don't overlap
+_LEAST_INDEPENDENT = 5  # the same, counting only targets that don't overlap
 
 
 class Model(Baseline):
@@ -34,7 +34,7 @@ class Model(Baseline):
 
     kind = "random_walk"
 
-    def learn(self, past: Past, levels: Sequence[float]) -> Fitted:
+    def learn(self, past: PastOrigins, levels: Sequence[float]) -> Fitted:
         """Choose each step's decay, then take the quantiles of what came before."""
         ratios = past.standardised
         log_scales = np.insert(past.newest(*_DECAYS), 0, 0.0, axis=1)  # [N, decays]
@@ -48,9 +48,9 @@ class Model(Baseline):
 
 
 def choose(
-    ratios: FloatArray, log_scales: FloatArray, past: Past, levels: Sequence[float]
+    ratios: FloatArray, log_scales: FloatArray, past: PastOrigins, levels: Sequence[float]
 ) -> IntArray:
-    """[H] the column of `log_scales` [N, decays] that each step is measured in: 0 but for cause.
+    """Return [H] the column of `log_scales` [N, decays] for each step: 0 without good reason.
 
     `ratios` [N, H] are the targets in units of column 0.
     """
@@ -76,7 +76,7 @@ def choose(
 
 
 def _pick(chosen: IntArray) -> FloatArray:
-    """[F, H] 1 where a step is measured in that feature; no feature stands for sigma itself."""
+    """Return [F, H] 1 if a step is measured in that feature; no feature means sigma itself."""
     weights = np.zeros((len(FEATURES), len(chosen)))
     for place, name in enumerate(_DECAYS, start=1):
         weights[FEATURES.index(name)] = chosen == place

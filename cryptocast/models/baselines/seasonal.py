@@ -1,8 +1,8 @@
-"""The time of day: volatility has its hours, and they come again.
+"""The time of day: volatility has its hours, and they return.
 
 The log-volatility of a bar is taken to have two harmonics of the day (Andersen & Bollerslev
 1998 find that few suffice). A forecast is widened by the season's mean over the bars ahead
-less its mean over the bars that sigma remembers; both means only turn and damp a harmonic,
+minus its mean over the bars that sigma remembers; both means only turn and damp a harmonic,
 so four numbers serve all steps.
 """
 
@@ -13,12 +13,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from cryptocast.models import _graphs, _quantiles
-from cryptocast.models.baselines import _correction
-from cryptocast.models.baselines._baseline import Baseline, Past
-from cryptocast.values import Fitted, FloatArray
+from cryptocast.models.baselines._baseline import Baseline, PastOrigins, learn_correction
+from cryptocast.values import DAY_SECONDS, Fitted, FloatArray
 
-SIGMA_DECAY = 0.94  # of sigma, a bar: its memory (dataset.features.DECAY)
-_DAY = 86_400
+SIGMA_DECAY = 0.94  # of sigma per bar: its memory (dataset.features.DECAY)
 _HARMONICS = (1, 2)
 _BOUND = 0.7
 
@@ -28,12 +26,12 @@ class Model(Baseline):
 
     kind = "seasonal"
 
-    def learn(self, past: Past, levels: Sequence[float]) -> Fitted:
+    def learn(self, past: PastOrigins, levels: Sequence[float]) -> Fitted:
         """Find the season, then the quantiles of what it leaves unexplained."""
         ratios = past.standardised
         sine, cosine = past.newest("day_sin", "day_cos").T
         clock = np.stack([sine, cosine, 2 * sine * cosine, cosine**2 - sine**2], axis=1)
-        season = _correction.learn(clock, paths(ratios.shape[1], past.bar_seconds), ratios, _BOUND)
+        season = learn_correction(clock, paths(ratios.shape[1], past.bar_seconds), ratios, _BOUND)
         base = _quantiles.symmetric(ratios / np.exp(season.log_scale(clock)), levels)
         graph = _graphs.Graph(past.lookback)
         log_scale = season.draw(graph, _clock(graph))
@@ -41,28 +39,28 @@ class Model(Baseline):
 
 
 def paths(horizon: int, bar_seconds: int) -> FloatArray:
-    """[H, 4, 4] how a sine and a cosine at the origin look from step h, less from sigma.
+    """Return [H, 4, 4] how a sine and a cosine at the origin look from step h, minus from sigma.
 
-    With z = cos + i sin of the origin's time, the bar j ahead has z * turn**j. Unknown or
-    whole days long, a bar has no season: all zero.
+    With z = cos + i sin of the origin's time, the bar j ahead has z * turn**j. If the length of
+    a bar is unknown or a whole number of days, there is no season: all zero.
     """
-    found = np.zeros((horizon, 2 * len(_HARMONICS), 2 * len(_HARMONICS)))
+    turned = np.zeros((horizon, 2 * len(_HARMONICS), 2 * len(_HARMONICS)))
     steps = np.arange(1, horizon + 1)
     for i, harmonic in enumerate(_HARMONICS):
-        turn = np.exp(2j * np.pi * harmonic * (bar_seconds % _DAY) / _DAY)
+        turn = np.exp(2j * np.pi * harmonic * (bar_seconds % DAY_SECONDS) / DAY_SECONDS)
         ahead = np.cumsum(turn**steps) / steps
         remembered = (1 - SIGMA_DECAY) / (1 - SIGMA_DECAY / turn)
         seen = ahead - remembered
         place = slice(2 * i, 2 * i + 2)
         # Rows: sine and cosine at the origin; columns: the weights of the season's two.
-        found[:, place, place] = np.stack(
+        turned[:, place, place] = np.stack(
             [np.stack([seen.real, -seen.imag], 1), np.stack([seen.imag, seen.real], 1)], axis=1
         )
-    return found
+    return turned
 
 
 def _clock(graph: _graphs.Graph) -> str:
-    """[N, 4] sine and cosine of the time of day and of its double."""
+    """Return [N, 4] the sine and cosine of the time of day and of its double."""
     sine, cosine = graph.newest_feature("day_sin"), graph.newest_feature("day_cos")
     product = graph.Mul(sine, cosine)
     squares = graph.Sub(graph.Mul(cosine, cosine), graph.Mul(sine, sine))
