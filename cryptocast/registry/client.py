@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,19 +14,12 @@ import mlflow.onnx
 import onnx
 from mlflow.entities import Param, RunTag
 
-from cryptocast.errors import RegistryError, StateError
+from cryptocast.errors import StateError
 from cryptocast.registry import pruning
-from cryptocast.registry.connection import Connection
-from cryptocast.registry.faults import without_credentials
-from cryptocast.registry.records import (
-    RegisteredVersion,
-    TrainingData,
-    git_commit,
-    packages,
-    points,
-    signature,
-)
-from cryptocast.registry.registered import CARD, MODEL, OWNER, Registered
+from cryptocast.registry.connection import Connection, without_credentials
+from cryptocast.registry.records import RegisteredVersion, TrainingData, points, signature
+from cryptocast.registry.registered import CARD, MODEL, Registered
+from cryptocast.registry.runs import Runs
 from cryptocast.values import Epoch, Fitted
 
 SELECTION = "validation_crps_relative"
@@ -58,59 +51,24 @@ class Registry:
         self._client = self._store.client
         self._experiment = self._store.experiment
         self._translated = self._store.translated
-        self._open: list[str] = []  # runs, each the parent of the next
         self._owner = None if owner is None else owner()
+        self._runs = Runs(self._store, self._owner)
         self._model = Registered(self._client, model)
         if self._owner is not None:
             with self._translated():
                 self._model.claim(self._owner, without_credentials(uri))
 
-    @contextlib.contextmanager
     def run(
         self, name: str, *, parent: str | None = None, tags: Mapping[str, str] | None = None
-    ) -> Iterator[str]:
-        """Begin a run and yield its id; it ends as finished, or as failed if the block raises.
+    ) -> AbstractContextManager[str]:
+        """Begin a run, which ends with the block, and yield its id; see `Runs.begin`."""
+        return self._runs.begin(name, parent, tags or {})
 
-        Its parent is `parent`, or else the run in whose block this is called.
-        """
-        every_tag = {
-            "mlflow.source.name": "cryptocast",
-            "mlflow.source.type": "LOCAL",
-            "cryptocast.version": metadata.version("cryptocast"),
-            **{f"package.{package}": version for package, version in packages().items()},
-            **({} if self._owner is None else {OWNER: self._owner}),
-            **(tags or {}),
-        }
-        if commit := git_commit():
-            every_tag["mlflow.source.git.commit"] = commit.removesuffix("-dirty")
-        if parent := parent or (self._open[-1] if self._open else None):
-            every_tag["mlflow.parentRunId"] = parent
-        with self._translated():
-            run = self._client.create_run(self._experiment, run_name=name, tags=every_tag)
-        with self._ended(run.info.run_id):
-            yield run.info.run_id
-
-    @contextlib.contextmanager
-    def pipeline(self, name: str, tags: Mapping[str, str] | None = None) -> Iterator[str]:
-        """Begin the run that is the parent of all runs of one pipeline, and yield its id.
-
-        If a pipeline of that name was interrupted its run goes on; runs that it left unfinished
-        are ended.
-        """
-        wanted = f"tags.stage = 'pipeline' and attributes.run_name = '{name}'"
-        if self._owner is not None:
-            wanted += f" and tags.`{OWNER}` = '{self._owner}'"
-        with self._translated():
-            interrupted = self._client.search_runs([self._experiment], wanted)[:1]
-            for run in interrupted:
-                self._end_children(run.info.run_id)
-                self._client.update_run(run.info.run_id, "RUNNING")
-        if interrupted:
-            with self._ended(interrupted[0].info.run_id):
-                yield interrupted[0].info.run_id
-        else:
-            with self.run(name, tags={"stage": "pipeline", **(tags or {})}) as run_id:
-                yield run_id
+    def pipeline(
+        self, name: str, tags: Mapping[str, str] | None = None
+    ) -> AbstractContextManager[str]:
+        """Begin or resume the parent run of a pipeline, and yield its id; see `Runs.pipeline`."""
+        return self._runs.pipeline(name, tags or {})
 
     def log(
         self,
@@ -260,27 +218,3 @@ class Registry:
         """Remove one of the old runs for good, with its files."""
         with self._translated():
             pruning.remove_run(self._client, run_id)
-
-    def _end_children(self, run_id: str) -> None:
-        """End the runs below this one that a killed process left running."""
-        for child in self._client.search_runs(
-            [self._experiment],
-            f"tags.mlflow.parentRunId = '{run_id}' and attributes.status = 'RUNNING'",
-        ):
-            self._end_children(child.info.run_id)
-            self._client.set_terminated(child.info.run_id, "KILLED")
-
-    @contextlib.contextmanager
-    def _ended(self, run_id: str) -> Iterator[None]:
-        """End a run after the block; it is the parent of the runs begun in it."""
-        self._open.append(run_id)
-        try:
-            yield
-        except BaseException:
-            with contextlib.suppress(RegistryError), self._translated():
-                self._client.set_terminated(run_id, "FAILED")
-            raise
-        finally:
-            self._open.pop()
-        with self._translated():
-            self._client.set_terminated(run_id, "FINISHED")
