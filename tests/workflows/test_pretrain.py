@@ -32,7 +32,7 @@ from cryptocast.models import _lightning
 _lightning._SAVE_SECONDS = -1.0
 keep = _lightning._Keeper._keep
 def halting(self, number):
-    if ".all." in self.training.checkpoint.name and number == 2:
+    if ".all." in self.training.run.checkpoint.name and number == 2:
         print("here", flush=True)
         time.sleep(60)
     return keep(self, number)
