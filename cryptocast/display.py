@@ -1,4 +1,4 @@
-"""How figures are written for people: in tables, on the status screen and on the report page."""
+"""Figures as people read them: in tables, on the status screen and on the report page."""
 
 from __future__ import annotations
 

@@ -14,6 +14,8 @@ from cryptocast.display import counted, size
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from cryptocast.workflows.backup import BackupReport
+
 NAME = "backup"
 EXAMPLE = "cryptocast backup --keep 7"
 
@@ -36,11 +38,16 @@ def command(
     To restore it, copy that folder. Every row is read back and checked. Secrets (.env) and logs
     are left out. Forecasts wait while the database is copied: a fraction of a second.
     """
-    from cryptocast.values import iso
     from cryptocast.workflows.backup import backup
 
     with run.open() as ws:
         report = backup(ws, out=out, keep=keep)
+    return _answer(report)
+
+
+def _answer(report: BackupReport) -> Answer:
+    from cryptocast.values import iso
+
     folder, size_bytes = report.backup.folder, report.backup.bytes
     data = {
         "folder": folder,

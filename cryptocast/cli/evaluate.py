@@ -40,9 +40,7 @@ def command(
     run: Run,
     version: Annotated[
         list[str] | None,
-        typer.Option(
-            help="A version; repeatable. Default: production and the newest of each kind."
-        ),
+        typer.Option(help="A version; repeatable. Default: production and each kind's newest."),
     ] = None,
     days: Annotated[float | None, typer.Option(min=0.01, help="Score the last N days.")] = None,
     test_bars: Annotated[int | None, typer.Option(min=1, help="Score the last N candles.")] = None,
@@ -65,9 +63,9 @@ def command(
     from cryptocast.errors import UsageError
     from cryptocast.workflows.evaluate import evaluate
 
+    if live and (version or test_bars or start or end):
+        raise UsageError("--live goes with --days alone", hint="cryptocast evaluate --live")
     if live:
-        if version or test_bars or start or end:
-            raise UsageError("--live goes with --days alone", hint="cryptocast evaluate --live")
         return _live(run, days)
     with run.open() as ws:
         report = evaluate(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cryptocast.cli.root.options import Run, read_time
+from cryptocast.cli.root.options import CandleFiles, Run, read_time
 from cryptocast.cli.root.output import Answer, table
 from cryptocast.display import counted
 
@@ -33,9 +33,7 @@ def command(
     source: Annotated[
         str | None, typer.Option(help="file: import candles from --path into --market.")
     ] = None,
-    path: Annotated[
-        Path | None, typer.Option(help="With --source file: a file, folder or glob of candles.")
-    ] = None,
+    path: CandleFiles = None,
     market: Annotated[
         str | None,
         typer.Option(help="With --source file: a symbol or a market id (bitvavo:BTC/EUR:5m)."),

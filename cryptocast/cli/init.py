@@ -14,7 +14,7 @@ from cryptocast.cli.retrain import (
     renewals_warnings,
     show_renewals,
 )
-from cryptocast.cli.root.options import Run, Seed, Start
+from cryptocast.cli.root.options import CandleFiles, Run, Seed, Start
 from cryptocast.cli.root.output import Answer, line, sentences
 
 if TYPE_CHECKING:
@@ -34,9 +34,7 @@ def command(
         Path | None, typer.Option(help="Settings to start from, as those in configs/.")
     ] = None,
     source: Annotated[str | None, typer.Option(help="Where candles come from.")] = None,
-    path: Annotated[
-        Path | None, typer.Option(help="With --source file: a file, folder or glob of candles.")
-    ] = None,
+    path: CandleFiles = None,
     symbol: Annotated[
         list[str] | None,
         typer.Option(help="BASE/QUOTE; repeatable. Adds a market to an existing workspace."),
@@ -56,7 +54,7 @@ def command(
 
     settings = {
         "source.name": source,
-        "source.path": None if path is None else str(path),
+        "source.path": path and str(path),
         "data.days": days,
         "tune.trials": trials,
         "model.start": start,

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from cryptocast.workflows.watching.verdicts import MonitorReport
+
 NAME = "monitor"
 EXAMPLE = "cryptocast monitor --window day"
 _SHIFTED = 0.25  # a PSI from which on an input is said to have drifted
@@ -37,14 +39,19 @@ def command(
     market alone does not trigger. Exit 6 on declined; unknown, with exit 0, if there are too
     few outcomes. The verdict is kept as an event.
     """
-    from cryptocast.errors import GateRefused
-    from cryptocast.evaluation.monitoring import DECLINED
     from cryptocast.workflows.monitor import monitor
-    from cryptocast.workflows.watching.served import REPLAYED
-    from cryptocast.workflows.watching.verdicts import document
 
     with run.open() as ws:
         report = monitor(ws, window=window)
+    return _answer(report)
+
+
+def _answer(report: MonitorReport) -> Answer:
+    from cryptocast.errors import GateRefused
+    from cryptocast.evaluation.monitoring import DECLINED
+    from cryptocast.workflows.watching.served import REPLAYED
+    from cryptocast.workflows.watching.verdicts import document
+
     data = document(report)
     warnings = list(report.warnings)
     if report.modes == REPLAYED and data["windows"]:

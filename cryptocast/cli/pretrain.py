@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from cryptocast.config import Settings
     from cryptocast.workflows.pretrain import PretrainReport
 
 NAME = "pretrain"
@@ -46,18 +47,11 @@ def command(
     interrupted, the same command continues. `[model] base` names the folder of the network to
     use; cryptocast brings its own for some intervals.
     """
-    import os
-
-    from cryptocast.config import load
     from cryptocast.documents import document
     from cryptocast.workflows.pretrain import pretrain
 
-    if config is None and run.workspace is not None:
-        settings = run.open().settings
-    else:
-        settings, _ = load(config, os.environ)
     report = pretrain(
-        settings,
+        _settings(run, config),
         data,
         out,
         seed=seed or 0,
@@ -67,6 +61,18 @@ def command(
     )
     answer = document(report, times=("held_out_from",))
     return Answer(answer, lambda console: _show(console, report))
+
+
+def _settings(run: Run, config: Path | None) -> Settings:
+    """Return the settings of a file, else of the workspace of -w, else the defaults."""
+    import os
+
+    from cryptocast.config import load
+
+    if config is None and run.workspace is not None:
+        return run.open().settings
+    settings, _ = load(config, os.environ)
+    return settings
 
 
 def _show(console: Console, report: PretrainReport) -> None:

@@ -34,7 +34,7 @@ def command(
         str | None, typer.Option(help="Let this version forecast as a shadow: unserved.")
     ] = None,
     in_sample: Annotated[
-        bool, typer.Option("--in-sample", help="Origins it learned from too, all unserved.")
+        bool, typer.Option("--in-sample", help="Also origins it learned from, all unserved.")
     ] = False,
     symbols: Symbols = None,
 ) -> Answer:
@@ -71,7 +71,7 @@ def command(
 
 @dataclass(slots=True)
 class _Counts:
-    """What the blocks of a replay came to."""
+    """Numbers of sets, failures and fallbacks over the blocks of a replay."""
 
     made: int = 0
     failures: list[FailedOrigin] = field(default_factory=list)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cryptocast.cli.root.options import Run
-from cryptocast.cli.root.output import warn
 
 if TYPE_CHECKING:
     from cryptocast.workflows.serve_loop import Stop
@@ -45,22 +44,15 @@ def command(
     often. With --as-of the loop jumps from tick to tick on the virtual clock, so it needs
     --max-ticks.
     """
-    from cryptocast.cli.screens.loop import loop_view
+    from cryptocast.cli.screens.loop import LoopOutput
     from cryptocast.errors import UsageError
-    from cryptocast.values import iso
     from cryptocast.workflows.serve_loop import serve_loop
 
     if run.as_of is not None and max_ticks is None:
         raise UsageError("serve-loop on a virtual clock would never end", hint="add --max-ticks 12")
-    view = loop_view(run)
-    ticks = failed = 0
-
-    def end() -> None:
-        with _full_disk_ignored():
-            view.end(ticks, failed)
-
-    with stopped_by_signals(end) as stop:
-        with run.open() as ws, view.shown():
+    output = LoopOutput(run)
+    with stopped_by_signals(output.end) as stop:
+        with run.open() as ws, output.shown():
             for turn in serve_loop(
                 ws,
                 stop,
@@ -68,24 +60,8 @@ def command(
                 max_ticks=max_ticks,
                 report_every_minutes=report_every,
             ):
-                ticks += 1
-                failed += turn.error is not None
-                with _full_disk_ignored():
-                    for text in turn.told:
-                        warn(f"{iso(round(turn.at))} {text}")
-                    view.tick(turn)
-        end()
-
-
-@contextmanager
-def _full_disk_ignored() -> Iterator[None]:
-    """Go on forecasting if the output's disk is full; stop if the output's reader has left."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError:
-        pass
+                output.tick(turn)
+        output.end()
 
 
 @contextmanager

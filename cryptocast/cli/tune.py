@@ -11,8 +11,11 @@ from cryptocast.cli.root.output import Answer, failure_code, failure_warnings, t
 from cryptocast.display import counted, number, percent
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from rich.console import Console
 
+    from cryptocast.errors import CryptocastError
     from cryptocast.workflows.learning.search import TuneReport
 
 NAME = "tune"
@@ -49,8 +52,10 @@ def command(
             seed=seed or 0,
             symbols=tuple(symbols or ()),
         )
-    failed = {market.id: error for market, error in failed_markets.items()}
+    return _answer(reports, {market.id: error for market, error in failed_markets.items()})
 
+
+def _answer(reports: Sequence[TuneReport], failed: Mapping[str, CryptocastError]) -> Answer:
     def show(console: Console) -> None:
         for report in reports:
             if len(reports) > 1:

@@ -1,1 +1,1 @@
-"""What every command shares: the common options, the answer, and how it is shown."""
+"""Common parts of all commands: their options, their answer, and how it is shown."""

@@ -29,6 +29,11 @@ Start = Annotated[
 ]
 """`--from` of `init` and `train`."""
 
+CandleFiles = Annotated[
+    Path | None, typer.Option(help="With --source file: a file, folder or glob of candles.")
+]
+"""`--path` of `init` and `fetch`."""
+
 Seed = Annotated[
     int | None,
     typer.Option(

@@ -1,4 +1,4 @@
-"""How answers, tables and progress look. Answers go to stdout, talk to stderr."""
+"""Answers, tables and progress as a person sees them. Answers go to stdout, talk to stderr."""
 
 from __future__ import annotations
 

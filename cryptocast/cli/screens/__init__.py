@@ -1,1 +1,1 @@
-"""What stays on while a command runs: the status screen, the loop's screen, the served page."""
+"""Views that stay on while a command runs: status, the loop, the served page."""

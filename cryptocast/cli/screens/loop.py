@@ -1,4 +1,4 @@
-"""How serve-loop shows its ticks: as documents, as lines, or on one screen that is redrawn."""
+"""Views of serve-loop's ticks: documents, lines, or one screen that is redrawn."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cryptocast.cli.root.output import print_document, table
+from cryptocast.cli.root.output import print_document, table, warn
 from cryptocast.display import percent, price, price_range
 from cryptocast.values import iso
 from cryptocast.workflows.forecast import documents
@@ -36,13 +36,50 @@ class LoopView(Protocol):
         """Show the summary."""
 
 
-def loop_view(run: Run) -> LoopView:
-    """Return the view that the common options and the terminal call for."""
-    if run.as_json:
-        return Documents("serve-loop")
-    if run.quiet:
-        return Nothing()
-    return Screen() if sys.stdout.isatty() else Lines()
+class LoopOutput:
+    """Passes ticks and warnings on to the view that options and terminal call for, and counts.
+
+    The loop goes on forecasting if the output's disk is full, and ends if its reader has left.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._view: LoopView
+        if run.as_json:
+            self._view = Documents("serve-loop")
+        elif run.quiet:
+            self._view = Nothing()
+        else:
+            self._view = Screen() if sys.stdout.isatty() else Lines()
+        self._ticks = self._failed = 0
+
+    def shown(self) -> AbstractContextManager[None]:
+        """Return a block that lasts as long as the loop."""
+        return self._view.shown()
+
+    def tick(self, turn: LoopTick) -> None:
+        """Print the warnings of a tick that has ended, and show it."""
+        self._ticks += 1
+        self._failed += turn.error is not None
+        with _full_disk_ignored():
+            for text in turn.told:
+                warn(f"{iso(round(turn.at))} {text}")
+            self._view.tick(turn)
+
+    def end(self) -> None:
+        """Show the summary."""
+        with _full_disk_ignored():
+            self._view.end(self._ticks, self._failed)
+
+
+@contextmanager
+def _full_disk_ignored() -> Iterator[None]:
+    """Ignore an OSError of a print, unless the output's reader has left."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError:
+        pass
 
 
 class Nothing:
