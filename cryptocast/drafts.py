@@ -84,6 +84,7 @@ def arriving(folder: Path) -> Iterator[Path]:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         sweep(folder)
+        shutil.rmtree(draft, ignore_errors=True)  # a process with our number was killed here
         draft.mkdir()
         yield draft
         for path in (*draft.rglob("*"), draft):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from cryptocast import bundles
 from cryptocast.bundles import Card, Forecaster, freeze, from_document, load
-from cryptocast.errors import ModelError
+from cryptocast.errors import ModelError, StoreError
 from cryptocast.models import _graphs
 from cryptocast.values import FEATURES
 from support.synthetic import LEVELS, bars, windows
@@ -86,7 +86,7 @@ def test_a_freeze_that_fails_leaves_nothing_half_done(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, method, full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(StoreError, match="the disk is full"):
             freeze(tmp_path / "7", CARD, GRAPH)
     assert list(tmp_path.iterdir()) == []
 
@@ -100,14 +100,14 @@ def test_a_freeze_that_fails_to_write_leaves_the_bundle_that_was_there(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, method, full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(StoreError, match="the disk is full"):
             freeze(folder, dataclasses.replace(CARD, seed=4), GRAPH)
     assert load(folder).card == CARD
     assert [p.name for p in folder.parent.iterdir()] == ["7"]
 
 
 def test_what_an_interrupted_freeze_left_is_in_nobodys_way(tmp_path: Path) -> None:
-    left = tmp_path / f".7.{os.getpid()}"
+    left = tmp_path / f".7.{os.getpid()}.part"
     left.mkdir()
     (left / "model.onnx").write_bytes(b"half")
     freeze(tmp_path / "7", CARD, GRAPH)
