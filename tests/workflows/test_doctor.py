@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from cryptocast.workflows import doctor as rules
+from cryptocast.workflows.keeping import checks
 from support.commands import AS_OF, HELD, INTERVAL, NOW, candles, good, query, run, start
 from support.loopback import KEY, Loopback, as_json
 
@@ -220,7 +220,7 @@ def test_a_disk_that_is_nearly_full_is_told(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, free: float, status: str, code: int
 ) -> None:
     usage = shutil.disk_usage(workspace)._replace(free=int(free))
-    monkeypatch.setattr(rules.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(checks.shutil, "disk_usage", lambda _: usage)
     check = doctor(workspace, "--as-of", AS_OF, code=code)["disk"]
     assert (check["status"], check["detail"]) == (status, f"{free / 1e9:.1f} GB free")
 
