@@ -48,7 +48,7 @@ commands.small_networks()
 _lightning._SAVE_SECONDS = -1.0
 keep = _lightning._Keeper._keep
 def halting(self, number):
-    if self.training.checkpoint is not None and number == 2:
+    if self.training.run.checkpoint is not None and number == 2:
         print("here", flush=True)
         time.sleep(60)
     return keep(self, number)
@@ -134,7 +134,7 @@ def test_an_init_that_is_killed_inside_its_training_goes_on_at_that_epoch(
     keep = _lightning._Keeper._keep
 
     def watched(self: _lightning._Keeper, number: int) -> float:
-        if self.training.checkpoint is not None:  # not a trial
+        if self.training.run.checkpoint is not None:  # not a trial
             seen.append(number)
         return keep(self, number)
 
