@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 NAME = "forecast"
 EXAMPLE = "cryptocast forecast --once"
-_SHOWN_SECONDS = (3600, 7200)
 _SHOWN_SHARES = {"80%": 0.8, "90%": 0.9}
 
 
@@ -61,12 +60,13 @@ def command(
 def _table(forecast: ForecastSet) -> Table:
     """Return one set: the price now, and for some steps the median and the ranges."""
     from cryptocast.values import iso
+    from cryptocast.workflows.watching.facts import shown_steps
 
     market, levels = forecast.market, list(forecast.levels)
     ranges = {name: _ends(levels, share) for name, share in _SHOWN_SHARES.items()}
     ends = {name: pair for name, pair in ranges.items() if pair is not None}
     rows = []
-    for step in _shown_steps(market.interval_seconds, len(forecast.quantiles)):
+    for step in shown_steps(market, len(forecast.quantiles)):
         row = forecast.quantiles[step - 1]
         when = [ahead(step * market.interval_seconds), iso(forecast.target_time(step))[11:16] + "Z"]
         cells = [price_range(row[low], row[high]) for low, high in ends.values()]
@@ -86,12 +86,6 @@ def _title(forecast: ForecastSet) -> str:
         f"{market.symbol}  {price(forecast.last_close)} {market.quote}{stale}  "
         f"at {iso(forecast.origin)}  by {by}"
     )
-
-
-def _shown_steps(interval_seconds: int, horizon: int) -> list[int]:
-    """Return the next bar, one hour and two hours as steps, or the last one if both are beyond."""
-    wanted = {seconds // interval_seconds for seconds in _SHOWN_SECONDS}
-    return sorted({1} | {step for step in wanted if 1 <= step <= horizon} or {horizon})
 
 
 def _ends(levels: list[float], share: float) -> tuple[int, int] | None:

@@ -34,10 +34,10 @@ def command(
     """
     from cryptocast.errors import NotifyError
     from cryptocast.workflows.notify import send_test
-    from cryptocast.workflows.watching.alerts import named, tell
+    from cryptocast.workflows.watching.alerts import receivers_by_name, tell
 
     with run.open() as ws:
-        receivers = list(named(ws))
+        receivers = list(receivers_by_name(ws.settings.notify))
         sent = send_test(ws) if test else tell(ws)
     data = {"test": test, "receivers": receivers, "told": [_document(each) for each in sent]}
     failed = any(each.error is not None for each in sent)

@@ -42,7 +42,7 @@ def doctor(ws: Workspace) -> list[Check]:
 def _receivers(ws: Workspace) -> Iterator[Check]:
     """Check that each receiver of alerts is set up; nothing is sent (`notify --test` does)."""
     timeout_seconds = ws.settings.notify.timeout_seconds
-    for name, receiver in alerts.named(ws).items():
+    for name, receiver in alerts.receivers_by_name(ws.settings.notify).items():
         try:
             open_notifier(receiver, ws.secrets, folder=ws.folder, timeout_seconds=timeout_seconds)
         except CryptocastError as error:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from cryptocast.errors import StateError
 from cryptocast.values import Alert
-from cryptocast.workflows.watching.alerts import Receipt, named, send
+from cryptocast.workflows.watching.alerts import Receipt, receivers_by_name, send
 from cryptocast.workspace import Workspace
 
 
 def send_test(ws: Workspace) -> list[Receipt]:
     """Send a test message to every receiver. Raises StateError if there is none."""
-    receivers = named(ws)
+    receivers = receivers_by_name(ws.settings.notify)
     if not receivers:
         raise StateError(
             "no receiver is configured",

@@ -87,14 +87,14 @@ def retrain(
 
 def _due(ws: Workspace) -> tuple[dict[Group, str], str]:
     """Return the groups to renew now, each with the reason; and why the others are not renewed."""
-    known = look(ws)
+    facts, rule = look(ws), ws.settings.retrain
     if not per_market(ws.settings):
-        due, reason = is_due(ws, known=known)
+        due, reason = is_due(facts, rule)
         return ({ws.markets(): reason} if due else {}), reason
     wanted: dict[Group, str] = {}
     others: dict[Group, str] = {}
     for market in ws.markets():
-        due, reason = is_due(ws, market, known=known)
+        due, reason = is_due(facts, rule, market)
         (wanted if due else others)[(market,)] = reason
     return wanted, _joined(others)
 

@@ -1,4 +1,4 @@
-"""status: what a person, or a machine that watches, wants to know at a glance."""
+"""status: the state of the workspace at a glance, for people and for machines."""
 
 from __future__ import annotations
 
@@ -6,25 +6,20 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from cryptocast import store
-from cryptocast.store import (
-    CandleSummary,
-    Credits,
-    Reader,
-    ServedCoverage,
-    StandIn,
-    Tick,
-)
+from cryptocast.config import Settings
+from cryptocast.store import CandleSummary, Credits, Event, Reader, ServedCoverage, StandIn, Tick
 from cryptocast.values import DAY_SECONDS, Candles, Deployment, ForecastSet, Market
 from cryptocast.workflows.serving.housekeeping import HEALTH_FILE
 from cryptocast.workflows.watching.facts import MONITOR, promised_skill, shown_steps
 from cryptocast.workspace import Workspace
 
 SHADOW = "shadow"
-"""The kind of the events that say which version shadows (serving/shadows.py loads ONNX)."""
+"""The kind of the events that say which version shadows; the room that writes them loads ONNX."""
 
 _DRAWN_BARS = 1000  # as many as any chart draws
 
@@ -37,9 +32,9 @@ class MarketStatus:
     production: Deployment | None
     stored: CandleSummary | None
     behind_bars: int | None  # closed bars that the store does not have yet
-    candles: Candles  # the newest, to be drawn; none where many markets are shown
+    candles: Candles  # the newest, to be drawn; empty if many markets are shown
     forecast: ForecastSet | None
-    overdue_bars: int  # origins since it that have no forecast yet; the present one may be due
+    overdue_bars: int  # origins after it that have no forecast yet; the present one may be due
     stand_in: StandIn | None
     tick: Tick | None
     ticks: Mapping[str, int]  # of the last day, by how they ended
@@ -49,14 +44,14 @@ class MarketStatus:
 
     @property
     def widening(self) -> float | None:
-        """Calibration's mean factor on the newest forecast; None where there is none."""
+        """Calibration's mean factor on the newest forecast, or None if there is none."""
         scale = None if self.forecast is None else self.forecast.scale
         return None if scale is None else float(scale.mean())
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What the monitor said last."""
+    """The last verdict of the monitor."""
 
     at: float
     verdict: str
@@ -79,156 +74,160 @@ class StatusReport:
 
     @property
     def productions(self) -> tuple[Deployment, ...]:
-        """What serves the markets, the newest first."""
+        """The deployments that serve the markets, newest first."""
         rows = {m.production.id: m.production for m in self.markets if m.production is not None}
         return tuple(rows[number] for number in sorted(rows, reverse=True))
 
     @property
     def issues(self) -> tuple[str, ...]:
-        """What a person should look at, worst first; what markets share once."""
-        found = [] if self.productions else ["no production model: cryptocast init"]
+        """What a person should look at, worst first; issues that markets share appear once."""
+        issues = [] if self.productions else ["no production model: cryptocast init"]
         if self.health is not None and self.health.verdict == "declined":
-            found.append(f"the forecasts have declined: {self.health.reason}")
+            issues.append(f"the forecasts have declined: {self.health.reason}")
         shared: dict[str, list[str]] = {}
-        for each in self.markets:
-            for issue in each.issues:
-                shared.setdefault(issue, []).append(each.market.symbol)
+        for market in self.markets:
+            for issue in market.issues:
+                shared.setdefault(issue, []).append(market.market.symbol)
         for issue, symbols in shared.items():
             name = symbols[0] if len(symbols) == 1 else f"{len(symbols)} markets"
-            found.append(f"{name}: {issue}" if len(self.markets) > 1 else issue)
-        return tuple(found)
+            issues.append(f"{name}: {issue}" if len(self.markets) > 1 else issue)
+        return tuple(issues)
 
 
 def status(ws: Workspace, *, symbols: tuple[str, ...] = ()) -> StatusReport:
-    """Look at the store; nothing is fetched. Candles are there only for a single market.
+    """Read the state of the workspace from the store, without fetching anything.
 
-    Raises ConfigError for a symbol that is not configured.
+    Candles are included for a single market only. Raises ConfigError for a symbol that is not
+    configured.
     """
-    markets, now = ws.markets(symbols), ws.clock.now()
+    markets, now, settings = ws.markets(symbols), ws.clock.now(), ws.settings
     with ws.store.read() as reader:
         verdict = reader.newest_event(MONITOR, now)
         shadow = reader.newest_event(SHADOW, now)
-        found = _markets(ws, reader, markets, now, {} if verdict is None else verdict.detail)
+        skills = {} if verdict is None else _skills_by_market(verdict.detail)
+        statuses = _market_statuses(reader, markets, now, settings, skills)
         sources = dict.fromkeys(market.source for market in ws.markets())
         spent = reader.credits(list(sources), time.time())
         deployments = reader.deployments()
     market = markets[0]
-    productions = [m.production for m in found if m.production is not None]
+    productions = [m.production for m in statuses if m.production is not None]
     return StatusReport(
         now=now,
-        next_tick=market.floor(now) + market.interval_seconds + ws.settings.loop.delay_seconds,
-        markets=tuple(sorted(found, key=_badness)),
+        next_tick=market.floor(now) + market.interval_seconds + settings.loop.delay_seconds,
+        markets=tuple(sorted(statuses, key=_badness)),
         credits={source: cost for source, cost in spent.items() if cost.used},
-        monthly_credits=ws.settings.source.monthly_credits,
-        health=None
-        if verdict is None
-        else Health(
-            verdict.at,
-            str(verdict.detail.get("verdict", "unknown")),
-            str(verdict.detail.get("reason") or ""),
-        ),
+        monthly_credits=settings.source.monthly_credits,
+        health=None if verdict is None else _health(verdict),
         shadow=None if shadow is None else shadow.detail.get("version"),
         promised={row.id: promised_skill(row, deployments) for row in productions},
-        loop=_loop(ws),
+        loop=_loop_health(ws.folder),
     )
 
 
-def _markets(
-    ws: Workspace,
+def _market_statuses(
     reader: Reader,
     markets: tuple[Market, ...],
     now: float,
-    verdict: Mapping[str, Any],
+    settings: Settings,
+    skills: Mapping[str, float],
 ) -> list[MarketStatus]:
-    interval, closed = markets[0].interval_seconds, markets[0].floor(now)
+    """Read the status of every market, by one query each for all of them."""
+    closed, yesterday = markets[0].floor(now), now - DAY_SECONDS
     newest = reader.ledger.newest(markets, now)
     horizon = max((len(s.quantiles) for s in newest.values()), default=1)
-    stored = store.candle_summaries(
-        reader, markets, closed - round(ws.settings.data.days * DAY_SECONDS), closed
-    )
+    start = closed - round(settings.data.days * DAY_SECONDS)
+    stored = store.candle_summaries(reader, markets, start, closed)
     stand_ins = store.stand_ins(reader, markets, now)
-    last = store.last_ticks(reader, markets, now)
-    ticks = store.tick_counts(reader, markets, now - DAY_SECONDS, now)
-    serving = reader.productions().of_markets(markets)
-    skills = _skills(verdict)
-    coverage = store.coverage(
-        reader, markets, now - DAY_SECONDS, now, shown_steps(markets[0], horizon)
-    )
-    found = []
+    last_ticks = store.last_ticks(reader, markets, now)
+    ticks = store.tick_counts(reader, markets, yesterday, now)
+    productions = reader.productions().of_markets(markets)
+    steps = shown_steps(markets[0], horizon)
+    coverage = store.coverage(reader, markets, yesterday, now, steps)
+    statuses = []
     for market in markets:
-        summary, forecast = stored.get(market), newest.get(market)
-        overdue = 0 if forecast is None else (closed - forecast.origin) // interval
-        behind = None if summary is None else max(0, (closed - summary.last) // interval - 1)
-        production = serving.get(market)
-        parts = forecast, overdue, stand_ins.get(market), last.get(market), behind
-        drawn = Candles.empty()
-        if len(markets) == 1:
-            drawn = reader.candles([market], closed - _DRAWN_BARS * interval, closed)[market]
-        found.append(
-            MarketStatus(
-                market=market,
-                production=production,
-                stored=summary,
-                behind_bars=behind,
-                candles=drawn,
-                forecast=forecast,
-                overdue_bars=overdue,
-                stand_in=stand_ins.get(market),
-                tick=last.get(market),
-                ticks=ticks.get(market, {}),
-                coverage=coverage.get(market),
-                skill=skills.get(market.id),
-                issues=tuple(_issues(ws, *parts, unserved=bool(serving) and production is None)),
-            )
+        status = MarketStatus(
+            market=market,
+            production=productions.get(market),
+            stored=stored.get(market),
+            behind_bars=_bars_behind(market, stored.get(market), closed),
+            candles=_drawn(reader, market, closed) if len(markets) == 1 else Candles.empty(),
+            forecast=newest.get(market),
+            overdue_bars=_bars_overdue(market, newest.get(market), closed),
+            stand_in=stand_ins.get(market),
+            tick=last_ticks.get(market),
+            ticks=ticks.get(market, {}),
+            coverage=coverage.get(market),
+            skill=skills.get(market.id),
+            issues=(),
         )
-    return found
+        unserved = bool(productions) and market not in productions
+        issues = _issues(status, settings.loop.max_stale_bars, unserved=unserved)
+        statuses.append(replace(status, issues=tuple(issues)))
+    return statuses
 
 
-def _issues(
-    ws: Workspace,
-    forecast: ForecastSet | None,
-    overdue: int,
-    stand_in: StandIn | None,
-    tick: Tick | None,
-    behind: int | None,
-    *,
-    unserved: bool,
-) -> list[str]:
-    """What is wrong with a market, worst first; `unserved`: others have a model, it has none."""
+def _bars_behind(market: Market, stored: CandleSummary | None, closed: int) -> int | None:
+    if stored is None:
+        return None
+    return max(0, (closed - stored.last) // market.interval_seconds - 1)
+
+
+def _bars_overdue(market: Market, forecast: ForecastSet | None, closed: int) -> int:
+    return 0 if forecast is None else (closed - forecast.origin) // market.interval_seconds
+
+
+def _drawn(reader: Reader, market: Market, closed: int) -> Candles:
+    start = closed - _DRAWN_BARS * market.interval_seconds
+    return reader.candles([market], start, closed)[market]
+
+
+def _issues(market: MarketStatus, max_stale_bars: int, *, unserved: bool) -> list[str]:
+    """Return what is wrong with a market, worst first.
+
+    `unserved` says that other markets have a model, and this one has none.
+    """
     issues = []
+    behind, overdue, tick = market.behind_bars, market.overdue_bars, market.tick
     if unserved:
         issues.append("it has no model yet: cryptocast retrain")
     if behind is None:
         issues.append("no candles yet: cryptocast fetch")
-    if forecast is None:
+    if market.forecast is None:
         issues.append("no forecast yet: cryptocast forecast --once")
     elif overdue >= 2:
         issues.append(f"no forecast for the last {overdue} origins: does anything tick?")
     if tick is not None and tick.status == "failed":
         issues.append(f"the last tick failed: {tick.detail or tick.error_code}")
-    if stand_in is not None:
-        issues.append(f"a stand-in serves: {stand_in.reason}")
-    if behind is not None and behind > ws.settings.loop.max_stale_bars:
+    if market.stand_in is not None:
+        issues.append(f"a stand-in serves: {market.stand_in.reason}")
+    if behind is not None and behind > max_stale_bars:
         issues.append(f"the newest candle is {behind} bars old")
     return issues
 
 
-def _badness(found: MarketStatus) -> tuple[int, float]:
-    """The order of markets: by the number of issues, then by how far coverage is off."""
-    cover = found.coverage.in90 if found.coverage is not None else None
-    return -len(found.issues), 0.0 if cover is None else -round(abs(cover - 0.9), 2)
+def _badness(market: MarketStatus) -> tuple[int, float]:
+    """Return the sort key of a market: its number of issues, then how far coverage is off."""
+    in90 = None if market.coverage is None else market.coverage.in90
+    return -len(market.issues), 0.0 if in90 is None else -round(abs(in90 - 0.9), 2)
 
 
-def _skills(verdict: Mapping[str, Any]) -> dict[str, float]:
-    """The skill of each market in the monitor's window of a day."""
+def _health(verdict: Event) -> Health:
+    detail = verdict.detail
+    return Health(
+        verdict.at, str(detail.get("verdict", "unknown")), str(detail.get("reason") or "")
+    )
+
+
+def _skills_by_market(verdict: Mapping[str, Any]) -> dict[str, float]:
+    """Return the skill of each market in the monitor's window of a day."""
     days = (w for w in verdict.get("windows") or () if w.get("window") == "day")
-    found = {str(w.get("market")): w.get("skill_vs_random_walk") for w in days}
-    return {market: float(skill) for market, skill in found.items() if skill is not None}
+    skills = {str(w.get("market")): w.get("skill_vs_random_walk") for w in days}
+    return {market: float(skill) for market, skill in skills.items() if skill is not None}
 
 
-def _loop(ws: Workspace) -> Mapping[str, Any] | None:
-    """The health file of `serve-loop`; None where there is none that can be read."""
+def _loop_health(folder: Path) -> Mapping[str, Any] | None:
+    """Read the health file of `serve-loop`; None if there is none that can be read."""
     with suppress(OSError, ValueError):
-        found = json.loads((ws.folder / "logs" / HEALTH_FILE).read_text(encoding="utf-8"))
-        return found if isinstance(found, dict) else None
+        health = json.loads((folder / "logs" / HEALTH_FILE).read_text(encoding="utf-8"))
+        return health if isinstance(health, dict) else None
     return None

@@ -88,7 +88,7 @@ def due(
     options = {f"retrain.{name}": value for name, value in settings.items()}
     clock = VirtualClock(NOW + hour * HOUR)
     with Workspace.open(folder, environ={}, options=options, clock=clock) as ws:
-        return workflow.is_due(ws)
+        return workflow.is_due(workflow.look(ws), ws.settings.retrain)
 
 
 UNKNOWN = (

@@ -506,11 +506,12 @@ def _fail(*_: object, **__: object) -> None:
 
 
 def test_a_market_without_a_model_is_due(p: Path) -> None:
-    from cryptocast.workflows.retrain import is_due
+    from cryptocast.workflows.watching.due import is_due, look
 
     change(p, f"DELETE FROM deployments WHERE market = '{ETH}'")
     say(p, 1, BTC="healthy", ETH="unknown")
     with at(p, 1) as ws:
         btc, eth = ws.markets()
-        assert is_due(ws, btc) == (False, "the monitor says healthy: of BTC")
-        assert is_due(ws, eth) == (True, "declined: it has no model yet")
+        facts, rule = look(ws), ws.settings.retrain
+        assert is_due(facts, rule, btc) == (False, "the monitor says healthy: of BTC")
+        assert is_due(facts, rule, eth) == (True, "declined: it has no model yet")

@@ -1,4 +1,4 @@
-"""Is a model due to be renewed: it declined, no cool-down holds, the day's budget is not spent."""
+"""When a model is due to be renewed: it declined, no cool-down holds, the day has room for it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cryptocast.config import RetrainSettings
 from cryptocast.errors import no_production
 from cryptocast.evaluation.inputs import TESTS as INPUT_TESTS
 from cryptocast.evaluation.monitoring import DECLINED, UNKNOWN
 from cryptocast.store import Event
-from cryptocast.values import Deployment, Market, iso
+from cryptocast.values import DAY_SECONDS, Market, iso
 from cryptocast.workflows.watching import verdicts
 from cryptocast.workflows.watching.facts import MONITOR
 from cryptocast.workspace import Workspace
@@ -18,54 +19,35 @@ from cryptocast.workspace import Workspace
 ATTEMPT = "retrain"
 """The kind of the events of an attempt: one when it begins, one when it has ended."""
 
-_HOUR = 3600
-_FRESH_SECONDS = _HOUR
+_HOUR_SECONDS = 3600
+_FRESH_SECONDS = _HOUR_SECONDS
 _DOUBLINGS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What decides whether a model is due."""
+class RenewalFacts:
+    """The facts that decide whether a model is due."""
 
-    served: frozenset[Market]  # those that have a model
-    told: Mapping[str, Any]  # what the monitor said last
-    attempts: Mapping[str | None, Sequence[Event]]  # oldest first, by market; None: of all
+    now: float
+    served: frozenset[Market]  # the markets that have a model
+    verdict: Mapping[str, Any]  # the monitor's newest, as a document
+    attempts: Mapping[str | None, Sequence[Event]]  # oldest first, by market; None: of all markets
 
 
-def is_due(
-    ws: Workspace, market: Market | None = None, *, known: Known | None = None
-) -> tuple[bool, str]:
-    """Whether the model (of a market) should be renewed now, and why, or why not.
+def look(ws: Workspace) -> RenewalFacts:
+    """Read the facts, and run the monitor if its newest verdict is out of date.
 
-    The monitor is asked anew where its newest verdict is older than an hour, or than what
-    serves. `known`: what was read for several markets together.
+    That is if it is older than an hour, or than what serves. Raises StateError if no version
+    serves.
     """
-    known = known or look(ws)
-    verdict, why, of_inputs = _verdict(known, market)
-    if verdict != DECLINED:
-        return False, f"the monitor says {verdict}: {why}"
-    if of_inputs:
-        return False, f"its inputs are damaged, and a new model would learn from the same: {why}"
-    settings, now = ws.settings.retrain, ws.clock.now()
-    events = known.attempts.get(market.id if market else None, [])
-    # Of each attempt the last word; one that was killed has only its first.
-    attempts = list({event.detail["started"]: event for event in events}.values())
-    today = [event for event in attempts if event.at > now - 24 * _HOUR]
-    if len(today) >= settings.daily:
-        return False, f"[retrain] daily allows {settings.daily} in 24 hours: {len(today)} were made"
-    until = _cool_until(attempts, settings.cooldown_hours)
-    if now < until:
-        return False, f"the cool-down holds until {iso(round(until))}"
-    return True, f"declined: {why}"
-
-
-def look(ws: Workspace) -> Known:
-    """Read it, and ask the monitor where what it said is too old."""
-    rows, now = serving(ws), ws.clock.now()
-    fresh = max(now - _FRESH_SECONDS, *(row.at for row in rows.values()))
+    now = ws.clock.now()
     with ws.store.read() as reader:
+        serving = reader.productions().of_markets(ws.markets())
         newest = reader.newest_event(MONITOR, now)
         events = [event for event in reader.events(ATTEMPT) if event.at <= now]
+    if not serving:
+        raise no_production()
+    fresh = max(now - _FRESH_SECONDS, *(row.at for row in serving.values()))
     if newest is None or newest.at < fresh:
         verdicts.keep(ws, verdicts.look(ws))
         with ws.store.read() as reader:
@@ -73,37 +55,53 @@ def look(ws: Workspace) -> Known:
     attempts: dict[str | None, list[Event]] = {}
     for event in events:
         attempts.setdefault(event.market, []).append(event)
-    return Known(frozenset(rows), {} if newest is None else newest.detail, attempts)
+    detail = {} if newest is None else newest.detail
+    return RenewalFacts(now, frozenset(serving), detail, attempts)
 
 
-def _verdict(known: Known, market: Market | None) -> tuple[str, str, bool]:
-    """The monitor's verdict, its reason, and whether nothing but inputs is called declined."""
-    if market is not None and market not in known.served:
+def is_due(
+    facts: RenewalFacts, rule: RetrainSettings, market: Market | None = None
+) -> tuple[bool, str]:
+    """Return whether the model should be renewed now, and why, or why not.
+
+    `market` names the market whose own model is meant; None: the model of all markets.
+    """
+    verdict, reason, of_inputs = _verdict(facts, market)
+    if verdict != DECLINED:
+        return False, f"the monitor says {verdict}: {reason}"
+    if of_inputs:
+        return False, f"its inputs are damaged, and a new model would learn from the same: {reason}"
+    events = facts.attempts.get(market.id if market else None, [])
+    # The last event of each attempt; one that was killed has only its first.
+    attempts = list({event.detail["started"]: event for event in events}.values())
+    today = [event for event in attempts if event.at > facts.now - DAY_SECONDS]
+    if len(today) >= rule.daily:
+        return False, f"[retrain] daily allows {rule.daily} in 24 hours: {len(today)} were made"
+    until = _cool_until(attempts, rule.cooldown_hours)
+    if facts.now < until:
+        return False, f"the cool-down holds until {iso(round(until))}"
+    return True, f"declined: {reason}"
+
+
+def _verdict(facts: RenewalFacts, market: Market | None) -> tuple[str, str, bool]:
+    """Return the monitor's verdict, its reason, and whether only inputs are called declined."""
+    if market is not None and market not in facts.served:
         return DECLINED, "it has no model yet", False
-    told = known.told
+    verdict = facts.verdict
     declined = {
         test["name"]
-        for test in told.get("tests") or ()
+        for test in verdict.get("tests") or ()
         if test["verdict"] == DECLINED and (market is None or test["market"] == market.id)
     }
     if market is not None:
-        each = {found["market"]: found for found in told.get("markets") or ()}
-        told = each.get(market.id, {})
+        by_market = {entry["market"]: entry for entry in verdict.get("markets") or ()}
+        verdict = by_market.get(market.id, {})
     of_inputs = bool(declined) and declined <= set(INPUT_TESTS)
-    return str(told.get("verdict", UNKNOWN)), str(told.get("reason") or ""), of_inputs
-
-
-def serving(ws: Workspace) -> dict[Market, Deployment]:
-    """What serves each market; StateError where nothing does."""
-    with ws.store.read() as reader:
-        found = reader.productions().of_markets(ws.markets())
-    if not found:
-        raise no_production()
-    return found
+    return str(verdict.get("verdict", UNKNOWN)), str(verdict.get("reason") or ""), of_inputs
 
 
 def _cool_until(attempts: Sequence[Event], hours: float) -> float:
-    """When the next attempt may be: each one in a row that changed nothing doubles the wait."""
+    """Return when the next attempt may be: each in a row that changed nothing doubles the wait."""
     if not attempts:
         return 0.0
     vain = 0
@@ -111,4 +109,4 @@ def _cool_until(attempts: Sequence[Event], hours: float) -> float:
         if event.detail["promoted"]:
             break
         vain += 1
-    return attempts[-1].at + hours * _HOUR * (1 << min(vain, _DOUBLINGS))
+    return attempts[-1].at + hours * _HOUR_SECONDS * (1 << min(vain, _DOUBLINGS))

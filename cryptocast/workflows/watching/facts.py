@@ -1,4 +1,4 @@
-"""What alerts are about: the facts of one moment, from the store."""
+"""Facts that screens, alerts and metrics share: one truth for each, read from the store."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cryptocast import store
+from cryptocast.config import NotifySettings
 from cryptocast.store import ALL_MARKETS, Credits, Reader, StandIn
 from cryptocast.values import DAY_SECONDS, Deployment, Market
 from cryptocast.workspace import Workspace
@@ -23,8 +24,8 @@ _SHOWN_SECONDS = (3600, 7200)
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """What alerts are about, at one moment."""
+class AlertFacts:
+    """The facts that alerts are about, at one moment."""
 
     now: float  # by the workspace's clock
     system_now: float  # which rules credits
@@ -35,22 +36,19 @@ class Facts:
     newest: Mapping[Market, int]  # open time of the newest candle
     missed: Mapping[Market, Sequence[int]]  # origins of the last day
     deployments: Sequence[Deployment]
-    verdict: tuple[str, str] | None  # the monitor's, and why
+    verdict: tuple[str, str] | None  # the monitor's, and its reason
     credits: Mapping[str, Credits]
     monthly_credits: int
-    source_dead_seconds: float
-    credits_share: float
-    missed_ticks: int
+    rule: NotifySettings
 
 
-def look(ws: Workspace, reader: Reader) -> Facts:
-    """Gather the facts from the store."""
+def alert_facts(ws: Workspace, reader: Reader) -> AlertFacts:
+    """Read the facts from the store."""
     markets, now = ws.markets(), ws.clock.now()
-    notify = ws.settings.notify
     verdict = reader.newest_event(MONITOR, now)
     system_now = time.time()
     spent = reader.credits([m.source for m in markets], system_now)
-    return Facts(
+    return AlertFacts(
         now=now,
         system_now=system_now,
         workspace=ws.folder.name,
@@ -65,9 +63,7 @@ def look(ws: Workspace, reader: Reader) -> Facts:
         else (str(verdict.detail.get("verdict")), str(verdict.detail.get("reason") or "")),
         credits={source: cost for source, cost in spent.items() if cost.used},
         monthly_credits=ws.settings.source.monthly_credits,
-        source_dead_seconds=notify.source_dead_minutes * 60,
-        credits_share=notify.credits_share,
-        missed_ticks=notify.missed_ticks,
+        rule=ws.settings.notify,
     )
 
 
@@ -102,6 +98,6 @@ def _shrunken_skill(scores: str) -> float | None:
 
 
 def shown_steps(market: Market, horizon: int) -> tuple[int, ...]:
-    """The steps that people look at: the first, one hour, two hours, or else the last."""
+    """Return the steps that people look at: the first, one hour, two hours, or else the last."""
     wanted = {seconds // market.interval_seconds for seconds in _SHOWN_SECONDS}
     return tuple(sorted({1} | ({s for s in wanted if 1 <= s <= horizon} or {horizon})))

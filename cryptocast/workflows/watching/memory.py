@@ -1,8 +1,8 @@
-"""What each receiver has been told, from the events of kind `alert`.
+"""What each receiver knows already, from the events of kind `alert`.
 
-An attempt is two rows: one that claims it before anything is sent, so that of two processes
-only one sends, and one that tells how it went. A claim that nobody settled was made by a
-process that was killed: after a while it counts as failed.
+An attempt is two rows: one that claims it before anything is sent, so that only one of two
+processes sends, and one that says how it went. A claim that nobody settled was made by a process
+that was killed: after a while it counts as failed.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _LONGEST_PAUSE_SECONDS = 3600.0
 class Memory:
     """What one receiver knows, and how it has done lately; moments are the system's."""
 
-    told: dict[str, dict[str, str]] = field(default_factory=dict)  # kind -> subject -> state
+    known: dict[str, dict[str, str]] = field(default_factory=dict)  # kind -> subject -> state
     failures: int = 0  # in a row
     attempted_at: float = 0.0
     claimed: bool = False
 
     def waits(self, system_now: float, interval_seconds: float) -> bool:
-        """Whether it is left alone for now: another process is at it, or it has failed.
+        """Return whether the receiver is left alone: another process is at it, or it failed.
 
-        After each failure in a row it is left alone twice as long, at most an hour.
+        After each failure in a row it is left alone twice as long, for an hour at most.
         """
         since = system_now - self.attempted_at
         if self.claimed:
@@ -43,51 +43,56 @@ class Memory:
         return self.failures > 0 and since < pause_seconds(self.failures, interval_seconds)
 
     def learn(self, states: Mapping[str, Mapping[str, str]]) -> None:
-        """It was told these."""
+        """Record the states that this receiver now knows, by kind and subject."""
         for kind, entries in states.items():
-            self.told.setdefault(kind, {}).update(entries)
+            self.known.setdefault(kind, {}).update(entries)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt to tell a receiver something."""
+
+    receiver: str
+    at: float  # by the workspace's clock
+    system_at: float  # by the system's
 
 
 def pause_seconds(failures: int, interval_seconds: float) -> float:
-    """How long a receiver is left alone after so many failures in a row.
+    """Return how long a receiver is left alone after this many failures in a row.
 
-    Less than a whole number of ticks: the next tick is never a little too early.
+    The pause is not a whole number of ticks, so that the next tick is never a little too early.
     """
     whole = interval_seconds * 2.0 ** min(failures - 1, 10)
     return min(whole, _LONGEST_PAUSE_SECONDS) - interval_seconds / 2
 
 
 def recall(events: Sequence[Event]) -> dict[str, Memory]:
-    """The memory of each receiver that was ever tried."""
-    found: dict[str, Memory] = {}
+    """Return the memory of each receiver that was ever tried."""
+    memories: dict[str, Memory] = {}
     for event in events:
         detail = event.detail
-        memory = found.setdefault(str(detail["receiver"]), Memory())
+        memory = memories.setdefault(str(detail["receiver"]), Memory())
         memory.claimed = detail["outcome"] == "claimed"
         memory.attempted_at = float(detail["system_at"])
         memory.failures = int(detail.get("failures") or 0)
         memory.learn(detail.get("states") or {})
-    return found
+    return memories
 
 
-def claim(writer: Writer, at: float, system_at: float, receiver: str, memory: Memory) -> None:
-    """Keep others from sending the same."""
-    detail = {"outcome": "claimed", "failures": memory.failures}
-    _put(writer, at, system_at, receiver, detail)
+def claim(writer: Writer, attempt: Attempt, memory: Memory) -> None:
+    """Keep other processes from sending the same news."""
+    _put(writer, attempt, {"outcome": "claimed", "failures": memory.failures})
 
 
 def settle(
-    writer: Writer,
-    at: float,
-    system_at: float,
-    receiver: str,
-    memory: Memory,
-    found: Sequence[News],
-    outcome: Outcome,
+    writer: Writer, attempt: Attempt, memory: Memory, offered: Sequence[News], outcome: Outcome
 ) -> int:
-    """Keep what a receiver took, and what ended it; returns how often in a row it has failed."""
+    """Keep what a receiver took of the offered news, and the error that ended it.
+
+    Returns how often in a row the receiver has failed.
+    """
     taken, left = [], outcome.sent
-    for each in found:
+    for each in offered:
         if each.alert is not None:
             if left == 0:
                 break
@@ -104,14 +109,13 @@ def settle(
         "states": states,
         "alerts": [_document(each.alert) for each in taken if each.alert is not None],
     }
-    _put(writer, at, system_at, receiver, detail)
+    _put(writer, attempt, detail)
     return failures
 
 
-def _put(
-    writer: Writer, at: float, system_at: float, receiver: str, detail: Mapping[str, Any]
-) -> None:
-    writer.put_event(at, ALERT, None, {"receiver": receiver, "system_at": system_at, **detail})
+def _put(writer: Writer, attempt: Attempt, detail: Mapping[str, Any]) -> None:
+    sender = {"receiver": attempt.receiver, "system_at": attempt.system_at}
+    writer.put_event(attempt.at, ALERT, None, {**sender, **detail})
 
 
 def _document(alert: Alert) -> dict[str, str]:

@@ -1,8 +1,8 @@
-"""What is the case now, and what of it a receiver has not been told.
+"""What has changed since a receiver last heard of it.
 
-For each kind of alert and subject (a market, a source) a receiver's memory holds a state, a
-short text. A function here compares facts with such a memory: it gives the states that have
-changed, and the alert that says so, one for all subjects that changed alike.
+For each kind of alert and each subject (a market, a source) a receiver's memory holds a state, a
+short text. Each function here compares the facts with such a memory: it yields the states that
+have changed, and the alert that says so, one for all subjects that changed alike.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from cryptocast.metering import QUIET_SECONDS
 from cryptocast.store import ALL_MARKETS
 from cryptocast.values import Alert, Market, iso
-from cryptocast.workflows.watching.facts import Facts
+from cryptocast.workflows.watching.facts import AlertFacts
 
 States = Mapping[str, str]
 """What a receiver knows of one kind: the state of each subject."""
@@ -26,24 +26,24 @@ _DEPLOYED = {"promote": "was promoted", "force": "was promoted by force", "rollb
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """States of a kind that changed, and the alert that tells of it; None: nobody need know."""
+    """States of one kind that changed, with the alert about them; None: nobody need know."""
 
     kind: str
     states: States
     alert: Alert | None
 
 
-def news(facts: Facts, told: Mapping[str, States], kinds: Sequence[str]) -> list[News]:
-    """Everything of these kinds that a receiver with this memory does not know."""
-    found = [each for kind in kinds for each in KINDS[kind](facts, told.get(kind, {}))]
-    return [each for each in found if each.states]
+def news(facts: AlertFacts, known: Mapping[str, States], kinds: Sequence[str]) -> list[News]:
+    """Return the news of these kinds for a receiver with this memory."""
+    changes = [change for kind in kinds for change in KINDS[kind](facts, known.get(kind, {}))]
+    return [change for change in changes if change.states]
 
 
-def _declined(facts: Facts, told: States) -> Iterator[News]:
+def _declined(facts: AlertFacts, known: States) -> Iterator[News]:
     verdict, reason = facts.verdict or ("unknown", "")
-    # `watch` and `unknown` say neither: what was told before stays.
+    # `watch` and `unknown` say neither: the state stays.
     state = {"declined": ON, "healthy": OFF}.get(verdict)
-    if state is None or state == told.get("", OFF):
+    if state is None or state == known.get("", OFF):
         return
     problem, title = "problem", "the forecasts have declined"
     if state == OFF:
@@ -52,13 +52,13 @@ def _declined(facts: Facts, told: States) -> Iterator[News]:
     yield News("declined", {"": state}, _alert(facts, "declined", problem, title, reason))
 
 
-def _promotion(facts: Facts, told: States) -> Iterator[News]:
-    if "" not in told:  # what served before somebody listened is no news
+def _promotion(facts: AlertFacts, known: States) -> Iterator[News]:
+    if "" not in known:  # what served before anybody listened is no news
         newest = [str(row.id) for row in facts.deployments[-1:]]
         yield News("promotion", {"": newest[0]} if newest else {}, None)
         return
-    new = [row for row in facts.deployments if row.id > int(told[""])]
-    if len(new) > _NAMED:  # of hundreds of markets that have a model each
+    new = [row for row in facts.deployments if row.id > int(known[""])]
+    if len(new) > _NAMED:  # of hundreds of markets with a model each
         states, title = {"": str(new[-1].id)}, f"{len(new)} versions were deployed"
         text = ", ".join(f"{row.market} {row.model_version}" for row in new[:_NAMED])
         text += f" and {len(new) - _NAMED} more"
@@ -72,9 +72,9 @@ def _promotion(facts: Facts, told: States) -> Iterator[News]:
         yield News("promotion", {"": str(row.id)}, alert)
 
 
-def _fallback(facts: Facts, told: States) -> Iterator[News]:
+def _fallback(facts: AlertFacts, known: States) -> Iterator[News]:
     stands = {m: m in facts.stand_ins for m in facts.markets if m in facts.served}
-    began, ended = _turned(stands, told)
+    began, ended = _turned(stands, known)
     if began:
         runs = [facts.stand_ins[m] for m in began]
         reasons = ", ".join(dict.fromkeys(run.reason for run in runs))
@@ -85,13 +85,15 @@ def _fallback(facts: Facts, told: States) -> Iterator[News]:
         yield _turn(facts, "fallback", ended, "production serves again", _names(ended))
 
 
-def _source(facts: Facts, told: States) -> Iterator[News]:
+def _source(facts: AlertFacts, known: States) -> Iterator[News]:
     closed = {m: at + m.interval_seconds for m, at in facts.newest.items()}
-    dead = {m: facts.now - closed.get(m, 0) > facts.source_dead_seconds for m in facts.markets}
-    began, ended = _turned(dead, told)
+    dead = {
+        m: facts.now - closed.get(m, 0) > 60 * facts.rule.source_dead_minutes for m in facts.markets
+    }
+    began, ended = _turned(dead, known)
     if began:
-        known = [closed[m] for m in began if m in closed]
-        since = f"none since {iso(min(known))}" if known else "there is none at all"
+        moments = [closed[m] for m in began if m in closed]
+        since = f"none since {iso(min(moments))}" if moments else "there is none at all"
         title = f"no candles come from {_sources(began)}"
         yield _turn(facts, "source", began, title, f"{_names(began)}: {since}")
     if ended:
@@ -99,13 +101,13 @@ def _source(facts: Facts, told: States) -> Iterator[News]:
         yield _turn(facts, "source", ended, title, _names(ended))
 
 
-def _credits(facts: Facts, told: States) -> Iterator[News]:
+def _credits(facts: AlertFacts, known: States) -> Iterator[News]:
     for source, spent in facts.credits.items():
         silent_until = (spent.refused_at or -math.inf) + QUIET_SECONDS
         refused = facts.system_now < silent_until
         share = spent.credits / facts.monthly_credits
-        state = ON if refused or share >= facts.credits_share else OFF
-        if state == told.get(source, OFF):
+        state = ON if refused or share >= facts.rule.credits_share else OFF
+        if state == known.get(source, OFF):
             continue
         problem, title = "problem", f"the credits of {source} are nearly spent"
         if state == OFF:
@@ -115,8 +117,11 @@ def _credits(facts: Facts, told: States) -> Iterator[News]:
         yield News("credits", {source: state}, _alert(facts, "credits", problem, title, text))
 
 
-def _missed(facts: Facts, told: States) -> Iterator[News]:
-    """A state is the newest missed origin that is known, and `on` behind it while none is made."""
+def _missed(facts: AlertFacts, known: States) -> Iterator[News]:
+    """Yield the news of missed origins.
+
+    A state is the newest missed origin that is known, followed by `on` while no forecast is made.
+    """
     silent: dict[Market, str] = {}
     back: dict[Market, str] = {}
     lost: set[int] = set()
@@ -124,14 +129,14 @@ def _missed(facts: Facts, told: States) -> Iterator[News]:
         origin = facts.served.get(market)
         if origin is None:
             continue
-        mark, _, state = told.get(market.id, "0").partition(" ")
+        mark, _, state = known.get(market.id, "0").partition(" ")
         behind = (market.floor(facts.now) - origin) // market.interval_seconds
-        if behind >= facts.missed_ticks:
+        if behind >= facts.rule.missed_ticks:
             if state != ON:
                 silent[market] = f"{mark} {ON}"
             continue
         gone = [o for o in facts.missed.get(market, ()) if o > int(mark)]
-        if state == ON or len(gone) >= facts.missed_ticks:
+        if state == ON or len(gone) >= facts.rule.missed_ticks:
             back[market] = str(max(gone, default=int(mark)))
             lost.update(gone)
     if silent:
@@ -145,17 +150,19 @@ def _missed(facts: Facts, told: States) -> Iterator[News]:
 
 
 def _turned(
-    now: Mapping[Market, bool], told: States
+    now: Mapping[Market, bool], known: States
 ) -> tuple[dict[Market, str], dict[Market, str]]:
-    """The markets where something began, and where it ended, with their new states."""
+    """Return the markets in which it began, and in which it ended, with their new states."""
     turned = {m: ON if is_so else OFF for m, is_so in now.items()}
-    turned = {m: state for m, state in turned.items() if state != told.get(m.id, OFF)}
+    turned = {m: state for m, state in turned.items() if state != known.get(m.id, OFF)}
     began = {m: state for m, state in turned.items() if state == ON}
     return began, {m: state for m, state in turned.items() if state == OFF}
 
 
-def _turn(facts: Facts, kind: str, turned: Mapping[Market, str], title: str, text: str) -> News:
-    """What markets turned to: a problem where their states end in `on`, else its end."""
+def _turn(
+    facts: AlertFacts, kind: str, turned: Mapping[Market, str], title: str, text: str
+) -> News:
+    """Return the news of markets: a problem if their states end in `on`, else its end."""
     problem = all(state.endswith(ON) for state in turned.values())
     ids = tuple(market.id for market in turned)
     alert = _alert(facts, kind, "problem" if problem else "recovered", title, text, ids)
@@ -163,13 +170,13 @@ def _turn(facts: Facts, kind: str, turned: Mapping[Market, str], title: str, tex
 
 
 def _alert(
-    facts: Facts, kind: str, state: str, title: str, text: str, markets: tuple[str, ...] = ()
+    facts: AlertFacts, kind: str, state: str, title: str, text: str, markets: tuple[str, ...] = ()
 ) -> Alert:
     return Alert(facts.now, kind, state, title, text, facts.workspace, markets)
 
 
 def _names(markets: Iterable[Market]) -> str:
-    """Some of the markets by symbol, and how many more."""
+    """Return the symbols of the first few markets, and how many more there are."""
     symbols = [market.symbol for market in markets]
     more = len(symbols) - _NAMED
     return ", ".join(symbols[:_NAMED]) + (f" and {more} more" if more > 0 else "")
@@ -179,7 +186,7 @@ def _sources(markets: Iterable[Market]) -> str:
     return ", ".join(dict.fromkeys(market.source for market in markets))
 
 
-KINDS: Mapping[str, Callable[[Facts, States], Iterator[News]]] = {
+KINDS: Mapping[str, Callable[[AlertFacts, States], Iterator[News]]] = {
     "declined": _declined,
     "promotion": _promotion,
     "fallback": _fallback,
@@ -187,4 +194,4 @@ KINDS: Mapping[str, Callable[[Facts, States], Iterator[News]]] = {
     "credits": _credits,
     "missed": _missed,
 }
-"""How each kind of `values.ALERTS` is found."""
+"""The function that finds the news of each kind of `values.ALERTS`."""

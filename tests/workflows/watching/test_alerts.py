@@ -364,7 +364,7 @@ def test_what_is_told_is_kept_in_the_events(watched: Watched) -> None:
             "text": "BTC/EUR: bundle_missing, since 2024-06-03T00:10:00Z",
         }
     ]
-    assert memory.told["fallback"] == {BTC.id: "on"}
+    assert memory.known["fallback"] == {BTC.id: "on"}
     assert not memory.claimed
 
 
@@ -386,4 +386,8 @@ def test_two_receivers_of_a_kind_are_told_apart(watched: Watched) -> None:
     with Workspace.open(
         watched.folder, environ={}, options={"notify.receiver": [again, {"name": "file"}, again]}
     ) as ws:
-        assert list(alerts.named(ws)) == ["webhook", "file", "webhook 2"]
+        assert list(alerts.receivers_by_name(ws.settings.notify)) == [
+            "webhook",
+            "file",
+            "webhook 2",
+        ]
