@@ -23,12 +23,12 @@ from cryptocast.errors import ModelError
 from cryptocast.values import FloatArray, Windows
 
 FORMAT = 1
-_CHUNK = 4096  # windows a call, so that a year of origins stays within memory
+_CHUNK = 4096  # windows per call, so that a year of origins stays within memory
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What is known of a version: how it reads, what it answers, where it came from."""
+    """The description of a version: what it reads, what it forecasts, where it came from."""
 
     version: str
     kind: str
@@ -47,12 +47,12 @@ class Card:
     code_version: str
     packages: Mapping[str, str]
     format: int = FORMAT
-    # What a training needs besides to be repeated; None on a card of before these were kept.
+    # What else it takes to repeat a training; None on a card that is older than these fields.
     validation_start: int | None = None  # where early stopping's candles begin, Unix seconds
     max_stale_bars: int | None = None
     origin: str | None = None  # where the candles came from, and their licence
-    evidence: Mapping[str, float] | None = None  # of a base network: its skill where it was unseen
-    commit: str | None = None  # of the code, where it ran from a checkout; `-dirty`: with changes
+    evidence: Mapping[str, float] | None = None  # of a base network: its skill on unseen candles
+    commit: str | None = None  # of the code, if it ran from a checkout; `-dirty`: with changes
 
 
 class Forecaster:
@@ -63,7 +63,7 @@ class Forecaster:
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        # Kept between runs it would hold 12 MB of a batch of 288 for each of hundreds of models.
+        # An arena kept between runs would hold 12 MB per model after a batch of 288.
         options.enable_cpu_mem_arena = False
         try:
             self._session = onnxruntime.InferenceSession(
@@ -77,19 +77,19 @@ class Forecaster:
             ) from error
 
     def __call__(self, inputs: FloatArray) -> FloatArray:
-        """[N, L, F] to quantiles [N, H, Q] in units of sigma * sqrt(step)."""
+        """Return quantiles [N, H, Q] in units of sigma * sqrt(step) for inputs [N, L, F]."""
         if not len(inputs):  # onnxruntime's LSTM ends the process on an empty batch
             return np.empty((0, *self._session.get_outputs()[0].shape[1:]))
-        answers = [
+        quantiles = [
             self._session.run(
                 ["quantiles"], {"inputs": np.ascontiguousarray(chunk, dtype=np.float32)}
             )[0]
             for chunk in np.split(inputs, range(_CHUNK, len(inputs), _CHUNK))
         ]
-        return np.concatenate(answers).astype(np.float64)
+        return np.concatenate(quantiles).astype(np.float64)
 
     def log_returns(self, windows: Windows) -> FloatArray:
-        """[N, H, Q] quantiles of the log-return from the last close."""
+        """Return quantiles [N, H, Q] of the log-return from the last close."""
         quantiles = self(windows.inputs)
         return np.asarray(quantiles * windows.unit(quantiles.shape[1])[..., None])
 
@@ -103,7 +103,7 @@ class Bundle:
 
 
 def freeze(folder: Path, card: Card, onnx: bytes) -> None:
-    """Write a version's bundle; one that is there already is replaced."""
+    """Write a version's bundle, and replace one that exists."""
     document = dataclasses.asdict(card)
     document["onnx_sha256"] = hashlib.sha256(onnx).hexdigest()
     document["card_sha256"] = _card_hash(document)
@@ -132,13 +132,13 @@ def load(folder: Path) -> Bundle:
         raise _damaged(folder) from error
     try:
         document: dict[str, Any] = json.loads(text)
-        right = (
+        intact = (
             document["card_sha256"] == _card_hash(document)
             and document["onnx_sha256"] == hashlib.sha256(onnx).hexdigest()
         )
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(folder) from error
-    if not right:
+    if not intact:
         raise _damaged(folder)
     if document["format"] != FORMAT:
         raise ModelError(
@@ -150,19 +150,19 @@ def load(folder: Path) -> Bundle:
 
 
 def from_document(document: Mapping[str, Any]) -> Card:
-    """A card from its JSON document, an older one too; keys that are not the card's are left out.
+    """Return the card of a JSON document, also of an older one; other keys are ignored.
 
-    Raises ModelError where it lacks what every card has.
+    Raises ModelError if it lacks what every card has.
     """
     names = [field.name for field in dataclasses.fields(Card)]
-    known = {name: document[name] for name in names if name in document}
+    values = {name: document[name] for name in names if name in document}
     try:
         for name in ("levels", "features", "markets"):
-            known[name] = tuple(known[name])
-        return Card(**known)
+            values[name] = tuple(values[name])
+        return Card(**values)
     except (KeyError, TypeError) as error:
         raise ModelError(
-            f"the card of version {document.get('version')} is not whole",
+            f"the card of version {document.get('version')} is incomplete",
             code="model.card_damaged",
             hint="cryptocast models lists other versions",
         ) from error

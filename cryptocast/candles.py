@@ -1,4 +1,4 @@
-"""Normalise: what a source gave becomes aligned, rising, unique, closed and sane candles."""
+"""Turn what a source gave into aligned, rising, unique, closed and sane candles."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Normalised:
-    """The candles that are left, and what became of every other row.
+    """The candles that are left, and counts of all other rows.
 
-    Each row that came in is either in `candles` or in exactly one of the counts.
+    Each row of the input is either in `candles` or in exactly one of the counts.
     """
 
     candles: Candles  # aligned, rising in open_time, unique, closed, sane
     rejected: int  # rows whose values are impossible
     refused: IntArray  # the aligned times of those rows: the source has these bars
     example: str | None  # the oldest of those: its time, the reason and its values
-    duplicates: int  # rows that another row of the same open time stands in for
+    duplicates: int  # rows that another row of the same open time replaced
     unclosed: int  # rows of a candle that is still open at `now`
     out_of_range: int  # rows with an open time outside [start, end)
 
@@ -38,44 +38,49 @@ def normalise(
 ) -> Normalised:
     """Align, sort, de-duplicate and check the candles of one market.
 
-    Times are floored to the interval. In this order, rows are dropped that lie outside
-    `[start, end)` (Unix seconds; None is no bound), that belong to a candle not closed at
-    `now`, and whose values are impossible: a price that is not finite or not above zero,
-    a high below the low, a volume that is negative or infinite. Of the rows left for one
-    open time the last in the input wins, so an impossible row never hides a sane one.
+    Times are floored to the interval. Rows are dropped, in this order, if they lie outside
+    `[start, end)` (Unix seconds; None is no bound), if their candle is not closed at `now`, and
+    if their values are impossible: a price that is not finite or not above zero, a high below
+    the low, a volume that is negative or infinite. Of the rows left for one open time the last
+    in the input wins, so an impossible row never hides a sane one.
 
     Nothing is mended: an open or close outside `[low, high]` (venues do publish them) is
-    kept as given, and a volume of NaN says that the source has none.
+    kept as given, and a volume of NaN means that the source has none.
     """
     interval = market.interval_seconds
     times = raw.open_time // interval * interval
     inside = _within(times, start, end)
     closed = times + interval <= now
-    complaints = _complaints(raw)
-    bad = np.logical_or.reduce([mask for mask, _ in complaints])
+    faults = _faults(raw)
+    bad = np.logical_or.reduce([mask for mask, _ in faults])
 
     rejected = np.flatnonzero(inside & closed & bad)
     kept = np.flatnonzero(inside & closed & ~bad)
-    # A stable sort leaves rows of one time in the order of the input; the last one wins.
-    kept = kept[np.argsort(times[kept], kind="stable")]
-    rising = times[kept]
-    wins = np.append(rising[1:] != rising[:-1], True)[: len(kept)]
-    index = kept[wins]
+    index = _last_of_each_time(times, kept)
     return Normalised(
         candles=replace(raw.take(index), open_time=times[index]),
         rejected=len(rejected),
         refused=times[rejected],
-        example=_example(raw, times, rejected, complaints),
+        example=_example(raw, times, rejected, faults),
         duplicates=len(kept) - len(index),
         unclosed=int(np.count_nonzero(inside & ~closed)),
         out_of_range=int(np.count_nonzero(~inside)),
     )
 
 
-def aggregate(candles: Candles, finer_seconds: int, seconds: int) -> Candles:
-    """Candles of `finer_seconds`, normalised, put together to candles of `seconds`.
+def _last_of_each_time(times: IntArray, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the rows sorted by time; of those of one time, only the last in the input."""
+    # A stable sort leaves rows of one time in the order of the input.
+    rows = rows[np.argsort(times[rows], kind="stable")]
+    rising = times[rows]
+    last: _Mask = np.append(rising[1:] != rising[:-1], True)[: len(rows)]
+    return np.asarray(rows[last])
 
-    One that lacks any of its parts is left out: nothing is invented.
+
+def aggregate(candles: Candles, finer_seconds: int, seconds: int) -> Candles:
+    """Put normalised candles of `finer_seconds` together to candles of `seconds`.
+
+    A candle that lacks any of its parts is left out: nothing is invented.
     """
     opens = candles.open_time // seconds * seconds
     starts = np.flatnonzero(np.append(True, opens[1:] != opens[:-1])[: len(opens)])
@@ -102,8 +107,8 @@ def _within(times: IntArray, start: int | None, end: int | None) -> _Mask:
     return inside
 
 
-def _complaints(raw: Candles) -> list[tuple[_Mask, str]]:
-    """What can be wrong with a row, worst first: which rows it is wrong with, in words."""
+def _faults(raw: Candles) -> list[tuple[_Mask, str]]:
+    """Return each fault that a row can have, worst first: the rows that have it, and its name."""
     prices = np.stack([raw.open, raw.high, raw.low, raw.close])
     finite: _Mask = np.logical_and.reduce(np.isfinite(prices))
     positive: _Mask = np.logical_and.reduce(prices > 0)
@@ -120,13 +125,13 @@ def _example(
     raw: Candles,
     times: IntArray,
     rejected: NDArray[np.intp],
-    complaints: list[tuple[_Mask, str]],
+    faults: list[tuple[_Mask, str]],
 ) -> str | None:
-    """The oldest rejected row as one phrase; None where none was rejected."""
+    """Return the oldest rejected row as one phrase, or None if none was rejected."""
     if len(rejected) == 0:
         return None
     row = rejected[np.argmin(times[rejected])]
-    reason = next(words for mask, words in complaints if mask[row])
+    reason = next(words for mask, words in faults if mask[row])
     values = ", ".join(
         f"{name} {getattr(raw, name)[row]:.12g}"
         for name in ("open", "high", "low", "close", "volume")

@@ -245,5 +245,5 @@ def test_a_card_that_is_not_whole_is_told(lacking: str) -> None:
     with pytest.raises(ModelError) as caught:
         from_document(document)
     assert caught.value.code == "model.card_damaged"
-    assert caught.value.message == "the card of version 7 is not whole"
+    assert caught.value.message == "the card of version 7 is incomplete"
     assert caught.value.hint == "cryptocast models lists other versions"

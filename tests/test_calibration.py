@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryptocast import calibration, dataset
-from cryptocast.calibration import HIGHEST, LOWEST, Outcomes, Ranges
+from cryptocast.calibration import HIGHEST, LOWEST, Ranges, TargetOutcomes
 from cryptocast.values import Candles
 from support.synthetic import BAR, LEVELS, START
 
@@ -32,7 +32,7 @@ def walk(n: int, seed: int, gaps: tuple[int, ...] = ()) -> Candles:
 
 def follow(
     candles: Candles, n: int, too_wide: float, *, missed_ticks: tuple[int, ...] = ()
-) -> tuple[np.ndarray, Outcomes]:
+) -> tuple[np.ndarray, TargetOutcomes]:
     """Serve n origins as ticks do, each from the ledger before it: scales [n + 1, H], the counts.
 
     The model's quantiles are `too_wide` times as far apart as they should be.
@@ -58,7 +58,7 @@ def follow(
         known, missed = known + found.known, missed + found.missed
         served.append(i)
         last = origin
-    return scales, Outcomes(known, missed)
+    return scales, TargetOutcomes(known, missed)
 
 
 # --- the scale ---------------------------------------------------------------------------

@@ -1,10 +1,9 @@
-"""From candles to what models learn from: bars, features, targets, windows, folds. Pure numpy."""
+"""Candles become what models learn from: bars, features, windows, targets, folds. Pure numpy."""
 
 from cryptocast.dataset.bars import Bars, lay_out
 from cryptocast.dataset.features import compute, context_bars
 from cryptocast.dataset.folds import Part, Split, plan, rolling
-from cryptocast.dataset.target import log_returns, to_prices
-from cryptocast.dataset.windows import at_origin, before, cut, unfit
+from cryptocast.dataset.windows import at_origin, before, cut, log_returns, to_prices, unfit
 
 __all__ = [
     "Bars",

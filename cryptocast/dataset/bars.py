@@ -1,4 +1,4 @@
-"""Candles laid on the clock's grid: one place for every bar, the missing ones marked."""
+"""Lay candles on the clock's grid: one place for every bar, with the missing ones marked."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from cryptocast.values import Candles, FloatArray, IntArray, Market
 class Bars:
     """T consecutive bars from `first`; a bar without a candle repeats the close before it.
 
-    The bridging exists only here: nothing of it is ever stored.
+    Gaps are bridged only here: nothing of it is ever stored.
     """
 
     market: Market
     first: int  # open time of bar 0, Unix seconds
     log_close: FloatArray  # [T] last known log price; before the first candle: its close
-    log_return: FloatArray  # [T] 0 where missing
-    log_range: FloatArray  # [T] log(high / low), 0 where missing
-    place: FloatArray  # [T] close's place in the range, -0.5 (low) .. 0.5 (high)
-    log_volume: FloatArray  # [T] log(1 + volume), NaN where there is none
+    log_return: FloatArray  # [T] 0 if missing
+    log_range: FloatArray  # [T] log(high / low), 0 if missing
+    place: FloatArray  # [T] place of the close in the range, -0.5 (low) .. 0.5 (high)
+    log_volume: FloatArray  # [T] log(1 + volume), NaN if there is none
     missing: NDArray[np.bool_]  # [T]
-    age: IntArray  # [T] bars since the last candle; 0 where there is one
+    age: IntArray  # [T] bars since the last candle; 0 if there is one
 
     def __len__(self) -> int:
         return len(self.log_close)
 
     @property
     def open_time(self) -> IntArray:
-        """[T] open times in Unix seconds."""
+        """Open times [T] in Unix seconds."""
         return self.first + self.market.interval_seconds * np.arange(len(self), dtype=np.int64)
 
     def index(self, moment: int) -> int:
-        """The bar that opens at `moment`; also the number of bars that closed by then."""
+        """Return the bar that opens at `moment`; also the number of bars that closed by then."""
         return (moment - self.first) // self.market.interval_seconds
 
 
 def lay_out(candles: Candles, market: Market, start: int, end: int) -> Bars:
     """Lay normalised candles on the grid of open times `[start, end)`.
 
-    Candles outside the range are left out. Raises ValueError when none lies inside.
+    Candles outside the range are left out. Raises ValueError if none lies inside.
     """
     step = market.interval_seconds
     length = (end - start) // step
@@ -54,7 +54,7 @@ def lay_out(candles: Candles, market: Market, start: int, end: int) -> Bars:
 
     present = np.zeros(length, dtype=bool)
     present[at] = True
-    # For each bar the row of the last candle at or before it; leading bars take the first.
+    # For each bar, the row of the last candle at or before it; leading bars take the first.
     row = np.maximum(np.cumsum(present) - 1, 0)
     log_close = np.log(candles.close)[row]
     last_seen = np.maximum.accumulate(np.where(present, np.arange(length), -1))

@@ -1,17 +1,17 @@
-"""Features: what a model sees of each bar. The same routine serves training and the tick.
+"""Compute what a model sees of each bar, with one routine for training and the tick.
 
 Every feature of a bar is a function of exactly the `MEMORY_BARS` bars up to and including
 it, so one origin and many give the same bits, and nothing depends on what else is stored.
 Everything is measured against `sigma`, so no scaler is fit on data and none can leak.
 
-`size` is volatility by mean absolute returns, which a jump stirs less than their squares do
-(Forsberg and Ghysels 2007); `downside` is how much of the variance falls made (Barndorff-Nielsen,
-Kinnebrock and Shephard 2010). A base network that reads them gains 0.1 to 0.2 % of CRPS on years
-and venues that it never saw (`make ablation`).
+`size` is volatility by mean absolute returns, which a jump moves less than it moves their squares
+(Forsberg and Ghysels 2007); `downside` is the share of the variance that falls contribute
+(Barndorff-Nielsen, Kinnebrock and Shephard 2010). A base network that reads them gains 0.1 to
+0.2 % of CRPS on years and venues that it never saw (`make ablation`).
 
-The last five say how volatile the market is at all, and the time of day and of the week. They
-are for models with few parameters: over 7 days the time is an index of the training set, and
-a network that saw it lost 0.2 % of CRPS skill at every step on 28 (coin, week) pairs.
+The last five are the market's general level of volatility, and the time of day and of the week.
+They are for models with few parameters: over 7 days the time is an index of the training set,
+and a network that saw it lost 0.2 % of CRPS skill at every step on 28 (coin, week) pairs.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from cryptocast.dataset.bars import Bars
-from cryptocast.values import LEVEL_UNIT, FloatArray
+from cryptocast.values import DAY_SECONDS, LEVEL_UNIT, FloatArray
 
 MEMORY_BARS = 1024
-"""How far a feature looks back: a power of two, five half-lives of the slowest average."""
+"""Bars that a feature looks back: a power of two, five half-lives of the slowest average."""
 
 LONGEST_SPAN_BARS = 12
-"""A move over a longer gap tells nothing of the volatility of a bar, so it is left out."""
+"""The longest gap in bars whose move is used: longer ones say nothing of a bar's volatility."""
 
 SIGMA_FLOOR = 1e-5
-"""Volatility of a bar is never taken below 0.1 bp, so that quantiles stay distinct."""
+"""The least volatility of a bar, 0.1 bp, so that quantiles stay distinct."""
 
 # Decay a bar of sigma: 0.94 as in RiskMetrics (1996), a better random walk at 5 minutes than
 # 0.97. Around it a faster, a medium and a slow one (half-lives of 3, 34 and 200 bars).
@@ -42,9 +42,8 @@ _DECAYS = np.array([DECAY, FAST_DECAY, MEDIUM_DECAY, SLOW_DECAY])
 _RANGE_DECAYS = np.array([FAST_DECAY, DECAY])
 
 _CLIP = 8.0
-_DAY = 86_400
 _PARKINSON = 1.0 / (4.0 * np.log(2.0))  # Parkinson (1980): variance from the high-low range
-_NORMAL = np.sqrt(np.pi / 2)  # standard deviation over mean size, of a normal variable
+_NORMAL = np.sqrt(np.pi / 2)  # standard deviation over mean absolute value of a normal variable
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,18 +55,18 @@ class Features:
 
 
 def context_bars(lookback: int) -> int:
-    """How many bars before an origin its window of `lookback` bars depends on."""
+    """Return how many bars before an origin its window of `lookback` bars depends on."""
     return LONGEST_SPAN_BARS + MEMORY_BARS + lookback - 1
 
 
 def compute(bars: Bars) -> Features:
-    """The features of every bar.
+    """Return the features of every bar.
 
-    Those of the first `MEMORY_BARS` bars are seeded from what is there: the weights of
-    each average are normed over the candles seen so far.
+    For the first `MEMORY_BARS` bars, the weights of each average are normalised over the
+    candles seen so far.
     """
     present = (~bars.missing).astype(np.float64)
-    # A return over n bars counts as n bars' worth of variance, one over too many for none.
+    # A return over n bars counts as n bars' worth of variance, one over too many as none.
     spanned = np.concatenate(([np.inf], 1.0 + bars.age[:-1]))
     moved = present * (spanned <= LONGEST_SPAN_BARS)
     per_bar = moved * bars.log_return / np.sqrt(spanned)
@@ -92,17 +91,17 @@ def compute(bars: Bars) -> Features:
         bars.place,
         1.0 - present,
         np.log(sigma / LEVEL_UNIT),
-        *_phases(bars, _DAY),
-        *_phases(bars, 7 * _DAY),
+        *_phases(bars, DAY_SECONDS),
+        *_phases(bars, 7 * DAY_SECONDS),
     )
     values = np.clip(np.stack(columns, axis=1), -_CLIP, _CLIP)
     return Features(values, sigma)
 
 
 def _phases(bars: Bars, period: int) -> tuple[FloatArray, FloatArray]:
-    """Sine and cosine of the time of each bar's close within a period of seconds.
+    """Return sine and cosine of the time of each bar's close within a period of seconds.
 
-    By a table of the whole period, so that the bits don't depend on which bars are asked for.
+    They come from a table of the whole period, so that the bits don't depend on the other bars.
     """
     step = bars.market.interval_seconds
     angle = 2 * np.pi * np.arange(period // step) * step / period
@@ -115,9 +114,9 @@ def _volatility(variance: FloatArray) -> FloatArray:
 
 
 def average(values: FloatArray, weights: FloatArray, decays: FloatArray) -> FloatArray:
-    """Exponentially weighted means [..., S, T] over exactly the last `MEMORY_BARS` bars.
+    """Return exponentially weighted means [..., S, T] over exactly the last `MEMORY_BARS` bars.
 
-    `values` [..., S or 1, T], `weights` [S, T], `decays` [S]. Where no weight was seen yet the
+    `values` is [..., S or 1, T], `weights` [S, T], `decays` [S]. If no weight was seen yet, the
     mean is 0. The sum over 2m bars is the sum over m plus `decay**m` times the sum over the m
     before (ten doublings for 1,024): elementwise, so the bits don't depend on T.
     """

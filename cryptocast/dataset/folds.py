@@ -1,4 +1,4 @@
-"""Which bars teach, which validate, which judge: parts, splits and rolling-origin folds.
+"""Divide bars into those that teach, validate and judge: parts, splits and rolling folds.
 
 An (origin, step) belongs to the part that holds its target, and its origin is not before
 that part's first open time. So a target never straddles two parts (the purge), and the
@@ -19,13 +19,13 @@ class Part:
     end: int
 
     def bars(self, interval_seconds: int) -> int:
-        """How many bars it holds."""
+        """Return how many bars it holds."""
         return (self.end - self.start) // interval_seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """One rolling-origin plan in the order of time: train, validation, gate, test."""
+    """The parts of one rolling-origin plan in order of time: train, validation, gate, test."""
 
     train: Part
     validation: Part
@@ -34,7 +34,7 @@ class Split:
 
     @property
     def judged(self) -> Part:
-        """The gate's origins: gate and test together, which nothing else may use."""
+        """The gate's origins, which nothing else may use: gate and test together."""
         return Part(self.gate.start, self.test.end)
 
 
@@ -49,8 +49,8 @@ def plan(
 ) -> Split:
     """Split the bars `[start, end)` from the newest backwards.
 
-    Where there is little, a part takes at most a quarter of what is left for it (and at
-    least one bar), so that any range of 24 bars and more can be split.
+    If there are few bars, a part takes at most a quarter of those left for it (and at least
+    one), so that any range of 24 bars and more can be split.
     """
     left = (end - start) // interval_seconds
     cuts = [end]
@@ -63,7 +63,7 @@ def plan(
 
 
 def rolling(learned: Part, interval_seconds: int, *, folds: int) -> Iterator[tuple[Part, Part]]:
-    """Rolling-origin folds over a part: each trains on all before the stretch it validates on.
+    """Yield rolling-origin folds: each trains on all before the stretch that it validates on.
 
     The last half of the part is cut into `folds` stretches of equal length; the newest
     fold comes last.

@@ -1,4 +1,8 @@
-"""Windows: what is known at an origin, as strided views into the features."""
+"""Windows, which hold what is known at an origin, and their targets.
+
+Inputs are strided views into the features. The target of step h is the log-return from the last
+close at the origin.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,13 @@ from numpy.typing import NDArray
 from cryptocast.dataset import features
 from cryptocast.dataset.bars import Bars
 from cryptocast.dataset.folds import Part
-from cryptocast.dataset.target import log_returns
 from cryptocast.values import FloatArray, IntArray, Windows
+
+_DIGITS = 9  # significant digits of a stored price
 
 
 def usable(bars: Bars, at: IntArray, lookback: int, max_stale_bars: int) -> NDArray[np.bool_]:
-    """[N] whether the windows that end before bars `at` can be trusted.
+    """Return whether the windows [N] that end before bars `at` can be trusted.
 
     At most a quarter of a lookback may be missing, and the newest candle may be at most
     `max_stale_bars` bars old.
@@ -27,7 +32,7 @@ def usable(bars: Bars, at: IntArray, lookback: int, max_stale_bars: int) -> NDAr
 
 
 def unfit(bars: Bars, at: IntArray, lookback: int, max_stale_bars: int) -> list[str | None]:
-    """[N] why the windows that end before bars `at` cannot be trusted; None where they can."""
+    """Return why each window [N] that ends before bars `at` cannot be trusted, or None."""
     stale = bars.age[at - 1] > max_stale_bars
     good = usable(bars, at, lookback, max_stale_bars)
     return [
@@ -45,7 +50,7 @@ def cut(
     max_stale_bars: int,
     market: int = 0,
 ) -> Windows:
-    """The usable windows of all origins of a part, their targets purged at its end."""
+    """Return the usable windows of all origins of a part, with targets purged at its end."""
     first = max(bars.index(part.start), lookback)
     end = min(bars.index(part.end), len(bars))
     at = np.arange(first, max(first, end), dtype=np.int64)
@@ -54,14 +59,14 @@ def cut(
 
 
 def before(bars: Bars, at: IntArray, lookback: int, market: int = 0) -> Windows:
-    """The windows [N, L, F] that end before bars `at` (rising), with no targets: for serving."""
+    """Return the windows [N, L, F] that end before bars `at` (rising), with no targets."""
     windows = _at(bars, at, lookback, np.empty((len(at), 0)), market)
-    # A view would keep the features of all bars, for hundreds of markets at once.
+    # A view would keep the features of all bars in memory, for hundreds of markets at once.
     return replace(windows, inputs=windows.inputs.copy())
 
 
 def at_origin(bars: Bars, lookback: int) -> Windows:
-    """The one window [1, L, F] at the end of the bars."""
+    """Return the one window [1, L, F] at the end of the bars."""
     return before(bars, np.array([len(bars)], dtype=np.int64), lookback)
 
 
@@ -75,7 +80,7 @@ def _at(bars: Bars, at: IntArray, lookback: int, targets: FloatArray, market: in
         chosen = views[
             slice(first - lookback, last - lookback + 1) if contiguous else at - lookback
         ]
-    else:  # of fewer bars than a lookback there is no view
+    else:  # fewer bars than a lookback give no view
         chosen = np.empty((0, lookback, computed.values.shape[1]))
     return Windows(
         inputs=chosen,
@@ -85,3 +90,24 @@ def _at(bars: Bars, at: IntArray, lookback: int, targets: FloatArray, market: in
         targets=targets,
         market=np.full(len(at), market, dtype=np.intp),
     )
+
+
+def log_returns(bars: Bars, at: IntArray, horizon: int, end: int) -> FloatArray:
+    """Return log-returns [N, H] from the last close before bar `at` to the close of step h.
+
+    Step h is bar `at + h - 1`. NaN if its candle is missing or its index is not below `end`.
+    """
+    bar = at[:, None] + np.arange(horizon)
+    inside = bar < min(end, len(bars))
+    bar = np.where(inside, bar, 0)
+    known = inside & ~bars.missing[bar]
+    return np.where(known, bars.log_close[bar] - bars.log_close[at - 1][:, None], np.nan)
+
+
+def to_prices(log_quantiles: FloatArray, last_close: float) -> FloatArray:
+    """Return quantiles of log-returns [H, Q] as prices, rounded to 9 significant digits."""
+    prices = last_close * np.exp(log_quantiles)
+    with np.errstate(divide="ignore"):
+        digits = _DIGITS - 1 - np.floor(np.log10(prices))
+    power = 10.0 ** np.clip(digits, -300, 300)
+    return np.asarray(np.rint(prices * power) / power)

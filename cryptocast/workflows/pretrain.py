@@ -13,7 +13,7 @@ from typing import Any
 
 from cryptocast import bundles
 from cryptocast.config import Settings
-from cryptocast.errors import UsageError
+from cryptocast.errors import StoreError, UsageError
 from cryptocast.seams import Progress
 from cryptocast.values import Epoch
 from cryptocast.workflows.learning.pretraining import (
@@ -122,9 +122,11 @@ def _writing(out: Path) -> Iterator[None]:
     """Raise UsageError for a folder that cannot be written."""
     try:
         yield
-    except OSError as error:
+    except (OSError, StoreError) as error:
+        refusal = error.__cause__ if isinstance(error, StoreError) else error
+        reason = refusal.strerror if isinstance(refusal, OSError) else str(error)
         raise UsageError(
-            f"{out} cannot be written: {error.strerror}",
+            f"{out} cannot be written: {reason}",
             code="usage.out",
             hint="name a folder that you may write: --out DIR",
         ) from None

@@ -309,7 +309,7 @@ def test_a_disk_that_is_full_at_the_end_is_one_line_and_costs_no_training(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(bundles, "freeze", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     error = refused("--data", files / "BTC-EUR.parquet", "--out", tmp_path / "base")
     assert error["message"] == f"{tmp_path / 'base'} cannot be written: No space left on device"
     assert error["exit"] == "2"

@@ -173,7 +173,7 @@ def _input_tests(record: TrackRecord, own: IntArray, model: WatchedModel | None)
     """
     windows = record.windows.take(slice(-_LATEST, None))
     again = recount(record.bars, windows)
-    yield inputs_test(again.found, again.counted, INPUTS, again.bars)
+    yield inputs_test(again.held, again.counted, INPUTS, again.bars)
     if model is None:
         return
     if model.learned is not None:
