@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cryptocast.config import Settings
 from cryptocast.errors import ConfigError, StateError, UsageError
 from cryptocast.sources.file import Source
 from cryptocast.values import Market, iso
@@ -68,7 +69,7 @@ def import_files(
     event keeps the old ones. Raises ConfigError for another interval, StateError if no candle
     closed by now, and what the file source raises.
     """
-    market = _target(ws, symbol)
+    market = _target(ws.settings, symbol)
     settings = ws.settings.source.model_copy(update={"name": "file", "path": str(path.absolute())})
     source = Source(settings, [market], ws.secrets, clock=ws.clock)
     options = RangeOptions(days, start, end)
@@ -85,17 +86,17 @@ def import_files(
         source.close()
 
 
-def _target(ws: Workspace, symbol: str) -> Market:
+def _target(settings: Settings, symbol: str) -> Market:
     """Return the market to import into. Raise ConfigError for another interval."""
-    interval = ws.settings.market.interval
-    market = Market.of(symbol, ws.settings.source.name, interval)
+    interval = settings.market.interval
+    market = Market.of(symbol, settings.source.name, interval)
     if market.interval != interval:
         raise ConfigError(
             f"{market.id} is not of this workspace's interval, {interval}",
             code="config.interval",
             hint=f"write {market.source}:{market.symbol}:{interval}",
         )
-    return next((m for m in ws.markets() if symbol == m.symbol), market)
+    return next((m for m in settings.markets() if symbol == m.symbol), market)
 
 
 def _whole(source: Source, market: Market, now: float) -> Range:

@@ -13,6 +13,7 @@ from cryptocast.errors import CryptocastError, StateError, StoreError, no_produc
 from cryptocast.values import ForecastSet, iso
 from cryptocast.workflows.serving.afterwards import cast_shadow, make_up
 from cryptocast.workflows.serving.catch_up import CaughtUp, catch_up
+from cryptocast.workflows.serving.events import refuse_gone
 from cryptocast.workflows.serving.ladder import Ladder, production_versions
 from cryptocast.workflows.serving.sets import Question
 from cryptocast.workflows.serving.tick import (
@@ -60,7 +61,11 @@ def tick(ws: Workspace, *, fetch: bool = True, symbols: tuple[str, ...] = ()) ->
 def _serve(ws: Workspace, *, fetch: bool, symbols: tuple[str, ...]) -> TickReport:
     """Run the steps of a tick up to the newest origin's commit, and what comes afterwards."""
     step = ws.steps.step
-    start = look_up(ws, ws.markets(symbols))
+    markets, started = ws.markets(symbols), ws.clock.now()
+    with ws.store.read() as reader:
+        start = look_up(reader, markets, started)
+        if ws.clock.virtual:  # the system's clock never goes back so far
+            refuse_gone(reader, markets, start.origin)
     if not start.productions:
         raise no_production()
     if not start.missing:
@@ -75,7 +80,9 @@ def _serve(ws: Workspace, *, fetch: bool, symbols: tuple[str, ...]) -> TickRepor
         lambda: Ladder(ws.settings, ws.bundle, production_versions(start.productions)),
     )
     forecasts = step("forecast", lambda: forecast_newest(ws, start, caught, ladder))
-    report = step("store the forecast", lambda: store_forecasts(ws, start, forecasts))
+    report = step(
+        "store the forecast", lambda: store_forecasts(ws.store, start, forecasts, ws.clock.now())
+    )
     if forecasts.failed_everywhere and not start.served:
         # The reason why no candle came says more than that there are too few.
         first = forecasts.failures[0]
@@ -113,7 +120,9 @@ def _tell(ws: Workspace) -> list[str]:
         from cryptocast.workflows.watching.alerts import send_alerts
 
         failures += step("send alerts", lambda: send_alerts(ws))
-    return [*failures, *step("write the metrics", lambda: write_metrics(ws))]
+    if ws.settings.metrics.file is not None:
+        failures += step("write the metrics", lambda: write_metrics(ws))
+    return failures
 
 
 def documents(report: TickReport) -> Iterator[dict[str, object]]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cryptocast import bundles
 from cryptocast.errors import ModelError, StateError, UsageError, no_production
 from cryptocast.store import Reader, Tick, Writer, fillable_gaps
-from cryptocast.values import BUILTIN_RANDOM_WALK, ForecastSet, Market, iso
+from cryptocast.values import BUILTIN_RANDOM_WALK, Deployment, ForecastSet, Market, iso
 from cryptocast.workflows.learning.scope import served_markets
 from cryptocast.workflows.learning.versions import registered_bundle
 from cryptocast.workflows.serving.events import refuse_gone
@@ -41,14 +41,24 @@ class Block:
 class Replay:
     """A plan of what to replay: per market the runs of origins that have no set yet."""
 
-    first: int
-    last: int
-    runs: tuple[Question, ...]
-    skipped: int  # (market, origin) pairs that have a set already
-    holes: tuple[tuple[Market, int], ...]  # how many bars of the range are not stored
+    range: range  # of origins
+    markets: tuple[Market, ...]
     versions: Mapping[Market, Sequence[str]]  # that may answer, best first
     shadow: str | None  # only what this version answers is kept; None: whoever answers
     in_sample: bool  # whether versions answer at origins that they have learned from
+    runs: tuple[Question, ...] = ()
+    skipped: int = 0  # (market, origin) pairs that have a set already
+    holes: tuple[tuple[Market, int], ...] = ()  # how many bars of the range are not stored
+
+    @property
+    def first(self) -> int:
+        """The first origin."""
+        return self.range[0]
+
+    @property
+    def last(self) -> int:
+        """The last origin."""
+        return self.range[-1]
 
     @property
     def served(self) -> bool:
@@ -85,48 +95,19 @@ def plan(
             raise no_production()
         refuse_gone(reader, markets, origins[0])
         _require_candles(reader, markets, origins[-1], ws.settings.loop.max_stale_bars)
-    answering = {market: row.model_version for market, row in productions.items()}
-    versions = production_versions(productions)
-    if version is not None:
-        if version in answering.values():
-            raise UsageError(
-                f"version {version} serves: it is no shadow",
-                code="usage.serves",
-                hint="cryptocast replay without --version",
-            )
+    if version is None:
+        versions = production_versions(productions)
+    else:
+        _refuse_serving(version, productions)
         markets = _freeze_shadow(ws, version, markets)
-        answering = dict.fromkeys(markets, version)
         versions = {market: [version] for market in markets}
-    for name in dict.fromkeys(answering.values()):
+    for name in dict.fromkeys(names[0] for names in versions.values()):
         with suppress(ModelError):  # it will not answer, and what stands in says why
             learned = ws.bundle(name).card.data_end
             _refuse_mixed(name, learned, origins, shadow=version is not None, in_sample=in_sample)
-    anyone_served = version is None and not in_sample
+    planned = Replay(origins, tuple(markets), versions, version, in_sample)
     with ws.store.read() as reader:
-        gaps = fillable_gaps(reader, dict.fromkeys(markets, (origins[0], origins[-1])))
-        stored = {
-            market: reader.ledger.origins(
-                market,
-                origins[0],
-                origins.stop,
-                version=None if anyone_served else answering.get(market, BUILTIN_RANDOM_WALK),
-            )
-            for market in markets
-        }
-    return Replay(
-        first=origins[0],
-        last=origins[-1],
-        runs=tuple(
-            Question(market, market, run)
-            for market in markets
-            for run in _runs(origins, stored[market])
-        ),
-        skipped=sum(map(len, stored.values())),
-        holes=tuple((m, sum(gap.bars for gap in its)) for m, its in gaps.items() if its),
-        versions=versions,
-        shadow=version,
-        in_sample=in_sample,
-    )
+        return _with_runs(reader, planned)
 
 
 def replay(ws: Workspace, planned: Replay) -> Iterator[Block]:
@@ -188,6 +169,16 @@ def _require_candles(
             )
 
 
+def _refuse_serving(version: str, productions: Mapping[Market, Deployment]) -> None:
+    """Raise UsageError if a version that is to shadow is in production."""
+    if version in {row.model_version for row in productions.values()}:
+        raise UsageError(
+            f"version {version} serves: it is no shadow",
+            code="usage.serves",
+            hint="cryptocast replay without --version",
+        )
+
+
 def _freeze_shadow(ws: Workspace, version: str, markets: Sequence[Market]) -> tuple[Market, ...]:
     """Freeze a version that is to shadow, and return the markets that it is meant for.
 
@@ -224,6 +215,29 @@ def _refuse_mixed(
             code="usage.in_sample",
             hint=f"--in-sample with an --end before {iso(learned)}; those after are served",
         )
+
+
+def _with_runs(reader: Reader, planned: Replay) -> Replay:
+    """Return the plan with what is left to forecast, and what the ledger and candles lack."""
+    first, last, markets = planned.first, planned.last, planned.markets
+    gaps = fillable_gaps(reader, dict.fromkeys(markets, (first, last)))
+    stored = {}
+    for market in markets:
+        # Of served sets there is one per origin, of others one per version.
+        names = planned.versions.get(market, (BUILTIN_RANDOM_WALK,))
+        version = None if planned.served else names[0]
+        stored[market] = reader.ledger.origins(market, first, planned.range.stop, version=version)
+    runs = [
+        Question(market, market, run)
+        for market in markets
+        for run in _runs(planned.range, stored[market])
+    ]
+    return replace(
+        planned,
+        runs=tuple(runs),
+        skipped=sum(map(len, stored.values())),
+        holes=tuple((m, sum(gap.bars for gap in its)) for m, its in gaps.items() if its),
+    )
 
 
 def _runs(origins: range, stored: set[int]) -> Iterator[tuple[int, ...]]:

@@ -51,7 +51,7 @@ def schedule(ws: Workspace, kind: str) -> Schedule:
     path.
     """
     scheduler = schedulers.get(kind)
-    plan = _plan(ws)
+    plan = _plan(ws.settings, ws.folder)
     return Schedule(
         kind,
         scheduler.when(plan),
@@ -69,7 +69,7 @@ def install(ws: Workspace, kind: str) -> Schedule:
     refuses.
     """
     shown = schedule(ws, kind)
-    plan = _plan(ws)
+    plan = _plan(ws.settings, ws.folder)
     try:
         plan.log.parent.mkdir(exist_ok=True)  # neither cron nor systemd makes it
     except OSError as error:
@@ -89,15 +89,15 @@ def remove(folder: Path, kind: str) -> bool:
     return bool(scheduler.remove(schedulers.checked(folder)))
 
 
-def _plan(ws: Workspace) -> Plan:
+def _plan(settings: Settings, workspace_folder: Path) -> Plan:
     """Return the tick that the scheduler starts. Raises UsageError for an unfit path."""
-    folder = schedulers.checked(ws.folder)
+    folder = schedulers.checked(workspace_folder)
     tick = ("forecast", "--once", "--quiet", "--workspace", str(folder))
     return Plan(
         workspace=folder,
         command=(*_executable(), *tick),
         log=folder / "logs" / LOG,
-        interval=ws.markets()[0].interval,
+        interval=settings.markets()[0].interval,
         offsets=frozenset({-time.timezone, -time.altzone}),
     )
 

@@ -66,7 +66,9 @@ def serve_loop(
     logs = ws.folder / "logs"
     pulse = Pulse(ws.clock, logs)
     loop = TickLoop(ws.clock, times, pulse, logs / "serve-loop.log")
-    beside = Housekeeping(ws, report_every_minutes=report_every_minutes)
+    beside = Housekeeping(
+        ws.settings, ws.clock, ws.folder, report_every_minutes=report_every_minutes
+    )
     pulse.begin()
     ticks = 0
     try:

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from cryptocast.config import Settings
 from cryptocast.drafts import swapping
 from cryptocast.seams import Clock
 from cryptocast.values import iso
-from cryptocast.workspace import Workspace
 
 HEALTH_FILE = "health.json"
 
@@ -111,11 +111,23 @@ class Housekeeping:
     without polars: the serving image has no more than ticks need.
     """
 
-    def __init__(self, ws: Workspace, *, report_every_minutes: float | None = None) -> None:
-        """Plan the chores; with `report_every_minutes` None no page is written."""
-        self._ws = ws
-        now = ws.clock.now()
-        minutes = ws.settings.monitor.every_minutes
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        folder: Path,
+        *,
+        report_every_minutes: float | None = None,
+    ) -> None:
+        """Plan the chores of the workspace in `folder`.
+
+        With `report_every_minutes` None no page is written.
+        """
+        self._clock = clock
+        self._folder = folder
+        self._retrains = settings.retrain.auto
+        now = clock.now()
+        minutes = settings.monitor.every_minutes
         self._monitor = _Chore(("monitor",), minutes * 60, now + minutes * 60)
         self._retrain = _Chore(("retrain", "--if-needed"), float("inf"), float("inf"))
         self._chores = [self._monitor, self._retrain]
@@ -124,9 +136,9 @@ class Housekeeping:
 
     def after_tick(self) -> Iterator[str]:
         """Start what is due, and yield what ended since the last time."""
-        if self._ws.clock.virtual or not _installed("polars"):
+        if self._clock.virtual or not _installed("polars"):
             return
-        now = self._ws.clock.now()
+        now = self._clock.now()
         for chore in self._chores:
             if chore.process is not None and (code := chore.process.poll()) is not None:
                 chore.process = None
@@ -150,7 +162,7 @@ class Housekeeping:
         name = chore.words[0]
         if chore is self._monitor and code == _DECLINED:
             yield "the monitor says declined: cryptocast monitor tells why"
-            if self._ws.settings.retrain.auto:
+            if self._retrains:
                 self._retrain.due = 0.0
         elif code:
             yield f"{name} ended with {code}: logs/{name}.log tells why"
@@ -162,9 +174,9 @@ class Housekeeping:
         name = chore.words[0]
         if chore is self._retrain:
             yield "retrain has started, beside the loop"
-        command = (sys.executable, "-m", "cryptocast", *chore.words, "-w", str(self._ws.folder))
+        command = (sys.executable, "-m", "cryptocast", *chore.words, "-w", str(self._folder))
         try:
-            with (self._ws.folder / "logs" / f"{name}.log").open("ab") as log:
+            with (self._folder / "logs" / f"{name}.log").open("ab") as log:
                 chore.process = subprocess.Popen(  # noqa: S603 - our own program
                     command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
                 )

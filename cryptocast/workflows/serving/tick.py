@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cryptocast import store
-from cryptocast.store import Tick, Unserved
+from cryptocast.store import Reader, Store, Tick, Unserved
 from cryptocast.values import Deployment, ForecastSet, Market
 from cryptocast.workflows.serving.catch_up import CaughtUp
-from cryptocast.workflows.serving.events import refuse_gone, shadowing
+from cryptocast.workflows.serving.events import shadowing
 from cryptocast.workflows.serving.ladder import Ladder
 from cryptocast.workflows.serving.sets import FailedOrigin, Question, forecast_sets, issued_now
 from cryptocast.workflows.serving.tracks import Tracks
@@ -56,19 +56,11 @@ class Forecasts:
         return bool(self.failures) and not self.sets
 
 
-def look_up(ws: Workspace, markets: tuple[Market, ...]) -> TickStart:
-    """Read what is deployed and what is served already at the clock's origin.
-
-    Raises UsageError if forecasts of that origin have left the database.
-    """
-    started = ws.clock.now()
+def look_up(reader: Reader, markets: tuple[Market, ...], started: float) -> TickStart:
+    """Read what is deployed, and what is served already at the origin of a moment."""
     origin = markets[0].floor(started)
-    with ws.store.read() as reader:
-        productions = reader.productions().of_markets(markets)
-        served = reader.ledger.served(markets, origin)
-        if ws.clock.virtual:  # the system's clock never goes back so far
-            refuse_gone(reader, markets, origin)
-    return TickStart(started, origin, markets, productions, served)
+    productions = reader.productions().of_markets(markets)
+    return TickStart(started, origin, markets, productions, reader.ledger.served(markets, origin))
 
 
 def forecast_newest(
@@ -90,20 +82,21 @@ def as_questions(start: TickStart, caught: Mapping[Market, CaughtUp]) -> list[Qu
     return [Question(m, caught[m].series, (start.origin,)) for m in start.missing]
 
 
-def store_forecasts(ws: Workspace, start: TickStart, forecasts: Forecasts) -> TickReport:
+def store_forecasts(
+    store: Store, start: TickStart, forecasts: Forecasts, finished: float
+) -> TickReport:
     """Write every set with its tick in one transaction, and report what is served now.
 
     A set that exists already stays: if another process was quicker, what it served is the
     forecast.
     """
-    finished = ws.clock.now()
-    with ws.store.write() as writer:
+    with store.write() as writer:
         written = writer.ledger.put_sets(forecasts.sets, served=True)
         new = [s for s, is_new in zip(forecasts.sets, written, strict=True) if is_new]
         writer.ledger.put_ticks(_ticks(new, forecasts.failures, start.started, finished))
     served = {s.market: s for s in new} | dict(start.served)
     if not all(written):
-        with ws.store.read() as reader:
+        with store.read() as reader:
             served |= reader.ledger.served(start.missing, start.origin)
     return TickReport(bool(new), tuple(served[m] for m in start.markets if m in served))
 

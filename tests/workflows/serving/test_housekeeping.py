@@ -41,8 +41,13 @@ class House:
         self.ends(0)
         self.clock = HandClock()
         options = {key.replace("__", "."): value for key, value in settings.items()}
-        self.ws = Workspace.open(folder, environ={}, options=options)
-        self.ws.clock = self.clock  # type: ignore[assignment]  # it never sleeps
+        self.settings = Workspace.open(folder, environ={}, options=options).settings
+
+    def keeping(self, *, report_every_minutes: float | None = None) -> Housekeeping:
+        clock: Any = self.clock  # it never sleeps
+        return Housekeeping(
+            self.settings, clock, self.folder, report_every_minutes=report_every_minutes
+        )
 
     def ends(self, code: int) -> None:
         (self.folder / "code").write_text(str(code))
@@ -73,7 +78,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_monitor_runs_every_so_often_and_not_at_the_start(stand_in: Path) -> None:
     house = House(stand_in)
-    keeping = Housekeeping(house.ws)
+    keeping = house.keeping()
     for minutes in (0, 30, 30, 30, 30):
         assert house.after(keeping, minutes) == []
     assert house.ran() == ["monitor -w", "monitor -w"]
@@ -81,7 +86,7 @@ def test_the_monitor_runs_every_so_often_and_not_at_the_start(stand_in: Path) ->
 
 def test_a_decline_is_told_and_renews_the_model_only_where_that_is_wanted(stand_in: Path) -> None:
     house = House(stand_in)
-    keeping = Housekeeping(house.ws)
+    keeping = house.keeping()
     house.ends(6)
     house.after(keeping, 60)
     assert house.after(keeping, 5) == ["the monitor says declined: cryptocast monitor tells why"]
@@ -91,7 +96,7 @@ def test_a_decline_is_told_and_renews_the_model_only_where_that_is_wanted(stand_
 
 def test_a_decline_starts_a_retraining_beside_the_loop(stand_in: Path) -> None:
     house = House(stand_in, retrain__auto=True)
-    keeping = Housekeeping(house.ws)
+    keeping = house.keeping()
     house.ends(6)
     house.after(keeping, 60)
     house.ends(0)
@@ -105,7 +110,7 @@ def test_a_decline_starts_a_retraining_beside_the_loop(stand_in: Path) -> None:
 
 def test_a_report_is_written_at_once_and_then_every_so_often(stand_in: Path) -> None:
     house = House(stand_in)
-    keeping = Housekeeping(house.ws, report_every_minutes=15)
+    keeping = house.keeping(report_every_minutes=15)
     for minutes in (0, 10, 10):
         assert house.after(keeping, minutes) == []
     assert house.ran() == ["report -w", "report -w"]
@@ -113,7 +118,7 @@ def test_a_report_is_written_at_once_and_then_every_so_often(stand_in: Path) -> 
 
 def test_a_command_that_fails_is_told_with_its_log(stand_in: Path) -> None:
     house = House(stand_in)
-    keeping = Housekeeping(house.ws, report_every_minutes=15)
+    keeping = house.keeping(report_every_minutes=15)
     house.ends(4)
     house.after(keeping, 0)
     assert house.after(keeping, 5) == ["report ended with 4: logs/report.log tells why"]
@@ -124,7 +129,7 @@ def test_a_command_that_takes_long_is_not_started_twice_and_ends_with_the_loop(
 ) -> None:
     house = House(stand_in)
     (stand_in / "slow").touch()
-    keeping = Housekeeping(house.ws, report_every_minutes=1)
+    keeping = house.keeping(report_every_minutes=1)
     for _ in range(3):
         house.clock.moment += 60
         assert list(keeping.after_tick()) == []
@@ -141,6 +146,6 @@ def test_a_command_that_takes_long_is_not_started_twice_and_ends_with_the_loop(
 def test_on_a_virtual_clock_nothing_is_run(stand_in: Path) -> None:
     house = House(stand_in)
     house.clock.virtual = True
-    keeping = Housekeeping(house.ws, report_every_minutes=1)
+    keeping = house.keeping(report_every_minutes=1)
     assert house.after(keeping, 600) == []
     assert house.ran() == []

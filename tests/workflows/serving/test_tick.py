@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -21,7 +21,6 @@ STEPS = [
     "forecast",
     "store the forecast",
 ]
-TOLD = ["send alerts", "write the metrics"]
 
 
 class Recording:
@@ -55,10 +54,10 @@ class Stages:
         pass
 
 
-def steps(folder: Path, bar: int, *, fetch: bool = True) -> Recording:
+def steps(folder: Path, bar: int, *, fetch: bool = True, **settings: Any) -> Recording:
     """One tick, recorded."""
     recording = Recording()
-    with at(folder, bar) as ws:
+    with at(folder, bar, **settings) as ws:
         ws.steps, ws.progress = recording, Stages()
         try:
             tick(ws, fetch=fetch)
@@ -68,7 +67,7 @@ def steps(folder: Path, bar: int, *, fetch: bool = True) -> Recording:
 
 
 def test_a_tick_runs_its_steps_in_order_and_shows_no_checklist(w: Path) -> None:
-    assert steps(w, 1).names == [*STEPS, *TOLD]
+    assert steps(w, 1).names == STEPS
     assert sets(w, "bar, mode") == [(1, "live")]
 
 
@@ -79,20 +78,27 @@ def test_missed_origins_and_the_shadow_are_steps_after_the_newest_origin_is_stor
     with at(w, 1) as ws:
         shadow(ws, "1")
     later = ["make up for missed origins", "let the shadow forecast"]
-    assert steps(w, 4).names == [*STEPS, *later, *TOLD]
+    assert steps(w, 4).names == [*STEPS, *later]
 
 
 def test_without_fetching_there_is_no_step_for_it(w: Path) -> None:
-    assert steps(w, 1, fetch=False).names == [*STEPS[1:], *TOLD]
+    assert steps(w, 1, fetch=False).names == STEPS[1:]
 
 
-def test_an_origin_that_is_served_already_has_no_step_but_those_that_tell(w: Path) -> None:
-    ticked(w, 1)
-    assert steps(w, 1).names == TOLD
+def test_receivers_and_the_metrics_file_are_steps_of_every_tick_if_they_are_set(
+    w: Path, tmp_path: Path
+) -> None:
+    told = {
+        "notify__receiver": [{"name": "file"}],
+        "metrics__file": str(tmp_path / "cryptocast.prom"),
+    }
+    tell = ["send alerts", "write the metrics"]
+    assert steps(w, 1, **told).names == [*STEPS, *tell]
+    assert steps(w, 1, **told).names == tell  # what is served already has no step but these
 
 
-def test_a_tick_without_candles_fails_after_its_steps_and_tells(w: Path) -> None:
+def test_a_tick_without_candles_fails_after_its_steps_and_tells(w: Path, tmp_path: Path) -> None:
     drop(w, range(-3000, 100))
-    recording = steps(w, 1, fetch=False)
-    assert recording.names == [*STEPS[1:], *TOLD, "StateError"]
+    recording = steps(w, 1, fetch=False, metrics__file=str(tmp_path / "cryptocast.prom"))
+    assert recording.names == [*STEPS[1:], "write the metrics", "StateError"]
     assert recording.failed == {}  # the failure is stored: no step of it failed
