@@ -1,4 +1,4 @@
-"""report: one HTML page of forecast against actual, from what the store holds."""
+"""report: one HTML page that compares forecasts with outcomes, from what the store holds."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from cryptocast.workflows.watching.served import ServedReader
 from cryptocast.workspace import Workspace
 
 DAYS = 30.0
-"""How far back a report looks."""
-
+"""How far back a report looks by default."""
 
 _MOST_EVENTS = 100
 _QUIET = (MONITOR, "workspace.identity")  # events that are no incident
@@ -28,7 +27,7 @@ _QUIET = (MONITOR, "workspace.identity")  # events that are no incident
 
 @dataclass(frozen=True, slots=True)
 class ReportReport:
-    """A page that was written."""
+    """The page that was written."""
 
     file: Path  # absolute
     bytes: int
@@ -39,8 +38,8 @@ def report(ws: Workspace, *, out: Path | None = None, days: float | None = None)
     """Write the page of the last `days` (default DAYS) into `out`, which is replaced as a whole.
 
     By default that is `reports/report.html` in the workspace. The store is open only while its
-    rows are read. Raises UsageError for an `out` that cannot be, StoreError where the disk or
-    the database refuses.
+    rows are read. Raises UsageError for an `out` that cannot be written, StoreError if the disk
+    or the database refuses.
     """
     if out is None:
         file = ws.folder / "reports" / "report.html"
@@ -63,18 +62,18 @@ def _checked(file: Path) -> Path:
 
 
 def gather(ws: Workspace, days: float) -> ReportFacts:
-    """What the page shows of the last `days`: read, and computed, and nothing written."""
+    """Read and compute what the page shows of the last `days`; nothing is written."""
     now = ws.clock.now()
     markets = ws.markets()
     end = markets[0].floor(now)
     start = end - round(days * DAY_SECONDS)
     with ws.store.read() as reader:
         newest = reader.ledger.newest(markets, now)
-        told = reader.newest_event(MONITOR, now)
+        verdict = reader.newest_event(MONITOR, now)
         deployments = [d for d in reader.deployments() if d.at <= now]
         events = reader.newest_events(start, now, without=_QUIET, most=_MOST_EVENTS)
         others = set(reader.stored_markets()) - {market.id for market in markets}
-    found = [_market(ws, market, (start, end), newest.get(market)) for market in markets]
+    facts = [_market(ws, market, (start, end), newest.get(market)) for market in markets]
     return ReportFacts(
         workspace=ws.folder.name,
         now=now,
@@ -82,10 +81,10 @@ def gather(ws: Workspace, days: float) -> ReportFacts:
         end=end,
         horizon=ws.settings.model.horizon,
         interval_seconds=markets[0].interval_seconds,
-        markets=sorted(found, key=_goodness),
+        markets=sorted(facts, key=_goodness),
         deployments=deployments,
         events=[Happening(e.at, e.kind, e.market, e.detail) for e in events],
-        verdict=None if told is None else _verdict(told),
+        verdict=None if verdict is None else _verdict(verdict),
         others=sorted(others),
         promised={row.id: promised_skill(row, deployments) for row in deployments},
     )
@@ -94,7 +93,7 @@ def gather(ws: Workspace, days: float) -> ReportFacts:
 def _market(
     ws: Workspace, market: Market, span: tuple[int, int], newest: ForecastSet | None
 ) -> MarketFacts:
-    # Opened for each market, and closed before its figures are computed: a tick waits meanwhile.
+    # Open per market, and closed before the figures are computed: ticks wait while it is open.
     with ws.store.read() as reader:
         candles = reader.candles([market], *span)[market]
         gaps = _gaps(reader, market, *span)
@@ -112,19 +111,19 @@ def _market(
     )
 
 
-def _verdict(told: Event) -> MonitorVerdict:
-    words = {name: str(told.detail.get(name) or "") for name in ("verdict", "reason")}
-    return MonitorVerdict(told.at, words["verdict"] or "unknown", words["reason"])
+def _verdict(event: Event) -> MonitorVerdict:
+    verdict, reason = (str(event.detail.get(name) or "") for name in ("verdict", "reason"))
+    return MonitorVerdict(event.at, verdict or "unknown", reason)
 
 
-def _goodness(found: MarketFacts) -> tuple[bool, float]:
-    """Worst first: by skill, and last those of which nothing is known."""
-    skill = None if found.outcomes is None else found.outcomes.total.skill
+def _goodness(market: MarketFacts) -> tuple[bool, float]:
+    """Return the sort key of a market: its skill; markets without one come last."""
+    skill = None if market.outcomes is None else market.outcomes.total.skill
     return skill is None, 0.0 if skill is None else skill
 
 
 def _gaps(reader: Reader, market: Market, start: int, end: int) -> list[Gap]:
-    """Missing bars between the first and the last candle of the range."""
+    """Return the missing bars between the first and the last candle of the range."""
     span = reader.spans([market], end, start).get(market)
     return store.gaps(reader, {market: (span.first, span.last)})[market] if span else []
 
@@ -138,7 +137,7 @@ def _incidents(
 
 
 def _runs(troubles: Iterable[Trouble], interval: int) -> Iterator[Incident]:
-    """Troubles of one kind and detail at consecutive origins are one incident."""
+    """Yield one incident for troubles of one kind and detail at consecutive origins."""
     run: Incident | None = None
     for each in troubles:
         goes_on = run is not None and (run.kind, run.detail) == (each.kind, each.detail)

@@ -428,7 +428,7 @@ def test_metrics_say_which_version_serves_which_market(p: Path) -> None:
 
     serves = serving(p)
     with at(p, 1) as ws, ws.store.read() as reader:
-        text = exposition(gather(ws, reader))
+        text = exposition(gather(reader, ws.markets(), ws.settings, ws.clock.now()))
     for market, version in serves.items():
         named = f'cryptocast_production_info{{market="{market}",version="{version}"}} 1\n'
         assert named in text

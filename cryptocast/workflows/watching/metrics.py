@@ -1,4 +1,9 @@
-"""metrics: what a Prometheus wants to know, as a text file for node exporter."""
+"""Prometheus metrics as a text file for node exporter.
+
+The text is written here and not by `prometheus_client`: its import (with a web server) would
+cost each tick about 60 ms, and it writes counts and moments as floats (`1.7173728e+09`), which
+would break scripts that match lines.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptocast import store
+from cryptocast.config import Settings
 from cryptocast.drafts import swapping
 from cryptocast.errors import CryptocastError
 from cryptocast.store import ALL_MARKETS, Reader
@@ -24,7 +30,7 @@ Labels = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One metric: its samples, each with its labels. A sample of None is none."""
+    """One metric with its samples, each with labels; a sample of None is left out."""
 
     name: str
     help: str
@@ -33,17 +39,16 @@ class Family:
 
 
 def write_metrics(ws: Workspace) -> list[str]:
-    """Write `[metrics] file` anew, whole or not at all; returns why it could not.
+    """Write `[metrics] file`, whole or not at all, and return a warning if that failed.
 
-    Never raises a CryptocastError. Where no file is configured nothing is read.
+    Never raises a CryptocastError. If no file is configured, nothing is read.
     """
-    named = ws.settings.metrics.file
-    if named is None:
+    if ws.settings.metrics.file is None:
         return []
-    file = Path(named)
+    file = Path(ws.settings.metrics.file)
     try:
         with ws.store.read() as reader:
-            text = exposition(gather(ws, reader))
+            text = exposition(gather(reader, ws.markets(), ws.settings, ws.clock.now()))
         # node exporter reads *.prom alone, so it never sees a draft.
         with swapping(file) as draft:
             draft.write_text(text, encoding="utf-8", newline="\n")
@@ -55,7 +60,7 @@ def write_metrics(ws: Workspace) -> list[str]:
 
 
 def exposition(families: Iterable[Family]) -> str:
-    """Metrics in Prometheus' text format 0.0.4; those without a sample are left out."""
+    """Return metrics in Prometheus' text format 0.0.4; those without a sample are left out."""
     lines = []
     for family in families:
         samples = [(labels, value) for labels, value in family.samples if value is not None]
@@ -80,19 +85,20 @@ def _number(value: float) -> str:
     return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
 
 
-def gather(ws: Workspace, reader: Reader) -> Iterator[Family]:
-    """All metrics of a workspace."""
-    markets, now = ws.markets(), ws.clock.now()
+def gather(
+    reader: Reader, markets: tuple[Market, ...], settings: Settings, now: float
+) -> Iterator[Family]:
+    """Yield all metrics of a workspace."""
     newest = reader.ledger.newest(markets, now)
     yield from _ticks(reader, markets, now)
     yield from _forecasts(newest)
     yield from _serving(reader, markets, now)
-    yield from _candles(ws, reader, markets, now)
+    yield from _candles(reader, markets, settings.data.days, now)
     yield from _quality(reader, markets, newest, now)
     spent = reader.credits([m.source for m in markets], time.time())
     costs = {source: float(cost.credits) for source, cost in spent.items() if cost.used}
     yield _by("source", "credits_spent", "credits that a source has cost this month", costs)
-    monthly = dict.fromkeys(costs, float(ws.settings.source.monthly_credits))
+    monthly = dict.fromkeys(costs, float(settings.source.monthly_credits))
     yield _by("source", "credits_budget", "credits that a month may cost", monthly)
     yield _one("written_timestamp_seconds", "when this file was written", now)
 
@@ -106,28 +112,27 @@ def _ticks(reader: Reader, markets: tuple[Market, ...], now: float) -> Iterator[
     counts = store.tick_counts(reader, markets, 0, now)
     yield Family(
         "cryptocast_ticks_total",
-        "ticks that are in the store, by how they ended",
+        "stored ticks by how they ended",
         tuple(
-            ((("market", m.id), ("status", status)), float(found.get(status, 0)))
-            for m, found in counts.items()
+            ((("market", m.id), ("status", status)), float(by_status.get(status, 0)))
+            for m, by_status in counts.items()
             for status in _STATUSES
         ),
         "counter",
     )
-    told = "served forecasts that production did not make"
     sets = {m: float(n) for m, n in store.fallback_counts(reader, markets).items()}
-    yield _each("fallbacks_total", told, sets, type="counter")
+    yield _each("fallbacks_total", "served forecasts that a stand-in made", sets, type="counter")
 
 
 def _forecasts(newest: Mapping[Market, ForecastSet]) -> Iterator[Family]:
     origins = {m: float(s.origin) for m, s in newest.items()}
     yield _each("origin_timestamp_seconds", "origin of the newest forecast", origins)
     lags = {m: s.issued_at - s.origin for m, s in newest.items()}
-    yield _each("lag_seconds", "from its origin until it was issued", lags)
+    yield _each("lag_seconds", "seconds from its origin until it was issued", lags)
     stale = {m: float(s.stale_bars) for m, s in newest.items()}
-    yield _each("stale_bars", "bars that its newest candle was too old", stale)
+    yield _each("stale_bars", "bars by which its newest candle was too old", stale)
     closes = {m: s.last_close for m, s in newest.items()}
-    yield _each("last_close", "price that it was made from, in quote currency", closes)
+    yield _each("last_close", "last close when it was made, in quote currency", closes)
     yield Family(
         "cryptocast_forecast_price",
         "quantiles of the newest forecast: lowest level, median, highest",
@@ -148,25 +153,25 @@ def _serving(reader: Reader, markets: tuple[Market, ...], now: float) -> Iterato
     serving = {m: float(m in stands) for m in reader.ledger.newest_origins(markets, now)}
     yield _each("fallback", "whether a stand-in made the newest forecast", serving)
     rows = dict.fromkeys(reader.productions().of_markets(markets).values())
-    named: dict[Deployment, Labels] = {
+    labels: dict[Deployment, Labels] = {
         row: () if row.market == ALL_MARKETS else (("market", row.market),) for row in rows
     }
     yield Family(
         "cryptocast_production_info",
         "the version that is production",
-        tuple(((*own, ("version", row.model_version)), 1.0) for row, own in named.items()),
+        tuple(((*own, ("version", row.model_version)), 1.0) for row, own in labels.items()),
     )
     yield Family(
         "cryptocast_production_timestamp_seconds",
         "when it became production",
-        tuple((own, row.at) for row, own in named.items()),
+        tuple((own, row.at) for row, own in labels.items()),
     )
 
 
 def _candles(
-    ws: Workspace, reader: Reader, markets: tuple[Market, ...], now: float
+    reader: Reader, markets: tuple[Market, ...], days: float, now: float
 ) -> Iterator[Family]:
-    start = now - ws.settings.data.days * DAY_SECONDS
+    start = now - days * DAY_SECONDS
     stored = store.candle_summaries(reader, markets, round(start), markets[0].floor(now))
     closed = {m: float(s.last + m.interval_seconds) for m, s in stored.items()}
     yield _each("candle_timestamp_seconds", "when the newest stored candle closed", closed)
@@ -179,13 +184,13 @@ def _quality(
 ) -> Iterator[Family]:
     horizon = max((len(s.quantiles) for s in newest.values()), default=1)
     steps = shown_steps(markets[0], horizon)
-    found = store.coverage(reader, markets, now - DAY_SECONDS, now, steps)
+    coverage = store.coverage(reader, markets, now - DAY_SECONDS, now, steps)
     yield Family(
         "cryptocast_coverage_ratio",
-        "share of a day's prices inside the served range, at the shown steps",
+        "share of the last day's outcomes inside the served range, at the shown steps",
         tuple(
             ((("market", m.id), ("range", name)), share)
-            for m, cover in found.items()
+            for m, cover in coverage.items()
             for name, share in (("80", cover.in80), ("90", cover.in90))
         ),
     )
@@ -195,12 +200,12 @@ def _quality(
     if verdict is None:
         return
     states = {name: float(name == verdict.detail.get("verdict")) for name in _VERDICTS}
-    yield _by("verdict", "health", "what the monitor said last", states)
-    yield _one("health_timestamp_seconds", "when it said so", verdict.at)
+    yield _by("verdict", "health", "the last verdict of the monitor", states)
+    yield _one("health_timestamp_seconds", "when the monitor gave it", verdict.at)
     windows = verdict.detail.get("windows") or ()
     yield Family(
         "cryptocast_skill_ratio",
-        "CRPS skill against the random walk, as the monitor found it",
+        "CRPS skill against the random walk, as the monitor measured it",
         tuple(
             (
                 (("market", str(w.get("market"))), ("window", str(w.get("window")))),
@@ -212,18 +217,18 @@ def _quality(
 
 
 def _each(name: str, help: str, values: Mapping[Market, float], *, type: str = "gauge") -> Family:
-    """A metric with a sample a market."""
+    """Return a metric with one sample per market."""
     return _by("market", name, help, {m.id: value for m, value in values.items()}, type=type)
 
 
 def _by(
     label: str, name: str, help: str, values: Mapping[str, float], *, type: str = "gauge"
 ) -> Family:
-    """A metric with one label."""
+    """Return a metric with one label."""
     samples = tuple((((label, text),), value) for text, value in values.items())
     return Family(f"cryptocast_{name}", help, samples, type)
 
 
 def _one(name: str, help: str, value: float) -> Family:
-    """A metric of the whole workspace."""
+    """Return a metric of the whole workspace."""
     return Family(f"cryptocast_{name}", help, (((), value),))

@@ -45,7 +45,7 @@ def read(text: str) -> dict[str, float]:
 
 def metrics(folder: Path, bar: float = 1, **settings: Any) -> dict[str, float]:
     with at(folder, bar, **settings) as ws, ws.store.read() as reader:
-        return read(exposition(gather(ws, reader)))
+        return read(exposition(gather(reader, ws.markets(), ws.settings, ws.clock.now())))
 
 
 def test_a_tick_is_told_with_its_forecast(w: Path) -> None:
@@ -133,7 +133,7 @@ def test_credits_are_told_of_sources_that_cost_some(w: Path) -> None:
 def test_a_version_with_any_name_is_escaped(w: Path) -> None:
     deploy(w, 'x"\\\n<script>', "2")
     with at(w) as ws, ws.store.read() as reader:
-        text = exposition(gather(ws, reader))
+        text = exposition(gather(reader, ws.markets(), ws.settings, ws.clock.now()))
     read(text)
     assert 'cryptocast_production_info{version="x\\"\\\\\\n<script>"} 1\n' in text
 
