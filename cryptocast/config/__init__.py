@@ -1,5 +1,12 @@
-"""The settings of a workspace: what there is, how it is read and checked, how it is written."""
+"""The settings of a workspace: which there are, and how they are read, checked and written."""
 
+from cryptocast.config.learning import (
+    DataSettings,
+    GateSettings,
+    ModelSettings,
+    PretrainSettings,
+    SourceSettings,
+)
 from cryptocast.config.loading import (
     ENVIRONMENT_PREFIX,
     FILE_NAME,
@@ -11,18 +18,13 @@ from cryptocast.config.loading import (
 from cryptocast.config.rendering import render, settings_table, toml_value
 from cryptocast.config.settings import (
     TABLES,
-    DataSettings,
-    GateSettings,
-    ModelSettings,
     MonitorSettings,
     NotifySettings,
-    PretrainSettings,
     PruneSettings,
     ReceiverSettings,
     RetrainSettings,
     Secrets,
     Settings,
-    SourceSettings,
 )
 
 __all__ = [

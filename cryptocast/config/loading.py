@@ -13,7 +13,8 @@ from typing import Any, Literal, cast, get_args
 
 from pydantic import ValidationError
 
-from cryptocast.config.settings import TABLES, PlainSecret, Section, Settings
+from cryptocast.config.learning import PlainSecret, Section
+from cryptocast.config.settings import TABLES, Settings
 from cryptocast.errors import ConfigError
 
 FILE_NAME = "cryptocast.toml"
@@ -41,8 +42,8 @@ def load(
 ) -> tuple[Settings, dict[str, Origin]]:
     """Read, merge and validate the settings.
 
-    `options` are dotted keys (`data.days`) with values that are not None. Returned with
-    the settings: for each dotted key that is set anywhere, where its value came from.
+    `options` are dotted keys (`data.days`) with values that are not None. Returns the
+    settings, and for each dotted key that is set anywhere, where its value came from.
     Raises ConfigError that names the key, the value and what is allowed.
     """
     merged: dict[str, dict[str, Any]] = {}
@@ -66,7 +67,7 @@ def load(
 
 
 def read_text(file: Path) -> str:
-    """A configuration file's text; ConfigError where there is none."""
+    """Return a configuration file's text. Raises ConfigError if it cannot be read."""
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -101,7 +102,7 @@ def _from_file(file: Path | None) -> dict[str, Any]:
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, text in sorted(environ.items()):
         if not name.startswith(ENVIRONMENT_PREFIX) or name in NOT_SETTINGS:
             continue
@@ -109,27 +110,27 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         if not separator or section not in Settings.model_fields:
             known = [f"{ENVIRONMENT_PREFIX}{s.upper()}__" for s in Settings.model_fields]
             raise unknown(name, known, "the environment")
-        found[f"{section}.{key}"] = _decode(section, key, text)
-    return found
+        values[f"{section}.{key}"] = _decode(section, key, text)
+    return values
 
 
 def _decode(section: str, key: str, text: str) -> Any:
-    """A variable's text as the setting's type: JSON where that is no string, else as it is."""
+    """Read a variable's text as the setting's type: JSON unless that is a string."""
     model = cast(type[Section], Settings.model_fields[section].annotation)
-    known = model.model_fields.get(key)
-    if known is not None and known.annotation is str:
+    field = model.model_fields.get(key)
+    if field is not None and field.annotation is str:
         return text
     try:
         value = json.loads(text)
     except json.JSONDecodeError:
         return text
     # A folder may be called 2024: where text is allowed too, only a list or table is read as JSON.
-    texts = known is not None and str in get_args(known.annotation)
-    return text if texts and not isinstance(value, list | dict) else value
+    takes_text = field is not None and str in get_args(field.annotation)
+    return text if takes_text and not isinstance(value, list | dict) else value
 
 
 def _located(key: str, value: Any, folder: Path | None) -> Any:
-    """The value with relative paths as seen from the folder; no other value is changed."""
+    """Return the value with relative paths seen from the folder; other values stay as they are."""
     if key in ("source.path", "metrics.file", "model.base"):
         return _absolute(value, folder)
     if key == "notify.receiver" and isinstance(value, list | tuple):
@@ -152,7 +153,7 @@ def _absolute(value: Any, folder: Path | None) -> Any:
 
 
 def unknown(name: str, known: list[str], where: str) -> ConfigError:
-    """The error of a name that is none of the known, with the nearest of them."""
+    """Return the error for a name that is not among the known ones, with the nearest of them."""
     close = difflib.get_close_matches(name, known, 1, 0.5)
     guess = f"did you mean '{close[0]}'?" if close else "known: " + ", ".join(known)
     return ConfigError(f"unknown setting '{name}' in {where}", code="config.unknown", hint=guess)
@@ -161,10 +162,10 @@ def unknown(name: str, known: list[str], where: str) -> ConfigError:
 def _translate(
     error: ValidationError, origins: Mapping[str, Origin], file: Path | None
 ) -> ConfigError:
-    """The first finding of pydantic as one line of ours."""
+    """Return pydantic's first error as one of ours."""
     # A misspelt key explains why another is missing.
-    found = error.errors()
-    first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
+    errors = error.errors()
+    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
     parts = [str(p) for p in first["loc"]]
     key = ".".join(parts[:2])
     origin = origins.get(key, "default")
@@ -189,7 +190,7 @@ def _translate(
             hint=f"for example env:{'WEBHOOK_URL' if parts[0] == 'notify' else 'COINCAP_API_KEY'}",
         )
     wish = str(cause) if cause is not None else re.sub(r"^\w+ should", "must", first["msg"])
-    # What stands in the wrong place for a secret may be one: it is not repeated.
+    # A value in a place where secrets do not belong may be one: it is not repeated.
     secret = cause is None and key.startswith(tuple(_MAY_HOLD_SECRETS))
     shown = key if secret else f"{key} = {json.dumps(first['input'], default=str)}"
     if first["type"] == "missing":

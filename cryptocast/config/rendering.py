@@ -6,17 +6,18 @@ import json
 from collections.abc import Sequence
 from typing import Any, cast
 
-from cryptocast.config.settings import TABLES, Section, Settings
+from cryptocast.config.learning import Section
+from cryptocast.config.settings import TABLES, Settings
 
 
 def render(settings: Settings) -> str:
-    """The settings as TOML, each key under a comment that says what it is.
+    """Return the settings as TOML, each key under a comment that says what it is.
 
-    A setting without a value is written commented out.
+    A setting without a value is written as a comment.
     """
     lines = [
-        "# cryptocast settings. A variable CRYPTOCAST_<SECTION>__<KEY> goes before this file, an",
-        "# option before both. Secrets never stand here: write env:NAME.",
+        "# cryptocast settings. A variable CRYPTOCAST_<SECTION>__<KEY> overrides this file, an",
+        "# option overrides both. Never write a secret here: write env:NAME.",
         "",
     ]
     for section in Settings.model_fields:
@@ -37,7 +38,7 @@ def render(settings: Settings) -> str:
 def _tables(
     key: str, description: str, values: Sequence[Section], kind: type[Section]
 ) -> list[str]:
-    """An array of tables; where it is empty one as a comment, so that TOML still takes others."""
+    """Return an array of tables; an empty one as a comment, so that TOML still takes tables."""
     lines = [f"# {description}"]
     for value in values:
         pairs = value.model_dump(exclude_none=True, exclude_defaults=True).items()
@@ -64,11 +65,11 @@ def settings_table() -> str:
 
 
 def toml_value(value: Any) -> str:
-    """A setting's value as TOML writes it."""
+    """Return a setting's value as TOML writes it."""
     if isinstance(value, tuple):
         return "[" + ", ".join(toml_value(v) for v in value) + "]"
     if isinstance(value, dict):
         pairs = ", ".join(f"{toml_value(k)} = {toml_value(v)}" for k, v in value.items())
         return f"{{ {pairs} }}" if pairs else "{}"
-    # TOML's basic strings are JSON's, but for DEL.
+    # TOML's basic strings are JSON's, except for DEL.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -10,28 +10,28 @@ from cryptocast import config as settings_of
 from cryptocast.workspace import Workspace
 
 MLFLOW_VARIABLE = "MLFLOW_TRACKING_URI"
-"""MLflow's own variable, which goes before the setting."""
+"""MLflow's own variable, which overrides the setting."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A setting: `value` is plain data, as JSON has it; a secret is only ever named."""
+    """One setting. `value` is plain data, as JSON has it; a secret is only ever named."""
 
     key: str  # dotted
     value: Any
     origin: settings_of.Origin
     place: str | None  # the file, or the variable
-    secrets: Mapping[str, bool]  # each `env:NAME` in the value: whether it is set
+    secrets: Mapping[str, bool]  # each `env:NAME` in the value, and whether it is set
     meaning: str
 
 
 def config(ws: Workspace, key: str | None = None) -> tuple[Setting, ...]:
-    """The settings in the order of the file: all, those of a section, or one.
+    """Return the settings in the order of the file: all, those of a section, or one.
 
-    Raises ConfigError for a key that there is not.
+    Raises ConfigError for an unknown key.
     """
     settings, origins = settings_of.load(ws.file, ws.secrets.environ)
-    found = []
+    every = []
     for section, content in settings:
         values = content.model_dump(mode="json", exclude_none=True)
         for name, info in type(content).model_fields.items():
@@ -46,18 +46,18 @@ def config(ws: Workspace, key: str | None = None) -> tuple[Setting, ...]:
                 # Its text may hold a password.
                 value, origin, place = f"env:{MLFLOW_VARIABLE}", "environment", MLFLOW_VARIABLE
             secrets = {n: ws.secrets.resolve(n) is not None for n in _references(value)}
-            found.append(Setting(dotted, value, origin, place, secrets, str(info.description)))
+            every.append(Setting(dotted, value, origin, place, secrets, str(info.description)))
     if key is None:
-        return tuple(found)
-    chosen = tuple(s for s in found if key in (s.key, s.key.partition(".")[0]))
+        return tuple(every)
+    chosen = tuple(s for s in every if key in (s.key, s.key.partition(".")[0]))
     if not chosen:
         sections = list(type(settings).model_fields)
-        raise settings_of.unknown(key, [*sections, *(s.key for s in found)], "the settings")
+        raise settings_of.unknown(key, [*sections, *(s.key for s in every)], "the settings")
     return chosen
 
 
 def _references(value: Any) -> list[str]:
-    """Every `env:NAME` in a value."""
+    """Return every `env:NAME` in a value."""
     if isinstance(value, Mapping):
         return [name for entry in value.values() for name in _references(entry)]
     if isinstance(value, list):

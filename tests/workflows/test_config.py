@@ -92,7 +92,7 @@ def test_a_secret_is_named_and_whether_it_is_set_but_never_shown(
     assert found["source.api_key"]["secrets"] == {"env:COINCAP_API_KEY": True}
     assert found["mlflow.tracking_uri"]["secrets"] == {"env:MY_MLFLOW": False}
     assert run("config", "source.api_key", "-w", folder).out == (
-        "# the key's place: env:NAME (environment or .env file)\n"
+        "# where the key is: env:NAME, in the environment or .env\n"
         "source.api_key  env:COINCAP_API_KEY (set)  # default\n"
     )
     # MLflow's own variable goes before the setting.
