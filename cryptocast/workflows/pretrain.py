@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,12 +70,7 @@ def pretrain(
     cut = held_out_from(series, settings.pretrain.validation_share)
     card = base_card(settings, series, seed, origin)
     training = Pretraining(settings, card, out, began)
-
-    def show(epoch: Epoch, most: int) -> None:
-        speed = f"{epoch.windows_per_second:,.0f} origins/s"
-        detail = f"part {epoch.number} of {most}, loss {epoch.train_loss:.4f}, {speed}"
-        progress.advance(epoch.number, most, detail)
-
+    show = _epoch_shower(progress)
     progress.stage("train on the older candles")
     older = training.train([r.series(settings, r.start, cut) for r in series], OLDER, show)
     progress.stage("score on the newest")
@@ -98,6 +93,17 @@ def pretrain(
         evidence=evidence,
         seconds=time.monotonic() - began,
     )
+
+
+def _epoch_shower(progress: Progress) -> Callable[[Epoch, int], None]:
+    """Return a function that shows each epoch of a training."""
+
+    def show(epoch: Epoch, most: int) -> None:
+        speed = f"{epoch.windows_per_second:,.0f} origins/s"
+        detail = f"part {epoch.number} of {most}, loss {epoch.train_loss:.4f}, {speed}"
+        progress.advance(epoch.number, most, detail)
+
+    return show
 
 
 def _require_place(out: Path) -> None:

@@ -19,9 +19,8 @@ from cryptocast.models import lstm
 from cryptocast.seams import Silence
 from cryptocast.values import Candles
 from cryptocast.workflows.learning import search as workflow
-from cryptocast.workflows.learning.cards import TrainingPlan
 from cryptocast.workflows.learning.folds import Fold, rolling_folds
-from cryptocast.workflows.learning.material import Material, gather
+from cryptocast.workflows.learning.material import Material, TrainingPlan, gather
 from cryptocast.workspace import Workspace
 from support.commands import AS_OF, BARS, INTERVAL, NOW, candles, good, query, run
 

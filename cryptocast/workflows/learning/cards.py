@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from cryptocast import __version__, dataset
 from cryptocast.bundles import Card
 from cryptocast.registry import TrainingData, git_commit, packages
-from cryptocast.seams import ModelKind, Params
 from cryptocast.values import FEATURES, iso
 from cryptocast.workflows.learning.bases import BASE, evidence_of
-from cryptocast.workflows.learning.material import Material
+from cryptocast.workflows.learning.material import Material, TrainingPlan
 
 FINGERPRINT = "data_fingerprint"
 """The tag of a version, and parameter of a run, that says which candles were learned from."""
 
 _SHOWN_MARKETS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingPlan:
-    """Everything that rules a training besides its candles: the same one gives the same model."""
-
-    model: ModelKind
-    params: Params
-    levels: tuple[float, ...]
-    seed: int
-    params_from: str = "default"  # or best, a file, or the version that is repeated
 
 
 def make_card(material: Material, training: TrainingPlan) -> Card:

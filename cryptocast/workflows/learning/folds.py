@@ -9,8 +9,7 @@ import numpy as np
 from cryptocast.dataset import Part, rolling
 from cryptocast.errors import ModelError, StateError
 from cryptocast.values import FloatArray, Windows
-from cryptocast.workflows.learning.cards import TrainingPlan
-from cryptocast.workflows.learning.material import Material
+from cryptocast.workflows.learning.material import Material, TrainingPlan
 from cryptocast.workflows.learning.scoring import crps, walk_crps
 
 

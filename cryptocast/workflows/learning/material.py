@@ -1,4 +1,4 @@
-"""What learning and judging start from: the candles of every market, laid out and split."""
+"""What learning and judging start from: candles laid out and split, and a training's plan."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from cryptocast import dataset
 from cryptocast.bundles import Card
 from cryptocast.dataset import Bars, Part, Split
 from cryptocast.errors import StateError
+from cryptocast.seams import ModelKind, Params
 from cryptocast.store import Reader, Store
 from cryptocast.values import DAY_SECONDS, FEATURES, MIN_CANDLES, Candles, Market, Windows, iso
 from cryptocast.workspace import Workspace
@@ -113,6 +114,17 @@ class Material:
         return len(times), int(times.min()), int(times.max())
 
 
+@dataclass(frozen=True, slots=True)
+class TrainingPlan:
+    """Everything that rules a training besides its candles: the same one gives the same model."""
+
+    model: ModelKind
+    params: Params
+    levels: tuple[float, ...]
+    seed: int
+    params_from: str = "default"  # or best, a file, or the version that is repeated
+
+
 def _laid_out(
     markets: Sequence[Market], candles: Sequence[Candles], split: Split
 ) -> tuple[Bars, ...]:
@@ -135,8 +147,7 @@ def gather(
     `markets` defaults to all configured ones, `end` to now; another `end` is a past moment on
     the grid. Raises StateError if a market has fewer than 24 candles there.
     """
-    data, model = ws.settings.data, ws.settings.model
-    markets = tuple(markets) or ws.markets()
+    data, model, markets = ws.settings.data, ws.settings.model, tuple(markets) or ws.markets()
     interval = markets[0].interval_seconds
     end = markets[0].floor(ws.clock.now()) if end is None else end
     wanted = round((days or data.days) * DAY_SECONDS) // interval
@@ -188,22 +199,7 @@ def recall(store: Store, card: Card) -> Material:
     does not say how the candles were split or names other features, and `state.other_data` if
     the stored candles are no longer those that it learned from.
     """
-    validation_start, max_stale_bars = card.validation_start, card.max_stale_bars
-    if card.data_start == card.data_end:
-        raise StateError(
-            f"version {card.version} learned nothing here: it is a base network as it was",
-            code="state.nothing_learned",
-            hint="cryptocast pretrain makes one anew, from the candles of its own card",
-        )
-    if validation_start is None or max_stale_bars is None or card.features != FEATURES:
-        reason = "its card does not say how the candles were split"
-        if card.features != FEATURES:
-            reason = "it reads other features than this cryptocast computes"
-        raise StateError(
-            f"version {card.version} cannot be repeated: {reason}",
-            code="state.other_code",
-            hint="cryptocast train makes a version that can be",
-        )
+    validation_start, max_stale_bars = _repeatable(card)
     start, end = card.data_start, card.data_end
     markets = [Market.of(name, "", card.interval) for name in card.markets]
     with store.read() as reader:
@@ -225,3 +221,24 @@ def recall(store: Store, card: Card) -> Material:
             hint=f"cryptocast fetch --start {iso(start)} --end {iso(end)} brings missing ones",
         )
     return material
+
+
+def _repeatable(card: Card) -> tuple[int, int]:
+    """Return where validation began and how stale a candle could be; raise as `recall` says."""
+    if card.data_start == card.data_end:
+        raise StateError(
+            f"version {card.version} learned nothing here: it is a base network as it was",
+            code="state.nothing_learned",
+            hint="cryptocast pretrain makes one anew, from the candles of its own card",
+        )
+    if card.features != FEATURES:
+        reason = "it reads other features than this cryptocast computes"
+    elif card.validation_start is None or card.max_stale_bars is None:
+        reason = "its card does not say how the candles were split"
+    else:
+        return card.validation_start, card.max_stale_bars
+    raise StateError(
+        f"version {card.version} cannot be repeated: {reason}",
+        code="state.other_code",
+        hint="cryptocast train makes a version that can be",
+    )

@@ -20,9 +20,9 @@ from cryptocast.seams import ModelKind
 from cryptocast.tuning import SearchPlan
 from cryptocast.values import Market, iso
 from cryptocast.workflows.learning.bases import BASE, BaseNetwork, base_for
-from cryptocast.workflows.learning.cards import FINGERPRINT, TrainingPlan
+from cryptocast.workflows.learning.cards import FINGERPRINT
 from cryptocast.workflows.learning.deployment import Decision
-from cryptocast.workflows.learning.material import Material, gather
+from cryptocast.workflows.learning.material import Material, TrainingPlan, gather
 from cryptocast.workflows.learning.scoring import WALK, score, score_rows, summary
 from cryptocast.workflows.learning.search import TuneReport, idle_report, tune_on
 from cryptocast.workflows.learning.selection import SCRATCHED, TRAINED, TUNED, decide

@@ -15,10 +15,10 @@ from cryptocast.registry import SELECTION, Registry
 from cryptocast.reports import plots
 from cryptocast.seams import ModelKind, Params, Progress
 from cryptocast.store import Store
-from cryptocast.tuning import Report, SearchPlan, Tried
-from cryptocast.workflows.learning.cards import TrainingPlan, make_card, run_params
+from cryptocast.tuning import Report, SearchPlan, SearchResult, Tried
+from cryptocast.workflows.learning.cards import make_card, run_params
 from cryptocast.workflows.learning.folds import Fold, fold_loss, rolling_folds
-from cryptocast.workflows.learning.material import Material
+from cryptocast.workflows.learning.material import Material, TrainingPlan
 from cryptocast.workflows.learning.scope import study_market
 from cryptocast.workspace import Workspace
 
@@ -77,27 +77,16 @@ def tune_on(
     started = time.perf_counter()
     settings, registry = ws.settings, ws.registry()
     training = TrainingPlan(model, {}, settings.model.levels, plan.seed)
+    validation_bars = settings.data.validation_bars
     folds = rolling_folds(
-        material,
-        training,
-        folds=settings.tune.folds,
-        validation_bars=settings.data.validation_bars,
+        material, training, folds=settings.tune.folds, validation_bars=validation_bars
     )
     plan = replace(plan, study=f"{plan.study} {_question(material, training, len(folds))}")
     tags = {"stage": "tune", "study": plan.study, **(tags or {})}
     with registry.run(f"tune {model.kind}", tags=tags) as parent:
         card = make_card(material, training)
         registry.log(parent, params={**run_params(card), "folds": len(folds)})
-        result = tuning.search(
-            plan,
-            lambda number, params, report: _trial(
-                registry, parent, folds, replace(training, params=params), number, report
-            ),
-            model.suggest,
-            folds=len(folds),
-            start=model.defaults(),
-            on_trial=lambda history: _show(ws.progress, history, plan.trials),
-        )
+        result = _search(registry, parent, training, folds, plan, ws.progress)
         report = TuneReport(
             study=plan.study,
             kind=model.kind,
@@ -110,10 +99,34 @@ def tune_on(
             seconds=time.perf_counter() - started,
         )
         _log(registry, parent, report)
+    market = study_market(settings, material.markets)
     with ws.store.write() as writer:
-        market = study_market(settings, material.markets)
         writer.put_event(ws.clock.now(), TUNED, market, _remembered(report))
     return report
+
+
+def _search(
+    registry: Registry,
+    parent: str,
+    training: TrainingPlan,
+    folds: Sequence[Fold],
+    plan: SearchPlan,
+    progress: Progress,
+) -> SearchResult:
+    """Run the trials of a plan, each as a run under the run `parent`."""
+
+    def objective(number: int, params: Params, report: Report) -> bool:
+        trial = replace(training, params=params)
+        return _trial(registry, parent, folds, trial, number, report)
+
+    return tuning.search(
+        plan,
+        objective,
+        training.model.suggest,
+        folds=len(folds),
+        start=training.model.defaults(),
+        on_trial=lambda history: _show(progress, history, plan.trials),
+    )
 
 
 def _question(material: Material, training: TrainingPlan, folds: int) -> str:

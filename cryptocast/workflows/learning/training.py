@@ -23,13 +23,12 @@ from cryptocast.seams import ModelKind, Params, Progress
 from cryptocast.values import DAY_SECONDS, Epoch, Fitted, iso
 from cryptocast.workflows.learning.cards import (
     FINGERPRINT,
-    TrainingPlan,
     data_of,
     make_card,
     run_params,
     shown,
 )
-from cryptocast.workflows.learning.material import Material
+from cryptocast.workflows.learning.material import Material, TrainingPlan
 from cryptocast.workflows.learning.scoring import crps, walk_crps
 from cryptocast.workspace import Workspace
 
