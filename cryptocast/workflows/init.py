@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +16,14 @@ from cryptocast import config, workspace
 from cryptocast.clock import VirtualClock
 from cryptocast.config import Secrets, Settings
 from cryptocast.drafts import replacing, swapping
-from cryptocast.errors import CryptocastError, StateError, UsageError
+from cryptocast.errors import CryptocastError, StateError
 from cryptocast.metering import calls_a_tick, loop_cost
 from cryptocast.seams import Clock, Inline, Progress, Steps
 from cryptocast.sources import resolve_auto
 from cryptocast.store import Store
 from cryptocast.values import DAY_SECONDS, Market, iso
 from cryptocast.workflows.fetch import fetch
+from cryptocast.workflows.keeping.undo import make_folders, refusals_named, undone_if_useless
 from cryptocast.workflows.learning.pipeline import Renewal, pipeline
 from cryptocast.workflows.learning.renewals import (
     Renewals,
@@ -40,9 +39,6 @@ from cryptocast.workspace import Workspace
 
 STARTED = "init.started"
 FINISHED = "init.finished"
-RUNNING = "init.running"
-
-_Folder = Mapping[Path, bytes | None]  # its entries, and the text of the settings among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,21 +96,19 @@ def init(
     reopen = functools.partial(
         Workspace.open, folder, environ=environ, clock=clock, progress=progress, steps=steps
     )
-    fresh = not (folder / config.FILE_NAME).is_file()
-    if not fresh and _is_finished(folder, reopen):
+    if (folder / config.FILE_NAME).is_file() and _is_finished(folder, reopen):
         return _add_markets(reopen, options.symbols)
     environ = workspace.with_dotenv(folder, environ)
     settings, source_reason = _initial_settings(folder, options, environ)
-    before = _contents(folder)
     with Workspace(folder, settings, Secrets(environ), clock, progress, steps) as ws:
         for market in ws.markets():
             ws.source(market.source)  # a source that cannot be opened leaves nothing behind
-        with _undone_if_useless(ws, before, fresh=fresh):
-            _make_folders(folder)
+        with undone_if_useless(ws):
+            make_folders(folder)
             with alone(folder, "init"):
                 if ws.file.is_file() and _is_finished(folder, reopen):
                     return _finished_report(ws)  # another process has just done it
-                with _refusals_named(folder), swapping(ws.file) as draft:
+                with refusals_named(folder), swapping(ws.file) as draft:
                     draft.write_text(config.render(settings), encoding="utf-8")
                 candles, renewals = _first_pipeline(ws, options.seed)
                 lock_file(folder, "init").unlink(missing_ok=True)  # no other run needs it again
@@ -142,25 +136,6 @@ def _initial_settings(
         settings = settings.model_copy(update={"source": source})
     workspace.require_plugins(settings)
     return settings, reason
-
-
-def _make_folders(folder: Path) -> None:
-    with _refusals_named(folder):
-        for name in workspace.FOLDERS:
-            (folder / name).mkdir(parents=True, exist_ok=True)
-
-
-@contextmanager
-def _refusals_named(folder: Path) -> Iterator[None]:
-    """Raise UsageError if the disk refuses to let the folder become a workspace."""
-    try:
-        yield
-    except OSError as error:
-        raise UsageError(
-            f"{folder} cannot become a workspace: {error.strerror}",
-            code="usage.workspace",
-            hint="name a folder that you may write in: --workspace DIR",
-        ) from None
 
 
 def _first_pipeline(ws: Workspace, seed: int | None) -> tuple[FetchReport, Renewals]:
@@ -262,55 +237,3 @@ def _loop_cost(ws: Workspace) -> str | None:
     settings = ws.settings
     calls = calls_a_tick(metered)
     return loop_cost(calls, settings.market.interval, settings.source.monthly_credits)
-
-
-@contextmanager
-def _undone_if_useless(ws: Workspace, before: _Folder | None, *, fresh: bool) -> Iterator[None]:
-    """Restore the folder if the block fails and leaves nothing that a second start could use.
-
-    That is so if no candle is stored, or, in a fresh workspace, too few for any forecast. What
-    another process makes at the same time is left alone.
-    """
-    try:
-        yield
-    except CryptocastError as error:
-        if error.code == RUNNING:
-            raise
-        too_few = fresh and error.code == "state.not_enough_candles"
-        if too_few or not _has_candles(ws.store):
-            ws.close()
-            lock_file(ws.folder, "init").unlink(missing_ok=True)
-            _restore(ws.folder, before)
-        if too_few:
-            days = max(7, ceil(ws.settings.data.days))
-            error.hint = f"give init more: --days {days}, or files"
-        raise
-
-
-def _has_candles(store: Store) -> bool:
-    try:
-        with store.read() as reader:
-            return bool(reader.stored_markets())
-    except CryptocastError:
-        return True  # unknown: rather leave a file than lose one
-
-
-def _contents(folder: Path) -> _Folder | None:
-    """Return the folder's entries with the text of the settings, or None if there is no folder."""
-    if not folder.is_dir():
-        return None
-    return {p: p.read_bytes() if p.name == config.FILE_NAME else None for p in folder.iterdir()}
-
-
-def _restore(folder: Path, before: _Folder | None) -> None:
-    """Remove what this run made, and put the settings back as they were."""
-    for path in folder.iterdir():
-        if path in (before or {}):
-            if (text := (before or {})[path]) is not None:
-                path.write_bytes(text)
-        elif path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-    if before is None:
-        folder.rmdir()
