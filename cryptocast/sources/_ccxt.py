@@ -1,11 +1,11 @@
 """ccxt over our own transport: it words the requests and reads the replies, `Http` does the rest.
 
-ccxt's own transport was tried and is not used: it loses what is wrong with a reply. HTML or cut
-JSON with a 200 becomes an empty list of candles, which would be missing bars; 400, 403, 404 and
-451 all raise `ExchangeNotAvailable`, as a passing 503 does, and 418 the same error as a passing
-limit; redirects and TLS raise a bare `ExchangeError`; its texts hold the URL with its query; and
-neither the length nor the total time of a body is limited. So the exchange object gets another
-`fetch` here, and hands over every row that a reply holds.
+ccxt's own transport was tried and is not used, because it loses what is wrong with a reply. HTML
+or cut JSON with a 200 looks like a reply without candles; 400, 403, 404 and 451 all raise
+`ExchangeNotAvailable`, as a passing 503 does, and 418 the same error as a passing limit;
+redirects and TLS raise a bare `ExchangeError`; its texts hold the URL with its query; and neither
+the length nor the total time of a body is limited. So the exchange object gets another `fetch`
+here, and hands over every row that a reply holds.
 """
 
 from __future__ import annotations
