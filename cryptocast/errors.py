@@ -97,7 +97,7 @@ class ModelError(CryptocastError):
 
 
 class NotifyError(CryptocastError):
-    """A receiver of alerts could not be reached, or did not take one; it tells no secret."""
+    """A receiver of alerts could not be reached, or did not take one; no secret is shown."""
 
     code = "notify.failed"
     exit_code = 4
@@ -111,7 +111,7 @@ class GateRefused(CryptocastError):
 
 
 def no_production() -> StateError:
-    """What a command says that needs a model that serves, where none does."""
+    """Return the error of a command that needs a production model when there is none."""
     return StateError(
         "there is no production model", code="state.no_production", hint="cryptocast init"
     )

@@ -29,18 +29,18 @@ SCORES = pl.Schema(
         "p_value": pl.Float64,  # one-sided Diebold-Mariano, against the random walk
     }
 )
-"""One row a (model, version, market, step). Where a figure does not exist it is null."""
+"""One row per (model, version, market, step). A figure that does not exist is null."""
 
 
 def check(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
-    """The frame itself, when its columns and types are exactly the schema's.
+    """Return the frame itself if its columns and types are exactly the schema's.
 
-    Raises ValueError that names the first difference: a bug in the room that made it.
+    Raises ValueError with the first difference, which is a bug in the room that made the frame.
     """
     for name, wanted in schema.items():
-        found = frame.schema.get(name)
-        if found != wanted:
-            raise ValueError(f"column {name} is {found}, not {wanted}")
+        actual = frame.schema.get(name)
+        if actual != wanted:
+            raise ValueError(f"column {name} is {actual}, not {wanted}")
     if extra := set(frame.columns) - set(schema.names()):
         raise ValueError(f"unexpected columns: {', '.join(sorted(extra))}")
     return frame

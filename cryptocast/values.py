@@ -40,7 +40,7 @@ BUILTIN_RANDOM_WALK = "builtin:random_walk"
 """The version name of the random walk that needs no training and no bundle."""
 
 MIN_CANDLES = 24
-"""Below this many candles nothing is forecast (exit 3)."""
+"""The least number of candles that a forecast needs (else exit 3)."""
 
 FEATURES = (
     "return",
@@ -67,7 +67,7 @@ FEATURES = (
     "week_sin",
     "week_cos",
 )
-"""What a model sees of a bar, in the order of the last axis of `Windows.inputs`."""
+"""The features of a bar that a model sees, in the order of the last axis of `Windows.inputs`."""
 
 ALERTS = ("declined", "promotion", "fallback", "source", "credits", "missed")
 """The kinds of alerts; `cryptocast notify --test` sends one of kind `test`."""
@@ -79,16 +79,16 @@ _SYMBOL = re.compile(r"[A-Z0-9]{1,20}/[A-Z0-9]{1,20}")
 
 
 def iso(moment: float) -> str:
-    """Print Unix seconds as ISO 8601 with `Z`, whole seconds unless there is a fraction."""
+    """Return Unix seconds as ISO 8601 with `Z`, in whole seconds unless there is a fraction."""
     whole = float(moment).is_integer()
     stamp = datetime.fromtimestamp(moment, UTC).replace(tzinfo=None)
     return stamp.isoformat(timespec="seconds" if whole else "milliseconds") + "Z"
 
 
 def parse_time(text: str) -> int:
-    """Read an ISO 8601 date or time as Unix seconds; one without an offset is UTC.
+    """Return an ISO 8601 date or time as Unix seconds; without an offset it is UTC.
 
-    Raises UsageError when the text is no such time.
+    Raises UsageError if the text is not a time.
     """
     try:
         stamp = datetime.fromisoformat(text)
@@ -135,12 +135,12 @@ class Market:
 
     @property
     def symbol(self) -> str:
-        """`BASE/QUOTE`."""
+        """The symbol `BASE/QUOTE`."""
         return f"{self.base}/{self.quote}"
 
     @property
     def id(self) -> str:
-        """`source:BASE/QUOTE:interval`, the key of the market everywhere."""
+        """The key of the market everywhere: `source:BASE/QUOTE:interval`."""
         return f"{self.source}:{self.symbol}:{self.interval}"
 
     @property
@@ -149,7 +149,7 @@ class Market:
         return INTERVAL_SECONDS[self.interval]
 
     def floor(self, moment: float) -> int:
-        """The last grid moment at or before `moment`."""
+        """Return the last moment on the grid at or before `moment`."""
         return math.floor(moment) // self.interval_seconds * self.interval_seconds
 
     def __str__(self) -> str:
@@ -160,8 +160,8 @@ class Market:
 class Candles:
     """Candles of one market as numpy arrays of one length N.
 
-    As a source gives them they may be unaligned, unordered or repeated; after
-    `candles.normalise` they are aligned, rising in `open_time`, unique, closed and sane.
+    From a source they may be unaligned, unordered or repeated; after `candles.normalise` they
+    are aligned, rising in `open_time`, unique, closed and sane.
     """
 
     open_time: IntArray  # [N] Unix seconds
@@ -169,13 +169,13 @@ class Candles:
     high: FloatArray
     low: FloatArray
     close: FloatArray
-    volume: FloatArray  # [N] base currency; NaN where the source has none
+    volume: FloatArray  # [N] base currency; NaN if the source has none
 
     def __len__(self) -> int:
         return len(self.open_time)
 
     def take(self, index: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Candles:
-        """The rows that a numpy index selects."""
+        """Return the rows that a numpy index selects."""
         return Candles(
             self.open_time[index],
             self.open[index],
@@ -186,7 +186,7 @@ class Candles:
         )
 
     def fingerprint(self) -> str:
-        """A hash of all values: equal candles, equal text."""
+        """Return a hash of all values: equal candles have equal texts."""
         digest = hashlib.sha256()
         columns = (self.open_time, self.open, self.high, self.low, self.close, self.volume)
         for column in columns:
@@ -195,7 +195,7 @@ class Candles:
 
     @classmethod
     def empty(cls) -> Candles:
-        """No candle at all."""
+        """Return no candle at all."""
         return cls.of([], [], [], [], [], [])
 
     @classmethod
@@ -208,7 +208,7 @@ class Candles:
         close: Sequence[float] | FloatArray,
         volume: Sequence[float] | FloatArray | None = None,
     ) -> Candles:
-        """Candles from plain sequences; no volume becomes NaN."""
+        """Make candles from plain sequences; without a volume it is NaN."""
         times = np.asarray(open_time, dtype=np.int64)
         missing = np.full(len(times), np.nan) if volume is None else volume
         prices = (np.asarray(a, dtype=np.float64) for a in (open, high, low, close, missing))
@@ -216,7 +216,7 @@ class Candles:
 
     @classmethod
     def concatenate(cls, parts: Sequence[Candles]) -> Candles:
-        """All rows of all parts, in the order given."""
+        """Return all rows of all parts, in the given order."""
         if not parts:
             return cls.empty()
         return cls(
@@ -233,15 +233,15 @@ class Candles:
 class Page:
     """One well-formed answer of a source: every candle it has with open time in `[start, end)`.
 
-    `candles` are as the source gave them; a bar in `[start, end)` that is not among
-    them does not exist at the source (yet).
+    `candles` are as the source gave them; a bar in `[start, end)` that is not among them does
+    not exist at the source (yet).
     """
 
     start: int
     end: int
     candles: Candles
-    skew_seconds: float | None = None  # the server's clock minus ours as it answered
-    derived: bool = False  # computed from other candles, not traded so
+    skew_seconds: float | None = None  # the server's clock minus ours when it answered
+    derived: bool = False  # computed from other candles, not from trades
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +270,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Windows:
-    """N origins of one or several markets: what is known at each, and what came.
+    """N origins of one or several markets: the inputs known at each, and the outcomes.
 
     `inputs` is a strided view into the features: it costs no memory until it is batched.
     """
@@ -279,14 +279,14 @@ class Windows:
     sigma: FloatArray  # [N] volatility of one bar at the origin
     log_close: FloatArray  # [N] log of the last close
     origin: IntArray  # [N] Unix seconds
-    targets: FloatArray  # [N, H] log-return from the last close to step h; NaN where unknown
+    targets: FloatArray  # [N, H] log-return from the last close to step h; NaN if unknown
     market: NDArray[np.intp]  # [N] index of the market
 
     def __len__(self) -> int:
         return len(self.origin)
 
     def take(self, index: slice | IntArray) -> Windows:
-        """The origins that an index selects; of a slice `inputs` stay a view."""
+        """Return the origins that an index selects; with a slice `inputs` stay a view."""
         return Windows(
             self.inputs[index],
             self.sigma[index],
@@ -297,17 +297,17 @@ class Windows:
         )
 
     def unit(self, horizon: int) -> FloatArray:
-        """[N, H] what models measure a step in: volatility of a bar times sqrt(step)."""
+        """Return the unit of each step [N, H]: the volatility of a bar times sqrt(step)."""
         return np.asarray(self.sigma[:, None] * np.sqrt(np.arange(1, horizon + 1)))
 
     @property
     def standardised(self) -> FloatArray:
-        """[N, H] the targets in that unit."""
+        """The targets [N, H] in units of each step."""
         return np.asarray(self.targets / self.unit(self.targets.shape[1]))
 
     @classmethod
     def concatenate(cls, parts: Sequence[Windows]) -> Windows:
-        """All origins of all parts."""
+        """Return all origins of all parts."""
         if len(parts) == 1:
             return parts[0]
         return cls(
@@ -322,7 +322,7 @@ class Windows:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What one epoch of a training showed: mean pinball losses in units of sigma * sqrt(step)."""
+    """One epoch of a training: mean pinball losses in units of sigma * sqrt(step)."""
 
     number: int
     train_loss: float
@@ -345,7 +345,7 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """What made a forecast: a version, its kind, and why it stood in for another (or None)."""
+    """The model behind a forecast: version, kind, and why it stood in for another (or None)."""
 
     version: str
     kind: str
@@ -372,17 +372,17 @@ class ForecastSet:
 
     @property
     def late(self) -> bool:
-        """Whether it was issued later after its origin than `[loop] late_seconds`."""
+        """True if it was issued later after its origin than `[loop] late_seconds`."""
         return self.mode == "late"
 
     def target_time(self, step: int) -> int:
-        """The moment whose price step `step` (1..H) forecasts."""
+        """Return the moment whose price step `step` (1..H) forecasts."""
         return self.origin + step * self.market.interval_seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One row of `deployments`; of those for a market the one with the greatest id rules."""
+    """One row of `deployments`; for each market the row with the greatest id rules."""
 
     id: int
     at: float
@@ -396,7 +396,7 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """What a receiver is told. The texts are plain, and may hold whatever a person once typed."""
+    """A message to receivers. The texts are plain, and may hold whatever a person once typed."""
 
     at: float
     kind: str  # one of ALERTS, or `test`
@@ -404,10 +404,10 @@ class Alert:
     title: str
     text: str
     workspace: str  # the name of its folder
-    markets: tuple[str, ...] = ()  # ids of those that it is about; none: all
+    markets: tuple[str, ...] = ()  # ids of the markets that it is about; empty: all
 
     @property
     def line(self) -> str:
-        """All of it as one line that leaves a terminal as it was: no control characters."""
-        told = f"{iso(round(self.at))} {self.workspace}: {self.title}: {self.text}"
-        return " ".join("".join(c if c.isprintable() else " " for c in told).split())
+        """The message as one line without control characters, which are unsafe for a terminal."""
+        line = f"{iso(round(self.at))} {self.workspace}: {self.title}: {self.text}"
+        return " ".join("".join(c if c.isprintable() else " " for c in line).split())

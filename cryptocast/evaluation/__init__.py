@@ -1,4 +1,4 @@
-"""How good forecasts are, and whether a difference is more than luck. Arrays in, figures out."""
+"""Scores of forecasts, and tests of whether a difference is more than luck. Arrays in."""
 
 from cryptocast.evaluation.diagnosis import Diagnosis, Fan, diagnose
 from cryptocast.evaluation.gate import Comparison, Verdict, compare, compare_series, decide

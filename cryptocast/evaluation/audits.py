@@ -42,7 +42,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class RangeCoverage:
-    """How often targets lay inside a central range, over the first `steps` steps."""
+    """The share of targets inside a central range, over the first `steps` steps."""
 
     share: float  # the share that the range claims to hold
     steps: int
@@ -51,7 +51,7 @@ class RangeCoverage:
 
     @property
     def off(self) -> bool:
-        """Whether the coverage is further from the share than chance explains."""
+        """True if the coverage is further from the share than chance explains."""
         return abs(self.coverage - self.share) > self.tolerance
 
     def __str__(self) -> str:
@@ -72,7 +72,7 @@ class JudgedForecasts:
 
     @property
     def point(self) -> FloatArray:
-        """[N, H] the point forecast: the median."""
+        """The point forecast [N, H]: the median."""
         return median(self.quantiles, self.levels)
 
     @classmethod

@@ -15,7 +15,7 @@ _FEWEST_BLOCKS = 2
 
 @dataclass(frozen=True, slots=True)
 class Resampling:
-    """How a series of `n` is resampled: in how long blocks, how often, and from which seed."""
+    """The plan by which a series of `n` is resampled: block length, number of draws, and seed."""
 
     n: int
     block: int
@@ -24,17 +24,17 @@ class Resampling:
 
     @classmethod
     def of(cls, n: int, block: int, resamples: int) -> Resampling:
-        """Blocks of that length, or of half the series where it is shorter than two of them."""
+        """Plan blocks of that length, or of half the series if it is shorter than two of them."""
         return cls(n, max(min(block, n // _FEWEST_BLOCKS), 1), resamples)
 
     @property
     def blocks(self) -> float:
-        """How many blocks the series holds."""
+        """Number of blocks that the series holds."""
         return self.n / self.block
 
 
 def block_length(n: int, overlap: int) -> int:
-    """Twice the origins whose targets overlap, and no less than the cube root of `n`.
+    """Return twice the origins whose targets overlap, and no less than the cube root of `n`.
 
     The rate is that of Hall, Horowitz & Jing (1995) for the variance of a mean.
     """
@@ -42,11 +42,11 @@ def block_length(n: int, overlap: int) -> int:
 
 
 def resampled_sums(values: FloatArray, plan: Resampling) -> FloatArray:
-    """[R, K] sums over resamples of the rows of `values` [N, K]; NaN counts as zero.
+    """Return sums [R, K] over resamples of the rows of `values` [N, K]; NaN counts as zero.
 
     Blocks of consecutive rows are drawn with replacement (Künsch 1989) from the series closed
-    to a circle (Politis & Romano 1992), so that every row is drawn alike. All columns share
-    the draws: a ratio or difference of sums is resampled with its parts paired.
+    to a circle (Politis & Romano 1992), so that every row is drawn equally often. All columns
+    share the draws: a ratio or difference of sums is resampled with its parts paired.
     """
     n, columns = values.shape
     filled = np.where(np.isnan(values), 0.0, values)
@@ -64,10 +64,10 @@ def resampled_sums(values: FloatArray, plan: Resampling) -> FloatArray:
 def bounds(
     estimate: float, resampled: FloatArray, plan: Resampling, confidence: float
 ) -> tuple[float, float]:
-    """The lower and the upper bound of an estimate, each one-sided at that confidence.
+    """Return the lower and the upper bound of an estimate, each one-sided at that confidence.
 
-    Percentiles of the resamples [R], their distance from the estimate stretched by what few
-    blocks hide (`stretch`). Both together hold `2 * confidence - 1`.
+    They are percentiles of the resamples [R]; their distance from the estimate is stretched by
+    what few blocks hide (`stretch`). Both together hold `2 * confidence - 1`.
     """
     ends = np.quantile(resampled, [1 - confidence, confidence])
     low, high = estimate + stretch(plan, confidence) * (ends - estimate)
@@ -75,12 +75,12 @@ def bounds(
 
 
 def standard_error(resampled: FloatArray, plan: Resampling) -> float:
-    """The standard error of the resampled statistic [R], corrected for few blocks."""
+    """Return the standard error of the resampled statistic [R], corrected for few blocks."""
     return float(resampled.std()) * _unbiased(plan)
 
 
 def stretch(plan: Resampling, confidence: float) -> float:
-    """By how much percentiles of few blocks are too close to the estimate.
+    """Return the factor by which percentiles of few blocks are too close to the estimate.
 
     Resampled block sums vary about their own mean, as a sample variance divided by the number
     of blocks does, and that variance is itself estimated: Student's t instead of the normal.

@@ -1,4 +1,4 @@
-"""Is one forecast better than another, or was it lucky?"""
+"""Tests and intervals for autocorrelated series: is one forecast better, or was it lucky?"""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from scipy import stats
 
 from cryptocast.values import FloatArray
 
-_LEAST = 8  # origins, below which nothing is said
+_LEAST = 8  # origins: with fewer nothing is said
 
 
 def diebold_mariano(difference: FloatArray, step: int) -> float | None:
-    """One-sided p-value that the mean of `difference` [N] (loss of the baseline minus loss
-    of the model, in the order of time, NaN where unscored) is not above zero.
+    """Return the one-sided p-value that the mean of `difference` is not above zero.
 
-    Diebold & Mariano (1995) with the variance of `long_run_variance`, and the small-sample
-    correction and Student's t of Harvey, Leybourne & Newbold (1997). None where there is too
-    little to tell. Where targets overlap, a 5 % test rejects 6 to 12 % of equal forecasts.
+    `difference` [N] is the loss of the baseline minus the loss of the model, in the order of
+    time, NaN if unscored. The test is that of Diebold & Mariano (1995) with the variance of
+    `long_run_variance`, and the small-sample correction and Student's t of Harvey, Leybourne &
+    Newbold (1997). None if there are too few values. If targets overlap, a 5 % test rejects
+    6 to 12 % of equal forecasts.
     """
     loss = difference[np.isfinite(difference)]
     n = len(loss)
@@ -31,9 +32,9 @@ def diebold_mariano(difference: FloatArray, step: int) -> float | None:
 
 
 def effective_n(series: FloatArray, step: int) -> float | None:
-    """How many independent origins tell as much of the mean as these N that overlap.
+    """Return how many independent origins would say as much of the mean as these N that overlap.
 
-    N times variance over long-run variance, at most N; None where there is too little to tell.
+    This is N times variance over long-run variance, at most N. None if there are too few values.
     """
     known = series[np.isfinite(series)]
     variance = long_run_variance(known, step)
@@ -43,10 +44,11 @@ def effective_n(series: FloatArray, step: int) -> float | None:
 
 
 def long_run_variance(series: FloatArray, step: int) -> float | None:
-    """N times the variance of the mean of an autocorrelated series [N] without NaN.
+    """Return N times the variance of the mean of an autocorrelated series [N] without NaN.
 
-    Bartlett weights (Newey & West 1987) over at least the `step - 1` lags that overlapping
-    targets share. None for fewer than 8 values, values that all overlap, or are all the same.
+    It uses Bartlett weights (Newey & West 1987) over at least the `step - 1` lags that
+    overlapping targets share. None for fewer than 8 values, or if all of them overlap or are
+    equal.
     """
     n = len(series)
     if n < _LEAST or n <= step:
@@ -61,9 +63,9 @@ def long_run_variance(series: FloatArray, step: int) -> float | None:
 
 
 def wilson(share: float, n: float, confidence: float) -> tuple[float, float]:
-    """The interval of a share that was found in `n` (effective) independent trials.
+    """Return the interval of a share that was observed in `n` (effective) independent trials.
 
-    Wilson (1927): it stays inside 0 and 1 and holds its confidence for small `n` too.
+    Wilson's interval (1927) stays inside 0 and 1, and holds its confidence for small `n` too.
     """
     z = float(stats.norm.ppf(0.5 + confidence / 2))
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)

@@ -1,4 +1,4 @@
-"""What the pictures of an evaluation show, as plain arrays."""
+"""The figures that the pictures of an evaluation show, as plain arrays."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BEFORE = 2  # horizons of the past that a fan shows
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fan:
-    """One forecast beside what was and what came; prices in quote currency, Unix seconds."""
+    """One forecast beside the prices before and after it; quote currency, Unix seconds."""
 
     times: IntArray  # [M] moments at which the closes were known
     closes: FloatArray  # [M]
@@ -27,17 +27,17 @@ class Fan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Diagnosis:
-    """Where a version is calibrated, and when it is better than the random walk."""
+    """The calibration of a version, and its skill against the random walk by step and hour."""
 
     model: str
     version: str | None
     market: str
     levels: tuple[float, ...]  # [Q]
     observed: FloatArray  # [Q] share of targets at or below each quantile, all steps
-    skill_by_step: FloatArray  # [H] against the random walk; NaN where unscored
-    skill_by_hour: FloatArray  # [24] the same by the hour (UTC) of the origin
+    skill_by_step: FloatArray  # [H] against the random walk; NaN if unscored
+    skill_by_hour: FloatArray  # [24] by the hour (UTC) of the origin
     origins_by_hour: IntArray  # [24]
-    fan: Fan | None  # of the newest origin whose targets are all known; None: there is none
+    fan: Fan | None  # of the newest origin whose targets are all known, if there is one
 
 
 def diagnose(
@@ -47,7 +47,7 @@ def diagnose(
     levels: Sequence[float],
     market: Market,
 ) -> Diagnosis:
-    """Look at a candidate's forecasts of windows; `walk` [N, H, Q] are the random walk's."""
+    """Compare a candidate's forecasts of windows with the random walk's, `walk` [N, H, Q]."""
     mine = metrics.crps_bp(candidate.quantiles, windows.targets, levels)
     theirs = metrics.crps_bp(walk, windows.targets, levels)
     known = np.isfinite(theirs)

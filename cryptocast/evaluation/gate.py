@@ -1,14 +1,14 @@
-"""The gate: a challenger becomes production only where it is not worse than what it replaces.
+"""The gate: a challenger becomes production only if it is not worse than what it replaces.
 
-The statistic is the mean over steps of the CRPS difference relative to the opponent's CRPS, an
-observation an origin. It is resampled in blocks that are longer than targets overlap. A
-challenger passes against an opponent where
+The statistic is the mean over steps of the CRPS difference relative to the opponent's CRPS, one
+observation per origin. It is resampled in blocks that are longer than targets overlap. A
+challenger passes against an opponent if
 
-- its skill, shrunken by how noisy it is, lies above `least_skill`, and
+- its skill, shrunken by its noise, lies above `least_skill`, and
 - its skill's lower bound (one-sided, at `confidence`) lies above `-worst_loss`: a loss as
   large as that is ruled out.
 
-`tests/benchmarks/gate_curve.py` says how often which challenger passes.
+`tests/benchmarks/gate_curve.py` measures how often challengers of which skill pass.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ class Comparison:
 
     opponent: str
     skill: float  # mean over steps (and markets) of 1 - CRPS / CRPS of the opponent
-    shrunken: float  # what to expect of it: drawn towards 0 by its noise
+    shrunken: float  # the skill to expect: drawn towards 0 by its noise
     low: float  # one-sided bounds of the skill, each at the gate's confidence
     high: float
     n: int  # origins
-    effective_n: float | None  # independent ones that would tell as much
+    effective_n: float | None  # independent ones that would say as much
     p_value: float | None  # one-sided Diebold-Mariano, that the challenger is not better
-    prior: float | None = None  # the skill that it showed elsewhere, which its own is drawn towards
+    prior: float | None = None  # the skill that it showed elsewhere; its own is drawn towards it
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the gate says, and in words why."""
+    """The decision of the gate, with its reason in words."""
 
     promoted: bool
     reason: str
@@ -58,22 +58,22 @@ def compare(
     rule: GateSettings,
     prior: float | None = None,
 ) -> Comparison:
-    """Compare CRPS [N, H] of the challenger and an opponent at the origins [N], a market each.
+    """Compare the CRPS [N, H] of the challenger and an opponent at the origins [N] of each market.
 
     Markets move together, so at one origin they are one observation: their mean. A market
-    without a scored origin says nothing; where none has one, `n` is 0. `prior`: see
+    without a scored origin is ignored; if none has one, `n` is 0. `prior` is explained at
     `compare_series`.
     """
-    found = [
+    skills = [
         (_relative(mine, theirs), moment[np.isfinite(theirs).any(axis=1)])
         for mine, theirs, moment in zip(challenger, loss, origins, strict=True)
         if np.isfinite(theirs).any()
     ]
-    if not found:
-        return _expected(opponent, prior, rule)
-    moments, at = np.unique(np.concatenate([moment for _, moment in found]), return_inverse=True)
+    if not skills:
+        return _without_origins(opponent, prior, rule)
+    moments, at = np.unique(np.concatenate([moment for _, moment in skills]), return_inverse=True)
     # Scaled so that the mean over all origins is the mean of the markets' skills.
-    weighed = [skill * (len(moments) / len(skill) / len(found)) for skill, _ in found]
+    weighed = [skill * (len(moments) / len(skill) / len(skills)) for skill, _ in skills]
     series = np.bincount(at, weights=np.concatenate(weighed)).astype(np.float64)
     return compare_series(opponent, series, challenger[0].shape[1], rule, prior)
 
@@ -87,10 +87,10 @@ def compare_series(
 ) -> Comparison:
     """Compare by the skill at each origin [N], in the order of time.
 
-    The shrunken skill is the posterior mean where true skills are normal about 0 with the
-    standard deviation `prior_skill`: `skill * prior^2 / (prior^2 + standard error^2)`.
-    A challenger that has shown a skill elsewhere, on candles of other markets and years, brings
-    it as `prior`: then they are normal about that, and the bounds are the posterior's too.
+    The shrunken skill is the posterior mean if true skills are normal about 0 with the standard
+    deviation `prior_skill`: `skill * prior^2 / (prior^2 + standard error^2)`. A challenger that
+    has shown a skill elsewhere, on candles of other markets and years, brings it as `prior`:
+    then true skills are normal about that, and the bounds are the posterior's too.
     """
     plan = Resampling.of(len(skills), rule.block_bars or 2 * horizon, rule.resamples)
     skill = float(skills.mean())
@@ -119,8 +119,8 @@ def compare_series(
     )
 
 
-def _expected(opponent: str, prior: float | None, rule: GateSettings) -> Comparison:
-    """A comparison without an origin: what was shown elsewhere, or nothing."""
+def _without_origins(opponent: str, prior: float | None, rule: GateSettings) -> Comparison:
+    """Return a comparison without an origin: the skill shown elsewhere, or nothing."""
     nan = float("nan")
     if prior is None:
         return Comparison(opponent, nan, nan, nan, nan, 0, None, None)
@@ -134,10 +134,10 @@ def _normal_bounds(mean: float, spread: float, rule: GateSettings) -> tuple[floa
 
 
 def decide(comparisons: Mapping[str, Comparison], rule: GateSettings) -> Verdict:
-    """Promote where the challenger passes against every opponent.
+    """Promote if the challenger passes against every opponent.
 
-    The comparison with production is left out where there is none yet, that with the random
-    walk where the challenger is one.
+    The comparison with production is left out if there is none yet, and that with the random
+    walk if the challenger is one.
     """
     if not comparisons:
         return Verdict(True, "a random walk needs no better baseline, and nothing serves yet")
@@ -145,43 +145,46 @@ def decide(comparisons: Mapping[str, Comparison], rule: GateSettings) -> Verdict
     for comparison in all_of_them:
         if (objection := _objection(comparison, rule)) is not None:
             return Verdict(False, objection, all_of_them)
-    word = "better" if all(_here(c, rule) for c in all_of_them) else "expected to be better"
-    told = "; ".join(f"than {c.opponent}: {_words(c, rule)}" for c in all_of_them)
-    return Verdict(True, f"{word} {told}", all_of_them)
+    word = "better" if all(_shown_here(c, rule) for c in all_of_them) else "expected to be better"
+    reasons = "; ".join(f"than {c.opponent}: {_words(c, rule)}" for c in all_of_them)
+    return Verdict(True, f"{word} {reasons}", all_of_them)
 
 
-def _here(found: Comparison, rule: GateSettings) -> bool:
-    """Whether what was seen here says so itself, and not only what was shown elsewhere."""
-    return found.prior is None or (found.n >= rule.least_origins and found.skill > 0)
+def _shown_here(comparison: Comparison, rule: GateSettings) -> bool:
+    """Return whether the skill was shown on these origins, and not only elsewhere."""
+    if comparison.prior is None:
+        return True
+    return comparison.n >= rule.least_origins and comparison.skill > 0
 
 
-def _objection(found: Comparison, rule: GateSettings) -> str | None:
-    """What speaks against the challenger; None where nothing does."""
-    if found.n < rule.least_origins and found.prior is None:
-        return f"only {found.n} unseen origins to judge by, {rule.least_origins} are needed"
-    if found.shrunken <= rule.least_skill:
-        if found.n and found.skill == found.low == found.high == 0:
-            return f"no better than {found.opponent}: it answers alike (n = {found.n} origins)"
-        if found.skill > 0 and found.prior is not None:
+def _objection(comparison: Comparison, rule: GateSettings) -> str | None:
+    """Return what speaks against the challenger, or None."""
+    n, skill, opponent = comparison.n, comparison.skill, comparison.opponent
+    if n < rule.least_origins and comparison.prior is None:
+        return f"only {n} unseen origins to judge by, {rule.least_origins} are needed"
+    if comparison.shrunken <= rule.least_skill:
+        if n and skill == comparison.low == comparison.high == 0:
+            return f"no better than {opponent}: it answers alike (n = {n} origins)"
+        if skill > 0 and comparison.prior is not None:
             word = "probably no better than"
-        elif found.skill > 0:
+        elif skill > 0:
             word = f"not {rule.least_skill:.2%} better than"
         else:
-            word = "worse than" if found.skill < 0 else "no better than"
-        return f"{word} {found.opponent} ({_words(found, rule)})"
-    if found.low <= -rule.worst_loss:
+            word = "worse than" if skill < 0 else "no better than"
+        return f"{word} {opponent} ({_words(comparison, rule)})"
+    if comparison.low <= -rule.worst_loss:
         return (
-            f"it may be worse than {found.opponent} by {rule.worst_loss:.2%} or more "
-            f"({_words(found, rule)})"
+            f"it may be worse than {opponent} by {rule.worst_loss:.2%} or more "
+            f"({_words(comparison, rule)})"
         )
     return None
 
 
 def _relative(mine: FloatArray, theirs: FloatArray) -> FloatArray:
-    """[N'] skills at the scored origins, whose mean is the mean over steps of relative skills.
+    """Return skills at the scored origins [N'], whose mean is the mean over steps of their skills.
 
-    In units of the opponent's mean, so that all steps and markets weigh alike. A step that the
-    purge left fewer origins counts more at each of them.
+    They are in units of the opponent's mean, so that all steps and markets count equally. A step
+    to which the purge left fewer origins counts more at each of them.
     """
     known = np.isfinite(theirs)
     rows, steps = known.any(axis=1), known.any(axis=0)
@@ -191,21 +194,23 @@ def _relative(mine: FloatArray, theirs: FloatArray) -> FloatArray:
     return np.asarray(np.where(np.isfinite(relative), relative, 0.0).mean(axis=1))
 
 
-def _words(found: Comparison, rule: GateSettings) -> str:
-    if found.n == 0:
-        return f"no origin here to judge by, skill {found.shrunken:+.2%} on other markets and years"
-    if found.n < rule.least_origins and found.prior is not None:
+def _words(comparison: Comparison, rule: GateSettings) -> str:
+    n, skill, shrunken = comparison.n, comparison.skill, comparison.shrunken
+    if n == 0:
+        return f"no origin here to judge by, skill {shrunken:+.2%} on other markets and years"
+    if n < rule.least_origins and comparison.prior is not None:
         return (
-            f"skill {found.shrunken:+.2%} on other markets and years; here only {found.n} origins "
-            f"to judge by (skill {found.skill:+.2%}), {rule.least_origins} are needed"
+            f"skill {shrunken:+.2%} on other markets and years; here only {n} origins "
+            f"to judge by (skill {skill:+.2%}), {rule.least_origins} are needed"
         )
-    p = found.p_value
+    p = comparison.p_value
     chance = "" if p is None else ", p < 0.01" if p < 0.01 else f", p = {p:.2f}"
-    alone = "" if found.effective_n is None else f" ({found.effective_n:.0f} effective)"
+    alone = comparison.effective_n
+    effective = "" if alone is None else f" ({alone:.0f} effective)"
     drawn = "shrunken"
-    if found.prior is not None:
-        drawn = f"drawn towards the {found.prior:+.2%} shown elsewhere:"
+    if comparison.prior is not None:
+        drawn = f"drawn towards the {comparison.prior:+.2%} shown elsewhere:"
     return (
-        f"skill {found.skill:+.2%}, {drawn} {found.shrunken:+.2%}, {rule.confidence:.0%} lower "
-        f"bound {found.low:+.2%}, n = {found.n} origins{alone}{chance}"
+        f"skill {skill:+.2%}, {drawn} {shrunken:+.2%}, {rule.confidence:.0%} lower "
+        f"bound {comparison.low:+.2%}, n = {n} origins{effective}{chance}"
     )

@@ -1,10 +1,10 @@
-"""Are the inputs of the served forecasts sound? Sums like those of `monitoring`, of faults.
+"""Tests of the inputs of served forecasts: sums like those of `monitoring`, but of faults.
 
-- `inputs`: an input is not what its candles give. Both are counted from the same candles, so
-  no market whatever causes a fault, and 12 bars decide.
-- `still`: the close moves, but range, place or volume repeat themselves, more than where the
-  model learned: the venue sends something else than it did. That there is no volume any more is
-  a habit of the market, told by `watch` and no more.
+- `inputs`: an input differs from what its candles give. Both are computed from the same candles,
+  so no market, however wild, causes a fault, and 12 bars decide.
+- `still`: the close moves, but range, place or volume repeat themselves, more often than where
+  the model learned: the venue sends something else than before. A market without volume is no
+  fault: it raises `watch` at most.
 - `answers`: what was served is not what the model answers to the stored candles.
 
 None of them says that the model has aged: a new one would learn from the same inputs.
@@ -32,21 +32,22 @@ TESTS = ("inputs", "still", "answers")
 _TOLERANCE, _SLACK = 0.01, 1e-3  # of what the candles give, and besides
 _OFF = 0.001  # of the width of a forecast
 _FADING = 0.005  # of a value: a little more than the slowest average forgets in a bar
-_BLOCK = 72  # bars: how still a feature is at most where a model learned
+_BLOCK = 72  # bars over which the stillest hours of a model's past are measured
 _HALF = 0.5
 _WRONG_LIMIT, _STILL_LIMIT, _OFF_LIMIT = 6.0, 18.0, 3.0
-_TOLD = ("range", "place", "volume")  # by a candle, besides its close
+_CANDLE_FEATURES = ("range", "place", "volume")  # what a candle says besides its close
 _HABIT, _HABIT_CEILING = "volume", 0.9  # short of the threshold
 _PSI_BINS = 10
-_EVEN = 0.02  # so little a factor varies that is called one
+_EVEN = 0.02  # a factor that varies less than this counts as one factor
 
 
 def inputs_test(
     found: FloatArray, counted: FloatArray, names: Sequence[str], bars: IntArray
 ) -> Test:
-    """Hold inputs [N, I] of windows that end with `bars` [N] against what their candles give.
+    """Compare the inputs [N, I] of windows that end with `bars` [N] with what their candles give.
 
-    Of the `names` [I] those come first that others rest on: the first that declines is told.
+    Inputs on which others rest come first among the `names` [I]: the first that declines is the
+    one that the test reports.
     """
     wrong = ~(np.abs(found - counted) <= _TOLERANCE * np.abs(counted) + _SLACK)  # NaN is wrong
     sums = _sums(wrong, np.full(len(names), _HALF), np.full(len(names), CEILING * _WRONG_LIMIT))
@@ -60,26 +61,28 @@ def inputs_test(
 
 
 def still_test(newest: FloatArray, learned: FloatArray, bars: IntArray) -> Test | None:
-    """Look for candles that tell nothing but a close; `newest` [N, 2, F]: windows' last two bars.
+    """Look for candles in which only the close moves.
 
-    `learned` [M, F] is what the model learned from. None where that is too little to tell, or
-    where no close has moved.
+    `newest` [N, 2, F] are the last two bars of the windows, `learned` [M, F] what the model
+    learned from. None if that is too little, or if no close has moved.
     """
     moved = newest[:, 1, FEATURES.index("return")] != 0
     usual = _stillest(learned)
     if usual is None or not moved.any():
         return None
-    ceilings = np.array([_HABIT_CEILING if name == _HABIT else CEILING for name in _TOLD])
+    ceilings = np.array(
+        [_HABIT_CEILING if name == _HABIT else CEILING for name in _CANDLE_FEATURES]
+    )
     # Half way from the stillest hours to never moving.
     same = _same(newest[moved, 0], newest[moved, 1])
     sums = _sums(same, (1 + usual) / 2, ceilings * _STILL_LIMIT)
     worst = int(np.argmax(sums[-1]))
     test = _test("still", sums[:, worst], _STILL_LIMIT, bars[moved])
-    return test if test.since is None else replace(test, feature=_TOLD[worst])
+    return test if test.since is None else replace(test, feature=_CANDLE_FEATURES[worst])
 
 
 def answers_test(served: FloatArray, answers: FloatArray, bars: IntArray) -> Test:
-    """Hold what was served [N, H, Q], uncalibrated, against what the model answers now."""
+    """Compare what was served [N, H, Q], uncalibrated, with what the model answers now."""
     width = answers[..., -1:] - answers[..., :1]
     off = ~(np.abs(served - answers) <= _OFF * width)
     other = np.any(off, axis=(1, 2), keepdims=True)[..., 0]
@@ -88,7 +91,7 @@ def answers_test(served: FloatArray, answers: FloatArray, bars: IntArray) -> Tes
 
 
 def _sums(faults: NDArray[np.bool_], allowances: FloatArray, ceilings: FloatArray) -> FloatArray:
-    """[N, I] Page's sums of the faults of each input."""
+    """Return Page's sums of the faults of each input, [N, I]."""
     columns = zip(faults.T.astype(np.float64), allowances, ceilings, strict=True)
     return np.stack([cusum(each, allowed, top) for each, allowed, top in columns], axis=1)
 
@@ -100,7 +103,7 @@ def _test(name: str, sums: FloatArray, limit: float, bars: IntArray) -> Test:
 
 
 def _stillest(learned: FloatArray) -> FloatArray | None:
-    """The largest share of bars in a block that tell nothing new though the close moved."""
+    """Return the largest share of bars in a block that repeat a feature though the close moved."""
     moved = learned[1:, FEATURES.index("return")] != 0
     same = _same(learned[:-1], learned[1:])[moved]
     if len(same) < 2 * _BLOCK:
@@ -109,14 +112,14 @@ def _stillest(learned: FloatArray) -> FloatArray | None:
 
 
 def _same(before: FloatArray, after: FloatArray) -> NDArray[np.bool_]:
-    """Whether nothing new was told: then a feature stays, or fades with an average under it."""
-    places = [FEATURES.index(name) for name in _TOLD]
+    """Return where a feature repeats itself: it stays, or fades with an average under it."""
+    places = [FEATURES.index(name) for name in _CANDLE_FEATURES]
     then, now = before[:, places], after[:, places]
     return np.asarray(np.abs(now - then) <= _FADING * np.abs(then))
 
 
 def _fault(found: FloatArray, counted: FloatArray) -> str:
-    """What an input is [N], instead of what its candles give [N]."""
+    """Return in words what an input [N] is instead of what its candles give [N]."""
     if np.ptp(found) == 0:
         return f"stuck at {found[0]:z.2f}"
     factors = found[counted != 0] / counted[counted != 0]

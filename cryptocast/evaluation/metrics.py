@@ -1,4 +1,4 @@
-"""Proper scores of quantile forecasts, one figure an (origin, step); NaN where unscored.
+"""Proper scores of quantile forecasts, one figure per (origin, step); NaN if unscored.
 
 Quantiles are [N, H, Q] and targets [N, H], both log-returns from the last close.
 """
@@ -16,9 +16,9 @@ BP = 1e4
 
 
 def crps_bp(quantiles: FloatArray, targets: FloatArray, levels: Sequence[float]) -> FloatArray:
-    """[N, H] CRPS in basis points: the mean over levels of twice the pinball loss.
+    """Return the CRPS [N, H] in basis points: the mean over levels of twice the pinball loss.
 
-    With evenly spaced levels that is the quantile approximation of the continuous ranked
+    With evenly spaced levels this is the quantile approximation of the continuous ranked
     probability score (Gneiting & Ranjan 2011, eq. 9, unweighted).
     """
     # Level by level: [N, H, Q] temporaries of a year of origins would not fit in memory.
@@ -33,9 +33,9 @@ def crps_bp(quantiles: FloatArray, targets: FloatArray, levels: Sequence[float])
 def inside(
     quantiles: FloatArray, targets: FloatArray, levels: Sequence[float], share: float
 ) -> FloatArray:
-    """[N, H] 1 where the target lies in the central interval of that share, else 0.
+    """Return 1 if the target lies in the central interval of that share, else 0, [N, H].
 
-    All NaN where the levels don't hold the interval's ends.
+    All values are NaN if the levels do not hold the ends of the interval.
     """
     ends = [_index(levels, (1 - share) / 2), _index(levels, (1 + share) / 2)]
     if None in ends:
@@ -46,18 +46,18 @@ def inside(
 
 
 def below(quantiles: FloatArray, targets: FloatArray) -> IntArray:
-    """[H, Q] how many targets lay at or below each quantile: what calibration is judged by."""
+    """Return the number of targets at or below each quantile [H, Q]: the basis of calibration."""
     counts = [np.sum(targets <= quantiles[..., i], axis=0) for i in range(quantiles.shape[-1])]
     return np.stack(counts, axis=1)
 
 
 def qlike(quantiles: FloatArray, targets: FloatArray, levels: Sequence[float]) -> FloatArray:
-    """[N, H] QLIKE of the variance that the quantiles imply: `log(v) + r^2 / v`, v in bp^2.
+    """Return the QLIKE [N, H] of the implied variance: `log(v) + r^2 / v`, v in bp^2.
 
-    Patton (2011): a proper loss for variances where only a noisy proxy of them is seen, here
+    It is a proper loss for variances of which only a noisy proxy is seen (Patton 2011), here
     the squared return. `v` is the quantiles' second moment over that of a standard normal's
-    quantiles at the same levels, so that a normal forecast implies its own variance; what
-    counts is the difference between models. NaN where there is no spread.
+    quantiles at the same levels, so that a normal forecast implies its own variance. What
+    counts is the difference between models. NaN if there is no spread.
     """
     normal = float(np.mean(stats.norm.ppf(np.asarray(levels)) ** 2))
     moment = np.einsum("nhq,nhq->nh", quantiles, quantiles) / len(levels)
@@ -66,7 +66,7 @@ def qlike(quantiles: FloatArray, targets: FloatArray, levels: Sequence[float]) -
 
 
 def median(quantiles: FloatArray, levels: Sequence[float]) -> FloatArray:
-    """[N, H] the quantile at level 0.5."""
+    """Return the quantile at level 0.5, [N, H]."""
     index = _index(levels, 0.5)
     assert index is not None  # settings refuse levels without it  # noqa: S101 - narrows a type
     return np.asarray(quantiles[..., index])

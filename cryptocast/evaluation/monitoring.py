@@ -1,13 +1,13 @@
-"""Are the served forecasts still what they were? Sequential tests with a set false-alarm rate.
+"""Sequential tests, with a set false-alarm rate, of whether served forecasts are what they were.
 
 Three cumulative sums (CUSUM; Page 1954, "Continuous inspection schemes", Biometrika 41)
-look at each outcome when its candle has closed:
+look at each outcome once its candle has closed:
 
 - `loss`: CRPS beyond the promise, `(CRPS - (1 - promise) * CRPS of the walk) / scale of the
-  walk`, a mean over the steps whose targets closed;
+  walk`, the mean over the steps whose targets closed;
 - `narrow` and `wide`: how far outcomes of the first steps lie from the median, in the served
   widths, bounded; less a part of the same in the random walk's widths. A wild market surprises
-  both alike and is no alarm; a served width that no longer fits surprises one alone.
+  both equally and is no alarm; a served width that no longer fits surprises one alone.
 
 Each is blind to how volatile the market is. Targets overlap, so the sums take the series'
 long-run standard deviation for that of one value: with it Siegmund (1985, "Sequential
@@ -35,26 +35,26 @@ from cryptocast.evaluation.metrics import BP, crps_bp
 from cryptocast.values import FloatArray, IntArray
 
 HEALTHY, WATCH, DECLINED, UNKNOWN = "healthy", "watch", "declined", "unknown"
-"""What a monitor can say."""
+"""The verdicts of the monitor."""
 
 _FIRST_STEPS = 3  # whose targets hardly overlap
 _BOUND = 2.5  # standard deviations: an outlier counts no more than this
 _CONTROL = 0.75  # the share of the walk's surprise that is taken off
 CEILING = 1.5
-"""Thresholds that a sum is cut at: so that a recovery is seen, however long the decline was."""
+"""Thresholds at which a sum is cut, so that a recovery is seen however long the decline was."""
 _TESTS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a sum forgives each bar, and the long-run deviation of its series."""
+    """The allowance of a sum per bar, and the long-run deviation of its series."""
 
     allowance: float
     deviation: float
 
 
 LOSS = Rule(0.02, 0.25)
-# Too narrow shows in few large surprises, too wide in many small ones.
+# Ranges that are too narrow show in few large surprises, too wide ones in many small ones.
 NARROW = Rule(0.12, 0.46)
 WIDE = Rule(0.1, 0.43)
 
@@ -63,18 +63,18 @@ WIDE = Rule(0.1, 0.43)
 class Test:
     """One sequential test, after the last outcome."""
 
-    __test__ = False  # pytest takes the name for a test case
+    __test__ = False  # pytest would take the name for a test case
 
     name: str  # loss, narrow, wide; inputs, still, answers
     statistic: float
     threshold: float
-    since: int | None  # bar after which the sum last began to rise; None where it is low
-    feature: str | None = None  # the worst input, where there is one
+    since: int | None  # bar after which the sum last began to rise; None if it is low
+    feature: str | None = None  # the worst input, if there is one
     fault: str | None = None  # what that input is instead of what it should be
 
     @property
     def verdict(self) -> str:
-        """`declined` from the threshold on, `watch` from half of it."""
+        """The verdict: `declined` from the threshold on, `watch` from half of it."""
         share = self.statistic / self.threshold
         return DECLINED if share >= 1 else WATCH if share >= 0.5 else HEALTHY
 
@@ -89,12 +89,12 @@ def sequential_tests(
     promise: float,
     false_alarm_bars: float,
 ) -> tuple[Test, ...]:
-    """The three tests over N origins of one market.
+    """Run the three tests over N origins of one market.
 
-    `served`, `walk` [N, H, Q] and `targets` [N, H] are log-returns, NaN where there is no
-    outcome; `bars` [N] the origins' places on the grid, rising. `promise` is the skill against
-    the walk that the model was promoted with. One of the three alarms falsely every
-    `false_alarm_bars` bars on average; that is shared among them.
+    `served`, `walk` [N, H, Q] and `targets` [N, H] are log-returns, NaN if there is no outcome;
+    `bars` [N] are the origins' places on the grid, rising. `promise` is the skill against the
+    walk that the model was promoted with. One of the three gives a false alarm every
+    `false_alarm_bars` bars on average; this rate is shared among them.
     """
     steps = slice(0, _FIRST_STEPS)
     surprise = [width_surprise(q[:, steps], targets[:, steps], levels) for q in (served, walk)]
@@ -110,7 +110,7 @@ def sequential_tests(
 def width_surprise(
     quantiles: FloatArray, targets: FloatArray, levels: Sequence[float]
 ) -> FloatArray:
-    """[N, H] `min(|z|, 2.5)` less its mean where the widths are right; NaN where unscored.
+    """Return `min(|z|, 2.5)` less its mean for right widths, [N, H]; NaN if unscored.
 
     z is the normal quantile of the target's level, which is interpolated between quantiles;
     beyond the outermost it grows with the distance from the median.
@@ -134,9 +134,9 @@ def loss_beyond(
     levels: Sequence[float],
     promise: float,
 ) -> FloatArray:
-    """[N, H] CRPS beyond what was promised, in units of the CRPS that the walk expects.
+    """Return the CRPS beyond what was promised, in units of the walk's expected CRPS, [N, H].
 
-    A normal's CRPS is its mean absolute deviation over the root of 2.
+    The CRPS of a normal is its mean absolute deviation over the root of 2.
     """
     middle = walk[..., len(levels) // 2, None]
     expected = np.abs(walk - middle).mean(axis=-1) / math.sqrt(2)
@@ -145,9 +145,10 @@ def loss_beyond(
 
 
 def by_bar(values: FloatArray, bars: IntArray) -> FloatArray:
-    """[T] means over the steps whose target closed with each bar after `bars[0]`; else NaN.
+    """Return the mean over the steps whose target closed with each bar after `bars[0]`, [T].
 
-    `values` [N, S] are of the steps 1 .. S at the origins after `bars` [N].
+    `values` [N, S] belong to the steps 1 .. S at the origins after `bars` [N]. NaN for a bar
+    that closed no target.
     """
     steps = values.shape[1]
     closed = np.full((int(bars[-1] - bars[0]) + steps, steps), np.nan)
@@ -159,7 +160,7 @@ def by_bar(values: FloatArray, bars: IntArray) -> FloatArray:
 
 
 def cusum(series: FloatArray, allowance: float, ceiling: float = math.inf) -> FloatArray:
-    """[T] Page's sum of what lies above the allowance, never below 0; NaN changes nothing."""
+    """Return Page's sum [T] of what exceeds the allowance, never below 0; NaN changes nothing."""
 
     def sums() -> Iterator[float]:
         value = 0.0
@@ -172,7 +173,7 @@ def cusum(series: FloatArray, allowance: float, ceiling: float = math.inf) -> Fl
 
 
 def threshold(rule: Rule, false_alarm_bars: float) -> float:
-    """The threshold at which a sum alarms falsely every so many bars, on average.
+    """Return the threshold at which a sum gives a false alarm every so many bars on average.
 
     Siegmund's approximation: with the drift `-d` in units of the deviation and the threshold
     b, the mean time is `(exp(2 d b') - 2 d b' - 1) / (2 d^2)`, `b' = b + 1.166`.
@@ -196,6 +197,6 @@ def _test(name: str, series: FloatArray, rule: Rule, false_alarm_bars: float, fi
 
 
 def _usual_surprise() -> float:
-    """The mean of min(|z|, bound) of a standard normal z."""
+    """Return the mean of min(|z|, bound) of a standard normal z."""
     density, beyond = stats.norm.pdf(_BOUND), stats.norm.sf(_BOUND)
     return float(2 * (stats.norm.pdf(0) - density + _BOUND * beyond))

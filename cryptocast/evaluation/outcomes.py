@@ -1,4 +1,4 @@
-"""What served forecasts came to over a range: skill over time, coverage per step and per hour.
+"""Figures of served forecasts over a range: skill over time, coverage per step and per hour.
 
 Losses and hits are [N, H] in the order of time, NaN if unscored; quantiles are [N, H, Q] and
 targets [N, H], both log-returns from the last close.
@@ -124,7 +124,7 @@ def _window(loss: FloatArray, walk: FloatArray, horizon: int) -> tuple[float, fl
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shares:
-    """How often outcomes fell inside a range, for each of K steps or hours."""
+    """Shares of outcomes inside a range, for each of K steps or hours."""
 
     n: IntArray  # [K] outcomes
     share: FloatArray  # [K]

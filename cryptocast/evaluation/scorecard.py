@@ -1,4 +1,4 @@
-"""What served forecasts came to: the figures of a window, and a scorecard in common units."""
+"""Figures of served forecasts over a window, and a scorecard in common units."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cryptocast.values import FloatArray
 
 @dataclass(frozen=True, slots=True)
 class StepFigures:
-    """One step in a window."""
+    """The figures of one step over a window."""
 
     step: int
     n: int
@@ -26,15 +26,15 @@ class StepFigures:
 
 @dataclass(frozen=True, slots=True)
 class WindowFigures:
-    """A window of outcomes; None where there is none."""
+    """The figures of a window of outcomes; None if there are none."""
 
     n: int  # scored (origin, step) pairs
     origins: int
     crps_bp: float | None
-    skill_vs_random_walk: float | None  # the mean over steps, as the gate has it
+    skill_vs_random_walk: float | None  # the mean over steps, as in the gate
     coverage80: float | None
     coverage90: float | None
-    bias: float | None  # the share of outcomes above the median, less a half
+    bias: float | None  # share of outcomes above the median, less a half
     pit_distance: float | None  # mean distance of the shares below each level from the level
     steps: tuple[StepFigures, ...]
 
@@ -48,7 +48,7 @@ class StepCard:
     crps_bp: float
     qlike: float
     relative_mae: float | None
-    direction_accuracy: float | None  # None where the median is the last price
+    direction_accuracy: float | None  # None if the median is the last price
     direction_low: float | None
     direction_high: float | None
     break_even_fee_bp: float | None
@@ -57,7 +57,7 @@ class StepCard:
 def window_figures(
     served: FloatArray, walk: FloatArray, targets: FloatArray, levels: Sequence[float]
 ) -> WindowFigures:
-    """Score quantiles [N, H, Q] against targets [N, H], NaN where an outcome is not wanted."""
+    """Score quantiles [N, H, Q] against targets [N, H]; a NaN target is left out."""
     known = np.isfinite(targets)
     n = int(known.sum())
     if n == 0:
@@ -93,7 +93,7 @@ def window_figures(
 def scorecard(
     served: FloatArray, targets: FloatArray, levels: Sequence[float], steps: Sequence[int]
 ) -> list[StepCard]:
-    """The cards of the steps that have an outcome; arrays as in `window_figures`."""
+    """Return the cards of the steps that have an outcome; arrays as in `window_figures`."""
     return [
         _card(served[:, h - 1 : h], targets[:, h - 1 : h], levels, h)
         for h in steps
@@ -102,11 +102,11 @@ def scorecard(
 
 
 def break_even_fee_bp(median: FloatArray, targets: FloatArray) -> float | None:
-    """The largest fee at which trading on the forecast's direction would not have lost.
+    """Return the largest fee at which trading on the forecast's direction would not have lost.
 
-    In basis points of the traded sum, paid twice a trade: at each origin [N, 1] whose median is
-    not the last price one buys (or sells short) at the last price, and closes at the target's.
-    Below 0: it lost without any fee. None where no direction is forecast.
+    It is in basis points of the traded sum, and paid twice per trade: at each origin [N, 1]
+    whose median is not the last price one buys (or sells short) at the last price, and closes at
+    the target's. Below 0 trading lost without any fee. None if no direction is forecast.
     """
     traded = np.isfinite(targets) & (median != 0)
     if not traded.any():

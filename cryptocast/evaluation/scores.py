@@ -1,4 +1,4 @@
-"""The table of scores: every candidate and baseline on the same origins and steps."""
+"""The table of scores of every candidate and baseline on the same origins and steps."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ from cryptocast.evaluation.comparison import (
 from cryptocast.values import FloatArray, IntArray
 
 CONFIDENCE = 0.9
-"""What the intervals of skill and direction hold."""
+"""The confidence of the intervals of skill and direction."""
 
 RESAMPLES = 1000
+"""Number of resamples that an interval of skill is computed from."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """A model's forecasts [N, H, Q] as log-returns; a baseline has no version."""
+    """The forecasts [N, H, Q] of a model as log-returns; a baseline has no version."""
 
     model: str
     version: str | None
@@ -36,18 +37,18 @@ class Candidate:
 
     @property
     def is_walk(self) -> bool:
-        """Whether it is the baseline that all others are compared with."""
+        """True for the baseline that all others are compared with."""
         return self.version is None and self.model == "random_walk"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Figures:
-    """What a candidate came to at each origin and step, [N, H] unless said otherwise."""
+    """The figures of a candidate at each origin and step, [N, H] unless said otherwise."""
 
     candidate: Candidate
     loss: FloatArray  # CRPS in bp
     error: FloatArray  # of the median, bp
-    hit: FloatArray  # 1: the right direction; NaN where there is none
+    hit: FloatArray  # 1: the right direction, 0: the wrong one, NaN: none
     inside80: FloatArray
     inside90: FloatArray
     qlike: FloatArray
@@ -76,9 +77,9 @@ def score(
     levels: Sequence[float],
     market: str,
 ) -> pl.DataFrame:
-    """Scores of one market (`schemas.SCORES`): each candidate, each step, and all steps.
+    """Return the scores of one market (`schemas.SCORES`) by candidate, per step and over all.
 
-    Among the candidates must be the baselines `random_walk` and `constant` (version None).
+    The candidates must include the baselines `random_walk` and `constant` (version None).
     `targets` [N, H] are log-returns in the order of time.
     """
     figures = [_Figures.of(c, targets, levels) for c in candidates]
@@ -88,23 +89,23 @@ def score(
     intervals = {step: _skill_intervals([f.loss for f in figures], walk, step) for step in steps}
     rows = [
         {
-            "model": found.candidate.model,
-            "version": found.candidate.version,
+            "model": each.candidate.model,
+            "version": each.candidate.version,
             "market": market,
             "step": step,
-            **_row(found, walk, constant, targets, levels, step),
+            **_row(each, walk, constant, targets, levels, step),
             **intervals[step][i],
         }
-        for i, found in enumerate(figures)
+        for i, each in enumerate(figures)
         for step in steps
     ]
     return schemas.check(pl.DataFrame(rows, schema=schemas.SCORES), schemas.SCORES)
 
 
 def relative_crps(loss: FloatArray, baseline: FloatArray) -> float:
-    """Mean over steps of CRPS relative to the baseline's: below 1 is better.
+    """Return the mean over steps of CRPS relative to the baseline's: below 1 is better.
 
-    Both [N, H] on the same origins. Each step counts alike, however wide it is. NaN where
+    Both are [N, H] on the same origins. Each step counts equally, however wide it is. NaN if
     nothing is scored.
     """
     ratios = _mean(loss) / _mean(baseline)
@@ -112,7 +113,7 @@ def relative_crps(loss: FloatArray, baseline: FloatArray) -> float:
 
 
 def _row(
-    found: _Figures,
+    figures: _Figures,
     walk: FloatArray,
     constant: FloatArray,
     targets: FloatArray,
@@ -121,26 +122,26 @@ def _row(
 ) -> Mapping[str, Any]:
     horizon = targets.shape[1]
     at = slice(None) if step is None else slice(step - 1, step)
-    better = by_origin(walk[:, at] - found.loss[:, at])
+    better = by_origin(walk[:, at] - figures.loss[:, at])
     n = int(np.isfinite(targets[:, at]).sum())
-    shares = found.below[at].sum(axis=0) / max(n, 1)
-    is_walk = found.candidate.is_walk
-    low, high = direction_interval(found.hit[:, at], step or horizon)
+    shares = figures.below[at].sum(axis=0) / max(n, 1)
+    is_walk = figures.candidate.is_walk
+    low, high = direction_interval(figures.hit[:, at], step or horizon)
     return {
         "n": n,
         "effective_n": None if is_walk else effective_n(better, step or horizon),
-        "crps_bp": metrics.mean(found.loss[:, at]),
-        "mae_bp": metrics.mean(found.error[:, at]),
-        "relative_mae": _ratio(found.error[:, at], metrics.BP * np.abs(targets[:, at])),
-        "direction_accuracy": metrics.mean(found.hit[:, at]),
+        "crps_bp": metrics.mean(figures.loss[:, at]),
+        "mae_bp": metrics.mean(figures.error[:, at]),
+        "relative_mae": _ratio(figures.error[:, at], metrics.BP * np.abs(targets[:, at])),
+        "direction_accuracy": metrics.mean(figures.hit[:, at]),
         "direction_low": low,
         "direction_high": high,
-        "coverage80": metrics.mean(found.inside80[:, at]),
-        "coverage90": metrics.mean(found.inside90[:, at]),
+        "coverage80": metrics.mean(figures.inside80[:, at]),
+        "coverage90": metrics.mean(figures.inside90[:, at]),
         "calibration": float(np.abs(shares - np.asarray(levels)).mean()) if n else None,
-        "qlike": metrics.mean(found.qlike[:, at]),
-        "skill_vs_random_walk": _skill(found.loss[:, at], walk[:, at]),
-        "skill_vs_constant": _skill(found.loss[:, at], constant[:, at]),
+        "qlike": metrics.mean(figures.qlike[:, at]),
+        "skill_vs_random_walk": _skill(figures.loss[:, at], walk[:, at]),
+        "skill_vs_constant": _skill(figures.loss[:, at], constant[:, at]),
         "p_value": None if is_walk else diebold_mariano(better, step or horizon),
     }
 
@@ -148,9 +149,9 @@ def _row(
 def _skill_intervals(
     losses: Sequence[FloatArray], walk: FloatArray, step: int | None
 ) -> list[dict[str, float | None]]:
-    """For each candidate the interval of its skill: CRPS over CRPS of the walk, resampled.
+    """Return the interval of each candidate's skill: CRPS over CRPS of the walk, resampled.
 
-    None for the walk itself, and where there are fewer origins than two blocks.
+    Its ends are None for the walk itself, and if there are fewer origins than two blocks.
     """
     at = slice(None) if step is None else slice(step - 1, step)
     known = np.isfinite(walk[:, at]).any(axis=1)
@@ -162,23 +163,23 @@ def _skill_intervals(
     plan = Resampling.of(n, block, RESAMPLES)
     sums = np.stack([np.nansum(loss[known, at], axis=1) for loss in (walk, *losses)], axis=1)
     total, drawn = sums.sum(axis=0), resampled_sums(sums, plan)
-    found = []
+    intervals = []
     for i, loss in enumerate(losses, 1):
         if loss is walk or total[0] == 0 or (drawn[:, 0] == 0).any():
-            found.append(nothing)
+            intervals.append(nothing)
             continue
         skill = 1 - total[i] / total[0]
         # One-sided bounds at 95 % on either side hold 90 % between them.
         ends = bounds(skill, 1 - drawn[:, i] / drawn[:, 0], plan, 0.5 + CONFIDENCE / 2)
-        found.append(dict(zip(nothing, ends, strict=True)))
-    return found
+        intervals.append(dict(zip(nothing, ends, strict=True)))
+    return intervals
 
 
 def direction_interval(hit: FloatArray, step: int) -> tuple[float | None, float | None]:
-    """Wilson's interval of the share of hits [N, H'], at the effective number of trials.
+    """Return Wilson's interval of the share of hits [N, H'], at the effective number of trials.
 
-    That is the number of independent ones whose share would vary as much as this does, by
-    the long-run variance over origins; where hits are all alike, targets that don't overlap.
+    This is the number of independent trials whose share would vary as much as this one does, by
+    the long-run variance over origins; if all hits are equal, the targets that do not overlap.
     """
     known = np.isfinite(hit)
     count = int(known.sum())
@@ -196,7 +197,7 @@ def direction_interval(hit: FloatArray, step: int) -> tuple[float | None, float 
 
 
 def by_origin(values: FloatArray) -> FloatArray:
-    """[N] means over the steps that an origin has; NaN where it has none."""
+    """Return the mean of each origin over its steps, [N]; NaN if it has none."""
     known = np.isfinite(values)
     count = known.sum(axis=1)
     total = np.where(known, values, 0.0).sum(axis=1)
@@ -204,7 +205,7 @@ def by_origin(values: FloatArray) -> FloatArray:
 
 
 def _mean(values: FloatArray) -> FloatArray:
-    """Means over origins [H], of the steps that have any."""
+    """Return the means over origins of the steps that are scored, [H]."""
     scored = np.isfinite(values).any(axis=0)
     return np.asarray(np.nanmean(values[:, scored], axis=0))
 

@@ -1,1 +1,1 @@
-"""What looks at the forecasts that were served: outcomes, tests, alerts, metrics."""
+"""Watching over the forecasts that were served: outcomes, tests, alerts, metrics."""
