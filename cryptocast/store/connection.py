@@ -23,7 +23,7 @@ _LONGEST_PAUSE_SECONDS = 0.25
 _LOCKED = re.compile(r"Could not set lock on file")
 _HOLDER = re.compile(r"held in (?:(?P<command>.+?) )?\(?PID (?P<pid>\d+)")
 
-# What DuckDB says (its exception classes don't tell these apart) -> our code, words and hint.
+# What DuckDB says (its exception classes don't distinguish these) -> our code, words and hint.
 _TRANSLATIONS = (
     REFUSALS[0],
     (
@@ -44,12 +44,12 @@ _TRANSLATIONS = (
 )
 
 
-# Whatever the words, these are no bugs of ours.
+# Whatever they say, these are no bugs of ours.
 _OUTSIDE = (OSError, duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException)
 
 
 def translate(error: Exception, path: Path) -> StoreError | None:
-    """The StoreError for what DuckDB or the file system raised; None where it is a bug of ours."""
+    """Return the StoreError for what DuckDB or the file system raised, or None for our own bugs."""
     detail = str(error).partition("\n")[0]
     for pattern, code, words, hint in _TRANSLATIONS:
         if re.search(pattern, str(error)):
@@ -72,23 +72,23 @@ def translated(path: Path) -> Iterator[None]:
     except RuntimeError as error:
         if str(error) != "Query interrupted":
             raise
-        raise KeyboardInterrupt from error  # so DuckDB tells of Ctrl-C
+        raise KeyboardInterrupt from error  # this is how DuckDB reports Ctrl-C
 
 
 class Turn:
-    """Whose turn it is with one file in this process.
+    """The turn of one thread of this process at a file.
 
     DuckDB refuses a second use of an attached file inside a process, so threads queue here.
     """
 
     def __init__(self) -> None:
-        """Nobody's turn."""
+        """Start with nobody's turn."""
         self._lock = threading.Lock()
         self._owner: int | None = None
 
     @contextmanager
     def taken(self, path: Path, deadline: float) -> Iterator[None]:
-        """Have the turn until the end of the block; StoreError where it doesn't come in time."""
+        """Take the turn for the block. Raises StoreError if it does not come in time."""
         if self._owner == threading.get_ident():
             raise RuntimeError(f"{path} is already open in this thread; close it first")
         if not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
@@ -106,20 +106,20 @@ _turns_guard = threading.Lock()
 
 
 def turn_for(path: Path) -> Turn:
-    """The one Turn of this process for a file."""
+    """Return the one Turn of this process for a file."""
     with _turns_guard:
         return _turns.setdefault(path, Turn())
 
 
 def new_engine(path: Path) -> duckdb.DuckDBPyConnection:
-    """The in-memory DuckDB that the file is attached to."""
+    """Return an in-memory DuckDB to attach the file to."""
     engine = duckdb.connect(
         ":memory:",
         config={
             "threads": 2,
-            # Spilling goes next to the database, not into whatever folder we are started in.
+            # Spill next to the database, not into whatever folder we are started in.
             "temp_directory": f"{path}.tmp",
-            # Nothing is ever downloaded, and a mistyped table is no Python variable.
+            # Download nothing, and never take a mistyped table for a Python variable.
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             "python_enable_replacements": False,
@@ -132,16 +132,16 @@ def new_engine(path: Path) -> duckdb.DuckDBPyConnection:
 def attach(
     engine: duckdb.DuckDBPyConnection, path: Path, deadline: float, *, read_only: bool
 ) -> None:
-    """Attach the file, again and again until the deadline while another process holds it."""
+    """Attach the file; while another process holds it, try again until the deadline."""
     options = "TYPE duckdb, READ_ONLY" if read_only else "TYPE duckdb"
     pause = _FIRST_PAUSE_SECONDS
     while True:
-        there = _identity(path)
+        before = _identity(path)
         try:
             engine.execute(f"ATTACH ? AS {ALIAS} ({options})", [str(path)])
-            if there in (None, _identity(path)):
+            if before in (None, _identity(path)):
                 return
-            # Compaction has put another file in its place: the one that is attached is nobody's.
+            # Compaction has put another file in its place: nobody uses the attached one any more.
             engine.execute(f"DETACH {ALIAS}")
             continue
         except duckdb.IOException as error:
@@ -155,7 +155,7 @@ def attach(
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file has the name; None where there is none."""
+    """Return which file has the name, or None if there is none."""
     try:
         state = path.stat()
     except OSError:
@@ -164,10 +164,10 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _holder(text: str) -> str:
-    found = _HOLDER.search(text)
-    if found is None:
+    holder = _HOLDER.search(text)
+    if holder is None:
         return "another process"
-    return f"{found['command'] or 'another process'} (PID {found['pid']})"
+    return f"{holder['command'] or 'another process'} (PID {holder['pid']})"
 
 
 def _busy(path: Path, holder: str) -> StoreError:

@@ -21,7 +21,7 @@ from cryptocast.store.store import Store
 _CHUNK_BYTES = 1 << 22
 _MEMORY = "256MB"
 _COMPACTION_MEMORY = "1GB"
-# Who has opened the old file just before the new one took its name asks for its lock at once.
+# A process that opened the old file just before the swap asks for its lock at once.
 _LINGER_SECONDS = 0.25
 _STEP_PAGES = 1024  # of SQLite's backup, between looks at the clock
 _HELD = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
@@ -36,11 +36,11 @@ class Copied:
 
 
 def copy_store(store: Store, target: Path) -> Copied:
-    """Copy the database into a file that is not there yet, and read the copy as a whole.
+    """Copy the database into a new file, and read the whole copy again.
 
     Writers wait while the bytes are copied, readers don't. A write-ahead log that a killed
-    process left is copied too, and written into the copy. Raises StoreError where the store
-    is busy, the disk is full, or the copy cannot be read or lacks rows.
+    process left is copied too, and written into the copy. Raises StoreError if the store is
+    busy, the disk is full, or the copy cannot be read or lacks rows.
     """
     copied = _copy_bytes(store, target)
     _same(target, copied.rows, _read_whole(target))
@@ -49,7 +49,7 @@ def copy_store(store: Store, target: Path) -> Copied:
 
 @contextmanager
 def snapshot(store: Store) -> Iterator[Store]:
-    """A private copy beside the database, to read from for long while others write on.
+    """Yield a private copy beside the database, to read from for long while others write on.
 
     It is removed at the end; what a killed process left is removed by the next one.
     """
@@ -79,7 +79,7 @@ def _copy_bytes(store: Store, target: Path) -> Copied:
 
 
 def _read_whole(file: Path) -> dict[str, int]:
-    """The rows of each table, after every value was read: a damaged block is an error."""
+    """Read every value of a file, so that a damaged block is an error; return rows by table."""
     query = 'SELECT count(*), bit_xor(hash(t)) FROM "{}" AS t'
     with translated(file), new_engine(file) as engine:
         engine.execute(f"SET memory_limit = '{_MEMORY}'")  # else it keeps every block it read
@@ -109,8 +109,8 @@ def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
 def compact(store: Store) -> None:
     """Write the database anew without the room that removed rows took, and put it in place.
 
-    Everybody waits meanwhile. Whoever is killed here leaves the file as it was. Raises
-    StoreError where the store is busy or the disk has no room for the second file.
+    Everybody waits meanwhile. A process that is killed here leaves the file as it was. Raises
+    StoreError if the store is busy or the disk has no room for the second file.
     """
     draft = store.path.with_name(f".{store.path.name}.{os.getpid()}.new")
     try:
@@ -157,9 +157,9 @@ def _demand_equal(connection: duckdb.DuckDBPyConnection) -> None:
 def copy_sqlite(source: Path, target: Path, wait_seconds: float) -> Copied:
     """Copy a SQLite database by its online backup, and check the copy.
 
-    It is a snapshot: others read meanwhile, and write after it. Raises StoreError
-    (`store.busy`) where one of them holds the file longer than `wait_seconds`, and where the
-    copy is not whole.
+    It is a snapshot: others may read meanwhile, and write after it. Raises StoreError
+    (`store.busy`) if one of them holds the file longer than `wait_seconds`, and if the copy
+    is not whole.
     """
     began = time.monotonic()
 

@@ -1,9 +1,9 @@
-"""What the store holds into files: DuckDB reads, sorts and writes it by itself."""
+"""Rows of the store as files: DuckDB reads, sorts and writes them by itself."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +20,10 @@ FORMATS: Mapping[str, str] = {
     ".csv.gz": "FORMAT csv, HEADER true, COMPRESSION gzip",
     ".json": "FORMAT json, ARRAY true, COMPRESSION none",
 }
-"""How the name of a file may end, and what DuckDB is told to write then."""
+"""How the name of a file may end, and the options with which DuckDB writes it."""
 
 _EVER = (-62_135_596_800, 253_402_300_800)  # the years 1 to 9999
-# Enough for any number of rows: what doesn't fit is sorted on disk.
+# What doesn't fit is sorted on disk.
 _MEMORY = "512MB"
 # On the candle grid moments are whole seconds; the others keep their microseconds.
 _GRID = ("open_time", "origin", "target_time", "start_time", "end_time")
@@ -32,7 +32,7 @@ _BY_SET = "t.market, t.origin, t.model_version, t.step"
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """What is exported, its time column, its order, and the rows that `$now` lets through."""
+    """A table to export, its time column, its order, and the rows that are known at `$now`."""
 
     name: str
     time: str
@@ -54,7 +54,7 @@ _TABLES = {
             FROM forecast_sets AS s WHERE s.market = t.market AND s.origin = t.origin
                 AND s.model_version = t.model_version AND s.issued_at <= to_timestamp($now))""",
     ),
-    # What `evaluate` found, which is the table `scores`; the scores above are of single forecasts.
+    # What `evaluate` measured, in the table `scores`; the scores above are of single forecasts.
     "evaluations": _Table("scores", "at", "t.rowid", "t.at <= to_timestamp($now)"),
 }
 KINDS = tuple(_TABLES)
@@ -65,9 +65,9 @@ KINDS = tuple(_TABLES)
 class Selection:
     """Rows of one of `KINDS`: those of `markets` with a time in `[start, end)`, known by `now`.
 
-    The time is `open_time` for candles, `at` for evaluations, else `origin`; None is no bound.
-    Known are candles that had closed, forecasts that had been issued, scores whose candle had
-    closed, evaluations that had been made.
+    The time is `open_time` for candles, `at` for evaluations, otherwise `origin`; None is no
+    bound. Known are candles that had closed, forecasts that had been issued, scores whose
+    candle had closed, and evaluations that had been made.
     """
 
     kind: str
@@ -118,9 +118,9 @@ def copy(reader: Reader, selection: Selection, file: Path, suffix: str) -> None:
         COPY (SELECT {columns} {_source(selection)} ORDER BY {_TABLES[selection.kind].order})
         TO $file ({FORMATS[suffix]}, USE_TMP_FILE false)
         """
-    reader.query(f"SET memory_limit = '{_MEMORY}'")
     try:
-        reader.query(query, _values(selection) | {"file": str(file)})
+        with frugally(reader, file, file):
+            reader.query(query, _values(selection) | {"file": str(file)})
     except duckdb.OutOfMemoryException as error:
         detail = str(error).partition("\n")[0]
         raise StoreError(
@@ -128,9 +128,20 @@ def copy(reader: Reader, selection: Selection, file: Path, suffix: str) -> None:
             code="store.memory",
             hint="export a shorter range with --start and --end",
         ) from error
+
+
+@contextmanager
+def frugally(reader: Reader, draft: Path, file: Path) -> Iterator[None]:
+    """Write `draft`, which becomes `file`, with little memory, enough for any number of rows.
+
+    Raises StoreError, about `file`, for what the draft or its disk refuses.
+    """
+    reader.query(f"SET memory_limit = '{_MEMORY}'")
+    try:
+        yield
     except duckdb.Error as error:
         # An error that names our file is the file's; the rest are the database's.
-        about_file = translate(error, file) if file.name in str(error) else None
+        about_file = translate(error, file) if draft.name in str(error) else None
         raise about_file or error from error
     finally:
         with suppress(duckdb.Error):
@@ -164,7 +175,7 @@ def _values(selection: Selection) -> dict[str, object]:
 
 
 def _text(name: str, sql_type: str) -> str:
-    """A column as CSV and JSON show it."""
+    """Return the expression of a column as CSV and JSON show it."""
     if sql_type == "TIMESTAMP WITH TIME ZONE":
         fraction = "" if name in _GRID else ".%f"
         return f'strftime(t."{name}", \'%Y-%m-%dT%H:%M:%S{fraction}Z\') AS "{name}"'

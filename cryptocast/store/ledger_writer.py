@@ -19,10 +19,10 @@ class LedgerWriter(Ledger):
     def put_sets(
         self, sets: Sequence[ForecastSet], *, served: bool, written_at: float | None = None
     ) -> list[bool]:
-        """Store forecast sets; for each whether it was stored, or False: it was there already.
+        """Store forecast sets; return for each whether it was new and is stored now.
 
-        It is there when its model version has a set for (market, origin), or, for served
-        sets, when any served one has. Quantiles are stored as given (the caller has rounded
+        A set is not new if its model version has a set for (market, origin), or, for served
+        sets, if any served one has. Quantiles are stored as given (the caller has rounded
         them). `written_at` is by default the system clock's present.
         """
         numbers = {levels: self._level_set(levels) for levels in {s.levels for s in sets}}
@@ -32,23 +32,23 @@ class LedgerWriter(Ledger):
             "written_at": now_or(written_at),
         }
         stored: set[tuple[str, int]] = set()
-        for first in range(0, len(sets), _SETS_A_TIME):
-            some = [_row(s, numbers[s.levels]) for s in sets[first : first + _SETS_A_TIME]]
+        for first in range(0, len(sets), _SETS_PER_INSERT):
+            some = [_row(s, numbers[s.levels]) for s in sets[first : first + _SETS_PER_INSERT]]
             stored.update(self._reader.query(_PUT_SETS, common | {"rows": json.dumps(some)}))
         return [(s.market.id, s.origin) in stored for s in sets]
 
     def _level_set(self, levels: Sequence[float]) -> int:
-        """The id under which these levels are kept; new ones are added."""
-        wanted = [round(float(level), 9) for level in levels]
-        rows = self._reader.query("SELECT id FROM level_sets WHERE levels = ?::DOUBLE[]", [wanted])
+        """Return the id under which these levels are kept; new levels are added."""
+        rounded = [round(float(level), 9) for level in levels]
+        rows = self._reader.query("SELECT id FROM level_sets WHERE levels = ?::DOUBLE[]", [rounded])
         if rows:
             return int(rows[0][0])
         [(number,)] = self._reader.query("SELECT coalesce(max(id), 0) + 1 FROM level_sets")
-        self._reader.query("INSERT INTO level_sets VALUES (?, ?)", [number, wanted])
+        self._reader.query("INSERT INTO level_sets VALUES (?, ?)", [number, rounded])
         return int(number)
 
     def put_ticks(self, ticks: Iterable[Tick]) -> None:
-        """Append what ticks came to."""
+        """Append rows of `ticks`."""
         rows = [
             [t.market, t.origin, t.started_at, t.finished_at, t.status, t.error_code, t.detail]
             for t in ticks
@@ -74,7 +74,7 @@ class LedgerWriter(Ledger):
         end: int,
         written_at: float | None = None,
     ) -> int:
-        """Append what an evaluation of the origins in `[start, end)` found; returns its number.
+        """Append the scores of an evaluation of the origins in `[start, end)`; return its number.
 
         Each row holds `in_sample` and the columns of `schemas.SCORES`; NaN becomes NULL.
         """
@@ -99,7 +99,7 @@ class LedgerWriter(Ledger):
         return int(number)
 
     def _shape_of_scores(self) -> str:
-        """The columns that each row brings, as DuckDB's JSON reader wants them."""
+        """Return the columns that each row brings, as DuckDB's JSON reader wants them."""
         columns = self._reader.query(
             """
             SELECT column_name, data_type FROM duckdb_columns()
@@ -110,7 +110,7 @@ class LedgerWriter(Ledger):
         return json.dumps([dict(columns)])
 
 
-# What each set brings, as DuckDB's JSON reader wants it; the rest is the same for all.
+# The columns that each set brings, as DuckDB's JSON reader wants them; the rest is common.
 _SHAPE = json.dumps(
     [
         {
@@ -133,8 +133,8 @@ _SHAPE = json.dumps(
 )
 
 
-# The text of so many sets is half a megabyte.
-_SETS_A_TIME = 64
+# The text of this many sets is half a megabyte.
+_SETS_PER_INSERT = 64
 
 _PUT_SETS = """
 INSERT INTO forecast_sets BY NAME

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import duckdb
 
 from cryptocast.drafts import arriving
 from cryptocast.errors import StoreError
-from cryptocast.store.connection import translate
+from cryptocast.store.exporter import frugally
 from cryptocast.store.reader import Reader
 from cryptocast.store.writer import Writer
 
@@ -45,8 +44,6 @@ _LIMITS = """(
     SELECT unnest($markets::VARCHAR[]) AS market, unnest($moments::BIGINT[]) AS moment
 ) AS l"""
 _MARKETS = " UNION ".join(f"SELECT market FROM {table}" for table in TABLES)  # noqa: S608 - constants
-# Enough for any number of rows: what doesn't fit is sorted on disk.
-_MEMORY = "512MB"
 _ROWS_PER_GROUP = 8192  # which are held in memory: a set has some hundred numbers
 
 
@@ -162,31 +159,22 @@ def archive(reader: Reader, limits: Mapping[str, int], folder: Path) -> dict[str
     the disk refuses, or gives back something else (`store.archive`).
     """
     expected = archivable(reader, limits)
-    with arriving(folder) as draft:
-        reader.query(f"SET memory_limit = '{_MEMORY}'")
-        try:
-            for table in _ARCHIVED:
-                reader.query(
-                    f"""
-                    COPY ({_old(table)} ORDER BY t.market, t.{TABLES[table]}) TO $file
-                    (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false,
-                        ROW_GROUP_SIZE {_ROWS_PER_GROUP})
-                    """,
-                    {**_parameters(limits), "file": str(draft / f"{table}.parquet")},
-                )
-            if _read_again(reader, draft) != expected:
-                raise StoreError(
-                    f"{folder} does not hold what was written into it",
-                    code="store.archive",
-                    hint="check the disk; nothing was deleted",
-                )
-        except duckdb.Error as error:
-            # An error that names our file is the file's; the rest are the database's.
-            about_file = translate(error, folder) if draft.name in str(error) else None
-            raise about_file or error from error
-        finally:
-            with suppress(duckdb.Error):
-                reader.query("RESET memory_limit")
+    with arriving(folder) as draft, frugally(reader, draft, folder):
+        for table in _ARCHIVED:
+            reader.query(
+                f"""
+                COPY ({_old(table)} ORDER BY t.market, t.{TABLES[table]}) TO $file
+                (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false,
+                    ROW_GROUP_SIZE {_ROWS_PER_GROUP})
+                """,
+                {**_parameters(limits), "file": str(draft / f"{table}.parquet")},
+            )
+        if _read_again(reader, draft) != expected:
+            raise StoreError(
+                f"{folder} does not hold what was written into it",
+                code="store.archive",
+                hint="check the disk; nothing was deleted",
+            )
         return {table: _sha256(draft / f"{table}.parquet") for table in _ARCHIVED}
 
 

@@ -1,10 +1,10 @@
-"""The tables and views, as numbered migrations that are only ever added to."""
+"""The tables and views, as numbered migrations; new ones are only ever appended."""
 
 from __future__ import annotations
 
 import duckdb
 
-# `at` is a keyword of DuckDB 2.0: whoever selects it writes "at", or t.at.
+# `at` is a keyword of DuckDB 2.0: select it as "at", or t.at.
 _TABLES = """
 CREATE TABLE schema_version (version INTEGER PRIMARY KEY, applied_at TIMESTAMPTZ NOT NULL);
 
@@ -126,7 +126,7 @@ FROM scored;
 """
 
 # Bars that well-formed answers lacked, until their candles come; what metered sources cost, and
-# what they said that need not be paid for again.
+# answers of theirs that need not be paid for again.
 _LEDGERS = """
 CREATE TABLE missing_bars (
     market VARCHAR NOT NULL,
@@ -153,8 +153,8 @@ CREATE TABLE source_notes (
 );
 """
 
-# What `evaluate` found: a row a (evaluation, model, version, market, step); step NULL is all of
-# them, version NULL a baseline. The columns from `model` on are `schemas.SCORES`.
+# What `evaluate` measured: one row per (evaluation, model, version, market, step); step NULL is
+# all steps, version NULL a baseline. The columns from `model` on are `schemas.SCORES`.
 _EVALUATIONS = """
 CREATE TABLE scores (
     evaluation INTEGER NOT NULL,
@@ -195,7 +195,7 @@ CURRENT = len(MIGRATIONS)
 
 
 def version(connection: duckdb.DuckDBPyConnection) -> int:
-    """The version of the open database; 0 where it has no tables of ours."""
+    """Return the version of the open database; 0 if it has none of our tables."""
     try:
         row = connection.execute("SELECT max(version) FROM schema_version").fetchone()
     except duckdb.CatalogException:
@@ -204,7 +204,7 @@ def version(connection: duckdb.DuckDBPyConnection) -> int:
 
 
 def is_foreign(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the database has tables, but not our `schema_version`."""
+    """Return whether the database has tables, but not our `schema_version`."""
     rows = connection.execute(
         "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database()"
     ).fetchall()
@@ -212,7 +212,7 @@ def is_foreign(connection: duckdb.DuckDBPyConnection) -> bool:
 
 
 def migrate(connection: duckdb.DuckDBPyConnection) -> None:
-    """Bring the database, open for writing, to `CURRENT`; each migration whole or not at all."""
+    """Bring the database, open for writing, to `CURRENT`; no migration is ever half done."""
     for number in range(version(connection) + 1, CURRENT + 1):
         connection.begin()
         try:

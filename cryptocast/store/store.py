@@ -1,4 +1,4 @@
-"""The store: one file, open only for as long as something is read or written."""
+"""The database file, which is open only while something is read or written."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from cryptocast.store.writer import Writer
 class Store:
     """The database of a workspace: a file that is open only inside `read()` or `write()`.
 
-    `wait_seconds` is how long another process (or thread) that holds the file is waited
-    for, on the monotonic clock. Threads of one process take turns, readers too. Opening
-    inside an open `read()` or `write()` of the same thread is a RuntimeError. A Store is
-    not carried across a fork.
+    `wait_seconds` is how long to wait for another process (or thread) that holds the file,
+    on the monotonic clock. Threads of one process take turns, readers too. Opening it again
+    inside an open `read()` or `write()` of the same thread is a RuntimeError. Do not carry a
+    Store across a fork.
 
     It keeps one empty in-memory DuckDB and attaches the file to it for each use: that costs
-    0.3 ms, where opening the file as a database of its own costs 9 ms each time.
+    0.3 ms, while opening the file as a database of its own would cost 9 ms each time.
 
     Both methods raise StoreError: `store.busy` (retry), `store.corrupt`, `store.unwritable`,
     `store.full`, `store.newer`, `store.failed`.
@@ -42,7 +42,7 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[Reader]:
-        """Open read-only; the database is made, and migrated, first where that is needed."""
+        """Open read-only; the database is made or migrated first if necessary."""
         with self._ready() as deadline:
             with self._attached(self.path, deadline, read_only=True) as connection:
                 if self._is_current(connection):
@@ -63,7 +63,7 @@ class Store:
             try:
                 yield Writer(connection)
             except BaseException:
-                # A connection that has failed has no transaction any more to roll back.
+                # A connection that has failed has no transaction left to roll back.
                 with suppress(duckdb.Error):
                     connection.rollback()
                 raise
@@ -71,11 +71,11 @@ class Store:
 
     @contextmanager
     def hold(self, *, read_only: bool) -> Iterator[tuple[duckdb.DuckDBPyConnection, ExitStack]]:
-        """Hold the file for work on it as a whole; read-only, others may read it too.
+        """Hold the file for work on it as a whole; if read-only, others may read it too.
 
-        What opens the file besides must be entered in the stack, which is closed after the
-        file was detached and before it is anybody else's turn: closing any descriptor of a
-        file ends all locks that the process has on it (POSIX).
+        Anything else that opens the file must be entered in the stack, which is closed after
+        the file was detached and before anybody else's turn: closing any descriptor of a file
+        ends all locks that the process has on it (POSIX).
         """
         with (
             self._ready() as deadline,
@@ -87,7 +87,7 @@ class Store:
     def rest(self) -> None:
         """Give back the in-memory DuckDB, which keeps tens of MiB; the next use makes another.
 
-        Where another thread is at work on the file nothing is given back.
+        If another thread is using the file, nothing is given back.
         """
         with suppress(StoreError), self._turn.taken(self.path, time.monotonic()):
             if self._engine is not None:
@@ -96,7 +96,7 @@ class Store:
 
     @contextmanager
     def _ready(self) -> Iterator[float]:
-        """Our turn, an existing file, and the monotonic moment until which a lock is waited for."""
+        """Wait for our turn, make the file if necessary, and yield the deadline for its lock."""
         deadline = time.monotonic() + self.wait_seconds
         with self._turn.taken(self.path, deadline), translated(self.path):
             if not _exists(self.path):
@@ -104,9 +104,9 @@ class Store:
             yield deadline
 
     def _make(self, deadline: float) -> None:
-        """Make the database under another name first: what has its name is whole, and never young.
+        """Make the database under another name first, so that nobody sees it unfinished.
 
-        Of two processes that do this at once the first one's file stays.
+        Of two processes that do this at once, the first one's file stays.
         """
         draft = self.path.with_name(f".{self.path.name}.{os.getpid()}.new")
         try:
@@ -119,7 +119,7 @@ class Store:
             raise disk_error(error, self.path) from error
 
     def _is_current(self, connection: duckdb.DuckDBPyConnection) -> bool:
-        """Whether the schema is this code's; StoreError where it is from a newer one."""
+        """Return whether the schema is this code's. Raises StoreError if it is newer."""
         version = schema.version(connection)
         if version > schema.CURRENT:
             raise StoreError(
@@ -142,7 +142,7 @@ class Store:
     def _attached(
         self, path: Path, deadline: float, *, read_only: bool = False
     ) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection to the file, which is locked until the end of the block."""
+        """Yield a connection to the file, which is locked until the end of the block."""
         if self._engine is None:
             self._engine = new_engine(self.path)
         attach(self._engine, path, deadline, read_only=read_only)
@@ -154,7 +154,7 @@ class Store:
             try:
                 self._engine.execute(f"DETACH {ALIAS}")
             except duckdb.Error:
-                # After a fatal error nothing of this DuckDB works: drop it, and the lock with it.
+                # After a fatal error this DuckDB is unusable: drop it, and the lock with it.
                 self._engine.close()
                 self._engine = None
 

@@ -1,4 +1,4 @@
-"""The only writes. What several calls write is committed together, when the store closes."""
+"""The only writes. What several calls write is committed together when the store closes."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ class Writer(Reader):
 
         `provenance` says how they came: `live` (a tick), `backfill` (a fetch over a range),
         `imported` (a file), `derived` (computed from other candles). The last two are kept
-        as given. Of the first two a new row becomes
-          - `repaired` where it fills a hole between the first and the last stored candle;
-          - `backfill` where it lies before the first stored candle, or nothing was stored;
-          - as given where it lies after the last.
+        as given. With the first two, a new row becomes
+          - `repaired` if it fills a hole between the first and the last stored candle;
+          - `backfill` if it lies before the first stored candle, or nothing was stored;
+          - as given if it lies after the last.
         A row that is stored with the same values stays untouched, its `fetched_at` too. One
         with other values is replaced and becomes `revised`, and an event `candle.revised`
         keeps the old and the new values. A missing volume (NaN) says nothing: it differs
-        from no stored volume, and replaces none. A bar that was missing is so no more.
+        from no stored volume, and replaces none. Stored bars no longer count as missing.
 
-        Raises ValueError where the open times are not rising.
+        Raises ValueError if the open times are not rising.
         """
         if not (np.diff(candles.open_time) > 0).all():
             raise ValueError("candles must be normalised: their open times are not rising")
@@ -62,7 +62,7 @@ class Writer(Reader):
         revised = np.full(len(change.after), PROVENANCES.index("revised"))
         self._insert(market, change.after, revised, fetched_at)
         self._insert(market, change.new, labels, fetched_at)
-        self._found(market, first, last)
+        self._forget_missing(market, first, last)
         repaired = int(np.count_nonzero(labels == REPAIRED))
         return Stored(len(labels) - repaired, len(details), repaired)
 
@@ -79,7 +79,7 @@ class Writer(Reader):
     def _insert(
         self, market: Market, candles: Candles, labels: IntArray, fetched_at: float
     ) -> None:
-        """Add rows that are not there: without a conflict to look for, at twice the speed."""
+        """Add new rows; without looking for conflicts this takes half the time."""
         if len(candles) == 0:
             return
         arrays = {name: getattr(candles, name) for name in ("open_time", *PRICES, "volume")}
@@ -97,8 +97,8 @@ class Writer(Reader):
         )
         self._connection.unregister("incoming")
 
-    def _found(self, market: Market, first: int, last: int) -> None:
-        """Forget that bars were missing whose candles are there now."""
+    def _forget_missing(self, market: Market, first: int, last: int) -> None:
+        """Forget the missing bars whose candles are stored now."""
         self.query(
             """
             DELETE FROM missing_bars AS m
@@ -111,10 +111,10 @@ class Writer(Reader):
         )
 
     def put_missing(self, market: Market, open_time: IntArray, asked_at: float) -> None:
-        """Note the bars that a well-formed answer, covering them, lacked.
+        """Note the bars that a well-formed answer lacked although it covered them.
 
-        One that has a candle all the same is left out, and one that was noted at the same
-        `asked_at` counts once: a run asks with one moment, however often it asks.
+        A bar that has a candle is left out, and a bar that was noted at the same `asked_at`
+        counts once: a run asks with one moment, however often it asks.
         """
         if len(open_time) == 0:
             return
@@ -141,7 +141,7 @@ class Writer(Reader):
         self._connection.unregister("lacking")
 
     def add_credits(self, source: str, at: float, calls: int, credits: int) -> None:
-        """Add to what a source has cost in the month of `at`; either may be negative."""
+        """Add to what a source has cost in the month of `at`; both numbers may be negative."""
         self.query(
             """
             INSERT INTO credits
@@ -153,7 +153,7 @@ class Writer(Reader):
         )
 
     def put_note(self, source: str, key: str, value: str) -> None:
-        """Keep something of a source under a key."""
+        """Keep a note about a source under a key."""
         self.query(
             """
             INSERT INTO source_notes VALUES (?, ?, ?)
@@ -163,7 +163,7 @@ class Writer(Reader):
         )
 
     def put_refusal(self, source: str, at: float, refused_at: float | None) -> None:
-        """Note that a source refused for want of credits, in the month of `at`, or no more."""
+        """Note when a source refused for want of credits in the month of `at`; None lifts it."""
         self.add_credits(source, at, 0, 0)
         self.query(
             """
@@ -175,7 +175,7 @@ class Writer(Reader):
 
     @property
     def ledger(self) -> LedgerWriter:
-        """The forecast sets and ticks, to append to."""
+        """The forecast sets, ticks and evaluations, to append to."""
         return LedgerWriter(self)
 
     def put_deployment(

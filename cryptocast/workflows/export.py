@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,11 @@ from cryptocast.errors import ConfigError, StateError, UsageError
 from cryptocast.store import Reader, exporter
 from cryptocast.store.copies import snapshot
 from cryptocast.store.exporter import FORMATS, KINDS, Selection
-from cryptocast.values import Market, iso
+from cryptocast.values import DAY_SECONDS, Market, iso
 from cryptocast.workspace import Workspace
 
 SCORECARD = "scorecard"
-"""What `monitor` tells of the last week: computed, not stored."""
-
-_WEEK = 7 * 86_400
+"""What `monitor` says about the last week: computed, not stored."""
 
 _MAKERS = {
     "candles": "cryptocast fetch",
@@ -31,7 +30,7 @@ _CODES = {"candles": "state.no_candles", "evaluations": "state.no_evaluation"}
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """A file that was written: what of which markets it holds, and how much."""
+    """A file that was written: what it holds, of which markets, and how much."""
 
     what: str
     file: Path  # absolute
@@ -54,19 +53,18 @@ def export(
     start: int | None = None,
     end: int | None = None,
 ) -> ExportReport:
-    """Write `what` (`exporter.KINDS`, `SCORECARD`) into `out`, in the format that its name ends in.
+    """Write `what` (one of `exporter.KINDS`, or `SCORECARD`) into `out`.
 
-    `[start, end)` bounds the open time of candles, the origin of forecasts and scores, and the
-    time that evaluations were made at; `symbols` (or market ids) choose among the stored
-    markets, all by default. What the workspace's clock does not know yet is left out. `out`
-    is replaced as a whole, or stays as it was.
+    The format is the one that the name of `out` ends in. `[start, end)` bounds the open time
+    of candles, the origin of forecasts and scores, and the time that evaluations were made
+    at; `symbols` (or market ids) choose among the stored markets, by default all. What the
+    workspace's clock does not know yet is left out. `out` is replaced as a whole, or stays as
+    it was. Rows are read from a temporary copy of the database: a year of forecasts takes half
+    a minute to sort, and writers wait no longer than the copying takes.
 
-    It is read from a copy of the database, which goes again: a year of forecasts takes half a
-    minute to sort, and nobody's writes wait for longer than the copying.
-
-    Raises UsageError for an `out`, range or `what` that cannot be, ConfigError for an unknown
-    symbol, StateError (`state.no_candles`, `state.no_forecast`, `state.no_evaluation`) where
-    no row matches, and StoreError where the disk refuses: no file is written then.
+    Raises UsageError for an impossible `out`, range or `what`, ConfigError for an unknown
+    symbol, StateError (`state.no_candles`, `state.no_forecast`, `state.no_evaluation`) if no
+    row matches, and StoreError if the disk refuses: then no file is written.
     """
     if what == SCORECARD:
         return _scorecard(ws, out, symbols, bounded=(start, end) != (None, None))
@@ -80,41 +78,39 @@ def export(
         )
     file = out.resolve()
     suffix = _suffix(file)
-    with replacing(file) as part:
+    with replacing(file) as draft:
         with snapshot(ws.store) as copy, copy.read() as reader:
-            markets = _chosen(ws, exporter.exportable_markets(reader), symbols)
+            markets = _chosen(reader, ws.markets(), symbols)
             selection = Selection(what, markets, start, end, ws.clock.now())
-            found = exporter.extent(reader, selection)
-            if found is None:
+            extent = exporter.extent(reader, selection)
+            if extent is None:
                 raise _nothing(reader, selection)
-            exporter.copy(reader, selection, part, suffix)
-        size = part.stat().st_size
+            exporter.copy(reader, selection, draft, suffix)
+        size = draft.stat().st_size
     return ExportReport(
         what=what,
         file=file,
         format=suffix.removeprefix("."),
-        rows=found.rows,
+        rows=extent.rows,
         bytes=size,
-        markets=found.markets,
+        markets=extent.markets,
         start=start,
         end=end,
-        first=found.first,
-        last=found.last,
+        first=extent.first,
+        last=extent.last,
     )
 
 
 def _scorecard(
     ws: Workspace, out: Path, symbols: tuple[str, ...], *, bounded: bool
 ) -> ExportReport:
-    """The scorecard of the configured markets, by the forecasts of the last week."""
-    from cryptocast.workflows.watching.verdicts import (  # late: it loads the models
-        look,
-        scorecard_rows,
-    )
+    """Write the scorecard of the configured markets, by the forecasts of the last week."""
+    # Imported late: it loads the models.
+    from cryptocast.workflows.watching.verdicts import look, scorecard_rows
 
     if bounded:
         raise UsageError(
-            "a scorecard is of the last week: --start and --end don't go with it",
+            "a scorecard covers the last week: --start and --end don't go with it",
             hint="--as-of takes another moment for now",
         )
     file = out.resolve()
@@ -129,10 +125,10 @@ def _scorecard(
             hint="cryptocast monitor says what is missing",
         )
     last = ws.markets()[0].floor(report.now)
-    times = {"start": last - _WEEK, "end": last}
-    with replacing(file) as part:
-        _write(part, suffix, [row | times for row in rows])
-        size = part.stat().st_size
+    first = last - 7 * DAY_SECONDS
+    with replacing(file) as draft:
+        _write(draft, suffix, [{**row, "start": first, "end": last} for row in rows])
+        size = draft.stat().st_size
     return ExportReport(
         what=SCORECARD,
         file=file,
@@ -142,28 +138,28 @@ def _scorecard(
         markets=tuple(dict.fromkeys(row["market"] for row in rows)),
         start=None,
         end=None,
-        first=times["start"],
+        first=first,
         last=last,
     )
 
 
-def _write(part: Path, suffix: str, rows: list[dict[str, Any]]) -> None:
-    """Rows with the times `start` and `end`: as moments in Parquet, as text elsewhere."""
+def _write(draft: Path, suffix: str, rows: list[dict[str, Any]]) -> None:
+    """Write rows; the times `start` and `end` are moments in Parquet, otherwise text."""
     import polars as pl  # late: DuckDB writes everything else
 
     frame = pl.DataFrame(rows, infer_schema_length=None)
     moments = pl.from_epoch(pl.col("start", "end")).dt.replace_time_zone("UTC")
     if suffix == ".parquet":
-        frame.with_columns(moments).write_parquet(part)
+        frame.with_columns(moments).write_parquet(draft)
         return
     frame = frame.with_columns(moments.dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
     text = frame.write_json() if suffix == ".json" else frame.write_csv()
     content = text.encode()
-    part.write_bytes(gzip.compress(content) if suffix == ".csv.gz" else content)
+    draft.write_bytes(gzip.compress(content) if suffix == ".csv.gz" else content)
 
 
 def _suffix(file: Path) -> str:
-    """The format that the file's name ends in; UsageError where it cannot be written there."""
+    """Return the format that the file's name ends in; UsageError if it cannot be written there."""
     suffix = next((s for s in FORMATS if file.name.lower().endswith(s)), None)
     if suffix is None:
         raise UsageError(
@@ -176,9 +172,10 @@ def _suffix(file: Path) -> str:
     return suffix
 
 
-def _chosen(ws: Workspace, stored: list[str], symbols: tuple[str, ...]) -> list[Market]:
-    """The markets, stored or configured, that were asked for by symbol or id; all by default."""
-    ids = sorted({*stored, *(market.id for market in ws.markets())})
+def _chosen(reader: Reader, configured: Sequence[Market], symbols: tuple[str, ...]) -> list[Market]:
+    """Return the stored or configured markets with these symbols or ids; without any, all."""
+    stored = exporter.exportable_markets(reader)
+    ids = sorted({*stored, *(market.id for market in configured)})
     markets = [Market.of(market_id, "", "") for market_id in ids]
     for symbol in symbols:
         if not any(symbol in (m.symbol, m.id) for m in markets):
@@ -190,15 +187,15 @@ def _chosen(ws: Workspace, stored: list[str], symbols: tuple[str, ...]) -> list[
     return [m for m in markets if not symbols or m.symbol in symbols or m.id in symbols]
 
 
-def _nothing(reader: Reader, asked: Selection) -> StateError:
-    """Why a selection is empty, with the range that there is instead."""
-    of = str(asked.markets[0]) if len(asked.markets) == 1 else f"{len(asked.markets)} markets"
-    since = "" if asked.start is None else f" from {iso(asked.start)}"
-    until = "" if asked.end is None else f" before {iso(asked.end)}"
-    there = exporter.extent(reader, dataclasses.replace(asked, start=None, end=None))
-    if there is not None:
-        hint = f"there are some from {iso(there.first)} to {iso(there.last)}"
+def _nothing(reader: Reader, empty: Selection) -> StateError:
+    """Return the error for an empty selection, with the range that could be exported instead."""
+    of = str(empty.markets[0]) if len(empty.markets) == 1 else f"{len(empty.markets)} markets"
+    since = "" if empty.start is None else f" from {iso(empty.start)}"
+    until = "" if empty.end is None else f" before {iso(empty.end)}"
+    unbounded = exporter.extent(reader, dataclasses.replace(empty, start=None, end=None))
+    if unbounded is not None:
+        hint = f"there are some from {iso(unbounded.first)} to {iso(unbounded.last)}"
     else:
-        hint = _MAKERS.get(asked.kind, _MAKERS["forecasts"])
-    code = _CODES.get(asked.kind, "state.no_forecast")
-    return StateError(f"there are no {asked.kind} of {of}{since}{until}", code=code, hint=hint)
+        hint = _MAKERS.get(empty.kind, _MAKERS["forecasts"])
+    code = _CODES.get(empty.kind, "state.no_forecast")
+    return StateError(f"there are no {empty.kind} of {of}{since}{until}", code=code, hint=hint)

@@ -379,7 +379,7 @@ def test_a_scorecard_has_no_range_and_needs_outcomes(p: Path, w: Path, tmp_path:
     out = ("--out", tmp_path / "x.csv", "--as-of", END, "--json")
     done = run("export", "scorecard", "-w", p, "--start", END, *out)
     assert (done.code, done.error["message"]) == (
-        2, "a scorecard is of the last week: --start and --end don't go with it",
+        2, "a scorecard covers the last week: --start and --end don't go with it",
     )  # fmt: skip
     done = run("export", "scorecard", "-w", w, *out)
     assert (done.code, done.error["code"]) == (3, "state.no_outcomes")
