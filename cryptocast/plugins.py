@@ -39,7 +39,7 @@ def require(name: str, known: Sequence[str], *, what: str, key: str | None = Non
         return
     close = difflib.get_close_matches(name, known, 1)
     guess = f"did you mean '{close[0]}'? " if close else ""
-    where = "" if key is None else f", as {key} says"
+    where = "" if key is None else f", named in {key}"
     raise ConfigError(
         f"there is no {what} '{name}'{where}",
         code=f"config.{what}",

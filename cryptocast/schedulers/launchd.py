@@ -35,7 +35,7 @@ def install(plan: Plan) -> NoReturn:
     """Raise UsageError that says how the user does it."""
     file = _place(plan.workspace)
     raise UsageError(
-        "launchd's list is printed, not installed",
+        "the property list for launchd is printed, not installed",
         hint=f"cryptocast schedule --kind launchd > {file}; launchctl bootstrap gui/$UID {file}",
     )
 
@@ -44,7 +44,7 @@ def remove(workspace: Path) -> NoReturn:
     """Raise UsageError that says how the user does it."""
     file = _place(workspace)
     raise UsageError(
-        "launchd's list is printed, not removed",
+        "the property list for launchd is printed, not removed",
         hint=f"launchctl bootout gui/$UID {file}; rm {file}",
     )
 

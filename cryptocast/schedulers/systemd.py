@@ -58,7 +58,7 @@ def texts(plan: Plan) -> tuple[Text, ...]:
     Raises UsageError for a program that systemd does not start: quotes or `\\` in its path.
     """
     if set(plan.command[0]) & set("'\"\\"):
-        raise UsageError(f"systemd starts no program of the name {plan.command[0]}", hint=_HINT)
+        raise UsageError(f"systemd does not start a program named {plan.command[0]}", hint=_HINT)
     values = {
         "mark": mark(plan.workspace),
         "workspace": _percent(str(plan.workspace)),

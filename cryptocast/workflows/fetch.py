@@ -37,7 +37,7 @@ def fetch(
     """
     if days is not None and (start is not None or end is not None):
         raise UsageError(
-            "--days goes with neither --start nor --end", hint="give either --days, or a range"
+            "--days cannot be combined with --start or --end", hint="give either --days, or a range"
         )
     if days is not None and not days > 0:
         raise UsageError(f"--days {days:g} is no range", hint="--days 7 brings the last 7 days")

@@ -36,7 +36,9 @@ def newest(ws: Workspace, *, symbols: tuple[str, ...] = ()) -> TickReport:
         sets = reader.ledger.newest(markets, ws.clock.now())
     if not sets:
         raise StateError(
-            "nothing was forecast yet", code="state.no_forecast", hint="cryptocast forecast --once"
+            "nothing has been forecast yet",
+            code="state.no_forecast",
+            hint="cryptocast forecast --once",
         )
     return TickReport(False, tuple(sets[m] for m in markets if m in sets))
 

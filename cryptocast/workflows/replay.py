@@ -148,7 +148,9 @@ def _past_origins(market: Market, start: int, end: int, now: float) -> range:
             hint="--start and --end are the first and the last origin",
         )
     if last > now:
-        raise UsageError(f"{iso(last)} has not come yet", hint=f"--end {iso(market.floor(now))}")
+        raise UsageError(
+            f"{iso(last)} is still in the future", hint=f"--end {iso(market.floor(now))}"
+        )
     return range(first, last + interval, interval)
 
 
@@ -173,7 +175,7 @@ def _refuse_serving(version: str, productions: Mapping[Market, Deployment]) -> N
     """Raise UsageError if a version that is to shadow is in production."""
     if version in {row.model_version for row in productions.values()}:
         raise UsageError(
-            f"version {version} serves: it is no shadow",
+            f"version {version} is in production: it cannot be a shadow",
             code="usage.serves",
             hint="cryptocast replay without --version",
         )

@@ -74,7 +74,7 @@ def install(ws: Workspace, kind: str) -> Schedule:
         plan.log.parent.mkdir(exist_ok=True)  # neither cron nor systemd makes it
     except OSError as error:
         raise UsageError(
-            f"{plan.log.parent} cannot be made: {error.strerror}",
+            f"{plan.log.parent} cannot be created: {error.strerror}",
             hint="give the user that runs cryptocast the right to write there",
         ) from error
     return replace(shown, changed=schedulers.get(kind).install(plan))

@@ -31,7 +31,7 @@ def shadow(ws: Workspace, version: str | None, *, stop: bool = False) -> ShadowR
     if version is not None:
         if version in {row.model_version for row in productions.of_markets(ws.markets()).values()}:
             raise StateError(
-                f"version {version} serves already",
+                f"version {version} is in production already",
                 code="state.serves",
                 hint="cryptocast models lists the others",
             )

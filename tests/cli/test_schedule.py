@@ -282,12 +282,12 @@ def test_launchd_is_put_in_place_by_hand(machine: Machine, tmp_path: Path) -> No
     options = ("schedule", "--kind", "launchd", "-w", folder, "--json")
     refused(
         run(*options, "--install"),
-        "launchd's list is printed, not installed",
+        "the property list for launchd is printed, not installed",
         f"cryptocast schedule --kind launchd > {file}; launchctl bootstrap gui/$UID {file}",
     )
     refused(
         run(*options, "--remove"),
-        "launchd's list is printed, not removed",
+        "the property list for launchd is printed, not removed",
         f"launchctl bootout gui/$UID {file}; rm {file}",
     )
 
@@ -358,7 +358,7 @@ def test_a_folder_for_the_log_that_cannot_be_made_is_told(machine: Machine, tmp_
     (folder / "logs").touch()
     done = run("schedule", "--install", "-w", folder, "--json")
     hint = "give the user that runs cryptocast the right to write there"
-    refused(done, f"{folder}/logs cannot be made: File exists", hint)
+    refused(done, f"{folder}/logs cannot be created: File exists", hint)
 
 
 def test_a_python_without_the_program_beside_it_is_run_as_a_module(

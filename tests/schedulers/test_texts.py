@@ -213,7 +213,7 @@ def test_systemd_finds_the_program_in_any_folder(tmp_path: Path, folder: str) ->
     shutil.copy("/bin/true", program)
     made = plan(program.parent, run=str(program))
     if set(folder) & set("'\"\\"):
-        with pytest.raises(UsageError, match="systemd starts no program of the name") as refused:
+        with pytest.raises(UsageError, match="systemd does not start a program named") as refused:
             systemd.texts(made)
         assert refused.value.hint.startswith("cryptocast schedule --kind cron --install")
         made = plan(program.parent, run="/bin/true")  # the workspace itself may be called so

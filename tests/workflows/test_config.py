@@ -31,19 +31,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('[source]\nname = "bitvavvo"', "there is no source 'bitvavvo', as source.name says"),
+        ('[source]\nname = "bitvavvo"', "there is no source 'bitvavvo', named in source.name"),
         (
             '[[source.fallback]]\nname = "krakn"',
-            "there is no source 'krakn', as source.fallback.name says",
+            "there is no source 'krakn', named in source.fallback.name",
         ),
         (
             '[market]\nsymbols = ["foo:BTC/EUR:5m"]',
-            "there is no source 'foo', as market.symbols says",
+            "there is no source 'foo', named in market.symbols",
         ),
-        ('[model]\nkind = "lstmm"', "there is no model 'lstmm', as model.kind says"),
+        ('[model]\nkind = "lstmm"', "there is no model 'lstmm', named in model.kind"),
         (
             '[[notify.receiver]]\nname = "slack"',
-            "there is no receiver 'slack', as notify.receiver.name says",
+            "there is no receiver 'slack', named in notify.receiver.name",
         ),
     ],
 )

@@ -229,7 +229,7 @@ def test_without_an_end_it_goes_to_now(w: Path) -> None:
         ),
         (
             ("2024-06-03T00:10:00Z", "2024-06-03T03:00:00Z"),
-            "2024-06-03T03:00:00Z has not come yet",
+            "2024-06-03T03:00:00Z is still in the future",
             "--end 2024-06-03T02:00:00Z",
         ),
         (("soon", "2024-06-03"), "'soon' is not a time", "write it as 2024-06-03T00:00:00Z"),
@@ -275,7 +275,7 @@ def test_sets_that_do_not_count_never_bar_the_way_for_those_that_do(w: Path) -> 
     )
     done = command(w, 1, 3, "--version", "2", "--json")
     assert (done.code, done.error["code"]) == (2, "usage.serves")
-    assert done.error["message"] == "version 2 serves: it is no shadow"
+    assert done.error["message"] == "version 2 is in production: it cannot be a shadow"
     assert query(w, "SELECT count(*) FROM forecast_sets") == [(0,)]
 
 

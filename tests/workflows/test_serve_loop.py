@@ -183,11 +183,11 @@ def test_lasting_trouble_is_told_ever_more_rarely_and_its_end_once(
     line = "the file is in use (wait)"
     assert told(turns) == [
         (line,),
-        (f"{line}; so for 2 ticks",),
+        (f"{line}; for 2 ticks now",),
         (),
-        (f"{line}; so for 4 ticks",),
+        (f"{line}; for 4 ticks now",),
         *[()] * 3,
-        (f"{line}; so for 8 ticks",),
+        (f"{line}; for 8 ticks now",),
         (),
         ("healthy again after 9 ticks",),
         (),
@@ -213,7 +213,7 @@ def test_a_warning_of_every_tick_is_told_ever_more_rarely(
 
     turns = loop(Wall(START), stale, ticks=5)
     assert [len(lines) for lines in told(turns)] == [1, 1, 0, 1, 0]
-    assert told(turns)[3] == ("BTC/EUR is 11 bars old; so for 4 ticks",)
+    assert told(turns)[3] == ("BTC/EUR is 11 bars old; for 4 ticks now",)
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,11 @@ def test_a_person_is_told_in_words(w: Path) -> None:
     [
         (
             ("2",), 3,
-            ("state.serves", "version 2 serves already", "cryptocast models lists the others"),
+            (
+                "state.serves",
+                "version 2 is in production already",
+                "cryptocast models lists the others",
+            ),
         ),
         (("77",), 3, ("state.no_version", None, None)),
         (("1", "--stop"), 2, ("usage", "--stop takes no version", "cryptocast shadow --stop")),

@@ -1,1 +1,1 @@
-"""What a tick is made of: bringing candles, forecast sets, the fallback ladder, the loop."""
+"""The parts of a tick: bringing candles, forecast sets, the fallback ladder, the loop."""

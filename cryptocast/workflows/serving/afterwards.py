@@ -147,4 +147,4 @@ def _store_missed(
     if not ticks:
         return []
     count = len(ticks) + summed_up
-    return [f"{market.id}: {count} origins were missed, {written} of them are made up for"]
+    return [f"{market.id}: {count} origins were missed, {written} of them were forecast afterwards"]

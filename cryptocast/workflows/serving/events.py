@@ -38,9 +38,9 @@ def refuse_gone(reader: Reader, markets: Sequence[Market], origin: int) -> None:
                 last = event.detail.get(SERVED, {}).get(market.id)
                 if last is None or origin > parse_time(last):
                     continue
-                hint = "it has not kept what was said then"
+                hint = "the forecasts of that time were not kept"
                 if kind == ARCHIVED:
-                    hint = f"what was said then is in archive/{event.detail['folder']}"
+                    hint = f"the forecasts of that time are in archive/{event.detail['folder']}"
                 raise UsageError(
                     f"forecasts of {market.id} were {kind} up to the origin {last}: "
                     f"{iso(origin)} is not served again",

@@ -161,19 +161,19 @@ class Housekeeping:
         """Yield what the end of a chore means; a decline makes a retraining due."""
         name = chore.words[0]
         if chore is self._monitor and code == _DECLINED:
-            yield "the monitor says declined: cryptocast monitor tells why"
+            yield "the monitor found a decline: cryptocast monitor shows why"
             if self._retrains:
                 self._retrain.due = 0.0
         elif code:
-            yield f"{name} ended with {code}: logs/{name}.log tells why"
+            yield f"{name} ended with exit code {code}: see logs/{name}.log"
         elif chore is self._retrain:
-            yield "retrain has ended: logs/retrain.log tells what came of it"
+            yield "retrain has ended: see logs/retrain.log for its result"
 
     def _start(self, chore: _Chore) -> Iterator[str]:
         """Start a chore at low priority; yield what a person should know of it."""
         name = chore.words[0]
         if chore is self._retrain:
-            yield "retrain has started, beside the loop"
+            yield "retrain has started beside the loop"
         command = (sys.executable, "-m", "cryptocast", *chore.words, "-w", str(self._folder))
         try:
             with (self._folder / "logs" / f"{name}.log").open("ab") as log:

@@ -51,7 +51,7 @@ class _Ascent:
     reasons: list[str | None]
 
     @property
-    def open(self) -> list[int]:
+    def unanswered(self) -> list[int]:
         """The places in the request that have no answer yet."""
         return [place for place, answer in enumerate(self.answers) if answer is None]
 
@@ -114,11 +114,11 @@ class Ladder:
         return [[answer for answer in ascent.answers if answer is not None] for ascent in ascents]
 
     def _ask(self, rung: Bundle | str, ascents: Mapping[int, _Ascent]) -> None:
-        """Let a version answer all open origins that it can; note why it cannot the others."""
+        """Let a version answer the origins that have no answer yet; note why it cannot."""
         places: list[tuple[_Ascent, int]] = []
         parts: list[Windows] = []
         for number, ascent in ascents.items():
-            bars, at, places_left = ascent.request.bars, ascent.request.at, ascent.open
+            bars, at, places_left = ascent.request.bars, ascent.request.at, ascent.unanswered
             reasons = self._unfit(rung, bars, at[places_left])
             fit = [k for k, reason in zip(places_left, reasons, strict=True) if reason is None]
             for place, reason in zip(places_left, reasons, strict=True):
@@ -141,7 +141,7 @@ class Ladder:
 
     def _let_walk(self, ascent: _Ascent) -> None:
         """Let the random walk, which needs no training, answer what no version has answered."""
-        places_left = ascent.open
+        places_left = ascent.unanswered
         if not places_left:
             return
         windows = dataset.before(ascent.request.bars, ascent.request.at[places_left], 1)

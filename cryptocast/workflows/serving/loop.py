@@ -131,7 +131,7 @@ class Calm:
 def _if_due(text: str, count: int) -> Iterator[str]:
     """Yield the text if `count` is a power of two, with the count if it is repeated."""
     if count & (count - 1) == 0:
-        yield text if count == 1 else f"{text}; so for {count} ticks"
+        yield text if count == 1 else f"{text}; for {count} ticks now"
 
 
 class TickLoop:

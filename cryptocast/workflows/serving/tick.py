@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from cryptocast import store
-from cryptocast.store import Reader, Store, Tick, Unserved
+from cryptocast.store import Reader, Store, Tick, Unserved, unserved_origins
 from cryptocast.values import Deployment, ForecastSet, Market
 from cryptocast.workflows.serving.catch_up import CaughtUp
 from cryptocast.workflows.serving.events import shadowing
@@ -73,7 +72,7 @@ def forecast_newest(
     with ws.store.read() as reader:
         tracks = Tracks(ws.settings, served=True)
         sets, failures = forecast_sets(reader, ladder, questions, tracks, stamp)
-        unserved = store.unserved_origins(reader, start.missing, start.origin - reach, start.origin)
+        unserved = unserved_origins(reader, start.missing, start.origin - reach, start.origin)
         return Forecasts(tuple(sets), tuple(failures), tuple(unserved), shadowing(reader))
 
 
@@ -109,16 +108,9 @@ def _ticks(
         status = "late" if s.late else "ok"
         yield Tick(s.market.id, s.origin, started, finished, status, detail=s.model.fallback)
     for failure in failures:
-        error = failure.error
-        yield Tick(
-            failure.market.id,
-            failure.origin,
-            started,
-            finished,
-            "failed",
-            error.code,
-            error.message,
-        )
+        market, error = failure.market.id, failure.error
+        ended = ("failed", error.code, error.message)
+        yield Tick(market, failure.origin, started, finished, *ended)
 
 
 def tick_warnings(caught: Mapping[Market, CaughtUp], forecasts: Forecasts) -> Iterator[str]:

@@ -145,7 +145,7 @@ def test_an_archived_origin_is_not_served_again(
         "code": "usage.archived",
         "message": f"forecasts of {BTC.id} were archived up to the origin {last}: "
         f"{last} is not served again",
-        "hint": f"what was said then is in archive/{archive.name}",
+        "hint": f"the forecasts of that time are in archive/{archive.name}",
     }
     assert counts(old) == rows
 
@@ -159,7 +159,7 @@ def test_a_pruned_origin_is_not_served_again_either(
     when = NOW - 8 * 86_400 - INTERVAL
     done = run("forecast", "--once", "--no-fetch", "--as-of", iso(when), "-w", old, "--json")
     assert (done.code, done.error["code"]) == (2, "usage.pruned")
-    assert done.error["hint"] == "it has not kept what was said then"
+    assert done.error["hint"] == "the forecasts of that time were not kept"
 
 
 def test_a_market_without_archived_forecasts_may_be_served_at_any_origin(old: Path) -> None:

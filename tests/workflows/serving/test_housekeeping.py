@@ -89,7 +89,7 @@ def test_a_decline_is_told_and_renews_the_model_only_where_that_is_wanted(stand_
     keeping = house.keeping()
     house.ends(6)
     house.after(keeping, 60)
-    assert house.after(keeping, 5) == ["the monitor says declined: cryptocast monitor tells why"]
+    assert house.after(keeping, 5) == ["the monitor found a decline: cryptocast monitor shows why"]
     house.after(keeping, 5)
     assert house.ran() == ["monitor -w"]
 
@@ -101,10 +101,10 @@ def test_a_decline_starts_a_retraining_beside_the_loop(stand_in: Path) -> None:
     house.after(keeping, 60)
     house.ends(0)
     assert house.after(keeping, 5) == [
-        "the monitor says declined: cryptocast monitor tells why",
-        "retrain has started, beside the loop",
+        "the monitor found a decline: cryptocast monitor shows why",
+        "retrain has started beside the loop",
     ]
-    assert house.after(keeping, 5) == ["retrain has ended: logs/retrain.log tells what came of it"]
+    assert house.after(keeping, 5) == ["retrain has ended: see logs/retrain.log for its result"]
     assert house.ran() == ["monitor -w", "retrain --if-needed"]
 
 
@@ -121,7 +121,7 @@ def test_a_command_that_fails_is_told_with_its_log(stand_in: Path) -> None:
     keeping = house.keeping(report_every_minutes=15)
     house.ends(4)
     house.after(keeping, 0)
-    assert house.after(keeping, 5) == ["report ended with 4: logs/report.log tells why"]
+    assert house.after(keeping, 5) == ["report ended with exit code 4: see logs/report.log"]
 
 
 def test_a_command_that_takes_long_is_not_started_twice_and_ends_with_the_loop(
