@@ -105,7 +105,7 @@ def advance(
 ) -> FloatArray:
     """Return the scale [..., H] after `known` outcomes, `missed` of them outside their range.
 
-    It stays the same for a step of which nothing became known.
+    A step of which no outcome became known keeps its scale.
     """
     up = gains(scale.shape[-1])
     down = np.round(up * share_outside, _GRID_DIGITS)

@@ -42,10 +42,10 @@ Objective = Callable[[int, Params, Report], bool]
 
 @dataclass(frozen=True, slots=True)
 class SearchPlan:
-    """Where the study of a search lives, and how long the search goes on."""
+    """The file and name of the study of a search, and how long the search may take."""
 
     storage: Path  # the SQLite file of all studies
-    study: str  # a study that already has this name goes on
+    study: str  # a study that already has this name continues
     trials: int  # how many finished trials the study holds in the end
     seed: int
     timeout_seconds: float | None = None  # no trial begins after that
@@ -72,7 +72,7 @@ def search(
 ) -> SearchResult:
     """Minimise the mean over `folds` of what `objective` reports, and return the result.
 
-    A search that was interrupted and goes on ends as if it had not been interrupted. `start`
+    A search that is continued ends as if it had not been interrupted. `start`
     is tried first. `on_trial` gets all trials so far after each. Raises StateError if no trial
     finished in time, ModelError if every one diverged, and StoreError if the file of the
     studies cannot be used.
@@ -86,7 +86,7 @@ def search(
         timeout = math.inf if plan.timeout_seconds is None else plan.timeout_seconds
         deadline = time.monotonic() + timeout
         while (done := len(finished(study))) < plan.trials and time.monotonic() < deadline:
-            # Seeded anew for each trial, so that an interrupted search goes on the same.
+            # Seeded anew for each trial, so that an interrupted search continues in the same way.
             study.sampler = optuna.samplers.TPESampler(
                 seed=plan.seed + done, n_startup_trials=_STARTUP_TRIALS
             )

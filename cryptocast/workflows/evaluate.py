@@ -127,7 +127,7 @@ def _first(
     options = [("--days", days), ("--test-bars", test_bars), ("--start", start)]
     named = [name for name, value in options if value is not None]
     if len(named) > 1:
-        raise UsageError(f"{named[0]} cannot be used with {named[1]}", hint="name one of them")
+        raise UsageError(f"{named[0]} cannot be used with {named[1]}", hint="use only one of them")
     interval = market.interval_seconds
     if start is None:
         bars = round(days * DAY_SECONDS) // interval if days else test_bars or 1

@@ -59,7 +59,7 @@ def pretrain(
     Candles that are not closed `now` (Unix seconds) are left out. The network is trained on the
     older part of the time first, to say what it is worth on the newest (every market is cut at
     the same moment), and then on all of it. Finer candles are put together to those of
-    `[market] interval`. If it is interrupted, the same command goes on where it was. Raises
+    `[market] interval`. After an interruption, the same command continues where it stopped. Raises
     ConfigError, SourceError, StateError if there are too few candles, and UsageError if `out`
     cannot be written, or holds other files than a network's.
     """

@@ -66,12 +66,12 @@ def _named_params(
     ConfigError if a file holds no parameters.
     """
     if wanted not in ("best", "default"):
-        return _params_from(Path(wanted)), wanted
+        return _read_params(Path(wanted)), wanted
     best = tuned_params(store, model, market) if wanted == "best" else None
     return (model.defaults(), "default") if best is None else (best, "best")
 
 
-def _params_from(file: Path) -> Params:
+def _read_params(file: Path) -> Params:
     try:
         text = file.read_text(encoding="utf-8")
         document = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
@@ -83,7 +83,7 @@ def _params_from(file: Path) -> Params:
         ) from None
     except ValueError as error:
         raise ConfigError(
-            f"{file} holds no parameters: {error}", code="config.params", hint="mend that line"
+            f"{file} holds no parameters: {error}", code="config.params", hint="correct that line"
         ) from None
     if not isinstance(document, dict):
         raise ConfigError(f"{file} holds no table of parameters", code="config.params")

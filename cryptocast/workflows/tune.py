@@ -25,7 +25,7 @@ def tune(
 ) -> tuple[list[TuneReport], dict[Market, CryptocastError]]:
     """Search on the stored candles: one study of all markets, or one of each.
 
-    A study of the same candles goes on where it stopped. `trials` is the number that it holds
+    A study of the same candles continues where it stopped. `trials` is the number that it holds
     in the end; `symbols` are the markets, by default all. Return the reports, and the error of
     each market whose search failed. Raises StateError if there are too few candles for the
     kind; a kind without a search space needs none.
@@ -34,7 +34,9 @@ def tune(
     wanted = models.get(kind or settings.model.kind)
     trials = settings.tune.trials if trials is None else trials
     if timeout_seconds is not None and not timeout_seconds > 0:
-        raise UsageError(f"--timeout {timeout_seconds:g} is no time", hint="--timeout 600")
+        raise UsageError(
+            f"--timeout must be above 0, not {timeout_seconds:g}", hint="--timeout 600"
+        )
     if (idle := idle_report(wanted, trials)) is not None:
         ws.markets(symbols)  # raises for a symbol that is not configured
         return [idle], {}

@@ -81,8 +81,8 @@ USAGE = [
     (("forecast", "--symbol", "DOGE/EUR"), "'DOGE/EUR' is not a market of", "BTC/EUR"),
     (("train", "--model", "oracle"), "there is no model 'oracle'", "lstm"),
     (("train", "--params", "none.toml"), "cannot read the parameters none.toml", "best"),
-    (("tune", "--timeout", "-1"), "--timeout -1 is no time", "--timeout 600"),
-    (("tune", "--timeout", "nan"), "--timeout nan is no time", "--timeout 600"),
+    (("tune", "--timeout", "-1"), "--timeout must be above 0, not -1", "--timeout 600"),
+    (("tune", "--timeout", "nan"), "--timeout must be above 0, not nan", "--timeout 600"),
     (("evaluate", "--days", "0"), "Invalid value for '--days'", "cryptocast evaluate --help"),
 ]
 

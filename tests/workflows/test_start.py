@@ -353,7 +353,7 @@ def test_the_base_network_cannot_be_repeated_for_it_learned_nothing_here(
     assert done.code == 3
     assert done.error == {
         "code": "state.nothing_learned",
-        "message": f"version {base} learned nothing here: it is a base network as it was",
+        "message": f"version {base} learned nothing here: it is a base network",
         "hint": "cryptocast pretrain makes one anew, from the candles of its own card",
     }
 

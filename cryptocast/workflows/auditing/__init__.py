@@ -1,1 +1,1 @@
-"""Whether a model is honest: perturbation, placebo, origins that it never saw."""
+"""Check that a model is honest: by perturbation, by placebo, and on origins it never saw."""

@@ -1,4 +1,4 @@
-"""Base networks: which one a training may start at. It knows other markets, but not these weeks."""
+"""Base networks, which know other markets but not these weeks: choose the one to start at."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cryptocast.values import iso
 from cryptocast.workflows.learning.material import Material
 
 BASE = "base"
-"""The kind that is a base network as it is."""
+"""The kind of a version that is a base network unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def starting(
 ) -> tuple[ModelKind, str | None]:
     """Return the kind, set to start at the base network if there is one, or why there is none.
 
-    Raises StateError if the kind is a base network as it is, and there is none.
+    Raises StateError if the kind is `BASE` and no base network can be used.
     """
     base, reason = base_for(settings, material)
     if base is not None:

@@ -1,4 +1,4 @@
-"""What a version says of itself: its card, and how MLflow shows it."""
+"""The card of a version, and how MLflow shows it."""
 
 from __future__ import annotations
 

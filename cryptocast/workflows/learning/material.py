@@ -1,4 +1,4 @@
-"""What learning and judging start from: candles laid out and split, and a training's plan."""
+"""The start of learning and judging: candles laid out and split, and the plan of a training."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ def _repeatable(card: Card) -> tuple[int, int]:
     """Return where validation began and how stale a candle could be; raise as `recall` says."""
     if card.data_start == card.data_end:
         raise StateError(
-            f"version {card.version} learned nothing here: it is a base network as it was",
+            f"version {card.version} learned nothing here: it is a base network",
             code="state.nothing_learned",
             hint="cryptocast pretrain makes one anew, from the candles of its own card",
         )

@@ -172,7 +172,7 @@ class Pretraining:
     def train(
         self, series: Sequence[Series], part: str, on_epoch: Callable[[Epoch, int], None]
     ) -> Fitted:
-        """Train on the series of the part `OLDER` or `ALL`, or go on where that was interrupted."""
+        """Train on the series of the part `OLDER` or `ALL`, or continue an interrupted training."""
         from cryptocast.models._pretraining import pretrain  # late: torch
 
         minutes = self.settings.pretrain.minutes

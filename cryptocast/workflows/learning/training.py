@@ -162,7 +162,7 @@ def checkpoint(folder: Path, card: Card) -> Iterator[Path]:
     """Yield the file in which a training of this card keeps its state; remove it afterwards.
 
     The file is named after everything that rules the training. If the body fails or is killed,
-    the file stays: with the same candles, parameters, seed and code, the training goes on from
+    the file stays: with the same candles, parameters, seed and code, the training continues from
     there. Files that other trainings left more than a day ago are removed: candles have moved on.
     """
     for file in folder.glob("*"):
