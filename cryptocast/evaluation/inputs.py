@@ -42,21 +42,21 @@ _EVEN = 0.02  # a factor that varies less than this counts as one factor
 
 
 def inputs_test(
-    found: FloatArray, counted: FloatArray, names: Sequence[str], bars: IntArray
+    inputs: FloatArray, counted: FloatArray, names: Sequence[str], bars: IntArray
 ) -> Test:
     """Compare the inputs [N, I] of windows that end with `bars` [N] with what their candles give.
 
     Inputs on which others rest come first among the `names` [I]: the first that declines is the
     one that the test reports.
     """
-    wrong = ~(np.abs(found - counted) <= _TOLERANCE * np.abs(counted) + _SLACK)  # NaN is wrong
+    wrong = ~(np.abs(inputs - counted) <= _TOLERANCE * np.abs(counted) + _SLACK)  # NaN is wrong
     sums = _sums(wrong, np.full(len(names), _HALF), np.full(len(names), CEILING * _WRONG_LIMIT))
     worst = int(np.argmax(np.minimum(sums[-1], _WRONG_LIMIT)))
     test = _test("inputs", sums[:, worst], _WRONG_LIMIT, bars)
     if test.since is None:
         return test
     rows = wrong[:, worst] & (bars >= test.since)
-    fault = _fault(found[rows, worst], counted[rows, worst])
+    fault = _fault(inputs[rows, worst], counted[rows, worst])
     return replace(test, feature=names[worst], fault=fault)
 
 
@@ -118,11 +118,11 @@ def _same(before: FloatArray, after: FloatArray) -> NDArray[np.bool_]:
     return np.asarray(np.abs(now - then) <= _FADING * np.abs(then))
 
 
-def _fault(found: FloatArray, counted: FloatArray) -> str:
+def _fault(inputs: FloatArray, counted: FloatArray) -> str:
     """Return in words what an input [N] is instead of what its candles give [N]."""
-    if np.ptp(found) == 0:
-        return f"stuck at {found[0]:z.2f}"
-    factors = found[counted != 0] / counted[counted != 0]
+    if np.ptp(inputs) == 0:
+        return f"stuck at {inputs[0]:z.2f}"
+    factors = inputs[counted != 0] / counted[counted != 0]
     if len(factors):
         low, middle, high = np.quantile(factors, (0.1, 0.5, 0.9))
         if high - low <= _EVEN * abs(middle):

@@ -173,7 +173,7 @@ def cusum(series: FloatArray, allowance: float, ceiling: float = math.inf) -> Fl
 
 
 def threshold(rule: Rule, false_alarm_bars: float) -> float:
-    """Return the threshold at which a sum gives a false alarm every so many bars on average.
+    """Return the threshold at which a sum gives one false alarm in this many bars on average.
 
     Siegmund's approximation: with the drift `-d` in units of the deviation and the threshold
     b, the mean time is `(exp(2 d b') - 2 d b' - 1) / (2 d^2)`, `b' = b + 1.166`.
