@@ -1,4 +1,4 @@
-"""What a model is made from, and how: the sections from `[market]` to `[gate]`.
+"""Settings of what a model is made from, and how: the sections from `[market]` to `[gate]`.
 
 Each field's description is the comment that `init` writes above the key.
 """

@@ -1,4 +1,4 @@
-"""How forecasts are served, watched and kept: the sections from `[loop]` on, and all settings.
+"""Settings of how forecasts are served, watched and kept, from `[loop]` on; and all of them.
 
 Each field's description is the comment that `init` writes above the key.
 """

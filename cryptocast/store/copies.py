@@ -1,4 +1,4 @@
-"""Consistent copies of databases that others go on writing to, and proof that they are whole."""
+"""Consistent copies of databases in use, which are read again as a whole, and compaction."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def copy_store(store: Store, target: Path) -> Copied:
     busy, the disk is full, or the copy cannot be read or lacks rows.
     """
     copied = _copy_bytes(store, target)
-    _same(target, copied.rows, _read_whole(target))
+    _demand_rows(target, copied.rows, _read_whole(target))
     return copied
 
 
@@ -85,13 +85,13 @@ def _read_whole(file: Path) -> dict[str, int]:
         engine.execute(f"SET memory_limit = '{_MEMORY}'")  # else it keeps every block it read
         attach(engine, file, time.monotonic(), read_only=False)
         engine.execute(f"USE {ALIAS}")
-        found = {
+        rows = {
             table: int(engine.execute(query.format(table)).fetchall()[0][0])
             for table in _tables(engine)
         }
         engine.execute("USE memory")
         engine.execute(f"DETACH {ALIAS}")
-    return found
+    return rows
 
 
 def _tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
@@ -183,12 +183,12 @@ def copy_sqlite(source: Path, target: Path, wait_seconds: float) -> Copied:
             connection.rollback()
             held = time.monotonic() - began
             (verdict,) = copy.execute("PRAGMA quick_check(1)").fetchone()
-            found = _sqlite_rows(copy)
+            copied = _sqlite_rows(copy)
     except (sqlite3.Error, OSError) as error:
         raise _translated_sqlite(error, source, target) from error
     if verdict != "ok":
         raise _damaged(source, verdict)
-    _same(target, rows, found)
+    _demand_rows(target, rows, copied)
     return Copied(rows, held)
 
 
@@ -227,11 +227,12 @@ def _damaged(source: Path, detail: str) -> StoreError:
     )
 
 
-def _same(target: Path, wanted: Mapping[str, int], found: Mapping[str, int]) -> None:
-    for table, rows in wanted.items():
-        if found.get(table) != rows:
+def _demand_rows(target: Path, expected: Mapping[str, int], copied: Mapping[str, int]) -> None:
+    """Raise StoreError if a copy lacks rows."""
+    for table, rows in expected.items():
+        if copied.get(table) != rows:
             raise StoreError(
-                f"{target} holds {found.get(table, 0)} rows of {table} instead of {rows}",
+                f"{target} holds {copied.get(table, 0)} rows of {table} instead of {rows}",
                 code="store.corrupt",
                 hint="check the disk, then make the backup again",
             )

@@ -79,7 +79,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """What a selection holds: its rows, the ids of their markets, the first and last time."""
+    """The rows of a selection, the ids of their markets, and the first and last time."""
 
     rows: int
     markets: tuple[str, ...]

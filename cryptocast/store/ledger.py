@@ -1,6 +1,6 @@
-"""The ledger: forecast sets and ticks. It is only ever appended to.
+"""The ledger of forecast sets, which is only ever appended to.
 
-What a tick asks for is asked for all its markets at once: one query, not one a market.
+A tick asks for all its markets at once: one query, not one per market.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 class Past:
     """The newest sets of one market by one version, S of them, oldest first.
 
-    What calibration goes on from: the widening of the newest, and every set of which a
-    target lay after the newest candle that it knew.
+    Calibration goes on from these: the widening of the newest set, and every set with a
+    target after the newest candle that this set knew.
     """
 
     scale: FloatArray  # [H] of the newest set
-    known_until: int  # when the newest candle closed that the newest set knew
+    known_until: int  # close of the newest candle that the newest set knew
     origins: IntArray  # [S]
     low: FloatArray  # [S, H] prices at the lowest level, as they were served
     high: FloatArray  # [S, H] at the highest
@@ -34,7 +34,7 @@ class Past:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Served:
-    """N served sets of one market, oldest first: what was said, to be held against what came."""
+    """N served sets of one market, oldest first, to be compared with outcomes."""
 
     origins: IntArray  # [N]
     last_close: FloatArray  # [N]
@@ -48,7 +48,7 @@ class Served:
 
 
 class Ledger:
-    """Reads of forecast sets and ticks through an open reader."""
+    """Reads of forecast sets through an open reader."""
 
     def __init__(self, reader: Reader) -> None:
         """Read through `reader`."""
@@ -195,7 +195,7 @@ class Ledger:
         )
 
 
-# Few sets are of pairs that nobody asked for: a market has few versions.
+# This reads few sets of other pairs: a market has few versions.
 _BY_VERSION = """
 FROM forecast_sets
 WHERE list_contains($markets, market) AND list_contains($versions, model_version)

@@ -1,4 +1,4 @@
-"""What is added to the ledger: forecast sets, ticks and evaluations; it is never rewritten."""
+"""Additions to the ledger: forecast sets, ticks and evaluations; it is never rewritten."""
 
 from __future__ import annotations
 

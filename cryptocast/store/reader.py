@@ -1,4 +1,4 @@
-"""What is read from the database: candles, events, deployments, credits, and the ledger.
+"""Reads of candles, events, deployments and credits, and the ledger.
 
 Times leave SQL as numbers: fetching a TIMESTAMPTZ as a Python object would need pytz.
 """
@@ -24,7 +24,7 @@ _FOREVER = 32_503_680_000.0  # the year 3000: later than any candle
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """How many candles of a market are stored, and the first and last open time."""
+    """The stored candles of a market: their number, and the first and last open time."""
 
     rows: int
     first: int
@@ -33,7 +33,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Credits:
-    """What a metered source has cost in a month, and when it last refused for want of credits."""
+    """The cost of a metered source in a month, and when it last refused for want of credits."""
 
     calls: int = 0
     credits: int = 0  # estimated
@@ -41,7 +41,7 @@ class Credits:
 
     @property
     def used(self) -> bool:
-        """Whether the source was called, or refused a call, in that month."""
+        """True if the source was called, or refused a call, in that month."""
         return self.calls > 0 or self.refused_at is not None
 
 

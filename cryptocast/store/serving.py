@@ -1,4 +1,4 @@
-"""What serves each market, by the rows of `deployments`, and how well it served.
+"""Production of each market, by the rows of `deployments`, and how well it served.
 
 A row names one market, or all of them. Production of a market is the row with the greatest id
 among those that name it or all: so a version that is promoted for all takes over every market,
@@ -23,7 +23,7 @@ ALL_MARKETS = "*"
 
 @dataclass(frozen=True, slots=True)
 class Productions:
-    """What serves at one moment: computed once from all rows, then asked for each market.
+    """Production at one moment: computed once from all rows, then asked for each market.
 
     `previous_version` of a deployment that is returned for a market is the version that
     served that market before.
@@ -102,7 +102,7 @@ class StandIn:
 
 @dataclass(frozen=True, slots=True)
 class ServedCoverage:
-    """How often the price came to lie in the served ranges."""
+    """The share of prices that came to lie in the served ranges."""
 
     live: bool  # False: sets of a replay, because there are no live ones
     n: int  # (origin, step) pairs

@@ -1,4 +1,4 @@
-"""What became of each origin: ticks, and the origins that were missed or left unserved.
+"""Ticks, and the origins that were missed or left unserved.
 
 All markets are asked about in one query: 500 of them take as long as a few.
 """
@@ -36,11 +36,11 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Unserved:
-    """Origins of a market without a served set, of which no tick says that they were missed."""
+    """Origins of a market without a served set that no tick calls missed."""
 
     market: Market
     origins: tuple[int, ...]
-    earlier: tuple[int, int] | None  # the first and last of a run before those that were looked at
+    earlier: tuple[int, int] | None  # first and last of a run before the searched range
 
 
 def last_ticks(reader: Reader, markets: Sequence[Market], by: float) -> dict[Market, Tick]:

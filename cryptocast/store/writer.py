@@ -18,7 +18,7 @@ from cryptocast.values import Candles, Deployment, IntArray, Market, iso
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What `put_candles` changed; each row is in at most one of the counts."""
+    """The changes that `put_candles` made; each row is in at most one of the counts."""
 
     new: int  # rows of bars outside the stored range, or given as imported or derived
     revised: int  # rows whose values differed from the stored ones

@@ -1,4 +1,4 @@
-"""prune: what is of no more use is removed, by rules that are printed and with an event."""
+"""prune: remove what is no longer needed, by rules that are printed; an event lists it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NAMES_PER_KIND = 100  # in the event
 
 @dataclass(frozen=True, slots=True)
 class PruneReport:
-    """What was removed, or with `dry_run` what would be."""
+    """The things that were removed, or with `dry_run` would be."""
 
     dry_run: bool
     rules: tuple[str, ...]

@@ -1,1 +1,1 @@
-"""What is archived, copied and removed."""
+"""Keeping the workspace in order: archives, backups, checks, and removal of what is spent."""

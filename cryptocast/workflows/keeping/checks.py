@@ -1,4 +1,4 @@
-"""What doctor checks: folders, disk, database, sources, candles, aliases and bundles."""
+"""The checks of doctor: folders, disk, database, sources, candles, aliases and bundles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""flush: old candles and resolved forecasts into `archive/`, then out of the database."""
+"""flush: move old candles and resolved forecasts from the database into `archive/`."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z")
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
-    """What went from the database into a folder; None: nothing was old enough."""
+    """Rows that went from the database into a folder; None: nothing was old enough."""
 
     folder: Path | None
     tables: tuple[Archived, ...]
-    before: Mapping[str, int]  # by market: what lay before this moment is archived
+    before: Mapping[str, int]  # by market: rows before this moment are archived
 
 
 def flush(store: Store, workspace: Path, settings: Settings, now: float) -> Flushed:

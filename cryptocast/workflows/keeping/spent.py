@@ -1,4 +1,4 @@
-"""What a workspace needs no more: old logs, drafts, backups, runs and bundles, and old rows.
+"""Things that a workspace no longer needs: old logs, drafts, backups, runs, bundles and rows.
 
 Each function returns what is spent by one rule. Files are aged by the system's clock.
 """
