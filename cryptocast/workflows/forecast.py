@@ -44,11 +44,11 @@ def newest(ws: Workspace, *, symbols: tuple[str, ...] = ()) -> TickReport:
 
 
 def tick(ws: Workspace, *, fetch: bool = True, symbols: tuple[str, ...] = ()) -> TickReport:
-    """Catch up, forecast every market at the clock's origin, store one set a market, and tell.
+    """Catch up, forecast every market at the clock's origin, store one set per market, and report.
 
     What is served already is left as it is. A source that fails costs a warning, not the
-    forecast. When the newest origin is safe, the origins that nobody served are made up for,
-    and the shadow, if there is one, forecasts too. Receivers and the metrics file are told at
+    forecast. When the newest origin is safe, earlier origins without a forecast are made up for,
+    and the shadow, if there is one, forecasts too. Alerts are sent and metrics written at
     the end, of a failure as well. Raises StateError without a production model, or if no
     market has 24 candles.
     """

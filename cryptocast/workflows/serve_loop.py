@@ -58,7 +58,7 @@ def serve_loop(
     Beside it the monitor runs every `[monitor] every_minutes`, and what else `Housekeeping` does.
 
     Raises what no later tick heals: UsageError and ConfigError, and a bug that comes at
-    `BUGS_IN_A_ROW` ticks. Any other error is told, and the next tick tries again. The newest
+    `BUGS_IN_A_ROW` ticks. Any other error is a message, and the next tick tries again. The newest
     state is in the workspace's `logs/health.json`.
     """
     delay = ws.settings.loop.delay_seconds if delay_seconds is None else delay_seconds
@@ -80,7 +80,7 @@ def serve_loop(
                 ws.store.rest()  # what a tick took is not held for the minutes between
             ticks += 1
             turn = loop.turn(at, result, last=ticks == max_ticks)
-            yield replace(turn, told=(*turn.told, *beside.after_tick()))
+            yield replace(turn, messages=(*turn.messages, *beside.after_tick()))
     except KeyboardInterrupt:  # Stopped, or what DuckDB makes of it
         if not stop.asked:
             raise

@@ -173,7 +173,7 @@ def test_a_delay_as_long_as_the_interval_is_refused(folder: Path) -> None:
 
 
 def told(turns: Sequence[LoopTick]) -> list[tuple[str, ...]]:
-    return [turn.told for turn in turns]
+    return [turn.messages for turn in turns]
 
 
 def test_lasting_trouble_is_told_ever_more_rarely_and_its_end_once(
@@ -236,7 +236,7 @@ def test_it_goes_on_after_what_a_later_tick_may_heal(
     assert first.error is not None
     assert first.error.code == code
     assert (first.report, second.error) == (None, None)
-    assert second.told == ("healthy again after 1 tick",)
+    assert second.messages == ("healthy again after 1 tick",)
 
 
 def test_what_no_later_tick_heals_ends_it(loop: Callable[..., list[LoopTick]]) -> None:
@@ -323,7 +323,7 @@ def test_a_health_file_of_another_loop_is_left_alone_at_the_end(
     half.parent.mkdir()
     half.write_text("what a killed one left")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Pulse, "tell", lambda *_, **__: None)
+        patch.setattr(Pulse, "note", lambda *_, **__: None)
         loop(Wall(START), another_writes, ticks=1)
     assert health(folder) == {"pid": 1}
 

@@ -61,7 +61,7 @@ class LoopOutput:
         self._ticks += 1
         self._failed += turn.error is not None
         with _full_disk_ignored():
-            for text in turn.told:
+            for text in turn.messages:
                 warn(f"{iso(round(turn.at))} {text}")
             self._view.tick(turn)
 

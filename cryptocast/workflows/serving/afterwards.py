@@ -1,6 +1,6 @@
 """afterwards: what a tick does once the newest origin is safe.
 
-It makes up for origins that passed while nobody forecast them, and lets the shadow forecast.
+It makes up for origins that passed without a forecast, and lets the shadow forecast.
 A set that is made up is a `backfill`: from what was known at its origin, by the version that
 was deployed then. It does not prove what was said in time, and is never counted as if it did.
 """

@@ -155,7 +155,7 @@ def _batches(
     working = min(_AT_ONCE, len(errands))
     work = partial(_work, deque(errands), run, arrivals, stop)
     for _ in range(working):
-        # Daemons: whoever interrupts does not wait for an answer that is under way.
+        # Daemons: an interruption does not wait for an answer that is under way.
         Thread(target=work, daemon=True).start()
     waiting: list[tuple[_Delivery, Event]] = []
     try:

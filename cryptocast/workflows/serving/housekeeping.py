@@ -55,7 +55,7 @@ class Pulse:
         self._write()
         self._notify("READY=1")
 
-    def tell(self, **facts: object) -> None:
+    def note(self, **facts: object) -> None:
         """Note the result of a tick that is over."""
         self._facts |= {"state": "running", **facts}
         self._write()

@@ -34,12 +34,12 @@ class LoopTick:
     at: float
     report: TickReport | None
     error: CryptocastError | None
-    told: tuple[str, ...]  # warnings for a person; lasting trouble is repeated ever more rarely
+    messages: tuple[str, ...]  # for a person; lasting trouble is repeated ever more rarely
     next_at: float | None  # when the next tick is due; None after the last
 
 
 class Bug(CryptocastError):
-    """An exception that nobody foresaw; its traceback goes into the log."""
+    """An unforeseen exception; its traceback goes into the log."""
 
     hint = "a bug; its traceback is in logs/serve-loop.log"
 
@@ -109,13 +109,13 @@ class Calm:
         self._warnings: dict[str, int] = {}
 
     def failed(self, error: CryptocastError) -> Iterator[str]:
-        """Yield what to tell of a tick that failed."""
+        """Yield the message about a tick that failed, if it is due."""
         self.failures += 1
         count = self._errors[error.code] = self._errors.get(error.code, 0) + 1
         yield from _if_due(f"{error.message} ({error.hint})", count)
 
     def passed(self, warnings: Sequence[str]) -> Iterator[str]:
-        """Yield what to tell of a tick that made or found its forecasts."""
+        """Yield the messages about a tick that made or found its forecasts."""
         if self.failures:
             yield f"healthy again after {self.failures} tick{'s' * (self.failures > 1)}"
         self.failures = 0
@@ -146,7 +146,7 @@ class TickLoop:
         self._calm = Calm()
         self._ticks = self._failed = 0
         self._bugs: list[str] = []  # the newest codes in a row, all of them the same
-        self._told_of_another = False
+        self._warned_of_another = False
 
     def sleep(self) -> None:
         """Sleep until the next tick is due by the wall clock, even if that is set meanwhile."""
@@ -178,17 +178,17 @@ class TickLoop:
             return Bug(error)
 
     def turn(self, at: float, result: TickReport | CryptocastError, *, last: bool) -> LoopTick:
-        """Note the result of a tick in the health file, and return it for whoever listens.
+        """Note the result of a tick in the health file, and return it.
 
         Raises the bug that has come at `BUGS_IN_A_ROW` ticks.
         """
         if isinstance(result, CryptocastError):
-            report, error, told = None, result, tuple(self._on_error(result))
+            report, error, messages = None, result, tuple(self._on_error(result))
         else:
-            report, error, told = result, None, tuple(self._on_report(result))
+            report, error, messages = result, None, tuple(self._on_report(result))
         self._failed += report is None
         next_at = None if last else self._times.due(self._clock.now())
-        self._pulse.tell(
+        self._pulse.note(
             last_tick_at=iso(round(at)),
             origin=iso(self._times.origin(at)),
             status="failed" if report is None else "served" if report.new else "there",
@@ -198,21 +198,21 @@ class TickLoop:
             failed=self._failed,
             next_tick_at=None if next_at is None else iso(round(next_at)),
         )
-        return LoopTick(at, report, error, told, next_at)
+        return LoopTick(at, report, error, messages, next_at)
 
     def _on_report(self, report: TickReport) -> Iterator[str]:
-        """Remember what is served, and yield what to tell."""
+        """Remember what is served, and yield the messages about it."""
         self._bugs.clear()
         for forecast in report.forecasts:
             self._times.served(forecast.origin)
         yield from self._calm.passed(report.warnings)
         foreign = not report.new and self._ticks > 1 and not self._clock.virtual
-        if foreign and not self._told_of_another:
-            self._told_of_another = True
+        if foreign and not self._warned_of_another:
+            self._warned_of_another = True
             yield "another process serves this workspace too; each origin is served once"
 
     def _on_error(self, error: CryptocastError) -> Iterator[str]:
-        """Log a new bug, and yield what to tell."""
+        """Log a new bug, and yield the message about an error, if it is due."""
         if isinstance(error, Bug):
             self._bugs = [*(code for code in self._bugs if code == error.code), error.code]
             if len(self._bugs) == 1:

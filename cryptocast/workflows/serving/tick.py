@@ -46,7 +46,7 @@ class Forecasts:
 
     sets: tuple[ForecastSet, ...]
     failures: tuple[FailedOrigin, ...]
-    unserved: tuple[Unserved, ...]  # earlier origins that nobody served
+    unserved: tuple[Unserved, ...]  # earlier origins without a served set
     shadow: str | None  # the version that shadows
 
     @property

@@ -46,7 +46,7 @@ class Tracks:
     """
 
     def __init__(self, settings: Settings, *, served: bool) -> None:
-        """Begin with no track; `served` tells the served sets from those of shadows."""
+        """Begin with no track; `served` selects the served sets, not those of shadows."""
         self.levels = settings.model.levels
         self._horizon = settings.model.horizon
         self._enabled = settings.calibration.enabled
