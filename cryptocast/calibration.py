@@ -73,7 +73,7 @@ def gains(horizon: int) -> FloatArray:
 
 
 def share_outside(levels: Sequence[float]) -> float:
-    """Return the share of outcomes that belongs outside the levels: 0.1 for 0.05 .. 0.95."""
+    """Return the share of outcomes outside the outermost levels: 0.1 for 0.05 .. 0.95."""
     return round(1 - (levels[-1] - levels[0]), 9)
 
 
@@ -114,7 +114,7 @@ def advance(
 
 
 def widen(log_quantiles: FloatArray, scale: FloatArray, median_index: int) -> FloatArray:
-    """Return quantiles [..., H, Q] that are `scale` [..., H] times as far from the median.
+    """Move quantiles [..., H, Q] to `scale` [..., H] times their distance from the median.
 
     Strictly rising quantiles stay so; a scale of 1 changes no bit.
     """
