@@ -13,3 +13,4 @@ from support.commands import (  # noqa: F401 - fixtures work where their names a
     made,
     workspace,
 )
+from support.engines import _kept_engines  # noqa: F401 - fixtures work where their names are

@@ -11,4 +11,5 @@ from support.commands import (  # noqa: F401 - fixtures work where their names a
     impatient,
     made,
 )
+from support.engines import _kept_engines  # noqa: F401 - fixtures work where their names are
 from support.ticks import stocked, w  # noqa: F401 - fixtures work where their names are

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import polars as pl
 import pytest
@@ -32,6 +31,7 @@ from cryptocast import cli
 from cryptocast.sources import binance, bitvavo, coinbase, coincap, kraken, sim
 from cryptocast.sources._http import Patience
 from cryptocast.values import Candles, Market, parse_time
+from support import engines
 
 INTERVAL = 300
 AS_OF = "2024-06-03T00:00:00Z"
@@ -206,8 +206,7 @@ def write(file: Path, c: Candles) -> Path:
 
 def query(folder: Path, sql: str) -> list[tuple[Any, ...]]:
     """Ask a workspace's database as somebody with plain DuckDB would."""
-    with duckdb.connect(str(folder / "cryptocast.duckdb"), read_only=True) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with engines.opened(folder / "cryptocast.duckdb", read_only=True) as connection:
         return connection.execute(sql).fetchall()
 
 

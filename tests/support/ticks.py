@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pytest
 
@@ -21,6 +20,7 @@ from cryptocast.values import Candles, Deployment, Market
 from cryptocast.workflows.forecast import tick
 from cryptocast.workflows.serving.tick import TickReport
 from cryptocast.workspace import Workspace
+from support import engines
 from support.commands import BARS, INTERVAL, LATER_BARS, NOW, candles, query
 
 SYMBOLS = ("BTC/EUR", "ETH/EUR", "SOL/EUR")
@@ -79,8 +79,7 @@ def ticked(folder: Path, *bars: float, fetch: bool = False, **settings: Any) -> 
 
 def change(folder: Path, sql: str) -> None:
     """Change a workspace's database as no command does."""
-    with duckdb.connect(str(folder / "cryptocast.duckdb")) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with engines.opened(folder / "cryptocast.duckdb", read_only=False) as connection:
         connection.execute(sql)
 
 

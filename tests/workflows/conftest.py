@@ -13,4 +13,5 @@ from support.commands import (  # noqa: F401 - fixtures work where their names a
     made,
     workspace,
 )
+from support.engines import _kept_engines  # noqa: F401 - fixtures work where their names are
 from support.ticks import stocked, w  # noqa: F401 - fixtures work where their names are
