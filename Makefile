@@ -20,8 +20,9 @@ demo: $(INSTALLED) ## an offline workspace in demo/: init, one forecast, the sta
 	$(BIN)/cryptocast forecast --once -w demo
 	$(BIN)/cryptocast status -w demo
 
-test: $(INSTALLED) ## all tests
-	$(BIN)/python -m pytest -n auto --dist loadfile
+# Bytecode is kept whatever the environment says: the tests start hundreds of processes.
+test: $(INSTALLED) ## all tests, and which of them took longest
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist loadfile --durations=10
 
 check: $(INSTALLED) ## lint, formatting, types, layers
 	$(BIN)/ruff check

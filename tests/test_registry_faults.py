@@ -6,8 +6,6 @@ import os
 import resource
 import shutil
 import sqlite3
-import subprocess
-import sys
 import time
 import traceback
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ import pytest
 from cryptocast.errors import RegistryError
 from cryptocast.registry import Registry
 from cryptocast.registry.local import make
+from support.commands import start_loaded
 
 ADDRESS = "check MLFLOW_TRACKING_URI or [mlflow] tracking_uri"
 
@@ -216,16 +215,7 @@ def test_a_draft_of_a_killed_process_is_in_nobodys_way(tmp_path: Path) -> None:
 
 
 def test_two_processes_that_make_a_store_at_once_share_it(tmp_path: Path) -> None:
-    makers = [
-        subprocess.Popen(
-            [sys.executable, "-c", MAKER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
+    makers = [start_loaded(script=MAKER) for _ in range(2)]
     try:
         for maker in makers:
             assert maker.stdout is not None

@@ -21,7 +21,7 @@ from cryptocast.sources import bitvavo, coincap
 from cryptocast.sources._pace import Pace
 from cryptocast.values import iso
 from faults.world import OVERLAP, symbol_of
-from support.commands import INTERVAL, candles, good, query, start
+from support.commands import INTERVAL, candles, good, query, start_loaded
 from support.loopback import KEY, Loopback
 
 DAYS = 30
@@ -102,7 +102,7 @@ def table(folder: Path) -> list[tuple[Any, ...]]:
 def killed(back_fill: BackFill, folder: Path, after_seconds: float) -> bool:
     """Run, and kill so long after the first request; False where it was done before that."""
     asked = len(back_fill.server.requests)
-    child = start(*back_fill.options(folder), script=HURRIED)
+    child = start_loaded(*back_fill.options(folder), script=HURRIED)
     try:
         while len(back_fill.server.requests) == asked and child.poll() is None:
             time.sleep(0.002)

@@ -19,7 +19,7 @@ import pytest
 
 from cryptocast.values import iso
 from support.aged import age, archives, in_archive, in_database
-from support.commands import AS_OF, HALTING, INTERVAL, NOW, Made, good, query, start
+from support.commands import AS_OF, HALTING, INTERVAL, NOW, Made, good, query, start_loaded
 
 KILLS = int(os.environ.get("KILLS", "2"))
 TABLES = ("candles", "forecast_sets")
@@ -61,7 +61,7 @@ class Before:
 
 def begun(folder: Path) -> subprocess.Popen[str]:
     """A process that has just begun to archive."""
-    child = start(*FLUSH, folder, script=SPEAKING, environ=QUICK)
+    child = start_loaded(*FLUSH, folder, script=SPEAKING, environ=QUICK)
     assert child.stdin is not None
     assert child.stdout is not None
     assert child.stdout.readline() == "begins\n", child.communicate()[1]
@@ -172,7 +172,7 @@ def test_a_kill_inside_a_training_leaves_production_and_counts_as_an_attempt(
 ) -> None:
     folder = Path(shutil.copytree(made.folder, tmp_path / "w"))
     deployed = query(folder, DEPLOYED)
-    child = start(
+    child = start_loaded(
         "inside a training", "retrain", "-w", folder, "--as-of", AS_OF, script=HALTING,
         environ={"CRYPTOCAST_TUNE__TRIALS": "0"},
     )  # fmt: skip

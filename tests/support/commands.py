@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from cryptocast import cli
 from cryptocast.sources import binance, bitvavo, coinbase, coincap, kraken, sim
 from cryptocast.sources._http import Patience
 from cryptocast.values import Candles, Market, parse_time
-from support import engines
+from support import engines, forking
 
 INTERVAL = 300
 AS_OF = "2024-06-03T00:00:00Z"
@@ -44,16 +44,23 @@ INIT = ("--source", "file", "--trials", "2", "--as-of", AS_OF)
 QUICK = Patience(first_pause_seconds=0.001, longest_pause_seconds=0.002, total_seconds=2)
 
 _TESTS = Path(__file__).parents[1]
+_READY = "READY_MLFLOW"  # the variable with the file of an empty store
 
 # Typer reads the signatures of all commands at each run: 5 ms that a process pays once.
 typer.main.get_command = functools.cache(typer.main.get_command)
 
+COMMAND = """
+import sys
+from cryptocast import cli
+sys.exit(cli.run(sys.argv[1:]))
+"""
 # A process whose networks are small, that halts at a named place to be killed there.
 HALTING = """
 import sys
 from support import commands
 from cryptocast import cli
 commands.small_networks()
+commands.ready_mlflow()
 commands.halt_at(sys.argv[1])
 sys.exit(cli.run(sys.argv[2:]))
 """
@@ -114,9 +121,27 @@ def start(
 ) -> subprocess.Popen[str]:
     """Start a command as a process; with `script` that Python text instead of cryptocast."""
     head = ["-m", "cryptocast"] if script is None else ["-c", script]
+    return _piped(subprocess.Popen, [sys.executable, *head, *map(str, arguments)], environ)
+
+
+def start_loaded(
+    *arguments: str | Path, script: str = COMMAND, environ: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
+    """Start a script that trains or uses MLflow as a process, with those libraries loaded."""
+    if sys.platform != "linux":
+        return start(*arguments, script=script, environ=environ)
+    store = {_READY: str(_made["store"])} if "store" in _made else {}
+    return _piped(forking.Forked, [script, *map(str, arguments)], {**store, **(environ or {})})
+
+
+def _piped(
+    popen: Callable[..., subprocess.Popen[str]],
+    words: list[str],
+    environ: Mapping[str, str] | None,
+) -> subprocess.Popen[str]:
     path = os.pathsep.join([str(_TESTS), str(_TESTS.parent)])
-    return subprocess.Popen(
-        [sys.executable, *head, *(str(a) for a in arguments)],
+    return popen(
+        words,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -261,10 +286,16 @@ def _ready_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
     ready_mlflow(monkeypatch)
 
 
-def ready_mlflow(patch: pytest.MonkeyPatch) -> None:
-    """A new workspace starts with an empty MLflow store: its 60 migrations take seconds."""
+def ready_mlflow(patch: pytest.MonkeyPatch | None = None) -> None:
+    """A new workspace starts with an empty MLflow store: its 60 migrations take seconds.
+
+    A process that a test starts takes the store that the tests made, from its environment.
+    """
     from cryptocast.registry import Registry
 
+    patch = patch or pytest.MonkeyPatch()
+    if _READY in os.environ:
+        _made.setdefault("store", Path(os.environ[_READY]))
     begin = Registry.__init__
 
     def quick(

@@ -32,7 +32,7 @@ from support.commands import (
     listing,
     query,
     run,
-    start,
+    start_loaded,
     state,
     write,
 )
@@ -45,6 +45,7 @@ from support import commands
 from cryptocast import cli
 from cryptocast.models import _lightning
 commands.small_networks()
+commands.ready_mlflow()
 _lightning._SAVE_SECONDS = -1.0
 keep = _lightning._Keeper._keep
 def halting(self, number):
@@ -81,7 +82,7 @@ def test_a_killed_init_goes_on_and_ends_as_if_nothing_had_been(
 ) -> None:
     folder = tmp_path / "w"
     options = ("init", "-w", folder, "--path", made.files, *INIT)
-    child = start(where, *options, script=HALTING)
+    child = start_loaded(where, *options, script=HALTING)
     assert child.stdout is not None
     assert child.stdout.readline() == "here\n", child.communicate()[1]
     child.send_signal(signal.SIGKILL)
@@ -125,7 +126,7 @@ def test_an_init_that_is_killed_inside_its_training_goes_on_at_that_epoch(
 ) -> None:
     folder = tmp_path / "w"
     options = ("init", "-w", folder, "--path", made.files, *INIT)
-    child = start(*options, script=IN_EPOCH_2)
+    child = start_loaded(*options, script=IN_EPOCH_2)
     assert child.stdout is not None
     assert child.stdout.readline() == "here\n", child.communicate()[1]
     child.send_signal(signal.SIGKILL)
@@ -147,7 +148,7 @@ def test_an_init_that_is_killed_inside_its_training_goes_on_at_that_epoch(
 
 def test_ctrl_c_inside_a_training_is_one_line_and_exit_130(made: Made, tmp_path: Path) -> None:
     options = ("init", "-w", tmp_path / "w", "--path", made.files, *INIT)
-    child = start("inside a training", *options, script=HALTING)
+    child = start_loaded("inside a training", *options, script=HALTING)
     assert child.stdout is not None
     assert child.stdout.readline() == "here\n", child.communicate()[1]
     child.send_signal(signal.SIGINT)

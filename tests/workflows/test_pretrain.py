@@ -16,7 +16,7 @@ from cryptocast import bundles, models
 from cryptocast.models import _base
 from cryptocast.sources import sim
 from cryptocast.values import FEATURES, Candles, Market, iso
-from support.commands import INTERVAL, NOW, candles, good, run, start, write
+from support.commands import INTERVAL, NOW, candles, good, run, start_loaded, write
 
 BARS = 1_200
 FIRST = NOW - 2_016 * INTERVAL
@@ -167,7 +167,7 @@ def test_a_killed_pretrain_goes_on_and_ends_as_if_nothing_had_been(
 ) -> None:
     out = tmp_path / "base"
     options = ("pretrain", "--data", files, "--out", out, "--origin", "made up, CC0")
-    child = start(*options, script=IN_THE_SECOND)
+    child = start_loaded(*options, script=IN_THE_SECOND)
     assert child.stdout is not None
     assert child.stdout.readline() == "here\n", child.communicate()[1]
     child.send_signal(signal.SIGKILL)

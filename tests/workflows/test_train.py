@@ -20,7 +20,7 @@ from cryptocast.models import _lightning, lstm
 from cryptocast.models.baselines import random_walk
 from cryptocast.registry import Registry
 from cryptocast.values import FEATURES, Fitted
-from support.commands import AS_OF, NEXT, candles, good, run, start, write
+from support.commands import AS_OF, NEXT, candles, good, run, start_loaded, write
 
 
 def at(folder: Path) -> tuple[str | Path, ...]:
@@ -198,7 +198,7 @@ def test_a_training_that_is_killed_goes_on_where_it_was_and_ends_the_same(
     params = workspace / "six.json"
     params.write_text(json.dumps({"hidden": 8, "epochs": 6, "patience": 6}))
     train = ("train", "--params", params, "--seed", "3", *at(workspace))
-    child = start(*train, script=FAR)
+    child = start_loaded(*train, script=FAR)
     assert child.stdout is not None
     assert child.stdout.readline() == "here\n", child.communicate()[1]
     child.send_signal(signal.SIGKILL)
