@@ -73,7 +73,7 @@ USAGE = [
     (("status", "--as-of", "yesterday"), "'yesterday' is not a time", "2024-06-03T00:00:00Z"),
     (("status", "extra"), "Got unexpected extra argument", "cryptocast status --help"),
     (("serve-loop", "--as-of", AS_OF), "serve-loop on a virtual clock", "--max-ticks 12"),
-    (("fetch", "--days", "2", "--start", "2024-06-01"), "--days goes with neither", ""),
+    (("fetch", "--days", "2", "--start", "2024-06-01"), "--days cannot be combined", ""),
     (("fetch", "--start", "2024-06-02", "--end", "2024-06-01"), "no closed candle lies", "before"),
     (("fetch", "--start", "soon"), "'soon' is not a time", "2024-06-03T00:00:00Z"),
     (("fetch", "--days", "-3"), "--days", ""),
