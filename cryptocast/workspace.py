@@ -16,7 +16,7 @@ from cryptocast.config import Secrets, Settings
 from cryptocast.errors import ConfigError, StateError
 from cryptocast.metering import Budget
 from cryptocast.seams import CandleSource, Clock, Inline, Progress, Silence, Steps
-from cryptocast.sources import open_source
+from cryptocast.sources import Setup, open_source
 from cryptocast.store import Store
 from cryptocast.values import Market
 
@@ -191,10 +191,9 @@ class Workspace:
         if name not in self._sources:
             markets = [m for m in self.settings.markets() if m.source == name]
             root = self.settings.source.root(name)
-            settings = self.settings.source.model_copy(update={"base_url": root})
-            self._sources[name] = open_source(
-                name, settings, markets, self.secrets, clock=self.clock, meter=self.budget
-            )
+            settings = self.settings.source.model_copy(update={"name": name, "base_url": root})
+            setup = Setup(settings, markets, self.secrets, clock=self.clock, meter=self.budget)
+            self._sources[name] = open_source(setup)
         return self._sources[name]
 
     @property

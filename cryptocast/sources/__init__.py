@@ -3,39 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import cast
 
 from cryptocast import plugins
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.seams import CandleSource, Clock, Meter
-from cryptocast.sources.file import Recording, recordings
+from cryptocast.sources._pace import PATIENCE, Patience
 from cryptocast.values import Market
 
-__all__ = ["PACKAGE", "Recording", "open_source", "recordings", "resolve_auto"]
+__all__ = ["PACKAGE", "Setup", "open_source", "resolve_auto"]
 
 PACKAGE = "cryptocast.sources"
 
 
-def open_source(
-    name: str,
-    settings: SourceSettings,
-    markets: Sequence[Market],
-    secrets: Secrets,
-    *,
-    clock: Clock,
-    meter: Meter | None = None,
-) -> CandleSource:
-    """Load the source called `name`; no request is made yet.
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a source is made from; each kind takes the parts that it needs."""
 
-    The part after a colon is interpreted by the plugin (`ccxt:kraken`). `markets` are the
-    configured ones; `meter` pays for calls that cost credits (None: they are not counted). Raise
+    settings: SourceSettings
+    markets: Sequence[Market]  # the configured ones
+    secrets: Secrets
+    _: KW_ONLY
+    clock: Clock
+    meter: Meter | None = None  # pays for calls that cost credits; None: they are not counted
+    patience: Patience = PATIENCE
+
+
+def open_source(setup: Setup) -> CandleSource:
+    """Load the source that the settings name; no request is made yet.
+
+    The part of the name after a colon is interpreted by the plugin (`ccxt:kraken`). Raise
     ConfigError (`config.source`) that lists all sources if none has that name. `auto` is not a
     source: see `resolve_auto`.
     """
-    module = plugins.load(PACKAGE, name.partition(":")[0], what="source")
-    settings = settings.model_copy(update={"name": name})
-    source = module.Source(settings, markets, secrets, clock=clock, meter=meter)
-    return cast(CandleSource, source)
+    name = setup.settings.name.partition(":")[0]
+    return cast(CandleSource, plugins.load(PACKAGE, name, what="source").Source(setup))
 
 
 def resolve_auto(

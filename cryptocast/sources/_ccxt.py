@@ -24,7 +24,8 @@ from urllib.parse import parse_qsl, urlsplit
 from cryptocast.errors import ConfigError, CryptocastError, SourceError
 from cryptocast.sources import _faults
 from cryptocast.sources._faults import Refusal, read_refusal
-from cryptocast.sources._http import Http, Limits, Patience
+from cryptocast.sources._http import Http, Limits
+from cryptocast.sources._pace import Patience
 
 _ADDRESS = re.compile(r"https?://\S+")
 _log = logging.getLogger(__name__)
@@ -204,22 +205,15 @@ class CcxtExchange:
         """Return our error for the error that ccxt found in a reply."""
         ccxt, source = self._ccxt, self._source
         if isinstance(fault, ccxt.BadSymbol):
-            return ConfigError(
-                f"{source} does not know this market (HTTP {refusal.status}: {refusal.said})",
-                code="config.symbol",
-                hint="check [market] symbols",
-            )
+            return refusal.unknown_market()
         if isinstance(fault, ccxt.AuthenticationError | ccxt.ArgumentsRequired):
             return self._wants_key()
         if isinstance(fault, ccxt.RateLimitExceeded | ccxt.DDoSProtection):
-            hint = "wait a minute, then run the same command again"
-            what = "limits how often it is asked"
             # 418 is a ban, which further requests make longer.
-            return refusal.error("source.rate_limited", what, hint, retry=refusal.status != 418)
+            return refusal.limited(retry=refusal.status != 418)
         if isinstance(fault, ccxt.OperationFailed):
-            hint = f"run the same command again in some minutes, {_faults.or_another(source)}"
-            return refusal.error("source.http", "has a fault of its own", hint, retry=True)
-        return refusal.error("source.http", "refused the request", elsewhere(self._source))
+            return refusal.broken()
+        return refusal.refused(elsewhere(source))
 
     def _unreadable(self) -> SourceError:
         content = f"with {_faults.kind(self._answer)} that ccxt cannot read"

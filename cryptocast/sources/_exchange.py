@@ -1,24 +1,29 @@
-"""Base of the keyless exchanges: a public candle API, called window by window."""
+"""Base of the exchanges: sources over HTTP, called window by window."""
 
 from __future__ import annotations
 
 import math
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
+from itertools import pairwise
 from typing import ClassVar
 
-from cryptocast.config import Secrets, SourceSettings
-from cryptocast.errors import ConfigError, CryptocastError
-from cryptocast.seams import Clock, Meter
+import numpy as np
+
+from cryptocast.errors import ConfigError, CryptocastError, SourceError, UsageError
+from cryptocast.seams import Clock
+from cryptocast.sources import Setup, _faults
 from cryptocast.sources._faults import Refusal
-from cryptocast.sources._http import PATIENCE, Http, Limits, Pace, Patience, refuse_future
-from cryptocast.sources._rows import between, covered, windows
+from cryptocast.sources._http import Http, Limits
+from cryptocast.sources._pace import Pace
+from cryptocast.sources._rows import between
 from cryptocast.sources._session import Query
-from cryptocast.values import INTERVAL_SECONDS, Candles, IntArray, Market, Page
+from cryptocast.values import INTERVAL_SECONDS, Candles, IntArray, Market, Page, iso
 
 
 class Exchange(ABC):
-    """A source of candles without a key; subclasses know how to request and read them."""
+    """A source of candles over HTTP; subclasses know how to request and read them."""
 
     name: ClassVar[str]
     base_url: ClassVar[str]
@@ -31,23 +36,15 @@ class Exchange(ABC):
     publishes_late = True
     metered = False
 
-    def __init__(
-        self,
-        settings: SourceSettings,
-        markets: Sequence[Market],  # noqa: ARG002 - all sources take the same
-        secrets: Secrets,  # noqa: ARG002
-        *,
-        clock: Clock,
-        meter: Meter | None = None,  # noqa: ARG002
-        patience: Patience = PATIENCE,
-    ) -> None:
-        self._clock = clock
+    def __init__(self, setup: Setup, key: str | None = None) -> None:
+        self._clock = setup.clock
         self._http = Http(
             self.name,
-            settings.base_url or self.base_url,
+            setup.settings.base_url or self.base_url,
             explain=self.explain,
             judge=self.judge,
-            limits=Limits(patience, Pace(*self.pace)),
+            key=key,
+            limits=Limits(setup.patience, Pace(*self.pace), setup.meter if self.metered else None),
         )
 
     @abstractmethod
@@ -74,41 +71,75 @@ class Exchange(ABC):
         Raise ConfigError for an unknown market (`config.symbol`) or interval (`config.interval`),
         and SourceError: source.bad_answer, whatever `Http.get` raises.
         """
-        if market.interval not in self.intervals:
-            raise ConfigError(
-                f"{self.name} has no candles of {market.interval}",
-                code="config.interval",
-                hint=f"set [market] interval to one of {', '.join(self.intervals)}",
-            )
-        refuse_future(self.name, self._clock)
+        check_askable(self.name, market, self.intervals, self._clock)
         return self._pages(market, start, end, deadline)
+
+    def _pages(self, market: Market, start: int, end: int, deadline: float) -> Iterator[Page]:
+        edges = range(start, end, self.bars_a_call * market.interval_seconds)
+        if self.bars_back is not None:  # each call brings the same newest bars: one is enough
+            edges = edges[:1]
+        for first, last in pairwise([*edges, end]):
+            page = self.page(market, first, last, deadline)
+            if page.start < page.end:
+                yield page
+
+    def page(self, market: Market, first: int, last: int, deadline: float) -> Page:
+        """Return what one call for `[first, last)` brings; a page of no bar covers nothing."""
+        path, query = self.request(market, first, last)
+        credits = self.credits(-((first - last) // market.interval_seconds))
+        candles = self.read(path, self._http.get(path, query, deadline=deadline, credits=credits))
+        since, until = self.covered(path, market, first, last, candles.open_time)
+        return Page(since, until, between(candles, since, until), self._http.skew_seconds)
+
+    def credits(self, bars: int) -> int:  # noqa: ARG002 - most exchanges charge nothing
+        """Return what a call for this many bars will probably cost, if a meter pays."""
+        return 1
+
+    def covered(
+        self, path: str, market: Market, first: int, last: int, times: IntArray
+    ) -> tuple[int, int]:
+        """Return the part of `[first, last)` that a reply with rows at these times covers.
+
+        One more bar on either side only depends on whether the ends are inclusive. A reply that
+        goes further was cut by rules other than ours: it covers what lies between its rows inside
+        the range, and raises SourceError (`source.bad_answer`) if there are none.
+        """
+        step = market.interval_seconds
+        if np.all((times >= market.floor(first) - step) & (times < market.floor(last) + step)):
+            return first, last
+        inside = times[(times >= first) & (times < last)]
+        if len(inside) == 0:
+            raise self.astray(path, first, last, times)
+        after_last = market.floor(int(inside.max())) + step
+        return max(first, market.floor(int(inside.min()))), min(last, after_last)
+
+    def astray(self, path: str, first: int, last: int, times: IntArray) -> SourceError:
+        """Return the error of a reply whose rows, at these times, are outside `[first, last)`."""
+        spanned = f"{iso(int(times.min()))} to {iso(int(times.max()))}"
+        content = f"with candles of {spanned}, none of {iso(first)} to {iso(last)}"
+        return _faults.bad_answer(self.name, path, content)
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
-    def windows(self, market: Market, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """Yield the ranges, one per call."""
-        return windows(start, end, self.bars_a_call * market.interval_seconds)
 
-    def covered(
-        self, path: str, market: Market, first: int, last: int, times: IntArray
-    ) -> tuple[int, int]:
-        """Return the part of `[first, last)` that a reply with rows at these times covers."""
-        return covered(self.name, path, market, first, last, times)
+def check_askable(source: str, market: Market, intervals: Collection[str], clock: Clock) -> None:
+    """Raise ConfigError (`config.interval`) if a source lacks the interval of a market.
 
-    def unknown_market(self, refusal: Refusal, examples: str) -> ConfigError:
-        """Return the error of a pair that is not traded there; `examples` are some that are."""
-        return ConfigError(
-            f"{self.name} does not know this market (HTTP {refusal.status}: {refusal.said})",
-            code="config.symbol",
-            hint=f"check [market] symbols: {examples}; and base_url",
+    Raise UsageError (`usage.as_of`) if a virtual clock is in the future, whose candles no
+    exchange has.
+    """
+    if market.interval not in intervals:
+        raise ConfigError(
+            f"{source} has no candles of {market.interval}",
+            code="config.interval",
+            hint="set [market] interval to one of "
+            + ", ".join(name for name in INTERVAL_SECONDS if name in intervals),
         )
-
-    def _pages(self, market: Market, start: int, end: int, deadline: float) -> Iterator[Page]:
-        for first, last in self.windows(market, start, end):
-            path, query = self.request(market, first, last)
-            candles = self.read(path, self._http.get(path, query, deadline=deadline))
-            since, until = self.covered(path, market, first, last, candles.open_time)
-            if since < until:
-                yield Page(since, until, between(candles, since, until), self._http.skew_seconds)
+    if clock.virtual and clock.now() > time.time():
+        raise UsageError(
+            f"--as-of {iso(clock.now())} is in the future, which {source} does not know",
+            code="usage.as_of",
+            hint="leave --as-of out, or give a past time",
+        )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import requests
 import urllib3
 
-from cryptocast.errors import SourceError
+from cryptocast.errors import ConfigError, SourceError
 
 _LONGEST_TEXT = 160
 
@@ -30,7 +30,7 @@ class Refusal:
     status: int
     said: str
     body: object
-    wait_seconds: float
+    wait_seconds: float = 0.0
     path: str = ""
     keyed: bool = False
 
@@ -46,6 +46,55 @@ class Refusal:
             f"{self.source} {what} (HTTP {self.status}{said})", code=code, hint=hint, retry=retry
         )
 
+    def limited(self, *, retry: bool = True) -> SourceError:
+        """Return the error of calls that came too fast."""
+        waits = f" and asks to wait {self.wait_seconds:.0f} s" if self.wait_seconds else ""
+        hint = "wait a minute, then run the same command again"
+        what = f"limits how often it is asked{waits}"
+        return self.error("source.rate_limited", what, hint, retry=retry)
+
+    def banned(self, how_long: str) -> SourceError:
+        """Return the error of an address that gets no answer; `how_long` says it in words."""
+        hint = f"wait until the ban ends, {or_another(self.source)}"
+        return self.error("source.rate_limited", f"has banned this address{how_long}", hint)
+
+    def forbidden(self, hint: str) -> SourceError:
+        """Return the error of a server that refuses whatever comes from here."""
+        hint = f"{hint}, {or_another(self.source)}"
+        return self.error("source.forbidden", "refuses to answer", hint)
+
+    def bad_key(self, hint: str) -> SourceError:
+        """Return the error of a key that is not accepted."""
+        return self.error("source.bad_key", "does not accept the key", hint)
+
+    def broken(self) -> SourceError:
+        """Return the error of a server that is out of order for now."""
+        hint = f"run the same command again in some minutes, {or_another(self.source)}"
+        return self.error("source.http", "has a fault of its own", hint, retry=True)
+
+    def refused(self, hint: str = "check [source] base_url") -> SourceError:
+        """Return the error of a request that the server does not like."""
+        return self.error("source.http", "refused the request", hint)
+
+    def unknown_market(self, examples: str = "") -> ConfigError:
+        """Return the error of a pair that is not traded there; `examples` are some that are."""
+        return ConfigError(
+            f"{self.source} does not know this market (HTTP {self.status}: {self.said})",
+            code="config.symbol",
+            hint="check [market] symbols" + (f": {examples}; and base_url" if examples else ""),
+        )
+
+    def general(self) -> SourceError:
+        """Return the error of a refusal that has no special wording in this API."""
+        status = self.status
+        if status == 429:
+            return self.limited()
+        if status == 401 and self.keyed:
+            return self.bad_key("check the key")
+        if status in (401, 403, 451):
+            return self.forbidden("it may refuse this network or country; check [source] base_url")
+        return self.broken() if status >= 500 or status == 408 else self.refused()
+
 
 def or_another(source: str) -> str:
     """Return the end of a hint: another source to use instead of the one at fault."""
@@ -56,55 +105,30 @@ def or_another(source: str) -> str:
 def read_refusal(
     source: str, status: int, body: bytes, key: str | None, wait_seconds: float, path: str = ""
 ) -> Refusal:
-    """Read a refusal, whose text is in `error`, `message`, `detail` or `msg`, or the plain body."""
+    """Read a refusal, whose text is that of an error in its JSON, or else the plain body."""
     try:
         decoded = json.loads(body)
     except (ValueError, RecursionError):
         decoded = None
-    said = body.decode("utf-8", "replace")
-    if isinstance(decoded, dict):
-        texts = [decoded.get(name) for name in ("error", "message", "detail", "msg")]
-        said = next((text for text in texts if isinstance(text, str)), said)
-    elif said.lstrip().startswith("<"):
-        said = "an HTML page"
+    said = said_in(decoded)
+    if said is None:
+        said = body.decode("utf-8", "replace")
+        said = "an HTML page" if said.lstrip().startswith("<") else said
     return Refusal(source, status, clean(said, key), decoded, wait_seconds, path, key is not None)
 
 
-def general(refusal: Refusal) -> SourceError:
-    """Return the error of a refusal that has no special wording in this API."""
-    status = refusal.status
-    if status == 429:
-        waits = f" and asks to wait {refusal.wait_seconds:.0f} s" if refusal.wait_seconds else ""
-        hint = "wait a minute, then run the same command again"
-        return refusal.error(
-            "source.rate_limited", f"limits how often it is asked{waits}", hint, retry=True
-        )
-    if status == 401 and refusal.keyed:
-        return refusal.error("source.bad_key", "does not accept the key", "check the key")
-    if status in (401, 403, 451):
-        hint = "it may refuse this network or country; check [source] base_url, "
-        hint += or_another(refusal.source)
-        return refusal.error("source.forbidden", "refuses to answer", hint)
-    if status >= 500 or status == 408:
-        hint = f"run the same command again in some minutes, {or_another(refusal.source)}"
-        return refusal.error("source.http", "has a fault of its own", hint, retry=True)
-    return refusal.error("source.http", "refused the request", "check [source] base_url")
+def said_in(decoded: object) -> str | None:
+    """Return the text in `error`, `message`, `detail` or `msg` of decoded JSON, or None."""
+    if not isinstance(decoded, dict):
+        return None
+    texts = [decoded.get(name) for name in ("error", "message", "detail", "msg")]
+    return next((text for text in texts if isinstance(text, str)), None)
 
 
-def timed_out(source: str, path: str, seconds: float) -> SourceError:
-    """Return the error of a reply that did not come in time."""
+def timed_out(source: str, path: str, what: str) -> SourceError:
+    """Return the error of a reply that did not come, or did not end, in time."""
     return SourceError(
-        f"{source} did not answer within {seconds:.3g} s (GET {path})",
-        code="source.timeout",
-        hint=f"run the same command again, {or_another(source)}",
-        retry=True,
-    )
-
-
-def too_slow(source: str, path: str) -> SourceError:
-    """Return the error of a reply that began but did not end in time."""
-    return SourceError(
-        f"{source} did not finish its answer in time (GET {path})",
+        f"{source} {what} (GET {path})",
         code="source.timeout",
         hint=f"run the same command again, {or_another(source)}",
         retry=True,

@@ -5,21 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import math
-import re
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cryptocast.errors import CryptocastError, SourceError, UsageError
-from cryptocast.seams import Clock, Meter
+from cryptocast.errors import CryptocastError, SourceError
+from cryptocast.seams import Meter
 from cryptocast.sources import _faults
 from cryptocast.sources._faults import Refusal
 from cryptocast.sources._pace import PATIENCE, Pace, Patience, Waits
 from cryptocast.sources._session import HttpReply, Query, Session
-from cryptocast.values import iso
-
-__all__ = ["PATIENCE", "Http", "Limits", "Pace", "Patience", "refuse_future", "usable_key"]
 
 Explain = Callable[[Refusal], CryptocastError | None]
 Judge = Callable[[object], CryptocastError | None]
@@ -27,7 +23,6 @@ Judge = Callable[[object], CryptocastError | None]
 BYTES_A_CREDIT = 2500
 """Bytes of a metered reply that cost one credit beyond its call: the rule of CoinCap."""
 
-_HEADER_VALUE = re.compile(r"^[\x21-\x7e]+$")
 _log = logging.getLogger(__name__)
 
 
@@ -150,32 +145,7 @@ class Http:
         refusal = _faults.read_refusal(
             self._source, reply.status, reply.body, self._key, pause or 0.0, path
         )
-        error = self._explain(refusal) or _faults.general(refusal)
+        error = self._explain(refusal) or refusal.general()
         if pause is None and refusal.per_minute:
             return error, waits.after_limit(reply.skew_seconds)
         return error, waits.after_fault(pause)
-
-
-def usable_key(key: str, variable: str, source: str) -> str:
-    """Return the key without surrounding blanks; raise SourceError if it cannot be a key at all.
-
-    Such a value would otherwise appear in full in the text of an exception of requests.
-    """
-    key = key.strip()
-    if not _HEADER_VALUE.match(key):
-        raise SourceError(
-            f"the key in {variable} holds characters that no {source} key has",
-            code="source.bad_key",
-            hint=f"set {variable} again, to the key alone",
-        )
-    return key
-
-
-def refuse_future(source: str, clock: Clock) -> None:
-    """Raise UsageError if a virtual clock is in the future, whose candles no exchange has."""
-    if clock.virtual and clock.now() > time.time():
-        raise UsageError(
-            f"--as-of {iso(clock.now())} is in the future, which {source} does not know",
-            code="usage.as_of",
-            hint="leave --as-of out, or give a past time",
-        )

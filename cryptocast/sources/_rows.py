@@ -1,16 +1,15 @@
-"""From the rows of an HTTP source to candles: windows, cells, units, and the range covered."""
+"""From the rows of a reply to candles, and from candles of two coins to derived ones."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from cryptocast.errors import SourceError
 from cryptocast.sources import _faults
-from cryptocast.values import Candles, FloatArray, IntArray, Market, iso
+from cryptocast.values import Candles, Page
 
 SECONDS = 1
 MILLISECONDS = 1000
@@ -18,12 +17,7 @@ _UNIT_NAMES = {SECONDS: "seconds", MILLISECONDS: "milliseconds"}
 # 2001 to 2286: no time in another unit looks like one of these.
 _PLAUSIBLE_SECONDS = (10**9, 10**10)
 _COLUMNS = ("time", "open", "high", "low", "close", "volume")
-
-
-def windows(start: int, end: int, seconds: int) -> Iterator[tuple[int, int]]:
-    """Cut `[start, end)` into pieces of at most `seconds`, oldest first."""
-    if start < end:
-        yield from pairwise([*range(start, end, seconds), end])
+_NUMERIC = {int, float, str}  # not bool, which is a kind of int in Python
 
 
 def from_lists(
@@ -37,17 +31,18 @@ def from_lists(
 ) -> Candles:
     """Return candles, oldest first, from rows that are lists of `length`.
 
-    `places` are the places of our columns in a row. A price that is null or NaN becomes NaN, so
-    that only its own row is rejected later on. Raise SourceError (`source.bad_answer`) that names
-    anything else that is not a number or not a row.
+    `places` are the places of our columns in a row; `unit` is the number of time units in a
+    second. A price that is null or NaN becomes NaN, so that only its own row is rejected later
+    on. Raise SourceError (`source.bad_answer`) that names anything else that is not a number or
+    not a row, or a time that cannot be in that unit.
     """
-    cells: list[list[object]] = []
-    for number, row in enumerate(_listed(source, path, rows)):
+
+    def cells(row: object) -> list[object] | str:
         if not isinstance(row, list) or len(row) != length:
-            content = f"with a candle {number} that is no list of {length}"
-            raise _faults.bad_answer(source, path, content)
-        cells.append([row[place] for place in places])
-    return _from_cells(source, path, cells, unit)
+            return f"that is no list of {length}"
+        return [row[place] for place in places]
+
+    return _candles(source, path, rows, cells, unit)
 
 
 def from_objects(
@@ -58,33 +53,14 @@ def from_objects(
     `fields` are the names of our columns in a row; without a sixth field there is no volume. The
     same values are rejected as in `from_lists`.
     """
-    cells: list[list[object]] = []
-    for number, row in enumerate(_listed(source, path, rows)):
+
+    def cells(row: object) -> list[object] | str:
         if not isinstance(row, dict):
-            raise _faults.bad_answer(source, path, f"with a candle {number} that is no object")
+            return "that is no object"
         missing = next((field for field in fields if field not in row), None)
-        if missing is not None:
-            raise _faults.bad_answer(source, path, f"with a candle {number} without '{missing}'")
-        cells.append([row[field] for field in fields])
-    return _from_cells(source, path, cells, unit)
+        return [row[field] for field in fields] if missing is None else f"without '{missing}'"
 
-
-def candles_from(
-    source: str, path: str, times: FloatArray, prices: FloatArray, unit: int = MILLISECONDS
-) -> Candles:
-    """Return candles from times [N] and columns open, high, low, close(, volume) [N, 4 or 5].
-
-    `unit` is the number of time units in a second. Raise SourceError (`source.bad_answer`) for a
-    time that cannot be in that unit.
-    """
-    low, high = (bound * unit for bound in _PLAUSIBLE_SECONDS)
-    wrong = ~((times >= low) & (times < high))
-    if wrong.any():
-        content = f"with the time {times[wrong][0]:.15g}, no {_UNIT_NAMES[unit]}"
-        raise _faults.bad_answer(source, path, content)
-    seconds = (times // unit).astype(np.int64)
-    volume = prices[:, 4] if prices.shape[1] > 4 else None
-    return Candles.of(seconds, prices[:, 0], prices[:, 1], prices[:, 2], prices[:, 3], volume)
+    return _candles(source, path, rows, cells, unit)
 
 
 def between(candles: Candles, start: int, end: int) -> Candles:
@@ -92,54 +68,81 @@ def between(candles: Candles, start: int, end: int) -> Candles:
     return candles.take((candles.open_time >= start) & (candles.open_time < end))
 
 
-def covered(
-    source: str, path: str, market: Market, first: int, last: int, times: IntArray
-) -> tuple[int, int]:
-    """Return the part of `[first, last)` that a reply with rows at these times covers.
+def cross(coin: Page, token: Page, interval_seconds: int) -> Page:
+    """Derive candles of a coin in another currency from a token of that currency.
 
-    One more bar on either side only depends on whether the ends are inclusive. A reply that goes
-    further was cut by rules other than ours: it covers what lies between its rows inside the
-    range, and raises SourceError (`source.bad_answer`) if there are none.
+    Return the page of what both pages cover, in units of the token and without volume. Both are
+    aligned to the interval first; a bar that either of them lacks is no row. Open and close are
+    exact. When within the bar a high or low was reached is unknown, so the bounds high/low and
+    low/high are used, widened if they do not include open and close. A bar that one of the pages
+    has only with an impossible price becomes a row of NaN, which is rejected later on: such a
+    bar is broken, not missing.
     """
-    step = market.interval_seconds
-    if np.all((times >= market.floor(first) - step) & (times < market.floor(last) + step)):
-        return first, last
-    inside = times[(times >= first) & (times < last)]
-    if len(inside) == 0:
-        raise astray(source, path, first, last, times)
-    after_last = market.floor(int(inside.max())) + step
-    return max(first, market.floor(int(inside.min()))), min(last, after_last)
+    start, end = max(coin.start, token.start), min(coin.end, token.end)
+    upper = _one_per_bar(coin.candles, interval_seconds)
+    lower = _one_per_bar(token.candles, interval_seconds)
+    times, ours, theirs = np.intersect1d(upper.open_time, lower.open_time, return_indices=True)
+    upper, lower = upper.take(ours), lower.take(theirs)
+    with np.errstate(over="ignore", under="ignore"):  # infinite or zero: rejected as such
+        open_, close = upper.open / lower.open, upper.close / lower.close
+        high = np.maximum(upper.high / lower.low, np.maximum(open_, close))
+        low = np.minimum(upper.low / lower.high, np.minimum(open_, close))
+    candles = between(Candles.of(times, open_, high, low, close), start, end)
+    return Page(start, end, candles, token.skew_seconds, derived=True)
 
 
-def astray(source: str, path: str, first: int, last: int, times: IntArray) -> SourceError:
-    """Return the error of a reply whose rows, at these times, are outside the requested range."""
-    spanned = f"{iso(int(times.min()))} to {iso(int(times.max()))}"
-    content = f"with candles of {spanned}, none of {iso(first)} to {iso(last)}"
-    return _faults.bad_answer(source, path, content)
+def _one_per_bar(candles: Candles, interval_seconds: int) -> Candles:
+    """Return aligned, rising and unique rows: the last sane row of each bar, or one of NaN."""
+    times = candles.open_time // interval_seconds * interval_seconds
+    prices = np.stack([candles.open, candles.high, candles.low, candles.close])
+    sane = np.all(np.isfinite(prices) & (prices > 0), axis=0) & (candles.high >= candles.low)
+    # Sorted by bar; within a bar the sane rows come last, in the order of the reply.
+    order = np.lexsort((sane, times))
+    rising = times[order]
+    last_of_bar = order[np.append(rising[1:] != rising[:-1], True)[: len(order)]]
+    chosen = replace(candles, open_time=times).take(last_of_bar)
+    columns = np.where(sane[last_of_bar], prices[:, last_of_bar], np.nan)
+    return Candles.of(chosen.open_time, *columns)
 
 
-def _listed(source: str, path: str, rows: object) -> list[object]:
+def _candles(
+    source: str,
+    path: str,
+    rows: object,
+    cells_of: Callable[[object], list[object] | str],
+    unit: int,
+) -> Candles:
+    """Return candles from rows; those of the same time keep the order of the reply.
+
+    `cells_of` returns the cells of a row in our order, or what is wrong with the row.
+    """
     if not isinstance(rows, list):
         content = f"with {_faults.kind(rows)} instead of a list of candles"
         raise _faults.bad_answer(source, path, content)
-    return rows
-
-
-def _from_cells(source: str, path: str, cells: list[list[object]], unit: int) -> Candles:
-    """Return candles from rows of cells; rows of the same time keep the order of the reply."""
-    width = len(cells[0]) if cells else len(_COLUMNS)
-    numbers = _all_numbers(cells)
+    table: list[list[object]] = []
+    for number, row in enumerate(rows):
+        cells = cells_of(row)
+        if isinstance(cells, str):
+            raise _faults.bad_answer(source, path, f"with a candle {number} {cells}")
+        table.append(cells)
+    width = len(table[0]) if table else len(_COLUMNS)
+    numbers = _plain_numbers(table)
     if numbers is None or any(map(math.isnan, numbers[::width])):
-        numbers = _each_number(source, path, cells)
-    table = np.array(numbers, dtype=np.float64).reshape(-1, width)
-    candles = candles_from(source, path, table[:, 0], table[:, 1:], unit)
+        numbers = _each_number(source, path, table)
+    times, *columns = np.array(numbers, dtype=np.float64).reshape(-1, width).T
+    low, high = (bound * unit for bound in _PLAUSIBLE_SECONDS)
+    wrong = ~((times >= low) & (times < high))
+    if wrong.any():
+        content = f"with the time {times[wrong][0]:.15g}, no {_UNIT_NAMES[unit]}"
+        raise _faults.bad_answer(source, path, content)
+    candles = Candles.of((times // unit).astype(np.int64), *columns)
     return candles.take(np.argsort(candles.open_time, kind="stable"))
 
 
-def _all_numbers(cells: list[list[object]]) -> list[float] | None:
+def _plain_numbers(table: list[list[object]]) -> list[float] | None:
     """Return all cells as one list if each is plainly a number (three times as fast), else None."""
-    flat = [cell for row in cells for cell in row]
-    if not set(map(type, flat)) <= {int, float, str}:
+    flat = [cell for row in table for cell in row]
+    if not set(map(type, flat)) <= _NUMERIC:
         return None
     if any("_" in cell for cell in flat if isinstance(cell, str)):
         return None
@@ -149,10 +152,10 @@ def _all_numbers(cells: list[list[object]]) -> list[float] | None:
         return None
 
 
-def _each_number(source: str, path: str, cells: list[list[object]]) -> list[float]:
+def _each_number(source: str, path: str, table: list[list[object]]) -> list[float]:
     """Return all cells as one list, or raise SourceError that names the first non-number."""
     numbers: list[float] = []
-    for number, row in enumerate(cells):
+    for number, row in enumerate(table):
         for column, cell in zip(_COLUMNS, row, strict=False):  # volume may be missing
             value = _number(cell)
             if value is None or (column == "time" and math.isnan(value)):
@@ -167,12 +170,10 @@ def _number(cell: object) -> float | None:
     if cell is None:
         return math.nan
     # float() accepts 1_000 and True, which no exchange means as a number.
-    if isinstance(cell, bool) or not isinstance(cell, int | float | str):
-        return None
-    if isinstance(cell, str) and "_" in cell:
+    if type(cell) not in _NUMERIC or "_" in str(cell):
         return None
     try:
-        return float(cell)
+        return float(cell)  # type: ignore[arg-type]  # the type was checked above
     except ValueError:
         return None
     except OverflowError:

@@ -68,10 +68,10 @@ class Session:
                 headers = dict(response.headers.lower_items())
                 skew = _skew(headers)  # before the body, which may take its time
                 body = self._body(path, response, deadline)
-        except requests.ConnectTimeout:
-            raise _faults.timed_out(self._source, path, connect) from None
-        except (requests.Timeout, urllib3.exceptions.TimeoutError):
-            raise _faults.timed_out(self._source, path, read) from None
+        except (requests.Timeout, urllib3.exceptions.TimeoutError) as fault:
+            seconds = connect if isinstance(fault, requests.ConnectTimeout) else read
+            what = f"did not answer within {seconds:.3g} s"
+            raise _faults.timed_out(self._source, path, what) from None
         except requests.TooManyRedirects:
             content = "with one redirect after another"
             raise _faults.bad_answer(self._source, path, content) from None
@@ -102,7 +102,8 @@ class Session:
             pieces.append(piece)
             size += len(piece)
             if time.monotonic() > deadline:
-                raise _faults.too_slow(self._source, path)
+                what = "did not finish its answer in time"
+                raise _faults.timed_out(self._source, path, what)
             if size > LARGEST_ANSWER_BYTES:
                 raise _faults.bad_answer(self._source, path, "with more than 32 MiB")
         return b"".join(pieces)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from cryptocast.errors import CryptocastError
-from cryptocast.sources import _faults
 from cryptocast.sources._exchange import Exchange
 from cryptocast.sources._faults import Refusal
 from cryptocast.sources._rows import MILLISECONDS, from_lists
@@ -39,12 +38,11 @@ class Source(Exchange):
         """Recognise an unknown symbol, a ban (418), and a country that it does not serve (451)."""
         number = refusal.body.get("code") if isinstance(refusal.body, dict) else None
         if refusal.status == 404 or (refusal.status == 400 and number in _UNKNOWN_SYMBOL):
-            return self.unknown_market(refusal, "BTC/EUR, BTC/USDT, ETH/USDT and others")
+            return refusal.unknown_market("BTC/EUR, BTC/USDT, ETH/USDT and others")
         if refusal.status == 418:
-            waits = f" for {refusal.wait_seconds:.0f} s" if refusal.wait_seconds else ""
-            hint = f"wait until the ban ends, {_faults.or_another(self.name)}"
-            return refusal.error("source.rate_limited", f"has banned this address{waits}", hint)
+            return refusal.banned(
+                f" for {refusal.wait_seconds:.0f} s" if refusal.wait_seconds else ""
+            )
         if refusal.status == 451:
-            hint = f"its use may be barred in this country, {_faults.or_another(self.name)}"
-            return refusal.error("source.forbidden", "refuses to answer", hint)
+            return refusal.forbidden("its use may be barred in this country")
         return None

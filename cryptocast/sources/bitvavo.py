@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from cryptocast.errors import CryptocastError
-from cryptocast.sources import _faults
 from cryptocast.sources._exchange import Exchange
 from cryptocast.sources._faults import Refusal
 from cryptocast.sources._rows import MILLISECONDS, from_lists
@@ -42,8 +41,5 @@ class Source(Exchange):
         """Recognise its error numbers of an unknown market and of a ban."""
         number = refusal.body.get("errorCode") if isinstance(refusal.body, dict) else None
         if refusal.status == 404 or (refusal.status == 400 and number == _UNKNOWN_MARKET):
-            return self.unknown_market(refusal, "BTC/EUR, ETH/EUR and others in EUR")
-        if number == _BANNED:
-            hint = f"wait until the ban ends, {_faults.or_another(self.name)}"
-            return refusal.error("source.rate_limited", "has banned this address for a while", hint)
-        return None
+            return refusal.unknown_market("BTC/EUR, ETH/EUR and others in EUR")
+        return refusal.banned(" for a while") if number == _BANNED else None

@@ -5,19 +5,17 @@ from __future__ import annotations
 import difflib
 import importlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import ConfigError
-from cryptocast.seams import Clock, Meter
-from cryptocast.sources import _faults
+from cryptocast.sources import Setup, _faults
 from cryptocast.sources._ccxt import CcxtExchange, unusable
-from cryptocast.sources._http import PATIENCE, Patience, refuse_future
+from cryptocast.sources._exchange import check_askable
 from cryptocast.sources._rows import between, from_lists
-from cryptocast.values import INTERVAL_SECONDS, Candles, IntArray, Market, Page
+from cryptocast.values import Candles, IntArray, Market, Page
 
 LEAD_BARS = 12
 """Bars requested before the range: a row among them shows that a reply reaches back to it."""
@@ -47,28 +45,19 @@ class Source:
     metered = False
     bars_back = None
 
-    def __init__(
-        self,
-        settings: SourceSettings,
-        markets: Sequence[Market],  # noqa: ARG002 - all sources take the same
-        secrets: Secrets,  # noqa: ARG002
-        *,
-        clock: Clock,
-        meter: Meter | None = None,  # noqa: ARG002
-        patience: Patience = PATIENCE,
-    ) -> None:
-        if not settings.name.partition(":")[2]:
+    def __init__(self, setup: Setup) -> None:
+        self.name = setup.settings.name
+        if not self.name.partition(":")[2]:
             raise ConfigError(
                 "the source 'ccxt' names no exchange",
                 code="config.source",
                 hint="write it as ccxt:EXCHANGE, for example ccxt:kraken",
             )
-        self.name = settings.name
-        self._clock = clock
-        base_url = settings.base_url.rstrip("/") if settings.base_url else None
+        self._clock = setup.clock
+        base_url = setup.settings.base_url.rstrip("/") if setup.settings.base_url else None
         ccxt = _library()
         self._exchange = CcxtExchange(
-            self.name, ccxt, _exchange(ccxt, self.name, base_url), base_url, patience
+            self.name, ccxt, _exchange(ccxt, self.name, base_url), base_url, setup.patience
         )
         self._limit = self._exchange.limit(unless_known=ROWS_A_CALL)
         self.bars_a_call = self._limit - LEAD_BARS
@@ -82,23 +71,12 @@ class Source:
         or an exchange that needs other requests than GET (`config.source`); and SourceError:
         source.bad_answer, whatever `Http.get` raises.
         """
-        refuse_future(self.name, self._clock)
-        self._check_interval(market)
+        check_askable(self.name, market, self._exchange.timeframes, self._clock)
         return self._pages(market, start, end, deadline)
 
     def close(self) -> None:
         """Close the connections."""
         self._exchange.close()
-
-    def _check_interval(self, market: Market) -> None:
-        timeframes = self._exchange.timeframes
-        if market.interval not in timeframes:
-            offered = ", ".join(name for name in INTERVAL_SECONDS if name in timeframes)
-            raise ConfigError(
-                f"{self.name} has no candles of {market.interval}",
-                code="config.interval",
-                hint=f"set [market] interval to one of {offered}",
-            )
 
     def _check_symbol(self, market: Market, deadline: float) -> None:
         symbols = self._exchange.symbols(deadline)

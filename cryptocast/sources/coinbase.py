@@ -54,5 +54,5 @@ class Source(Exchange):
         # A bad range is a 400 with the same `error`; only the longer texts name the product.
         named = refusal.status == 400 and "product" in str(refusal.body).lower()
         if refusal.status == 404 or named:
-            return self.unknown_market(refusal, "BTC/EUR, BTC/USD, ETH/EUR and others")
+            return refusal.unknown_market("BTC/EUR, BTC/USD, ETH/EUR and others")
         return None

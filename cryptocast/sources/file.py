@@ -8,10 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import ConfigError, SourceError
-from cryptocast.seams import Clock, Meter
-from cryptocast.sources import _names
+from cryptocast.sources import Setup, _names
 from cryptocast.sources._formats import SUFFIXES, bad_file
 from cryptocast.sources._tables import Tables
 from cryptocast.values import (
@@ -52,18 +50,10 @@ class Source:
     bars_a_call = 2_000_000  # about 100 MB of candles
     bars_back = None
 
-    def __init__(
-        self,
-        settings: SourceSettings,
-        markets: Sequence[Market],
-        secrets: Secrets,  # noqa: ARG002 - all sources take the same
-        *,
-        clock: Clock,  # noqa: ARG002
-        meter: Meter | None = None,  # noqa: ARG002
-    ) -> None:
-        self._settings = settings
-        self._markets = tuple(markets)
-        self._tables = Tables(settings.columns)
+    def __init__(self, setup: Setup) -> None:
+        self._settings = setup.settings
+        self._markets = tuple(setup.markets)
+        self._tables = Tables(setup.settings.columns)
 
     def pages(
         self,

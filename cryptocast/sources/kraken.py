@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from cryptocast.errors import CryptocastError
 from cryptocast.sources import _faults
 from cryptocast.sources._exchange import Exchange
-from cryptocast.sources._faults import Refusal, read_refusal
-from cryptocast.sources._rows import SECONDS, astray, from_lists
+from cryptocast.sources._faults import Refusal, clean
+from cryptocast.sources._rows import SECONDS, from_lists
 from cryptocast.sources._session import Query
 from cryptocast.values import Candles, IntArray, Market
 
@@ -27,16 +25,6 @@ class Source(Exchange):
     bars_a_call = 720
     bars_back = 720
     pace = (1, 1.0)
-
-    def windows(
-        self,
-        market: Market,  # noqa: ARG002 - other exchanges cut by its bars
-        start: int,
-        end: int,
-    ) -> Iterator[tuple[int, int]]:
-        """Yield one range, however wide: a second call would bring the same newest bars."""
-        if start < end:
-            yield start, end
 
     def request(
         self,
@@ -71,7 +59,7 @@ class Source(Exchange):
         step = market.interval_seconds
         requested = times[times >= market.floor(first) - step]
         if len(requested) == 0:
-            raise astray(self.name, path, first, last, times)
+            raise self.astray(path, first, last, times)
         reach = int(requested.min())
         if len(requested) < self.bars_a_call:
             reach = min(reach, int(requested.max()) - (self.bars_a_call - 1) * step)
@@ -89,19 +77,15 @@ class Source(Exchange):
         """Return the error that the list `error` stands for, or None if it holds none."""
         errors = answer.get("error") if isinstance(answer, dict) else None
         texts = [e for e in errors if isinstance(e, str)] if isinstance(errors, list) else []
-        said = ", ".join(
-            text for text in texts if text.startswith("E")
-        )  # those with W are warnings
+        # Those that begin with W are warnings.
+        said = ", ".join(text for text in texts if text.startswith("E"))
         if not said:
             return None
-        refusal = read_refusal(self.name, status, said.encode(), None, 0.0)
+        refusal = Refusal(self.name, status, clean(said), None)
         if "Unknown asset pair" in said:
-            return self.unknown_market(refusal, "BTC/EUR, BTC/USD, ETH/EUR and others")
+            return refusal.unknown_market("BTC/EUR, BTC/USD, ETH/EUR and others")
         if "Too many requests" in said or "Rate limit" in said:
-            hint = "wait a minute, then run the same command again"
-            what = "limits how often it is asked"
-            return refusal.error("source.rate_limited", what, hint, retry=True)
+            return refusal.limited()
         if "EService:" in said or "Internal error" in said:
-            hint = f"run the same command again in some minutes, {_faults.or_another(self.name)}"
-            return refusal.error("source.http", "has a fault of its own", hint, retry=True)
-        return refusal.error("source.http", "refused the request", "check [source] base_url")
+            return refusal.broken()
+        return refusal.refused()

@@ -16,9 +16,8 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import ConfigError
-from cryptocast.seams import Clock, Meter
+from cryptocast.sources import Setup
 from cryptocast.values import DAY_SECONDS, Candles, FloatArray, IntArray, Market, Page
 
 BASE_PRICES = {
@@ -59,17 +58,9 @@ class Source:
     bars_a_call = PAGE_DAYS * DAY_SECONDS // 60
     bars_back = None
 
-    def __init__(
-        self,
-        settings: SourceSettings,
-        markets: Sequence[Market],  # noqa: ARG002 - all sources take the same
-        secrets: Secrets,  # noqa: ARG002
-        *,
-        clock: Clock,
-        meter: Meter | None = None,  # noqa: ARG002
-    ) -> None:
-        self._seed = settings.seed
-        self._clock = clock
+    def __init__(self, setup: Setup) -> None:
+        self._seed = setup.settings.seed
+        self._clock = setup.clock
 
     def pages(
         self,

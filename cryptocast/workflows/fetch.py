@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cryptocast.config import Settings
 from cryptocast.errors import ConfigError, StateError, UsageError
+from cryptocast.sources import Setup
 from cryptocast.sources.file import Source
 from cryptocast.values import Market, iso
 from cryptocast.workflows.serving.fetching import (
@@ -71,7 +72,7 @@ def import_files(
     """
     market = _target(ws.settings, symbol)
     settings = ws.settings.source.model_copy(update={"name": "file", "path": str(path.absolute())})
-    source = Source(settings, [market], ws.secrets, clock=ws.clock)
+    source = Source(Setup(settings, [market], ws.secrets, clock=ws.clock))
     options = RangeOptions(days, start, end)
     now = ws.clock.now()
     try:

@@ -22,7 +22,7 @@ from cryptocast.dataset import Bars
 from cryptocast.dataset.features import LONGEST_SPAN_BARS, MEMORY_BARS, SIGMA_FLOOR, average
 from cryptocast.dataset.windows import usable
 from cryptocast.models import _quantiles
-from cryptocast.sources import recordings
+from cryptocast.sources.file import recordings
 from cryptocast.values import FloatArray, IntArray, Market
 
 DECAYS = (0.7, 0.8, 0.86, 0.9, 0.92, 0.94, 0.955, 0.97, 0.98, 0.985, 0.99, 0.993, 0.9965)

@@ -23,7 +23,7 @@ from weeks import candles as simulated
 from cryptocast.candles import normalise
 from cryptocast.clock import VirtualClock
 from cryptocast.config import Secrets, SourceSettings
-from cryptocast.sources import open_source
+from cryptocast.sources import Setup, open_source
 from cryptocast.sources._session import HttpReply, Query, Session
 from cryptocast.store import Store
 from cryptocast.values import Market
@@ -127,7 +127,7 @@ class Keeper:
         market = Market.of(symbol, name, "5m")
         settings = SourceSettings(base_url=f"{self.root}/{name}")
         clock = VirtualClock(self.now)
-        source = open_source(name, settings, [market], self.secrets, clock=clock)
+        source = open_source(Setup(settings, [market], self.secrets, clock=clock))
         ask = Session.ask
 
         def remembered(session: Session, path: str, query: Query, deadline: float) -> HttpReply:

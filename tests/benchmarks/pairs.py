@@ -18,7 +18,7 @@ from cryptocast.clock import SystemClock
 from cryptocast.config import Secrets, Settings, SourceSettings
 from cryptocast.dataset import Bars, Part, Split
 from cryptocast.models import base_folder
-from cryptocast.sources import _names
+from cryptocast.sources import Setup, _names
 from cryptocast.sources.file import Source
 from cryptocast.values import Candles, Market, Windows
 
@@ -99,7 +99,7 @@ def _span(file: Path) -> tuple[Path, Market, tuple[int, int]] | None:
         return None
     market = Market.of(symbol, "file", INTERVAL)
     settings = SourceSettings(name="file", path=str(file))
-    source = Source(settings, [market], Secrets({}), clock=SystemClock())
+    source = Source(Setup(settings, [market], Secrets({}), clock=SystemClock()))
     span = source.span(market)
     source.close()
     if span is None or span[1] - span[0] < LEAST_DAYS * DAY:
@@ -152,7 +152,7 @@ class Week:
 def read(pair: Pair) -> Candles:
     """The candles of a pair's days."""
     settings = SourceSettings(name="file", path=str(pair.file))
-    source = Source(settings, [pair.market], Secrets({}), clock=SystemClock())
+    source = Source(Setup(settings, [pair.market], Secrets({}), clock=SystemClock()))
     (page,) = source.pages(pair.market, pair.start, pair.end)
     source.close()
     return normalise(page.candles, pair.market, now=time.time()).candles

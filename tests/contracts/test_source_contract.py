@@ -14,7 +14,7 @@ import pytest
 from cryptocast import plugins
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import ConfigError
-from cryptocast.sources import PACKAGE, open_source, resolve_auto
+from cryptocast.sources import PACKAGE, Setup, open_source, resolve_auto
 from cryptocast.values import Market
 from support.source_cases import CASES, CLOCK, END, Case, ask, prices, rows
 
@@ -117,7 +117,7 @@ def test_markets_may_be_asked_for_from_many_threads_at_once(case: Case) -> None:
 
 def test_an_unknown_source_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ConfigError) as caught:
-        open_source("bitvavoo", SourceSettings(), [], Secrets({}), clock=CLOCK)
+        open_source(Setup(SourceSettings(name="bitvavoo"), [], Secrets({}), clock=CLOCK))
     assert caught.value.message == "there is no source 'bitvavoo'"
     assert caught.value.hint.startswith("did you mean 'bitvavo'? known: binance, bitvavo, ")
 

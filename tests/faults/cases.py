@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cryptocast.sources._http import Patience
+from cryptocast.sources._pace import Patience
 from faults.world import BRISK, HASTY, SOURCES, World
 from support import spoil
 from support.commands import NOW

@@ -19,9 +19,8 @@ import pytest
 
 from cryptocast import workspace
 from cryptocast.clock import VirtualClock
-from cryptocast.sources import binance, bitvavo, coinbase, coincap, kraken
-from cryptocast.sources._http import Patience
-from cryptocast.sources._pace import Pace
+from cryptocast.sources import Setup, binance, bitvavo, coinbase, coincap
+from cryptocast.sources._pace import Pace, Patience
 from cryptocast.store import Store
 from cryptocast.values import Candles, Market, iso
 from cryptocast.workflows.fetch import fetch
@@ -51,7 +50,6 @@ HASTY = Patience(
 )
 """For answers that never come; a proper one may miss it on a busy machine."""
 
-_MODULES = {m.Source.name: m for m in (binance, bitvavo, coinbase, coincap, kraken)}
 
 Row = tuple[float, ...]
 Table = dict[int, Row]  # open time -> open, high, low, close
@@ -107,8 +105,7 @@ class World:
 
     def patience(self, patience: Patience) -> None:
         """How patient the source is from now on."""
-        made_by = _MODULES[self.source].Source.__init__
-        self.patch.setitem(made_by.__kwdefaults__, "patience", patience)
+        self.patch.setitem(Setup.__init__.__kwdefaults__, "patience", patience)
 
     def fetch_again(self) -> MarketFetch:
         """The same without the command around it, which takes as long again."""
@@ -160,7 +157,6 @@ def calls_of(bars: int, patch: pytest.MonkeyPatch) -> None:
     """Let a call bring so many bars: with few, a short series is of several pages."""
     for source in (binance.Source, bitvavo.Source, coinbase.Source, coincap.Source):
         patch.setattr(source, "bars_a_call", bars)
-    patch.setattr(coincap, "BARS_A_CALL", bars)
 
 
 @cache

@@ -13,7 +13,8 @@ import pytest
 from cryptocast.clock import SystemClock, VirtualClock
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import ConfigError, CryptocastError, UsageError
-from cryptocast.sources._http import Patience
+from cryptocast.sources import Setup
+from cryptocast.sources._pace import Patience
 from cryptocast.sources.ccxt import LEAD_BARS, Source
 from cryptocast.values import Candles, Market, Page, parse_time
 from support import ccxt_dialects  # noqa: F401 - the loopback server learns what ccxt asks besides candles
@@ -48,13 +49,14 @@ def market(symbol: str = "BTC/EUR", name: str = "ccxt:bitvavo", interval: str = 
 def opened(server: Loopback | None, name: str = "ccxt:bitvavo", **settings: Any) -> Source:
     if server is not None:
         settings.setdefault("base_url", server.base_url(name))
-    return Source(
+    setup = Setup(
         SourceSettings(name=name, **settings),
         [market(name=name)],
         Secrets({}),
         clock=SystemClock(),
         patience=QUICK,
     )
+    return Source(setup)
 
 
 @pytest.fixture(autouse=True)
@@ -494,7 +496,7 @@ def test_an_interval_that_it_lacks_is_answered_with_those_it_has(server: Loopbac
 def test_the_future_is_not_asked_for(server: Loopback) -> None:
     settings = SourceSettings(name="ccxt:kraken")
     clock = VirtualClock(time.time() + 86_400)
-    source = Source(settings, [], Secrets({}), clock=clock)
+    source = Source(Setup(settings, [], Secrets({}), clock=clock))
     with pytest.raises(UsageError, match="in the future, which ccxt:kraken does not know"):
         source.pages(market(), START, END)
 

@@ -14,7 +14,8 @@ import pytest
 from cryptocast.clock import VirtualClock
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import ConfigError, CryptocastError, SourceError
-from cryptocast.sources._http import Patience
+from cryptocast.sources import Setup
+from cryptocast.sources._pace import Patience
 from cryptocast.sources.coincap import Source
 from cryptocast.values import Candles, Market, parse_time
 from support import spoil
@@ -87,7 +88,7 @@ class Book:
 def make(
     server: Loopback, key: str | None = KEY, meter: Book | None = None, **settings: Any
 ) -> Source:
-    return Source(
+    setup = Setup(
         SourceSettings(name="coincap", base_url=server.base_url("coincap"), **settings),
         [BTC],
         Secrets({} if key is None else {"COINCAP_API_KEY": key}),
@@ -95,6 +96,7 @@ def make(
         meter=meter,
         patience=QUICK,
     )
+    return Source(setup)
 
 
 def fails(source: Source, market: Market = BTC) -> CryptocastError:
@@ -388,6 +390,21 @@ def test_without_a_key_nothing_is_asked(server: Loopback, key: str | None) -> No
     assert server.requests == []
 
 
+@pytest.mark.parametrize("key", ["two words", "line\nbreak", "ключ"])
+def test_a_key_that_can_be_none_is_refused_without_repeating_it(server: Loopback, key: str) -> None:
+    error = fails(make(server, key))
+    assert error.code == "source.bad_key"
+    assert error.message == "the key in COINCAP_API_KEY holds characters that no coincap key has"
+    assert server.requests == []
+
+
+def test_blanks_around_a_key_are_cut(server: Loopback) -> None:
+    source = make(server, f" {KEY}\n")
+    list(source.pages(BTC, START, START + 600))
+    source.close()
+    assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
+
+
 def test_a_wrong_key_is_told_and_not_repeated(server: Loopback) -> None:
     source = make(server, "wrong-key-77")
     error = fails(source)
@@ -540,7 +557,7 @@ def test_hours_and_days_are_asked_by_their_names(server: Loopback, source: Sourc
 
 
 def test_a_future_as_of_is_refused(server: Loopback) -> None:
-    source = Source(SourceSettings(), [BTC], Secrets({}), clock=VirtualClock(9e9))
+    source = Source(Setup(SourceSettings(), [BTC], Secrets({}), clock=VirtualClock(9e9)))
     with pytest.raises(CryptocastError, match="is in the future"):
         source.pages(BTC, START, START + 600)
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptocast.sources._coincap import cross
+from cryptocast.sources._rows import cross
 from cryptocast.values import Candles, Page
 
 START = 1_700_000_100  # on the grid

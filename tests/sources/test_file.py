@@ -16,6 +16,7 @@ import pytest
 from cryptocast.clock import SystemClock
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import ConfigError, CryptocastError, SourceError
+from cryptocast.sources import Setup
 from cryptocast.sources.file import Source
 from cryptocast.values import Candles, Market, iso, parse_time
 
@@ -71,10 +72,12 @@ def read(
 ) -> Candles:
     paths = str(path) if isinstance(path, Path) else [str(p) for p in path]
     source = Source(
-        SourceSettings(name="file", path=paths, **settings),
-        markets or [market],
-        Secrets({}),
-        clock=SystemClock(),
+        Setup(
+            SourceSettings(name="file", path=paths, **settings),
+            markets or [market],
+            Secrets({}),
+            clock=SystemClock(),
+        )
     )
     try:
         (page,) = source.pages(market, start, end)
@@ -216,7 +219,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_no_path_at_all_is_a_setting_to_mend() -> None:
-    source = Source(SourceSettings(name="file"), [BTC], Secrets({}), clock=SystemClock())
+    source = Source(Setup(SourceSettings(name="file"), [BTC], Secrets({}), clock=SystemClock()))
     with pytest.raises(ConfigError, match="source file needs to know which files"):
         list(source.pages(BTC, START, END))
 
@@ -353,7 +356,7 @@ def test_a_gap_and_the_edges_of_the_files_are_no_error(tmp_path: Path) -> None:
 def test_a_file_that_grows_is_read_anew(tmp_path: Path) -> None:
     file = write(tmp_path / "c.parquet", bars=2)
     settings = SourceSettings(name="file", path=str(file))
-    source = Source(settings, [BTC], Secrets({}), clock=SystemClock())
+    source = Source(Setup(settings, [BTC], Secrets({}), clock=SystemClock()))
     assert [len(p.candles) for p in source.pages(BTC, START, END)] == [2]
     write(file, time_sql=TIMES["milliseconds"], bars=5)
     assert [len(p.candles) for p in source.pages(BTC, START, END)] == [5]
@@ -363,7 +366,7 @@ def test_a_file_that_grows_is_read_anew(tmp_path: Path) -> None:
 def test_a_tick_on_half_a_year_is_quick(tmp_path: Path) -> None:
     file = write(tmp_path / "c.parquet", bars=72_000)
     settings = SourceSettings(name="file", path=str(file))
-    source = Source(settings, [BTC], Secrets({}), clock=SystemClock())
+    source = Source(Setup(settings, [BTC], Secrets({}), clock=SystemClock()))
     spans = []
     for _ in range(4):
         before = time.perf_counter()
@@ -379,11 +382,11 @@ def test_reading_files_imports_neither_polars_nor_pandas_nor_requests(tmp_path: 
 import sys
 from cryptocast.clock import SystemClock
 from cryptocast.config import Secrets, SourceSettings
-from cryptocast.sources import open_source
+from cryptocast.sources import Setup, open_source
 from cryptocast.values import Market
 market = Market.of("BTC/USDT", "file", "5m")
 settings = SourceSettings(name="file", path={str(file)!r})
-source = open_source("file", settings, [market], Secrets({{}}), clock=SystemClock())
+source = open_source(Setup(settings, [market], Secrets({{}}), clock=SystemClock()))
 print(len(next(source.pages(market, {START}, {END})).candles))
 print([m for m in ("polars", "pandas", "pyarrow", "requests", "scipy") if m in sys.modules])
 """

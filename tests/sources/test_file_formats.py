@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from cryptocast.clock import SystemClock
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import CryptocastError
-from cryptocast.sources import _formats
+from cryptocast.sources import Setup, _formats
 from cryptocast.sources.file import Source
 from cryptocast.values import Candles, Market, parse_time
 
@@ -53,9 +53,8 @@ def transposed(rows: Sequence[Row]) -> list[list[Any]]:
 @contextmanager
 def source(path: Path | Sequence[Path], market: Market = BTC, **more: Any) -> Iterator[Source]:
     paths = str(path) if isinstance(path, Path) else [str(p) for p in path]
-    made = Source(
-        SourceSettings(name="file", path=paths, **more), [market], Secrets({}), clock=SystemClock()
-    )
+    settings = SourceSettings(name="file", path=paths, **more)
+    made = Source(Setup(settings, [market], Secrets({}), clock=SystemClock()))
     try:
         yield made
     finally:
@@ -592,13 +591,14 @@ import sys
 from pathlib import Path
 from cryptocast.clock import SystemClock
 from cryptocast.config import Secrets, SourceSettings
+from cryptocast.sources import Setup
 from cryptocast.sources.file import Source
 from cryptocast.values import Market
 market = Market.of("BTC/USDT", "file", "5m")
 heavy = ("pyarrow", "polars", "pandas", "pyarrow.dataset", "fsspec")
 for kind in ("csv", "json lists", "binance", "parquet", "feather"):
     settings = SourceSettings(name="file", path=str(Path({str(tmp_path)!r}) / kind))
-    source = Source(settings, [market], Secrets({{}}), clock=SystemClock())
+    source = Source(Setup(settings, [market], Secrets({{}}), clock=SystemClock()))
     assert len(next(source.pages(market, {START}, {FAR})).candles) == 12
     print(kind, [m for m in heavy if m in sys.modules])
 """

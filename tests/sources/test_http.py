@@ -17,7 +17,10 @@ import pytest
 from cryptocast import __version__
 from cryptocast.clock import SystemClock, VirtualClock
 from cryptocast.errors import CryptocastError, SourceError, UsageError
-from cryptocast.sources._http import PATIENCE, Http, Limits, Patience, refuse_future, usable_key
+from cryptocast.sources._exchange import check_askable
+from cryptocast.sources._http import Http, Limits
+from cryptocast.sources._pace import PATIENCE, Patience
+from cryptocast.values import Market
 from support.loopback import Loopback, Reply, as_json, cut_off, drip, hang, html, redirect, reset
 
 QUICK = Patience(
@@ -29,6 +32,7 @@ QUICK = Patience(
     total_seconds=2.0,
 )
 SECRET = "s3cret-0123456789"
+BTC = Market.of("BTC/EUR", "bitvavo", "5m")
 
 
 @pytest.fixture
@@ -429,25 +433,11 @@ def test_nothing_is_logged_that_holds_the_key(
     assert SECRET not in caplog.text
 
 
-@pytest.mark.parametrize("key", ["two words", "line\nbreak", "ключ", ""])
-def test_a_key_that_can_be_none_is_refused_without_repeating_it(key: str) -> None:
-    with pytest.raises(SourceError) as caught:
-        usable_key(key, "COINCAP_API_KEY", "coincap")
-    assert caught.value.code == "source.bad_key"
-    assert caught.value.message == (
-        "the key in COINCAP_API_KEY holds characters that no coincap key has"
-    )
-
-
-def test_blanks_around_a_key_are_cut() -> None:
-    assert usable_key(" abc\n", "COINCAP_API_KEY", "coincap") == "abc"
-
-
 def test_an_as_of_in_the_future_is_refused() -> None:
-    refuse_future("bitvavo", SystemClock())
-    refuse_future("bitvavo", VirtualClock(1_600_000_000))
+    check_askable("bitvavo", BTC, ["5m"], SystemClock())
+    check_askable("bitvavo", BTC, ["5m"], VirtualClock(1_600_000_000))
     with pytest.raises(UsageError) as caught:
-        refuse_future("bitvavo", VirtualClock(4_102_444_800))
+        check_askable("bitvavo", BTC, ["5m"], VirtualClock(4_102_444_800))
     assert caught.value.message == (
         "--as-of 2100-01-01T00:00:00Z is in the future, which bitvavo does not know"
     )

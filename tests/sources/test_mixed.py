@@ -10,6 +10,7 @@ import pytest
 from cryptocast.clock import SystemClock
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import ConfigError
+from cryptocast.sources import Setup
 from cryptocast.sources.file import Source
 from cryptocast.values import Market, parse_time
 
@@ -33,7 +34,7 @@ def write(file: Path, markets: dict[str, float], column: str = "market") -> Path
 
 def closes(file: Path, market: Market = BTC) -> set[float]:
     settings = SourceSettings(name="file", path=str(file))
-    source = Source(settings, [market], Secrets({}), clock=SystemClock())
+    source = Source(Setup(settings, [market], Secrets({}), clock=SystemClock()))
     (page,) = source.pages(market, START, END)
     assert len(page.candles) == BARS
     assert source.span(market) == (START, END - 300)

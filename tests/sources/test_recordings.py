@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from cryptocast.errors import ConfigError, CryptocastError, SourceError
-from cryptocast.sources import Recording, recordings
+from cryptocast.sources.file import Recording, recordings
 from cryptocast.values import INTERVAL_SECONDS, Candles, Market
 from support.synthetic import START, candles
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from cryptocast.clock import VirtualClock
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import ConfigError
+from cryptocast.sources import Setup
 from cryptocast.sources.sim import FIRST_OPEN_TIME, Source, base_price
 from cryptocast.values import INTERVAL_SECONDS, Candles, FloatArray, Market, parse_time
 
@@ -24,12 +25,8 @@ def candles(
     start: int, end: int, symbol: str = "BTC/EUR", interval: str = "5m", seed: int = 0
 ) -> Candles:
     market = Market.of(symbol, "sim", interval)
-    source = Source(
-        SourceSettings(seed=seed),
-        [market],
-        Secrets({}),
-        clock=VirtualClock(parse_time("2040-01-01")),
-    )
+    clock = VirtualClock(parse_time("2040-01-01"))
+    source = Source(Setup(SourceSettings(seed=seed), [market], Secrets({}), clock=clock))
     return Candles.concatenate([page.candles for page in source.pages(market, start, end)])
 
 
@@ -143,7 +140,7 @@ def test_there_is_nothing_before_the_exchange_opened() -> None:
 
 def test_nothing_that_opens_after_now_is_given() -> None:
     market = Market.of("BTC/EUR", "sim", "5m")
-    source = Source(SourceSettings(), [market], Secrets({}), clock=VirtualClock(START + 450))
+    source = Source(Setup(SourceSettings(), [market], Secrets({}), clock=VirtualClock(START + 450)))
     (page,) = source.pages(market, START - 600, START + DAY)
     assert page.end == START + DAY
     assert page.candles.open_time.tolist() == [START - 600, START - 300, START, START + 300]

@@ -28,8 +28,8 @@ import pytest
 import typer.main
 
 from cryptocast import cli
-from cryptocast.sources import binance, bitvavo, coinbase, coincap, kraken, sim
-from cryptocast.sources._http import Patience
+from cryptocast.sources import Setup, sim
+from cryptocast.sources._pace import Patience
 from cryptocast.values import Candles, Market, parse_time
 from support import engines, forking
 
@@ -372,5 +372,4 @@ def workspace(forced: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """HTTP sources ask again at once and give up soon."""
-    for source in (binance.Source, bitvavo.Source, coinbase.Source, coincap.Source, kraken.Source):
-        monkeypatch.setitem(source.__init__.__kwdefaults__, "patience", QUICK)
+    monkeypatch.setitem(Setup.__init__.__kwdefaults__, "patience", QUICK)

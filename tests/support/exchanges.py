@@ -8,8 +8,9 @@ import pytest
 from cryptocast.clock import SystemClock
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import CryptocastError
+from cryptocast.sources import Setup
 from cryptocast.sources._exchange import Exchange
-from cryptocast.sources._http import Patience
+from cryptocast.sources._pace import Patience
 from cryptocast.values import Candles, Market, parse_time
 from support.loopback import Loopback, Reply
 
@@ -28,7 +29,7 @@ def series() -> Candles:
 def opened(kind: type[Exchange], server: Loopback) -> Exchange:
     """The exchange, asked at the server."""
     settings = SourceSettings(name=kind.name, base_url=server.base_url(kind.name))
-    return kind(settings, [bitcoin(kind)], Secrets({}), clock=SystemClock(), patience=QUICK)
+    return kind(Setup(settings, [bitcoin(kind)], Secrets({}), clock=SystemClock(), patience=QUICK))
 
 
 def bitcoin(source: Exchange | type[Exchange]) -> Market:

@@ -16,8 +16,8 @@ import pytest
 from cryptocast.clock import VirtualClock
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.seams import CandleSource
-from cryptocast.sources import open_source
-from cryptocast.sources._http import Pace
+from cryptocast.sources import Setup, open_source
+from cryptocast.sources._pace import Pace
 from cryptocast.values import Candles, Market, Page, parse_time
 from support.loopback import KEY, Loopback
 
@@ -74,7 +74,9 @@ def opened(
 ) -> Case:
     markets = [Market.of(f"{base}/{quote}", name, "5m") for base in BASES]
     secrets = Secrets({} if key is None else {"COINCAP_API_KEY": key})
-    source = open_source(name, SourceSettings(name=name, **settings), markets, secrets, clock=CLOCK)
+    source = open_source(
+        Setup(SourceSettings(name=name, **settings), markets, secrets, clock=CLOCK)
+    )
     assert source.name == name
     return Case(source, markets, server, start)
 

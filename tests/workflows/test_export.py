@@ -19,6 +19,7 @@ import pytest
 
 from cryptocast.clock import SystemClock, VirtualClock
 from cryptocast.config import Secrets, SourceSettings
+from cryptocast.sources import Setup
 from cryptocast.sources.file import Source
 from cryptocast.store import Store, exporter
 from cryptocast.values import Candles, ForecastSet, Market, ServedModel, iso, parse_time
@@ -149,7 +150,7 @@ def test_the_file_source_reads_exported_candles_back_as_they_were(
     put_out(folder, "candles", out, "--symbol", BTC.id)
     market = Market("file", "BTC", "EUR", "5m")
     settings = SourceSettings(name="file", path=str(out))
-    source = Source(settings, [market], Secrets({}), clock=SystemClock())
+    source = Source(Setup(settings, [market], Secrets({}), clock=SystemClock()))
     (page,) = source.pages(market, START, START + 300 * ROWS)
     source.close()
     expected = some_candles(ROWS, 300)

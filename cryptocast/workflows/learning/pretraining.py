@@ -23,7 +23,7 @@ from cryptocast.errors import ConfigError, StateError
 from cryptocast.evaluation import Candidate
 from cryptocast.models import Series, TrainingRun
 from cryptocast.registry import git_commit, packages
-from cryptocast.sources import Recording, recordings
+from cryptocast.sources.file import Recording, recordings
 from cryptocast.values import FEATURES, Epoch, Fitted, Market, Windows
 from cryptocast.workflows.learning.bases import BASE
 from cryptocast.workflows.learning.scoring import CONSTANT, WALK, baseline, score_rows
