@@ -115,6 +115,7 @@ def _tensors(values: Any) -> Schema:
     return Schema(specs)
 
 
+@functools.cache  # what is installed stays while a process runs
 def packages() -> dict[str, str]:
     """Return the installed versions of the packages that a training depends on."""
     return {name: metadata.version(name) for name in _PACKAGES}

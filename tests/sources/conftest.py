@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from cryptocast.sources._exchange import Exchange
+from support.engines import _kept_engines  # noqa: F401 - fixtures work where their names are
 from support.exchanges import opened, series
 from support.loopback import Loopback
 

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pytest
 
 import cryptocast
 from cryptocast.store import Store
 from cryptocast.values import Candles, ForecastSet, Market, ServedModel
+from support import engines
+from support.engines import _kept_engines  # noqa: F401 - fixtures work where their names are
 
 START = 1_717_372_800  # 2024-06-03T00:00:00Z
 LEVELS = tuple(round(0.05 * k, 2) for k in range(1, 20))
@@ -36,8 +37,7 @@ def query(store: Store) -> Callable[..., list[tuple[Any, ...]]]:
     """Ask the file as somebody with plain DuckDB would."""
 
     def ask(sql: str) -> list[tuple[Any, ...]]:
-        with duckdb.connect(str(store.path)) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
+        with engines.opened(store.path, read_only=False) as connection:
             return connection.execute(sql).fetchall()
 
     return ask

@@ -154,7 +154,11 @@ def process(
     *arguments: str | Path, script: str | None = None, environ: Mapping[str, str] | None = None
 ) -> Done:
     """Run a command as a process to its end."""
-    child = start(*arguments, script=script, environ=environ)
+    return ended(start(*arguments, script=script, environ=environ))
+
+
+def ended(child: subprocess.Popen[str]) -> Done:
+    """What a process left when it has come to its end."""
     try:
         out, err = child.communicate(timeout=60)
     finally:

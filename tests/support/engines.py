@@ -1,8 +1,7 @@
 """In-memory DuckDBs that are used again: starting one takes 20 ms of a processor.
 
 A command starts one and throws it away, and tests run thousands of commands in one process. An
-engine holds no file once its store has detached it, so the next store can have it. The tests of
-the store itself use engines of their own.
+engine holds no file once its store has detached it, so the next store can have it.
 """
 
 from __future__ import annotations
@@ -10,29 +9,35 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import duckdb
 import pytest
 
+from cryptocast.sources import _tables
 from cryptocast.store import connection, store
 
-_idle: list[duckdb.DuckDBPyConnection] = []
-_plain: list[duckdb.DuckDBPyConnection] = []
+Engines = list[duckdb.DuckDBPyConnection]
+
+_idle: Engines = []  # of stores
+_readers: Engines = []  # of the source that reads files
+_plain: Engines = []  # of the tests themselves
 
 
 class Lent:
-    """An engine that goes back when its store closes or drops it."""
+    """An engine that goes back to the others when its user closes or drops it."""
 
-    def __init__(self, engine: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, engine: duckdb.DuckDBPyConnection, idle: Engines) -> None:
         self._engine: duckdb.DuckDBPyConnection | None = engine
+        self._idle = idle
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
     def close(self) -> None:
         if self._engine is not None:
-            _idle.append(self._engine)
+            self._idle.append(self._engine)
             self._engine = None
 
     __del__ = close
@@ -43,9 +48,9 @@ def _lend(path: Path) -> Lent:
     while _idle:
         engine = _idle.pop()
         if _serves(engine, path):
-            return Lent(engine)
+            return Lent(engine, _idle)
         engine.close()
-    return Lent(connection.new_engine(path))
+    return Lent(connection.new_engine(path), _idle)
 
 
 def _serves(engine: duckdb.DuckDBPyConnection, path: Path) -> bool:
@@ -59,9 +64,17 @@ def _serves(engine: duckdb.DuckDBPyConnection, path: Path) -> bool:
     return attached == (0,)
 
 
+def _lend_reader(*arguments: Any, **options: Any) -> Lent:
+    """Return an engine that reads files: these leave nothing behind in it."""
+    engine = _readers.pop() if _readers else duckdb.connect(*arguments, **options)
+    return Lent(engine, _readers)
+
+
 @pytest.fixture(autouse=True)
 def _kept_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "new_engine", _lend)
+    names = SimpleNamespace(connect=_lend_reader, Error=duckdb.Error)
+    monkeypatch.setattr(_tables, "duckdb", names)
 
 
 @contextmanager

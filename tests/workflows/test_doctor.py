@@ -12,7 +12,18 @@ import duckdb
 import pytest
 
 from cryptocast.workflows.keeping import checks
-from support.commands import AS_OF, HELD, INTERVAL, NOW, candles, good, query, run, start
+from support.commands import (
+    AS_OF,
+    HELD,
+    INTERVAL,
+    NOW,
+    candles,
+    good,
+    query,
+    run,
+    start,
+    start_loaded,
+)
 from support.loopback import KEY, Loopback, as_json
 
 Found = dict[str, dict[str, str]]
@@ -325,6 +336,6 @@ def test_an_mlflow_that_is_damaged_fails(workspace: Path) -> None:
 
 def test_a_real_process_exits_with_6(tmp_path: Path) -> None:
     (tmp_path / "cryptocast.toml").write_text('[source]\nname = "sim"\n', encoding="utf-8")
-    process = start("doctor", "-w", tmp_path, "-q")
+    process = start_loaded("doctor", "-w", tmp_path, "-q")
     out, _ = process.communicate(timeout=60)
     assert (process.returncode, out) == (6, "")

@@ -17,7 +17,7 @@ from cryptocast.models.baselines import garch
 from cryptocast.values import parse_time
 from cryptocast.workflows import evaluate as workflow
 from cryptocast.workspace import Workspace
-from support.commands import AS_OF, good, process, query, run
+from support.commands import AS_OF, ended, good, query, run, start_loaded
 
 START, END = "2024-06-02T06:00:00Z", "2024-06-02T18:00:00Z"
 
@@ -145,7 +145,7 @@ def test_figures_and_pictures_go_to_the_run_of_the_version(workspace: Path) -> N
     # A process of its own: MLflow remembers by the run's id where its files lie, and in this
     # one other copies of the workspace have the same runs.
     options = ("--version", "2", "--days", "0.5", "--as-of", AS_OF, "--json")
-    data = process("evaluate", "-w", workspace, *options).data
+    data = ended(start_loaded("evaluate", "-w", workspace, *options)).data
     uri = f"sqlite:///{workspace / 'mlflow.db'}"
     client = mlflow.MlflowClient(uri, uri)
     run_id = client.get_model_version("cryptocast", "2").run_id
