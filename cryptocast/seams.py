@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Protocol, TypeVar
@@ -116,6 +117,22 @@ class Trial(Protocol):
         """Return a whole number in `[low, high]`."""
 
 
+@dataclass(frozen=True, slots=True)
+class TrainingRun:
+    """One run of a training: its seed, its reports, the file of its state, and its time limit.
+
+    `on_epoch` is called with each epoch and the highest possible number of epochs. A training
+    that takes long keeps its state in the file `checkpoint`, continues from what it finds there,
+    and leaves the removal of the file to the caller. No epoch begins after `deadline`, on the
+    monotonic clock.
+    """
+
+    seed: int
+    on_epoch: Callable[[Epoch, int], None] | None = None
+    checkpoint: Path | None = None
+    deadline: float = math.inf
+
+
 class ModelKind(Protocol):
     """A kind of model. Each file in `cryptocast/models` holds one, as `Model`."""
 
@@ -142,16 +159,11 @@ class ModelKind(Protocol):
         *,
         levels: Sequence[float],
         params: Params,
-        seed: int,
-        on_epoch: Callable[[Epoch, int], None] | None = None,
-        checkpoint: Path | None = None,
+        run: TrainingRun,
     ) -> Fitted:
         """Train on one part, stop early by the other; the same data and seed give the same graph.
 
-        `on_epoch` is called with each epoch and the most there will be. A training that takes
-        long keeps its state in the file `checkpoint`, goes on from what it finds there, and
-        leaves its removal to the caller. Raises ModelError if the training diverges and
-        ConfigError for a parameter that cannot be.
+        Raise ModelError if the training diverges, and ConfigError for an impossible parameter.
         """
 
 

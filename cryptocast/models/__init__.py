@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import cast
 
 from cryptocast import plugins
-from cryptocast.models._inputs import Series, TrainingRun
 from cryptocast.models._quantiles import reference_shape
-from cryptocast.models._shipped import HAR
-from cryptocast.models._shipped import folder as base_folder
-from cryptocast.models._shipped import intervals as base_intervals
+from cryptocast.models.base import HAR, Series
+from cryptocast.models.base import folder as base_folder
+from cryptocast.models.base import intervals as base_intervals
 from cryptocast.seams import ModelKind
 
 __all__ = [
     "HAR",
     "Series",
-    "TrainingRun",
     "base_folder",
     "base_intervals",
     "baseline_kinds",

@@ -12,10 +12,10 @@ import logging
 import signal
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -27,8 +27,8 @@ from cryptocast.models._checkpoint import Checkpoint
 from cryptocast.values import Epoch
 
 if TYPE_CHECKING:
-    from cryptocast.models._inputs import TrainingRun
-    from cryptocast.models._shape import Shape
+    from cryptocast.models._network import Shape
+    from cryptocast.seams import TrainingRun
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Rows = tuple[Tensor, ...]  # [N, ...] what the network is called with, last the targets [N, H]
@@ -36,38 +36,30 @@ Rows = tuple[Tensor, ...]  # [N, ...] what the network is called with, last the 
 _SAVE_SECONDS = 5.0  # a training that ends sooner leaves no file, even if it is killed
 
 
-class Batches(Protocol):
-    """Batches of one epoch, drawn again by torch's generator at each iteration."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Batches:
+    """The batches of an epoch, taken by index: no copy per sample, no worker, no collation.
 
-    @property
-    def windows(self) -> int:
-        """Number of windows in an epoch."""
+    `draw` returns the indices of each batch, drawn again by torch's generator at each call.
+    """
 
-    def __len__(self) -> int:
-        """Return the number of batches in an epoch."""
-
-    def __iter__(self) -> Iterator[Rows]:
-        """Yield the batches of an epoch."""
-
-
-class Shuffled:
-    """Shuffled batches by index: no copy per sample, no worker, no collation."""
-
-    def __init__(self, rows: Rows, size: int) -> None:
-        self.rows = rows
-        self.size = size
-
-    @property
-    def windows(self) -> int:
-        """Number of rows: each is drawn once per epoch."""
-        return len(self.rows[0])
+    rows: Rows
+    draw: Callable[[], Iterable[Tensor]]
+    count: int  # batches in an epoch
+    windows: int  # rows that an epoch draws
 
     def __len__(self) -> int:
-        return -(-self.windows // self.size)
+        return self.count
 
     def __iter__(self) -> Iterator[Rows]:
-        for index in torch.split(torch.randperm(self.windows), self.size):
+        for index in self.draw():
             yield tuple(tensor[index] for tensor in self.rows)
+
+
+def shuffled(rows: Rows, size: int) -> Batches:
+    """Return batches that hold each row once."""
+    count = len(rows[0])
+    return Batches(rows, lambda: torch.split(torch.randperm(count), size), -(-count // size), count)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

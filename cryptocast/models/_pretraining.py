@@ -14,10 +14,10 @@ from cryptocast.config import PretrainSettings
 from cryptocast.errors import ModelError
 from cryptocast.models import _quantiles
 from cryptocast.models._base import LARGEST, Base, predictors
-from cryptocast.models._inputs import Series, TrainingRun
-from cryptocast.models._lightning import Rows, Training, train
-from cryptocast.models._network import one_thread, pinball, step_basis
-from cryptocast.models._shape import Shape
+from cryptocast.models._lightning import Batches, Rows, Training, train
+from cryptocast.models._network import Shape, one_thread, pinball, step_basis
+from cryptocast.models.base import Series
+from cryptocast.seams import TrainingRun
 from cryptocast.values import Fitted, FloatArray
 
 _CLIP = 12.0  # standardised targets are clipped here, so that one crash is not the gradient
@@ -42,6 +42,9 @@ def pretrain(
     checkpoint. Raise ModelError if there is nothing to learn from, or if the training diverges.
     """
     material = _Material.of(learned)
+    rows = material.seen, torch.from_numpy(material.targets)
+    # The same share of every market, evenly over its time.
+    every = -(-len(material.targets) // _MOST_JUDGES)
     step = -(-len(material.targets) // _QUANTILE_ROWS)
     sample = material.targets[::step]
     start = _quantiles.symmetric(sample.astype(np.float64), levels)
@@ -53,8 +56,8 @@ def pretrain(
             network,
             Training(
                 loss=lambda quantiles, targets: pinball(quantiles, targets, level),
-                batches=Balanced(material.rows, material.groups, recipe.batch_size),
-                held_out=_sample(material),
+                batches=balanced(rows, material.groups, recipe.batch_size),
+                held_out=(rows[0][::every], rows[1][::every]),
                 shape=_shape(recipe),
                 run=run,
                 mixed=recipe.mixed_precision,
@@ -63,7 +66,7 @@ def pretrain(
     with torch.no_grad():
         stretched = torch.exp(network.log_scale(material.seen[::step])).double().numpy()
     final = _quantiles.symmetric(sample / stretched, levels)
-    base = _kept(network, material.mean, material.spread, final, levels)
+    base = _kept(network, material, final, levels)
     return Fitted("base", {}, base.graph(lookback, levels), history)
 
 
@@ -80,24 +83,22 @@ class _Material:
     @classmethod
     def of(cls, learned: Sequence[Series]) -> _Material:
         """Put the series of all markets together. Raise ModelError if they hold no origin."""
-        rows = [_rows(series) for series in learned]
-        if not any(len(inputs) for inputs, _ in rows):
+        if not any(len(series.newest) for series in learned):
             raise ModelError(
                 "there is no origin to learn from",
                 code="model.no_windows",
                 hint="give pretrain more candles: --data",
             )
-        inputs, targets = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+        inputs = np.concatenate(
+            [predictors(s.newest.astype(np.float64)).astype(np.float32) for s in learned]
+        )
+        targets = np.concatenate([np.clip(s.targets, -_CLIP, _CLIP) for s in learned])
         mean, spread = inputs.mean(axis=0, dtype=np.float64), inputs.std(axis=0, dtype=np.float64)
         spread = np.where(spread > 1e-6, spread, 1.0)  # a clock of one bar an hour stands still
         seen = torch.from_numpy(((inputs - mean) / spread).astype(np.float32))
-        ends = np.cumsum([len(part) for part, _ in rows])[:-1]
-        return cls(seen, targets, np.split(np.arange(len(inputs)), ends), mean, spread)
-
-    @property
-    def rows(self) -> Rows:
-        """Rows from which batches are drawn."""
-        return self.seen, torch.from_numpy(self.targets)
+        ends = np.cumsum([len(series.newest) for series in learned])[:-1]
+        groups = np.split(np.arange(len(inputs)), ends)
+        return cls(seen, targets.astype(np.float32), groups, mean, spread)
 
 
 def _shape(recipe: PretrainSettings) -> Shape:
@@ -143,47 +144,20 @@ class Perceptron(nn.Module):
         return quantiles * torch.exp(self.log_scale(seen))[..., None]
 
 
-class Balanced:
-    """Batches in which every group of rows has an equal share, drawn with replacement."""
+def balanced(rows: Rows, groups: Sequence[NDArray[np.intp]], size: int) -> Batches:
+    """Return batches in which every group of rows has an equal share, drawn with replacement."""
+    indices = [torch.from_numpy(group) for group in groups if len(group)]
+    share = -(-size // len(indices))
 
-    def __init__(self, rows: Rows, groups: Sequence[NDArray[np.intp]], size: int) -> None:
-        self.rows = rows
-        self.groups = [torch.from_numpy(group) for group in groups if len(group)]
-        self.share = -(-size // len(self.groups))
+    def draw() -> Iterator[Tensor]:
+        for _ in range(_EPOCH_BATCHES):
+            yield torch.cat([group[torch.randint(len(group), (share,))] for group in indices])
 
-    @property
-    def windows(self) -> int:
-        """Number of rows that an epoch draws."""
-        return len(self) * self.share * len(self.groups)
-
-    def __len__(self) -> int:
-        return _EPOCH_BATCHES
-
-    def __iter__(self) -> Iterator[Rows]:
-        for _ in range(len(self)):
-            index = torch.cat(
-                [group[torch.randint(len(group), (self.share,))] for group in self.groups]
-            )
-            yield tuple(tensor[index] for tensor in self.rows)
-
-
-def _rows(series: Series) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    inputs = predictors(series.newest.astype(np.float64)).astype(np.float32)
-    return inputs, np.clip(series.targets, -_CLIP, _CLIP).astype(np.float32)
-
-
-def _sample(material: _Material) -> Rows:
-    """Return rows that judge an epoch: the same share of every market, evenly over its time."""
-    step = -(-len(material.seen) // _MOST_JUDGES)
-    return material.seen[::step], torch.from_numpy(material.targets[::step])
+    return Batches(rows, draw, _EPOCH_BATCHES, _EPOCH_BATCHES * share * len(indices))
 
 
 def _kept(
-    network: Perceptron,
-    mean: FloatArray,
-    spread: FloatArray,
-    quantiles: FloatArray,
-    levels: Sequence[float],
+    network: Perceptron, material: _Material, quantiles: FloatArray, levels: Sequence[float]
 ) -> Base:
     """Return the numbers of a trained network, with the quantiles [H, Q] that it stretches."""
 
@@ -191,8 +165,8 @@ def _kept(
         return tensor.detach().double().numpy()
 
     return Base(
-        mean=mean,
-        spread=spread,
+        mean=material.mean,
+        spread=material.spread,
         linear=numbers(network.linear.weight).T,
         first=numbers(network.first.weight).T,
         first_bias=numbers(network.first.bias),

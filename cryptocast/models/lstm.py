@@ -20,23 +20,28 @@ that gave +0.43 % (0.15), HAR alone +0.62 % (0.13), and starting at HAR +0.65 %;
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cryptocast.errors import ModelError
-from cryptocast.models import _quantiles, _shipped
+from cryptocast.models import _quantiles, base
 from cryptocast.models._base import Base
-from cryptocast.models._inputs import TrainingRun
-from cryptocast.models._network import Network, Start, one_thread, pinball, to_onnx
-from cryptocast.models._shape import Shape, shape_of
-from cryptocast.models._shipped import HAR
+from cryptocast.models._network import (
+    Network,
+    Shape,
+    Start,
+    one_thread,
+    pinball,
+    shape_of,
+    to_onnx,
+)
+from cryptocast.models.base import HAR
 from cryptocast.models.baselines import har
 from cryptocast.models.baselines._baseline import PastOrigins
-from cryptocast.seams import Params, Trial
+from cryptocast.seams import Params, TrainingRun, Trial
 from cryptocast.values import FEATURES, Epoch, Fitted, FloatArray, Windows
 
 _Rows = tuple[Tensor, Tensor, Tensor]
@@ -88,14 +93,12 @@ class Model:
         *,
         levels: Sequence[float],
         params: Params,
-        seed: int,
-        on_epoch: Callable[[Epoch, int], None] | None = None,
-        checkpoint: Path | None = None,
+        run: TrainingRun,
     ) -> Fitted:
         """Train, stop early, centre, shrink by validation, and recompute the base quantiles.
 
-        A training that takes longer than some seconds keeps its state in the file `checkpoint`
-        and continues from there.
+        A training that takes longer than some seconds keeps its state in the run's checkpoint and
+        continues from there.
         """
         shape = shape_of({**self.defaults(), **params})
         if not len(train):
@@ -110,9 +113,8 @@ class Model:
         quantiles, bound = _at_start(start, shape, train, levels)
         level = torch.tensor(levels, dtype=torch.float32)
         with torch.random.fork_rng():
-            torch.manual_seed(seed)
+            torch.manual_seed(run.seed)
             network = Network(shape, quantiles, bound)
-            run = TrainingRun(seed, on_epoch, checkpoint)
             history = _train(network, (learned, held_out), shape, level, run)
         with torch.no_grad():
             network.centre.copy_(network.raw(learned[0]).mean(0))
@@ -141,12 +143,12 @@ def _train(
     run: TrainingRun,
 ) -> tuple[Epoch, ...]:
     """Train in place on the first part, stop early by the second, and return the epochs."""
-    from cryptocast.models._lightning import Shuffled, Training, train  # late: takes seconds
+    from cryptocast.models._lightning import Training, shuffled, train  # late: takes seconds
 
     learned, held_out = parts
     training = Training(
         loss=lambda quantiles, targets: pinball(quantiles, targets, levels),
-        batches=Shuffled(learned, shape.batch_size),
+        batches=shuffled(learned, shape.batch_size),
         held_out=held_out,
         shape=shape,
         run=run,
@@ -159,14 +161,16 @@ def _left(
 ) -> FloatArray:
     """Return [H, Q], quantiles of the ratios that remain after the network's scale."""
     stretched = torch.cat([network.log_scale(seen, start) for seen, start, _ in parts])
-    return _quantiles.symmetric(past.standardised / np.exp(stretched.double().numpy()), levels)
+    return _quantiles.symmetric(
+        past.origins.standardised / np.exp(stretched.double().numpy()), levels
+    )
 
 
 def _start(shape: Shape, past: PastOrigins) -> Start:
     """Return what the network corrects: HAR, fitted to the past, or a base network as it is."""
     if shape.start_at == HAR:
-        return har.correction(past.newest(*FEATURES), past.standardised)
-    return _shipped.base(shape.start_at, past.horizon)
+        return har.correction(past.newest(*FEATURES), past.origins.standardised)
+    return base.load(shape.start_at, past.horizon)
 
 
 def _rows(windows: Windows, start: Start, places: Sequence[int]) -> _Rows:

@@ -29,7 +29,7 @@ from cryptocast import evaluation, models
 from cryptocast.bundles import Forecaster
 from cryptocast.config import Settings
 from cryptocast.evaluation.metrics import inside
-from cryptocast.seams import Params
+from cryptocast.seams import Params, TrainingRun
 from cryptocast.values import FloatArray, Windows
 
 LEVELS = Settings().model.levels
@@ -55,7 +55,9 @@ def score(pair: Pair) -> Scored:
     crps, inside90 = {}, {}
     for name, (kind, params) in LEARNERS.items():
         model = models.get(kind)
-        made = model.fit(week.train, week.validation, levels=LEVELS, params=params, seed=0)
+        made = model.fit(
+            week.train, week.validation, levels=LEVELS, params=params, run=TrainingRun(0)
+        )
         quantiles = Forecaster(made.onnx).log_returns(week.unseen)
         crps[name], inside90[name] = judged(quantiles, week.unseen)
     return Scored(pair, crps, inside90)

@@ -12,7 +12,7 @@ from eras import Track
 
 from cryptocast.dataset.features import average
 from cryptocast.models._base import predictors
-from cryptocast.models._shape import USUAL
+from cryptocast.models._network import USUAL
 from cryptocast.values import FEATURES, FloatArray
 
 Columns = Callable[[Track, Sequence[Track]], FloatArray]

@@ -16,13 +16,13 @@ from eras import LEVELS, TAUGHT_LOOKBACK, Forecast, Learned, Track
 from torch import Tensor, nn
 
 from cryptocast.config import PretrainSettings
-from cryptocast.models import Series, TrainingRun, _quantiles, base_folder
+from cryptocast.models import Series, _quantiles, base_folder
 from cryptocast.models._base import Base
 from cryptocast.models._base import read as read_base
 from cryptocast.models._lightning import Training, train
-from cryptocast.models._network import pinball
-from cryptocast.models._pretraining import Balanced, pretrain
-from cryptocast.models._shape import Shape
+from cryptocast.models._network import Shape, pinball
+from cryptocast.models._pretraining import balanced, pretrain
+from cryptocast.seams import TrainingRun
 from cryptocast.values import FEATURES, FloatArray, IntArray
 
 Network = Callable[[int, FloatArray], nn.Module]
@@ -166,7 +166,7 @@ class Own:
         level = torch.tensor(LEVELS, dtype=torch.float32)
         training = Training(
             loss=lambda quantiles, targets: pinball(quantiles, targets, level),
-            batches=Balanced(rows, groups, self.batch_size),
+            batches=balanced(rows, groups, self.batch_size),
             held_out=tuple(each[::step] for each in rows),
             shape=shape,
             run=TrainingRun(0),

@@ -16,7 +16,7 @@ from weeks import Week
 
 from cryptocast import evaluation, models
 from cryptocast.bundles import Forecaster
-from cryptocast.seams import Params
+from cryptocast.seams import Params, TrainingRun
 from cryptocast.values import FloatArray
 
 
@@ -31,7 +31,7 @@ def fit(week: Week, params: Params) -> dict[str, float]:
         week.windows(bars, week.split.validation),
         levels=week.settings.model.levels,
         params=params,
-        seed=0,
+        run=TrainingRun(0),
     )
     seconds = time.perf_counter() - started
     validation, unseen = score(week, Forecaster(fitted.onnx).log_returns(week.judged(bars)))

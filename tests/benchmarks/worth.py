@@ -15,7 +15,8 @@ from variants import SHIPPED, VARIANTS
 from cryptocast import dataset, models
 from cryptocast.bundles import Forecaster
 from cryptocast.dataset import Part
-from cryptocast.models import _shipped
+from cryptocast.models import base as base_networks
+from cryptocast.seams import TrainingRun
 from cryptocast.values import FloatArray, IntArray, Windows
 
 LEARNED_BARS = 2016  # of the product's random walk: 7 days of 5 minutes, as `init` has it
@@ -44,7 +45,7 @@ def coins(lab: Lab) -> list[str]:
     names = [*(f"step {step}" for step in STEPS), f"mean of {HORIZON}", "least"]
     names += ["product's walk: step 1", "mean", "in 90 %", "calibrated", "in a fortnight"]
     lines = heads("coin", names)
-    base = of_base(_shipped.base("5m", HORIZON))
+    base = of_base(base_networks.load("5m", HORIZON))
     for tracks in unseen(lab):
         for track in tracks:
             forecast = base(track, tracks)
@@ -65,12 +66,12 @@ def intervals(lab: Lab) -> list[str]:
     names += ["own less 5m: step 1", "mean", "product's walk: step 1", "mean"]
     names += ["in 90 %", "calibrated", "in a fortnight"]
     lines = heads("interval and era", names)
-    finest = of_base(_shipped.base("5m", HORIZON))
+    finest = of_base(base_networks.load("5m", HORIZON))
     for interval in OTHERS:
         other = dataclasses.replace(lab, interval=interval)
         shipped = interval in models.base_intervals()
         if shipped:
-            own = of_base(_shipped.base(interval, HORIZON))
+            own = of_base(base_networks.load(interval, HORIZON))
         else:
             own = VARIANTS[SHIPPED].learn(other.tracks, None)
         for tracks in unseen(other):
@@ -127,7 +128,9 @@ def _against_walk(
         if not len(future):
             continue
         past = _purged(past, int(at[1]), seconds)
-        fitted = walk.fit(past, past.take(slice(0, 0)), levels=LEVELS, params={}, seed=0)
+        fitted = walk.fit(
+            past, past.take(slice(0, 0)), levels=LEVELS, params={}, run=TrainingRun(0)
+        )
         quantiles = Forecaster(fitted.onnx).log_returns(future)
         rows.append((future.origin - bars.first) // seconds - 1)
         others.append(crps(quantiles, future.targets))

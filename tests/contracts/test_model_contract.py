@@ -17,7 +17,7 @@ from cryptocast.bundles import Forecaster
 from cryptocast.dataset import Bars, lay_out
 from cryptocast.errors import ConfigError
 from cryptocast.models._quantiles import MIN_STEP
-from cryptocast.seams import Params
+from cryptocast.seams import Params, TrainingRun
 from cryptocast.values import Epoch, Fitted, Windows
 from support.synthetic import BAR, LEVELS, MARKET, START, bars, candles, windows
 
@@ -53,8 +53,7 @@ def fit(kind: str, seed: int = 3, params: Params | None = None, **more: Any) -> 
         more.pop("validation", validation),
         levels=more.pop("levels", LEVELS),
         params=quick(kind) if params is None else params,
-        seed=seed,
-        **more,
+        run=TrainingRun(seed, **more),
     )
 
 

@@ -17,10 +17,11 @@ from hypothesis.extra import numpy as arrays
 from cryptocast import bundles, models
 from cryptocast.bundles import Bundle, Forecaster
 from cryptocast.errors import ConfigError, ModelError
-from cryptocast.models import _base, _quantiles, _shipped
+from cryptocast.models import _base, _quantiles, base
 from cryptocast.models._base import COLUMNS, DAY_HARMONICS, HOUR_HARMONICS, LARGEST, Base
 from cryptocast.models._quantiles import MIN_STEP
 from cryptocast.models.base import Model
+from cryptocast.seams import TrainingRun
 from cryptocast.values import FEATURES, FloatArray, Windows
 from support.synthetic import BAR, LEVELS, bars, windows
 
@@ -221,7 +222,7 @@ def test_it_knows_neither_the_level_of_volatility_nor_the_day_of_the_week(name: 
 def fitted(horizon: int = HORIZON, **params: Any) -> Any:
     laid = windows(LAID, 16, 40, lookback=LOOKBACK, horizon=horizon)
     nothing = windows(LAID, 0, 0, lookback=LOOKBACK, horizon=horizon)
-    return Model().fit(laid, nothing, levels=LEVELS, params=params, seed=0)
+    return Model().fit(laid, nothing, levels=LEVELS, params=params, run=TrainingRun(0))
 
 
 def test_more_steps_than_it_knows_are_refused() -> None:
@@ -335,14 +336,14 @@ def test_a_shipped_network_answers_one_origin_as_it_answers_many(name: str) -> N
 def test_a_shipped_network_is_wider_where_the_last_hours_were_stormy(name: str) -> None:
     newest = SEEN.inputs[:, -1]
     recent = newest[:, FEATURES.index("fast_range_volatility")]
-    told = _shipped.base(name, 24).log_scale(newest)
+    told = base.load(name, 24).log_scale(newest)
     assert np.corrcoef(recent, told[:, 0])[0, 1] > 0.1
 
 
 @every_shipped
 def test_the_kind_answers_what_the_shipped_bundle_does(name: str) -> None:
     train: Windows = windows(LAID, 16, 40, lookback=LOOKBACK, horizon=24)
-    made = Model(name).fit(train, train, levels=LEVELS, params={}, seed=0)
+    made = Model(name).fit(train, train, levels=LEVELS, params={}, run=TrainingRun(0))
     np.testing.assert_allclose(  # its levels and quantiles were rounded when they were kept
         Forecaster(made.onnx)(SEEN.inputs), loaded(name).forecaster(SEEN.inputs), atol=3e-6
     )

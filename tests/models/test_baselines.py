@@ -69,7 +69,7 @@ def test_constant_is_right_where_volatility_stands_still() -> None:
 
 def test_ar1_expects_the_echo_of_the_last_return() -> None:
     world = echoing(-0.4)
-    ratios, returns = past(world).standardised, past(world).newest("return")[:, 0]
+    ratios, returns = past(world).origins.standardised, past(world).newest("return")[:, 0]
     pairs = [(a, b) for a, b in zip(returns, ratios[:, 0], strict=True) if not np.isnan(b)]
     slope = sum(a * b for a, b in pairs) / sum(a * a for a, _ in pairs)
     expected = [slope * (1 - slope**h) / (1 - slope) / math.sqrt(h) for h in range(1, HORIZON + 1)]
@@ -83,7 +83,7 @@ def test_ar1_expects_the_echo_of_the_last_return() -> None:
 @pytest.mark.parametrize("slope", [-0.4, 0.3])
 def test_ar1_wins_where_returns_echo(slope: float) -> None:
     world = echoing(slope)
-    ratios, returns = past(world).standardised, past(world).newest("return")
+    ratios, returns = past(world).origins.standardised, past(world).newest("return")
     assert ar1.phi(returns[:, 0], ratios[:, 0]) == pytest.approx(slope, abs=0.06)
     assert skill("ar1", world)[0] > 0.03
     assert skill("ar1", world).mean() > 0.005
@@ -131,7 +131,7 @@ def test_seasonal_widens_by_the_clock() -> None:
     def waves(angle: np.ndarray) -> np.ndarray:
         return np.stack([f(k * angle) for k in (1, 2) for f in (np.sin, np.cos)], axis=-1)
 
-    ratios = past(world).standardised
+    ratios = past(world).origins.standardised
     fixed = learn_correction(waves(angles), seasonal.paths(HORIZON, 300), ratios, 0.7)
     base = symmetric(ratios / np.exp(fixed.log_scale(waves(angles))), LEVELS)
     unseen = parts(world)[2]
@@ -151,7 +151,7 @@ def test_seasonal_wins_where_volatility_has_its_hours() -> None:
 
 def test_har_widens_by_the_spans() -> None:
     world = layered()
-    ratios, spans = past(world).standardised, past(world).newest(*har.SPANS)
+    ratios, spans = past(world).origins.standardised, past(world).newest(*har.SPANS)
     fixed = learn_correction(spans, har.paths(HORIZON), ratios, 0.4)
     base = symmetric(ratios / np.exp(fixed.log_scale(spans)), LEVELS)
     unseen = parts(world)[2]

@@ -14,6 +14,7 @@ from cryptocast.bundles import Forecaster
 from cryptocast.models._quantiles import spread, symmetric
 from cryptocast.models.baselines import garch
 from cryptocast.models.baselines._baseline import PastOrigins
+from cryptocast.seams import TrainingRun
 from cryptocast.values import FEATURES, LEVEL_UNIT
 from models.worlds import HORIZON, clustered, learned, noise, parts, past, skill
 from support.synthetic import LEVELS
@@ -50,7 +51,7 @@ def test_garch_is_as_wide_as_its_recursion_says() -> None:
     seen, unseen = past(world), parts(world)[2]
     law = garch.estimate(garch.returns(seen))
     assert law is not None
-    base = symmetric(seen.standardised / np.exp(law.log_scale(seen, HORIZON)), LEVELS)
+    base = symmetric(seen.origins.standardised / np.exp(law.log_scale(seen, HORIZON)), LEVELS)
     holes = unseen.inputs[:SEEN].copy()
     holes[:, 5, FEATURES.index("return")] = 0.0
     holes[:, 5, FEATURES.index("missing")] = 1.0
@@ -104,12 +105,12 @@ def test_garch_without_a_law_answers_as_the_random_walk_and_says_so(
     monkeypatch.setattr(ZeroMean, "fit", fail)
     before, held_out, _ = parts(noise())
     model = models.get("garch")
-    found = model.fit(before, held_out, levels=LEVELS, params={}, seed=0)
+    found = model.fit(before, held_out, levels=LEVELS, params={}, run=TrainingRun(0))
     assert found.onnx == learned("random_walk", noise()).onnx
     assert found.kind == "garch"
     assert dict(found.params) == {"fallback": "random_walk"}
     # A training can be repeated with what it told.
-    again = model.fit(before, held_out, levels=LEVELS, params=found.params, seed=0)
+    again = model.fit(before, held_out, levels=LEVELS, params=found.params, run=TrainingRun(0))
     assert again == found
 
 

@@ -20,7 +20,7 @@ from cryptocast.evaluation import crps_bp
 from cryptocast.models import _lightning, lstm
 from cryptocast.models._network import pinball
 from cryptocast.models.lstm import Model
-from cryptocast.seams import Params
+from cryptocast.seams import Params, TrainingRun
 from cryptocast.values import FEATURES, Epoch, Fitted, FloatArray, Windows
 from support.synthetic import LEVELS, bars, windows
 
@@ -40,16 +40,14 @@ def fit(
         validation,
         levels=LEVELS,
         params=params,
-        seed=1,
-        on_epoch=on_epoch,
-        checkpoint=checkpoint,
+        run=TrainingRun(1, on_epoch, checkpoint),
     )
 
 
 @pytest.mark.parametrize("params", [{"learning_rate": 0.0}, {"learning_rate": 1e-12}])
 def test_it_starts_at_har(params: Params) -> None:
     found = Forecaster(fit({"epochs": 1, **params}).onnx)(UNSEEN.inputs)
-    start = models.get("har").fit(TRAIN, VALIDATION, levels=LEVELS, params={}, seed=0)
+    start = models.get("har").fit(TRAIN, VALIDATION, levels=LEVELS, params={}, run=TrainingRun(0))
     np.testing.assert_allclose(found, Forecaster(start.onnx)(UNSEEN.inputs), atol=1e-4)
 
 
@@ -66,7 +64,9 @@ def test_pure_noise_gives_back_the_random_walk() -> None:
     losses = [
         crps_bp(
             Forecaster(
-                models.get(kind).fit(train, validation, levels=LEVELS, params=params, seed=1).onnx
+                models.get(kind)
+                .fit(train, validation, levels=LEVELS, params=params, run=TrainingRun(1))
+                .onnx
             ).log_returns(unseen),
             unseen.targets,
             LEVELS,
@@ -131,7 +131,7 @@ def test_without_a_window_there_is_nothing_to_learn() -> None:
 def test_without_a_validation_part_it_stays_har() -> None:
     nothing = windows(LAID, 0, 0)
     found = Forecaster(fit({"epochs": 2}, validation=nothing).onnx)(UNSEEN.inputs)
-    start = models.get("har").fit(TRAIN, nothing, levels=LEVELS, params={}, seed=0)
+    start = models.get("har").fit(TRAIN, nothing, levels=LEVELS, params={}, run=TrainingRun(0))
     np.testing.assert_allclose(found, Forecaster(start.onnx)(UNSEEN.inputs), atol=1e-4)
 
 
@@ -302,7 +302,7 @@ def from_base(**params: float | int | str) -> Fitted:
 @cache
 def base_answers() -> FloatArray:
     """[N, H, Q] what the base network itself says of the unseen windows."""
-    made = models.get("base").fit(TRAIN, VALIDATION, levels=LEVELS, params={}, seed=0)
+    made = models.get("base").fit(TRAIN, VALIDATION, levels=LEVELS, params={}, run=TrainingRun(0))
     return Forecaster(made.onnx)(UNSEEN.inputs)
 
 
@@ -335,7 +335,7 @@ def test_it_never_departs_from_the_base_network_by_more_than_a_quarter_of_the_bo
     (train, validation, unseen), loud = told_world()
     params: Params = {"start_at": "5m", "epochs": 6, "bound": bound, "hidden": 8}
     found = Forecaster(fit(params, train, validation).onnx)
-    plain = models.get("base").fit(train, validation, levels=LEVELS, params={}, seed=0)
+    plain = models.get("base").fit(train, validation, levels=LEVELS, params={}, run=TrainingRun(0))
     start = Forecaster(plain.onnx)
     wild = np.random.default_rng(1).uniform(-8, 8, unseen.inputs.shape)
     for inputs in (unseen.inputs, wild):
@@ -349,7 +349,7 @@ def test_it_keeps_the_quantiles_of_the_base_network() -> None:
     """A week says little of the shape of what is left; the many markets said it."""
     (train, validation, unseen), _ = told_world()
     made = fit({"start_at": "5m", "epochs": 3}, train, validation)
-    plain = models.get("base").fit(train, validation, levels=LEVELS, params={}, seed=0)
+    plain = models.get("base").fit(train, validation, levels=LEVELS, params={}, run=TrainingRun(0))
     answers = (Forecaster(fitted.onnx)(unseen.inputs) for fitted in (made, plain))
     shape, known = (q / q[..., -1:] for q in answers)
     np.testing.assert_allclose(shape, known, atol=1e-5)
@@ -361,10 +361,14 @@ def test_started_at_a_network_its_defaults_say_which() -> None:
     assert started.kind == "lstm"
     assert started.defaults() == {**Model().defaults(), "start_at": "15m"}
     made = started.fit(
-        TRAIN, VALIDATION, levels=LEVELS, params={"epochs": 1, "learning_rate": 0.0}, seed=1
+        TRAIN,
+        VALIDATION,
+        levels=LEVELS,
+        params={"epochs": 1, "learning_rate": 0.0},
+        run=TrainingRun(1),
     )
     plain = models.get("base").started_at("15m")
-    known = plain.fit(TRAIN, VALIDATION, levels=LEVELS, params={}, seed=0)
+    known = plain.fit(TRAIN, VALIDATION, levels=LEVELS, params={}, run=TrainingRun(0))
     np.testing.assert_allclose(
         Forecaster(made.onnx)(UNSEEN.inputs), Forecaster(known.onnx)(UNSEEN.inputs), atol=1e-5
     )

@@ -7,8 +7,7 @@ import torch
 
 from cryptocast.bundles import Forecaster
 from cryptocast.models import _graphs
-from cryptocast.models._network import Network, to_onnx
-from cryptocast.models._shape import Shape
+from cryptocast.models._network import Network, Shape, to_onnx
 from cryptocast.models.baselines._baseline import Correction
 from cryptocast.values import FEATURES
 

@@ -17,9 +17,10 @@ from cryptocast.bundles import Forecaster
 from cryptocast.config import PretrainSettings
 from cryptocast.errors import ModelError
 from cryptocast.models import _base, _lightning, _pretraining, _quantiles
-from cryptocast.models._inputs import Series, TrainingRun
 from cryptocast.models._lightning import Rows
-from cryptocast.models._pretraining import Balanced, Perceptron, pretrain
+from cryptocast.models._pretraining import Perceptron, balanced, pretrain
+from cryptocast.models.base import Series
+from cryptocast.seams import TrainingRun
 from cryptocast.values import FEATURES, Epoch, Fitted, FloatArray
 from support.synthetic import LEVELS
 
@@ -115,7 +116,7 @@ def test_every_market_has_an_equal_share_however_long_its_series(sizes: tuple[in
     owner = np.repeat(np.arange(len(sizes)), sizes)
     groups = [np.arange(end - size, end) for size, end in zip(sizes, ends, strict=True)]
     rows: Rows = (torch.from_numpy(owner), torch.arange(int(ends[-1])))
-    drawn = Balanced(rows, groups, 64)
+    drawn = balanced(rows, groups, 64)
     torch.manual_seed(1)
     batches = list(drawn)
     assert len(batches) == len(drawn) == 50
@@ -130,7 +131,7 @@ def test_every_market_has_an_equal_share_however_long_its_series(sizes: tuple[in
 
 def test_a_market_without_a_row_is_left_out_of_the_shares() -> None:
     rows: Rows = (torch.arange(5),)
-    drawn = Balanced(rows, [np.arange(0), np.arange(5)], 8)
+    drawn = balanced(rows, [np.arange(0), np.arange(5)], 8)
     assert {len(batch[0]) for batch in drawn} == {8}
 
 
@@ -260,7 +261,10 @@ def test_the_network_and_what_is_kept_of_it_answer_alike() -> None:
     network = Perceptron(width, start, 5)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    kept = _pretraining._kept(network, np.zeros(width), np.ones(width), start, LEVELS)
+    material = _pretraining._Material(
+        seen, market().targets[:50], (), mean=np.zeros(width), spread=np.ones(width)
+    )
+    kept = _pretraining._kept(network, material, start, LEVELS)
     with torch.no_grad():
         np.testing.assert_allclose(
             kept.log_scale(newest), network.log_scale(seen).numpy(), atol=1e-5

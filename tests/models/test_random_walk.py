@@ -10,6 +10,7 @@ from cryptocast.models import _graphs, reference_shape
 from cryptocast.models._quantiles import symmetric
 from cryptocast.models.baselines import random_walk
 from cryptocast.models.baselines._baseline import PastOrigins
+from cryptocast.seams import TrainingRun
 from cryptocast.values import FEATURES, Fitted, Windows
 from models.worlds import HORIZON, LEARNED, SEEN, clustered, learned, loss, noise, parts, past
 from support.synthetic import LEVELS, bars, windows
@@ -21,18 +22,18 @@ DECAYS = ("fast_volatility", "medium_volatility", "slow_volatility")
 
 def fit(train: Windows, validation: Windows) -> Fitted:
     return models.get("random_walk").fit(
-        train, validation, levels=LEVELS, params={}, seed=0, on_epoch=None
+        train, validation, levels=LEVELS, params={}, run=TrainingRun(0)
     )
 
 
 def chosen(seen: PastOrigins) -> np.ndarray:
     log_scales = np.insert(seen.newest(*DECAYS), 0, 0.0, axis=1)
-    return random_walk.choose(seen.standardised, log_scales, seen, LEVELS)
+    return random_walk.choose(seen.origins.standardised, log_scales, seen, LEVELS)
 
 
 def plain(seen: PastOrigins) -> bytes:
     """The walk in sigma's own decay."""
-    return _graphs.constant(symmetric(seen.standardised, LEVELS), seen.lookback)
+    return _graphs.constant(symmetric(seen.origins.standardised, LEVELS), seen.lookback)
 
 
 def test_few_windows_get_the_quantiles_of_all_that_came_before() -> None:
@@ -57,12 +58,12 @@ def test_each_step_is_measured_in_the_volatility_that_it_chose() -> None:
     assert choice.any()
     found = Forecaster(learned("random_walk", noise()).onnx)(unseen.inputs[:50])
     for step in range(HORIZON):
-        unit, now = np.ones(len(seen.sigma)), np.ones(50)
+        unit, now = np.ones(len(seen.origins)), np.ones(50)
         if choice[step]:
             place = FEATURES.index(DECAYS[choice[step] - 1])
             unit = np.exp(seen.newest(FEATURES[place])[:, 0])
             now = np.exp(unseen.inputs[:50, -1, place])
-        ratios = seen.standardised / unit[:, None]
+        ratios = seen.origins.standardised / unit[:, None]
         expected = now[:, None] * symmetric(ratios, LEVELS)[step]
         np.testing.assert_allclose(found[:, step], expected, rtol=1e-5, atol=1e-6)
 
@@ -121,7 +122,7 @@ def test_it_has_no_history_and_nothing_to_tune() -> None:
 def test_it_has_no_parameter() -> None:
     with pytest.raises(ConfigError) as caught:
         models.get("random_walk").fit(
-            TRAIN, VALIDATION, levels=LEVELS, params={"hidden": 3}, seed=0
+            TRAIN, VALIDATION, levels=LEVELS, params={"hidden": 3}, run=TrainingRun(0)
         )
     assert caught.value.code == "config.params"
     assert caught.value.message == "the random_walk has no parameter 'hidden'"

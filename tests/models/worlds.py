@@ -11,6 +11,7 @@ from cryptocast.bundles import Forecaster
 from cryptocast.dataset import Bars, lay_out
 from cryptocast.evaluation import crps_bp
 from cryptocast.models.baselines._baseline import PastOrigins
+from cryptocast.seams import TrainingRun
 from cryptocast.values import Candles, Fitted, Windows
 from support.synthetic import BAR, LEVELS, MARKET, START, windows
 
@@ -103,7 +104,7 @@ def parts(world: Bars) -> tuple[Windows, Windows, Windows]:
 def learned(kind: str, world: Bars) -> Fitted:
     """The kind, fit on the seven days."""
     before, held_out, _ = parts(world)
-    return models.get(kind).fit(before, held_out, levels=LEVELS, params={}, seed=0)
+    return models.get(kind).fit(before, held_out, levels=LEVELS, params={}, run=TrainingRun(0))
 
 
 def past(world: Bars) -> PastOrigins:

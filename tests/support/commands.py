@@ -6,6 +6,7 @@ Making a workspace takes seconds, so one is made a session and tests copy it.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import io
 import json
@@ -28,6 +29,7 @@ import pytest
 import typer.main
 
 from cryptocast import cli
+from cryptocast.seams import TrainingRun
 from cryptocast.sources import Setup, sim
 from cryptocast.sources._pace import Patience
 from cryptocast.values import Candles, Market, parse_time
@@ -206,8 +208,8 @@ def halt_at(where: str) -> None:
     elif where == "inside a training":
         fit = lstm.Model.fit
 
-        def halting(self: lstm.Model, *arguments: Any, **named: Any) -> Any:
-            return fit(self, *arguments, **{**named, "on_epoch": halt})
+        def halting(self: lstm.Model, *arguments: Any, run: TrainingRun, **named: Any) -> Any:
+            return fit(self, *arguments, run=dataclasses.replace(run, on_epoch=halt), **named)
 
         lstm.Model.fit = halting  # type: ignore[method-assign]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -19,7 +20,8 @@ from cryptocast.bundles import Forecaster
 from cryptocast.models import _lightning, lstm
 from cryptocast.models.baselines import random_walk
 from cryptocast.registry import Registry
-from cryptocast.values import FEATURES, Fitted
+from cryptocast.seams import TrainingRun
+from cryptocast.values import FEATURES, Epoch, Fitted
 from support.commands import AS_OF, NEXT, candles, good, run, start_loaded, write
 
 
@@ -175,7 +177,7 @@ def test_what_a_card_rules_is_not_asked_for_beside_it(workspace: Path) -> None:
 
 # A process that is far on in a training, says so, and is killed there.
 FAR = """
-import sys, time
+import dataclasses, sys, time
 from support import commands
 from cryptocast import cli
 from cryptocast.models import _lightning, lstm
@@ -186,7 +188,8 @@ def halting(self, *parts, **named):
         if epoch.number == 4:
             print("here", flush=True)
             time.sleep(60)
-    return fit(self, *parts, **{**named, "on_epoch": halt})
+    run = dataclasses.replace(named.pop("run"), on_epoch=halt)
+    return fit(self, *parts, **named, run=run)
 lstm.Model.fit = halting
 sys.exit(cli.run(sys.argv[1:]))
 """
@@ -209,14 +212,13 @@ def test_a_training_that_is_killed_goes_on_where_it_was_and_ends_the_same(
     seen: list[int] = []
     fit = lstm.Model.fit
 
-    def watched(self: lstm.Model, *parts: Any, **named: Any) -> Fitted:
-        on_epoch = named.pop("on_epoch")
-        return fit(
-            self,
-            *parts,
-            on_epoch=lambda epoch, most: (seen.append(epoch.number), on_epoch(epoch, most)),
-            **named,
-        )
+    def watched(self: lstm.Model, *parts: Any, run: TrainingRun, **named: Any) -> Fitted:
+        def watch(epoch: Epoch, most: int) -> None:
+            seen.append(epoch.number)
+            assert run.on_epoch is not None
+            run.on_epoch(epoch, most)
+
+        return fit(self, *parts, run=dataclasses.replace(run, on_epoch=watch), **named)
 
     monkeypatch.setattr(lstm.Model, "fit", watched)
     # Another seed is another training: it begins at its own beginning, and leaves this one be.

@@ -6,17 +6,15 @@ Beside it lies the correction of volatility that several of them learn.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cryptocast.errors import ConfigError
 from cryptocast.models._graphs import Graph
-from cryptocast.seams import Params, Trial
-from cryptocast.values import FEATURES, Epoch, Fitted, FloatArray, IntArray, Windows
+from cryptocast.seams import Params, TrainingRun, Trial
+from cryptocast.values import FEATURES, Fitted, FloatArray, Windows
 
 _CLIP = 12.0  # larger standardised targets count as this, so that one crash does not rule
 _RIDGE = 400.0  # the best of 20, 100, 400 and 1,600 over 24 steps of har, within noise
@@ -44,35 +42,15 @@ class PastOrigins:
         return int(self.parts[0].targets.shape[1])
 
     @property
-    def origin(self) -> IntArray:
-        """[N] Unix seconds."""
-        return np.concatenate([part.origin for part in self.parts])
-
-    @property
-    def market(self) -> NDArray[np.intp]:
-        """[N] the index of the market."""
-        return np.concatenate([part.market for part in self.parts])
+    def origins(self) -> Windows:
+        """All N origins; as inputs [N, 1, F] they hold only the newest bar."""
+        return Windows.concatenate([replace(p, inputs=p.inputs[:, -1:]) for p in self.parts])
 
     @property
     def bar_seconds(self) -> int:
         """The shortest time between two origins; 0 if there are fewer than two."""
-        apart = np.diff(np.unique(self.origin))
+        apart = np.diff(np.unique(self.origins.origin))
         return int(apart.min()) if len(apart) else 0
-
-    @property
-    def sigma(self) -> FloatArray:
-        """[N] the volatility of one bar at the origin."""
-        return np.concatenate([part.sigma for part in self.parts])
-
-    @property
-    def targets(self) -> FloatArray:
-        """[N, H] log-returns from the last close; NaN if unknown."""
-        return np.concatenate([part.targets for part in self.parts])
-
-    @property
-    def standardised(self) -> FloatArray:
-        """[N, H] the targets in units of sigma * sqrt(step)."""
-        return np.concatenate([part.standardised for part in self.parts])
 
     def newest(self, *names: str) -> FloatArray:
         """Return [N, len(names)] features of the last bar."""
@@ -116,11 +94,9 @@ class Baseline(ABC):
         *,
         levels: Sequence[float],
         params: Params,
-        seed: int,
-        on_epoch: Callable[[Epoch, int], None] | None = None,
-        checkpoint: Path | None = None,
+        run: TrainingRun,
     ) -> Fitted:
-        """Learn from both parts. Raises ConfigError for any parameter."""
+        """Learn from both parts. Raise ConfigError for any parameter."""
         unknown = set(params) - set(self.notes)
         if unknown:
             raise ConfigError(

@@ -25,7 +25,7 @@ class Model(Baseline):
 
     def learn(self, past: PastOrigins, levels: Sequence[float]) -> Fitted:
         """Find phi, then the quantiles of what its expectation leaves unexplained."""
-        ratios, returns = past.standardised, past.newest("return")
+        ratios, returns = past.origins.standardised, past.newest("return")
         weights = echo(phi(returns[:, 0], ratios[:, 0]), ratios.shape[1])
         base = _quantiles.symmetric(ratios - returns * weights, levels)
         graph = _graphs.Graph(past.lookback)

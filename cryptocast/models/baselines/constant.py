@@ -25,12 +25,12 @@ class Model(Baseline):
 
         Without a single origin there is no typical one, and the reference shape is taken.
         """
-        sigma = past.sigma
-        if not len(sigma):
-            base = _quantiles.reference_shape(levels, past.targets.shape[1])
+        origins, sigma = past.origins, past.origins.sigma
+        if not len(origins):
+            base = _quantiles.reference_shape(levels, past.horizon)
             return Fitted(self.kind, {}, _graphs.constant(base, past.lookback))
         typical = float(np.median(sigma))
-        base = _quantiles.symmetric(past.standardised * (sigma / typical)[:, None], levels)
+        base = _quantiles.symmetric(origins.standardised * (sigma / typical)[:, None], levels)
         graph = _graphs.Graph(past.lookback)
         widen = graph.fixed(np.full(len(base), np.log(typical / LEVEL_UNIT)))
         return Fitted(

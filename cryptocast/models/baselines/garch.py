@@ -35,7 +35,7 @@ class Model(Baseline):
         if law is None:
             walk = random_walk.Model().learn(past, levels)
             return dataclasses.replace(walk, kind=self.kind, params={"fallback": walk.kind})
-        ratios = past.standardised
+        ratios = past.origins.standardised
         log_scale = law.log_scale(past, ratios.shape[1])
         base = _quantiles.symmetric(ratios / np.exp(log_scale), levels)
         graph = _graphs.Graph(past.lookback)
@@ -108,8 +108,9 @@ def returns(past: PastOrigins) -> FloatArray:
 
     A gap is closed up: one pair of bars that are not neighbours costs less than losing the rest.
     """
-    in_time = np.lexsort((past.origin, past.market))
-    following = past.targets[in_time, 0] / LEVEL_UNIT
+    origins = past.origins
+    in_time = np.lexsort((origins.origin, origins.market))
+    following = origins.targets[in_time, 0] / LEVEL_UNIT
     return np.asarray(following[np.isfinite(following)])
 
 

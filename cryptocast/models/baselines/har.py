@@ -36,7 +36,7 @@ class Model(Baseline):
 
     def learn(self, past: PastOrigins, levels: Sequence[float]) -> Fitted:
         """Find the spans' weights, then the quantiles of what they leave unexplained."""
-        ratios, newest = past.standardised, past.newest(*FEATURES)
+        ratios, newest = past.origins.standardised, past.newest(*FEATURES)
         spans = correction(newest, ratios)
         base = _quantiles.symmetric(ratios / np.exp(spans.log_scale(newest)), levels)
         graph = _graphs.Graph(past.lookback)

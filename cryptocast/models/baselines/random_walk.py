@@ -36,7 +36,7 @@ class Model(Baseline):
 
     def learn(self, past: PastOrigins, levels: Sequence[float]) -> Fitted:
         """Choose each step's decay, then take the quantiles of what came before."""
-        ratios = past.standardised
+        ratios = past.origins.standardised
         log_scales = np.insert(past.newest(*_DECAYS), 0, 0.0, axis=1)  # [N, decays]
         chosen = choose(ratios, log_scales, past, levels)
         base = _quantiles.symmetric(ratios / np.exp(log_scales[:, chosen]), levels)
@@ -54,9 +54,9 @@ def choose(
 
     `ratios` [N, H] are the targets in units of column 0.
     """
-    horizon = ratios.shape[1]
+    horizon, origins = ratios.shape[1], past.origins
     stretch = np.empty(len(ratios), dtype=np.int64)
-    in_time = np.argsort(past.origin, kind="stable")
+    in_time = np.argsort(origins.origin, kind="stable")
     stretch[in_time] = np.arange(len(ratios)) * _STRETCHES // max(len(ratios), 1)
     member = (stretch == np.arange(_STRETCHES)[:, None]).astype(np.float64)  # [stretches, N]
     counts = member @ np.isfinite(ratios)  # [stretches, H]
@@ -64,7 +64,7 @@ def choose(
     for log_scale in log_scales.T:
         unit = np.exp(log_scale)[:, None]
         quantiles = _quantiles.symmetric(ratios / unit, levels)
-        loss = _quantiles.crps(quantiles, ratios / unit, levels) * unit * past.sigma[:, None]
+        loss = _quantiles.crps(quantiles, ratios / unit, levels) * unit * origins.sigma[:, None]
         losses.append(member @ np.nan_to_num(loss) / np.maximum(counts, 1))
     worse = np.stack(losses[1:]) - losses[0]  # [decays - 1, stretches, H]
     mean = worse.mean(axis=1)

@@ -28,7 +28,7 @@ class Model(Baseline):
 
     def learn(self, past: PastOrigins, levels: Sequence[float]) -> Fitted:
         """Find the season, then the quantiles of what it leaves unexplained."""
-        ratios = past.standardised
+        ratios = past.origins.standardised
         sine, cosine = past.newest("day_sin", "day_cos").T
         clock = np.stack([sine, cosine, 2 * sine * cosine, cosine**2 - sine**2], axis=1)
         season = learn_correction(clock, paths(ratios.shape[1], past.bar_seconds), ratios, _BOUND)

@@ -23,7 +23,7 @@ from cryptocast.evaluation.audits import (
     range_coverages,
     skill_against_truth,
 )
-from cryptocast.seams import ModelKind, Progress
+from cryptocast.seams import ModelKind, Progress, TrainingRun
 from cryptocast.values import FAILED, OK, WARNING, Candles, Check, FloatArray, IntArray
 from cryptocast.workflows.learning.material import Material
 from cryptocast.workflows.learning.scoring import WALK
@@ -111,9 +111,11 @@ def _repeat(walk: Material, kind: ModelKind, card: Card, number: int) -> _Repeti
     levels = card.levels
     train, validation = walk.windows(walk.split.train), walk.windows(walk.split.validation)
     held_out = walk.windows(walk.split.judged)
-    fitted = kind.fit(train, validation, levels=levels, params=card.params, seed=card.seed)
+    fitted = kind.fit(
+        train, validation, levels=levels, params=card.params, run=TrainingRun(card.seed)
+    )
     quantiles = Forecaster(fitted.onnx).log_returns(held_out)
-    baseline = models.get(WALK).fit(train, validation, levels=levels, params={}, seed=0)
+    baseline = models.get(WALK).fit(train, validation, levels=levels, params={}, run=TrainingRun(0))
     walked = Forecaster(baseline.onnx).log_returns(held_out)
     steps = np.sqrt(np.arange(1, walk.horizon + 1))
     true = np.broadcast_to(SIGMA * np.outer(steps, stats.norm.ppf(levels)), quantiles.shape)

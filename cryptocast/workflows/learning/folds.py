@@ -8,6 +8,7 @@ import numpy as np
 
 from cryptocast.dataset import Part, rolling
 from cryptocast.errors import ModelError, StateError
+from cryptocast.seams import TrainingRun
 from cryptocast.values import FloatArray, Windows
 from cryptocast.workflows.learning.material import Material, TrainingPlan
 from cryptocast.workflows.learning.scoring import crps, walk_crps
@@ -94,7 +95,7 @@ def fold_loss(fold: Fold, training: TrainingPlan) -> FloatArray | None:
             fold.stop,
             levels=training.levels,
             params=training.params,
-            seed=training.seed,
+            run=TrainingRun(training.seed),
         )
     except ModelError as error:
         if error.code != "model.diverged":

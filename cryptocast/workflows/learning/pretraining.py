@@ -21,8 +21,9 @@ from cryptocast.config import Settings
 from cryptocast.dataset import Bars, Part
 from cryptocast.errors import ConfigError, StateError
 from cryptocast.evaluation import Candidate
-from cryptocast.models import Series, TrainingRun
+from cryptocast.models import Series
 from cryptocast.registry import git_commit, packages
+from cryptocast.seams import TrainingRun
 from cryptocast.sources.file import Recording, recordings
 from cryptocast.values import FEATURES, Epoch, Fitted, Market, Windows
 from cryptocast.workflows.learning.bases import BASE

@@ -15,6 +15,7 @@ from cryptocast.config import Settings
 from cryptocast.dataset import Part
 from cryptocast.errors import CryptocastError, StateError
 from cryptocast.evaluation import Candidate, Diagnosis
+from cryptocast.seams import TrainingRun
 from cryptocast.values import Fitted, FloatArray, Windows
 from cryptocast.workflows.learning.material import Material
 from cryptocast.workflows.learning.scope import served_markets
@@ -107,7 +108,7 @@ def walk_crps(
 
 
 def _fitted(kind: str, train: Windows, validation: Windows, levels: Sequence[float]) -> Fitted:
-    return models.get(kind).fit(train, validation, levels=levels, params={}, seed=0)
+    return models.get(kind).fit(train, validation, levels=levels, params={}, run=TrainingRun(0))
 
 
 def quantiles(bundle: Bundle, windows: Windows, levels: Sequence[float]) -> FloatArray:

@@ -19,7 +19,7 @@ from cryptocast.bundles import Card
 from cryptocast.config import DataSettings
 from cryptocast.errors import StateError
 from cryptocast.registry import CHALLENGER, SELECTION
-from cryptocast.seams import ModelKind, Params, Progress
+from cryptocast.seams import ModelKind, Params, Progress, TrainingRun
 from cryptocast.values import DAY_SECONDS, Epoch, Fitted, iso
 from cryptocast.workflows.learning.cards import (
     FINGERPRINT,
@@ -74,7 +74,8 @@ def learn(
     card = make_card(material, training)
     with checkpoint(ws.folder / "checkpoints", card) as file:
         with registry.run(f"train {kind}", tags={"stage": "train", **tags}) as run_id:
-            fitted = fit(material, training, file, _epoch_shower(ws.progress))
+            run = TrainingRun(training.seed, _epoch_shower(ws.progress), file)
+            fitted = fit(material, training, run)
             card = dataclasses.replace(card, params=fitted.params)
             scores = validate(material, fitted, training.levels)
             registry.log_data(run_id, data_of(material, card))
@@ -124,21 +125,14 @@ def _described(card: Card, scores: Mapping[str, float]) -> str:
     )
 
 
-def fit(
-    material: Material,
-    training: TrainingPlan,
-    checkpoint: Path | None = None,
-    on_epoch: Callable[[Epoch, int], None] | None = None,
-) -> Fitted:
+def fit(material: Material, training: TrainingPlan, run: TrainingRun) -> Fitted:
     """Fit on the training part, with early stopping on the validation part."""
     return training.model.fit(
         material.windows(material.split.train),
         material.windows(material.split.validation),
         levels=training.levels,
         params=training.params,
-        seed=training.seed,
-        on_epoch=on_epoch,
-        checkpoint=checkpoint,
+        run=run,
     )
 
 
