@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 from typing import cast
 
 from cryptocast import plugins
 from cryptocast.config import ReceiverSettings, Secrets
-from cryptocast.errors import ConfigError
-from cryptocast.notify._delivery import Outcome, Parcel, Receiver, deliver
+from cryptocast.errors import ConfigError, CryptocastError, NotifyError
 from cryptocast.seams import Notifier
-
-__all__ = ["PACKAGE", "Outcome", "Parcel", "deliver", "open_notifier"]
+from cryptocast.values import Alert
 
 PACKAGE = "cryptocast.notify"
 _FILE = Path("logs") / "alerts.log"
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """Address of a receiver. The URL is a secret, so only the place it came from is shown."""
+
+    url: str = field(repr=False)  # empty if the receiver has none
+    place: str | None  # of the URL: env:NAME
+    file: Path
+    timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """Alerts for one receiver, in their order, and how to open that receiver."""
+
+    opened: Callable[[], Notifier]
+    alerts: Sequence[Alert]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Number of alerts that a receiver took, and the error if it did not take all of them."""
+
+    sent: int = 0
+    error: CryptocastError | None = field(default=None)
 
 
 def open_notifier(
@@ -46,3 +74,45 @@ def open_notifier(
         )
     file = folder / (settings.path or _FILE)
     return cast(Notifier, module.Notifier(Receiver(url, settings.url, file, timeout_seconds)))
+
+
+def deliver(parcels: Mapping[str, Parcel], *, timeout_seconds: float) -> dict[str, Outcome]:
+    """Send to all receivers at once, and return after `timeout_seconds` at the latest.
+
+    A receiver that has not answered by then is left to its thread, which does not keep the
+    process alive, and counts as failed for the alerts that it has not taken. Raise nothing.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    outcomes = {name: Outcome() for name in parcels}
+    threads = {
+        name: Thread(
+            target=_send, args=(parcel, outcomes[name]), name=f"notify {name}", daemon=True
+        )
+        for name, parcel in parcels.items()
+    }
+    for thread in threads.values():
+        thread.start()
+    results = {}
+    for name, thread in threads.items():
+        thread.join(max(deadline - time.monotonic(), 0.0))
+        # A copy, because a thread that is left running still changes its own outcome.
+        results[name] = Outcome(outcomes[name].sent, outcomes[name].error)
+        if thread.is_alive() and results[name].sent < len(parcels[name].alerts):
+            results[name].error = NotifyError(
+                f"no answer within {timeout_seconds:g} s", code="notify.timeout"
+            )
+    return results
+
+
+def _send(parcel: Parcel, outcome: Outcome) -> None:
+    """Open the receiver and send alert by alert, until one fails."""
+    try:
+        notifier = parcel.opened()
+        for alert in parcel.alerts:
+            notifier.send(alert)
+            outcome.sent += 1
+    except CryptocastError as error:
+        outcome.error = error
+    except Exception as error:
+        # A bug in a receiver must not end a tick; the text of the error may hold the URL.
+        outcome.error = NotifyError(f"it failed with {type(error).__name__}")

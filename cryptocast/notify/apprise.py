@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 from cryptocast.errors import ConfigError, NotifyError
-from cryptocast.notify._delivery import Receiver
+from cryptocast.notify import Receiver
 from cryptocast.values import Alert
 
 NEEDS_URL = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from cryptocast.errors import NotifyError
-from cryptocast.notify._delivery import Receiver
+from cryptocast.notify import Receiver
 from cryptocast.values import Alert
 
 NEEDS_URL = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cryptocast.errors import NotifyError
-from cryptocast.notify._delivery import Receiver
+from cryptocast.notify import Receiver
 from cryptocast.values import Alert
 
 NEEDS_URL = False

@@ -16,7 +16,7 @@ import urllib.request
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from cryptocast.errors import ConfigError, NotifyError
-from cryptocast.notify._delivery import Receiver
+from cryptocast.notify import Receiver
 from cryptocast.values import Alert, iso
 
 NEEDS_URL = True

@@ -24,8 +24,8 @@ from urllib.parse import parse_qsl, urlsplit
 from cryptocast.errors import ConfigError, CryptocastError, SourceError
 from cryptocast.sources import _faults
 from cryptocast.sources._faults import Refusal, read_refusal
-from cryptocast.sources._http import Http, Limits
-from cryptocast.sources._pace import Patience
+from cryptocast.sources._http import Http
+from cryptocast.sources._pace import Limits, Patience
 
 _ADDRESS = re.compile(r"https?://\S+")
 _log = logging.getLogger(__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from abc import ABC, abstractmethod
@@ -15,11 +16,12 @@ from cryptocast.errors import ConfigError, CryptocastError, SourceError, UsageEr
 from cryptocast.seams import Clock
 from cryptocast.sources import Setup, _faults
 from cryptocast.sources._faults import Refusal
-from cryptocast.sources._http import Http, Limits
-from cryptocast.sources._pace import Pace
+from cryptocast.sources._http import Http, Query
+from cryptocast.sources._pace import Limits, Pace
 from cryptocast.sources._rows import between
-from cryptocast.sources._session import Query
 from cryptocast.values import INTERVAL_SECONDS, Candles, IntArray, Market, Page, iso
+
+_log = logging.getLogger(__name__)
 
 
 class Exchange(ABC):
@@ -86,9 +88,16 @@ class Exchange(ABC):
     def page(self, market: Market, first: int, last: int, deadline: float) -> Page:
         """Return what one call for `[first, last)` brings; a page of no bar covers nothing."""
         path, query = self.request(market, first, last)
-        credits = self.credits(-((first - last) // market.interval_seconds))
+        bars = -((first - last) // market.interval_seconds)
+        credits = self.credits(bars)
         candles = self.read(path, self._http.get(path, query, deadline=deadline, credits=credits))
-        since, until = self.covered(path, market, first, last, candles.open_time)
+        times = candles.open_time
+        _log.debug(
+            "%s: %d bars requested, %d rows received, first and last time modulo a bar: %s",
+            *(market.id, bars, len(times)),
+            [int(t) % market.interval_seconds for t in (*times[:1], *times[-1:])],
+        )
+        since, until = self.covered(path, market, first, last, times)
         return Page(since, until, between(candles, since, until), self._http.skew_seconds)
 
     def credits(self, bars: int) -> int:  # noqa: ARG002 - most exchanges charge nothing

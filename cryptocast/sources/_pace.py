@@ -1,4 +1,4 @@
-"""Timing of requests: how patient one call is, and how fast calls may follow each other."""
+"""Limits of requests: how patient one call is, and how fast calls may follow each other."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
+
+from cryptocast.seams import Meter
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,15 @@ class Pace:
         if turn > now:
             time.sleep(turn - now)
         return True
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Patience of one call, pace of many, and the meter that counts their credits, if any."""
+
+    patience: Patience = PATIENCE
+    pace: Pace | None = None
+    meter: Meter | None = None
 
 
 def _jittered(seconds: float) -> float:

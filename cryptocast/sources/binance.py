@@ -5,8 +5,8 @@ from __future__ import annotations
 from cryptocast.errors import CryptocastError
 from cryptocast.sources._exchange import Exchange
 from cryptocast.sources._faults import Refusal
+from cryptocast.sources._http import Query
 from cryptocast.sources._rows import MILLISECONDS, from_lists
-from cryptocast.sources._session import Query
 from cryptocast.values import Candles, Market
 
 _UNKNOWN_SYMBOL = (-1121, -1100)  # not traded; letters or a length that no symbol has

@@ -6,8 +6,8 @@ from cryptocast.errors import CryptocastError
 from cryptocast.sources import _faults
 from cryptocast.sources._exchange import Exchange
 from cryptocast.sources._faults import Refusal
+from cryptocast.sources._http import Query
 from cryptocast.sources._rows import SECONDS, from_objects
-from cryptocast.sources._session import Query
 from cryptocast.values import Candles, Market
 
 INTERVALS = {

@@ -13,6 +13,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import ClassVar
 from urllib.parse import quote, unquote
 
 from cryptocast.errors import ConfigError, SourceError
@@ -20,16 +21,11 @@ from cryptocast.seams import Meter
 from cryptocast.sources import Setup, _faults
 from cryptocast.sources._exchange import Exchange
 from cryptocast.sources._faults import Refusal
-from cryptocast.sources._http import Http
+from cryptocast.sources._http import Http, Query
 from cryptocast.sources._rows import MILLISECONDS, cross, from_objects
-from cryptocast.sources._session import Query
-from cryptocast.values import Candles, IntArray, Market, Page
+from cryptocast.values import INTERVAL_SECONDS, Candles, Market, Page
 
 BYTES_A_BAR = 105
-_INTERVALS = {
-    **{"1m": "m1", "5m": "m5", "15m": "m15", "30m": "m30", "1h": "h1", "2h": "h2", "6h": "h6"},
-    **{"12h": "h12", "1d": "d1"},
-}
 _FIELDS = ("time", "open", "high", "low", "close")
 _KEY = re.compile(r"[\x21-\x7e]+")
 _WELL_KNOWN = {"BTC": "bitcoin", "ETH": "ethereum"}
@@ -55,7 +51,7 @@ class Source(Exchange):
 
     name = "coincap"
     base_url = "https://rest.coincap.io/v3"
-    intervals = _INTERVALS
+    intervals: ClassVar = {name: name[-1] + name[:-1] for name in INTERVAL_SECONDS}  # 5m -> m5
     bars_a_call = 288  # a day of 5-minute bars: the most that is known to come back complete
     pace = (10, 1.0)
     metered = True
@@ -119,19 +115,6 @@ class Source(Exchange):
         if not isinstance(rows, list):
             raise _faults.bad_answer(self.name, path, "without a list under 'candles'")
         return from_objects(self.name, path, rows, fields=_FIELDS, unit=MILLISECONDS)
-
-    def covered(
-        self, path: str, market: Market, first: int, last: int, times: IntArray
-    ) -> tuple[int, int]:
-        """Log what is not documented: how many rows come, and whether they are aligned."""
-        _log.debug(
-            "%s: %d bars requested, %d rows received, first and last time modulo a bar: %s",
-            market.id,
-            -((first - last) // market.interval_seconds),
-            len(times),
-            [int(t) % market.interval_seconds for t in (*times[:1], *times[-1:])],
-        )
-        return super().covered(path, market, first, last, times)
 
     def judge(self, answer: object) -> SourceError | None:
         """Return the error that a 200 holds in place of data, or None."""

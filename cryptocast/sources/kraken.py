@@ -6,8 +6,8 @@ from cryptocast.errors import CryptocastError
 from cryptocast.sources import _faults
 from cryptocast.sources._exchange import Exchange
 from cryptocast.sources._faults import Refusal, clean
+from cryptocast.sources._http import Query
 from cryptocast.sources._rows import SECONDS, from_lists
-from cryptocast.sources._session import Query
 from cryptocast.values import Candles, IntArray, Market
 
 INTERVALS = {"1m": "1", "5m": "5", "15m": "15", "30m": "30", "1h": "60", "1d": "1440"}

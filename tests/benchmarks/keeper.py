@@ -24,7 +24,7 @@ from cryptocast.candles import normalise
 from cryptocast.clock import VirtualClock
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.sources import Setup, open_source
-from cryptocast.sources._session import HttpReply, Query, Session
+from cryptocast.sources._http import Http, HttpReply, Query
 from cryptocast.store import Store
 from cryptocast.values import Market
 from cryptocast.workflows.fetch import fetch, import_files
@@ -125,19 +125,19 @@ class Keeper:
     def _parse(self, name: str, symbol: str, bars: int) -> float:
         """A source without its network: what the server said the first time is said again."""
         market = Market.of(symbol, name, "5m")
-        settings = SourceSettings(base_url=f"{self.root}/{name}")
+        settings = SourceSettings(name=name, base_url=f"{self.root}/{name}")
         clock = VirtualClock(self.now)
         source = open_source(Setup(settings, [market], self.secrets, clock=clock))
-        ask = Session.ask
+        ask = Http._ask
 
-        def remembered(session: Session, path: str, query: Query, deadline: float) -> HttpReply:
+        def remembered(http: Http, path: str, query: Query, deadline: float) -> HttpReply:
             key = path, json.dumps(dict(query))
             if key not in self.answers:
-                self.answers[key] = ask(session, path, query, deadline)
+                self.answers[key] = ask(http, path, query, deadline)
             return self.answers[key]
 
         end = self.start + bars * BAR
-        with patch.object(Session, "ask", remembered):
+        with patch.object(Http, "_ask", remembered):
             started = time.perf_counter()
             kept = [
                 normalise(page.candles, market, now=self.now, start=page.start, end=page.end)

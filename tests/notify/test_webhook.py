@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cryptocast.errors import NotifyError
-from cryptocast.notify._delivery import Receiver
+from cryptocast.notify import Receiver
 from cryptocast.notify.webhook import Notifier
 from cryptocast.values import Alert
 from support.hooks import SECRET, Hook

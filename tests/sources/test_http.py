@@ -18,8 +18,8 @@ from cryptocast import __version__
 from cryptocast.clock import SystemClock, VirtualClock
 from cryptocast.errors import CryptocastError, SourceError, UsageError
 from cryptocast.sources._exchange import check_askable
-from cryptocast.sources._http import Http, Limits
-from cryptocast.sources._pace import PATIENCE, Patience
+from cryptocast.sources._http import Http
+from cryptocast.sources._pace import PATIENCE, Limits, Patience
 from cryptocast.values import Market
 from support.loopback import Loopback, Reply, as_json, cut_off, drip, hang, html, redirect, reset
 
@@ -390,7 +390,8 @@ def keeping(clients: int) -> Iterator[tuple[Http, set[int]]]:
     server.daemon_threads = False
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
-    http = Http("echo", f"http://127.0.0.1:{server.server_address[1]}", explain=lambda _: None)
+    root = f"http://127.0.0.1:{server.server_address[1]}"
+    http = Http("echo", root, explain=lambda _: None, limits=Limits())
     yield http, ports
     http.close()
     server.shutdown()

@@ -12,8 +12,8 @@ import pytest
 
 from cryptocast.errors import SourceError
 from cryptocast.sources._faults import Refusal
-from cryptocast.sources._http import Http, Limits
-from cryptocast.sources._pace import PATIENCE, Pace, Patience, Waits
+from cryptocast.sources._http import Http
+from cryptocast.sources._pace import PATIENCE, Limits, Pace, Patience, Waits
 from support.loopback import Loopback, Reply, as_json, cut_off, drip, hang, reset
 
 QUICK = Patience(
