@@ -26,6 +26,7 @@ from support.commands import (
     query,
     run,
     start,
+    start_loaded,
     state,
     write,
 )
@@ -113,7 +114,7 @@ def served_twice(folder: Path) -> list[tuple[object, ...]]:
 def test_of_four_ticks_at_one_moment_one_serves_and_all_are_content(w: Path) -> None:
     ticked(w, 1)
     rounds = (2, 3, 4, 8, 9, 15)  # some after an outage, which is made up for once
-    children = [start(w, script=AT_A_WORD) for _ in range(4)]
+    children = [start_loaded(w, script=AT_A_WORD) for _ in range(4)]
     try:
         for child in children:
             assert child.stdout is not None

@@ -129,7 +129,10 @@ def start(
 def start_loaded(
     *arguments: str | Path, script: str = COMMAND, environ: Mapping[str, str] | None = None
 ) -> subprocess.Popen[str]:
-    """Start a script that trains or uses MLflow as a process, with those libraries loaded."""
+    """Start a process as `start` does, with the libraries of a training loaded already.
+
+    That pays for what trains or uses MLflow; what ends by itself takes a second to unload them.
+    """
     if sys.platform != "linux":
         return start(*arguments, script=script, environ=environ)
     store = {_READY: str(_made["store"])} if "store" in _made else {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import gc
 import json
 import os
 import socket
@@ -145,5 +146,6 @@ if __name__ == "__main__":
         for name in _LOADED:
             import_module(name)
         del sys.modules["polars"]
+    gc.freeze()  # no collection in a fork is to walk, and so copy, all that was loaded
     script = _become(_wait_for_a_job(socket.socket(fileno=int(sys.argv[1]))))
     exec(compile(script, "<string>", "exec"), {"__name__": "__main__"})
