@@ -69,17 +69,16 @@ class Notifier:
         except urllib.error.HTTPError as error:
             error.close()
             raise NotifyError(f"it answered HTTP {error.code}", code="notify.refused") from None
-        except TimeoutError:
-            raise self._too_slow() from None
-        except urllib.error.URLError as error:
-            if isinstance(error.reason, TimeoutError):
-                raise self._too_slow() from None
-            raise _unreachable(error.reason) from None
         except (OSError, http.client.HTTPException) as error:
-            raise _unreachable(error) from None
-
-    def _too_slow(self) -> NotifyError:
-        return NotifyError(f"no answer within {self._timeout_seconds:g} s", code="notify.timeout")
+            cause = error.reason if isinstance(error, urllib.error.URLError) else error
+            if isinstance(cause, TimeoutError):
+                raise NotifyError(
+                    f"no answer within {self._timeout_seconds:g} s", code="notify.timeout"
+                ) from None
+            # Only the kind of the fault is named: its text may hold the URL.
+            raise NotifyError(
+                f"it cannot be reached ({type(cause).__name__})", code="notify.unreachable"
+            ) from None
 
 
 class _NoRedirection(urllib.request.HTTPRedirectHandler):
@@ -114,8 +113,3 @@ def _trust() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
     return context
-
-
-def _unreachable(cause: object) -> NotifyError:
-    """Name only the kind of the fault: its text may hold the URL."""
-    return NotifyError(f"it cannot be reached ({type(cause).__name__})", code="notify.unreachable")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptocast.errors import SourceError
+from cryptocast.sources._formats import bad_file
 
 TIME_NAMES = ("open_time", "ts", "date", "timestamp")
 PRICE_NAMES = ("open", "high", "low", "close", "volume")
@@ -91,11 +92,8 @@ def choose(
                 continue
             raise _missing(file, f"no column '{name}'", ours, types)
         if types[theirs] != TEXT and not _is_numeric(types[theirs]):
-            raise SourceError(
-                f"{file}: column '{theirs}' holds {types[theirs]}, not numbers",
-                code="source.bad_file",
-                hint=_setting(ours),
-            )
+            message = f"{file}: column '{theirs}' holds {types[theirs]}, not numbers"
+            raise bad_file(message, hint=_setting(ours))
         columns[ours] = theirs
     return time, columns
 
@@ -117,11 +115,8 @@ def time_of(file: Path, column: str, kind: str, measure: Measure) -> Time:
         inside = f"{stamp} >= {moment} AND {stamp} < {moment}"
         return _time(column, seconds, inside, measure(seconds))
     if kind != TEXT and not _is_numeric(kind):
-        raise SourceError(
-            f"{file}: column '{column}' holds {kind}, not times",
-            code="source.bad_file",
-            hint=_setting("open_time"),
-        )
+        message = f"{file}: column '{column}' holds {kind}, not times"
+        raise bad_file(message, hint=_setting("open_time"))
     value = number(column, kind) if kind == TEXT else name
     if kind in (TEXT, "FLOAT", "DOUBLE"):
         value = f"if(isfinite({value}), {value}, NULL)"
@@ -138,10 +133,9 @@ def _numeric_time(file: Path, column: str, value: str, extent: Extent) -> Time:
     rows, numbers, least, greatest = extent
     unit = _unit(greatest)
     if _unit(least) != unit:
-        raise SourceError(
+        raise bad_file(
             f"{file}: column '{column}' holds {least:.15g} and {greatest:.15g}, "
             "which are no times in one unit",
-            code="source.bad_file",
             hint="mend or remove those rows, or split the file where the unit changes",
         )
     seconds = f"TRY_CAST(floor({value} / {unit}) AS BIGINT)"
@@ -174,11 +168,8 @@ def _find(types: Mapping[str, str], name: str) -> str | None:
 
 
 def _missing(file: Path, what: str, ours: str, types: Mapping[str, str]) -> SourceError:
-    return SourceError(
-        f"{file} has {what}; its columns are {', '.join(types)}",
-        code="source.bad_file",
-        hint=_setting(ours),
-    )
+    message = f"{file} has {what}; its columns are {', '.join(types)}"
+    return bad_file(message, hint=_setting(ours))
 
 
 def _setting(ours: str) -> str:

@@ -33,14 +33,14 @@ _OFFLINE: Mapping[str, str | bool | int | float | list[str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
-    """SQL and names to read the columns of one file."""
+class Table:
+    """How to read a market's rows in one file, and what is known of them."""
 
     time: _columns.Time
     columns: Mapping[str, str]  # ours -> theirs, without the time
     texts: tuple[str, ...]  # those of theirs that hold text
     only: tuple[str, str] | None  # a column, and its value in our rows; None: all rows are ours
-    sample: IntArray  # the first times
+    sample: IntArray  # the first times in Unix seconds, in the order of the file
 
 
 class Tables:
@@ -52,7 +52,7 @@ class Tables:
     def __init__(self, columns: Mapping[str, str]) -> None:
         self._wanted = columns
         self._connection: duckdb.DuckDBPyConnection | None = None
-        self._tables: dict[tuple[str, int, int, Market], _Table] = {}
+        self._tables: dict[tuple[str, int, int, Market], Table] = {}
         self._lock = Lock()
 
     def read(self, file: Path, market: Market, start: int, end: int) -> Candles:
@@ -68,50 +68,47 @@ class Tables:
             with self._rows(file, table.only) as rows:
                 return self._select(file, rows, table, start, end)
 
-    def bounds(self, file: Path, market: Market) -> tuple[int, int] | None:
-        """Return a market's first and last time in a file in Unix seconds, or None without rows."""
+    def table(self, file: Path, market: Market) -> Table:
+        """Return what is known of a market's rows in a file; raise what `read` raises."""
         with self._lock:
-            time = self._table(file, market).time
-        return None if time.first is None or time.last is None else (time.first, time.last)
-
-    def sample(self, file: Path, market: Market) -> IntArray:
-        """Return the times of a market's first rows in a file in Unix seconds, in its order."""
-        with self._lock:
-            return self._table(file, market).sample
+            return self._table(file, market)
 
     def close(self) -> None:
-        """Release the memory."""
+        """Release the memory; a later `read` takes it again."""
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
 
-    @contextmanager
-    def _rows(self, file: Path, only: tuple[str, str] | None = None) -> Iterator[Rows]:
-        """Yield the rows of a file, or `only` some, with DuckDB knowing what SQL cannot read."""
+    @property
+    def _duckdb(self) -> duckdb.DuckDBPyConnection:
         if self._connection is None:
             self._connection = duckdb.connect(":memory:", config=dict(_OFFLINE))
             # Text without an offset is UTC, whatever the time zone of the machine.
             self._connection.execute("SET TimeZone = 'UTC'")
+        return self._connection
+
+    @contextmanager
+    def _rows(self, file: Path, only: tuple[str, str] | None = None) -> Iterator[Rows]:
+        """Yield the rows of a file, or `only` some, with DuckDB knowing what SQL cannot read."""
         with _formats.opened(file) as rows:
-            if rows.arrow is None:
-                yield self._among(rows, only)
-                return
-            self._connection.register(rows.scan, rows.arrow)
+            if rows.arrow is not None:
+                self._duckdb.register(rows.scan, rows.arrow)
             try:
                 yield self._among(rows, only)
             finally:
-                self._connection.unregister(rows.scan)
+                if rows.arrow is not None:
+                    self._duckdb.unregister(rows.scan)
 
     def _among(self, rows: Rows, only: tuple[str, str] | None) -> Rows:
-        if only is None or self._connection is None:
+        if only is None:
             return rows
         column, value = only
-        self._connection.execute("SET VARIABLE wanted = ?", [value])
+        self._duckdb.execute("SET VARIABLE wanted = ?", [value])
         matching = f"SELECT * FROM {rows.scan} WHERE {quoted(column)} = getvariable('wanted')"  # noqa: S608 - names are quoted
         return replace(rows, scan=f"({matching})")
 
-    def _select(self, file: Path, rows: Rows, table: _Table, start: int, end: int) -> Candles:
+    def _select(self, file: Path, rows: Rows, table: Table, start: int, end: int) -> Candles:
         wrong = {name: _columns.not_a_number(name) for name in table.texts}
         parts = [
             _columns.number(name, _columns.TEXT if name in table.texts else "")
@@ -126,7 +123,7 @@ class Tables:
             f"SELECT {', '.join(selected)} FROM {rows.scan} "  # noqa: S608 - names are quoted
             f"WHERE ({table.time.inside}) OR {table.time.seconds} IS NULL"
         )
-        result = self._run(file, query, [start, end], "fetchnumpy")
+        result = self._run(file, query, [start, end], fetch="fetchnumpy")
         # DuckDB masks a column only if it holds a NULL; numpy.ma itself is slow to import.
         if np.any(getattr(result["t"], "mask", False)):
             missing = f"{table.time.seconds} IS NULL"
@@ -137,7 +134,7 @@ class Tables:
         prices = [_filled(result[f"p{i}"]) for i in range(len(parts))]
         return Candles.of(np.asarray(result["t"], dtype=np.int64), *prices)
 
-    def _table(self, file: Path, market: Market) -> _Table:
+    def _table(self, file: Path, market: Market) -> Table:
         """Return how to read a market's rows; discovered again only after the file has changed."""
         try:
             state = file.stat()
@@ -153,8 +150,8 @@ class Tables:
                 self._tables[key] = self._discover(file, rows, market)
         return self._tables[key]
 
-    def _discover(self, file: Path, rows: Rows, market: Market) -> _Table:
-        described = self._run(file, f"DESCRIBE SELECT * FROM {rows.scan}", [], "fetchall")  # noqa: S608 - names are quoted
+    def _discover(self, file: Path, rows: Rows, market: Market) -> Table:
+        described = self._run(file, f"DESCRIBE SELECT * FROM {rows.scan}")  # noqa: S608 - names are quoted
         types = {str(row[0]): str(row[1]) for row in described}
         wanted = _columns.positions(types, self._wanted) if rows.positional else self._wanted
         time_column, columns = _columns.choose(file, types, wanted)
@@ -164,7 +161,7 @@ class Tables:
         def measure(number: str) -> _columns.Extent:
             values = f"count(*), count({number}), min({number}), max({number})"
             query = f"SELECT {values} FROM {rows.scan}"  # noqa: S608 - names are quoted
-            extent: _columns.Extent = self._run(file, query, [], "fetchall")[0]
+            extent: _columns.Extent = self._run(file, query)[0]
             return extent
 
         time = _columns.time_of(file, time_column, types[time_column], measure)
@@ -174,9 +171,9 @@ class Tables:
             f"SELECT {time.seconds} AS t FROM {rows.scan} "  # noqa: S608 - names are quoted
             f"WHERE {time.seconds} IS NOT NULL LIMIT {_SAMPLE_ROWS}"
         )
-        sample = np.asarray(self._run(file, query, [], "fetchnumpy")["t"], dtype=np.int64)
+        sample = np.asarray(self._run(file, query, fetch="fetchnumpy")["t"], dtype=np.int64)
         texts = tuple(name for name in columns.values() if types[name] == _columns.TEXT)
-        return _Table(time, columns, texts, only, sample)
+        return Table(time, columns, texts, only, sample)
 
     def _only(
         self, file: Path, rows: Rows, types: Mapping[str, str], market: Market
@@ -190,7 +187,7 @@ class Tables:
             f"SELECT DISTINCT {name} FROM {rows.scan} "  # noqa: S608 - names are quoted
             f"WHERE {name} IS NOT NULL LIMIT {_names.MOST_MARKETS}"
         )
-        values = [row[0] for row in self._run(file, query, [], "fetchall")]
+        values = [row[0] for row in self._run(file, query)]
         value = _names.market_value(file, values, market)
         return None if value is None or len(values) == 1 else (column, value)
 
@@ -205,18 +202,19 @@ class Tables:
             f"SELECT count(*), {wrong} "  # noqa: S608 - names are quoted
             f"FROM (SELECT {prices} FROM {rows.scan} LIMIT {_SAMPLE_ROWS})"
         )
-        rows_seen, wrong_rows = self._run(file, query, [], "fetchall")[0]
+        rows_seen, wrong_rows = self._run(file, query)[0]
         if 2 * wrong_rows > rows_seen:
             raise bad_file(
                 f"{file} names no columns, and they are not time, open, high, low, close",
                 hint='say which is which: [source] columns = { open = "column3", low = "column1" }',
             )
 
-    def _run(self, file: Path, query: str, values: Sequence[object], fetch: str) -> Any:
+    def _run(
+        self, file: Path, query: str, values: Sequence[object] = (), *, fetch: str = "fetchall"
+    ) -> Any:
         """Run a query over a file; an error of DuckDB becomes a SourceError."""
-        assert self._connection is not None  # noqa: S101 - `_rows` opened it
         try:
-            return getattr(self._connection.execute(query, values), fetch)()
+            return getattr(self._duckdb.execute(query, values), fetch)()
         except duckdb.Error as error:
             lines = str(error).removeprefix("Invalid Input Error: ").splitlines()
             raise _formats.broken(file, " ".join(lines[:3])) from None
@@ -228,7 +226,7 @@ class Tables:
             "SELECT number, CAST(value AS VARCHAR) "  # noqa: S608 - names are quoted
             f"FROM (SELECT {value} FROM {rows.scan}) WHERE wrong ORDER BY 1 LIMIT 1"
         )
-        first: list[tuple[int, Any]] = self._run(file, query, [], "fetchall")
+        first: list[tuple[int, Any]] = self._run(file, query)
         return first
 
     def _bad_value(self, file: Path, rows: Rows, column: str, wrong: str, wish: str) -> SourceError:

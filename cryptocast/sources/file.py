@@ -125,7 +125,7 @@ class Source:
 
     def _check_interval(self, file: Path, market: Market, times: IntArray) -> None:
         """Refuse files of another interval, whose candles would be wrong if taken for ours."""
-        distance = _names.step_of(times) or _names.step_of(self._tables.sample(file, market))
+        distance = _names.step_of(times) or _names.step_of(self._tables.table(file, market).sample)
         if distance is None:
             return
         (step, is_interval), ours = distance, market.interval_seconds
@@ -137,9 +137,10 @@ class Source:
 
     def _bounds(self, files: list[Path], market: Market) -> tuple[int, int] | None:
         """Return a market's first and last time in some files, or None without rows."""
-        per_file = (self._tables.bounds(file, market) for file in files)
-        bounds = [pair for pair in per_file if pair is not None]
-        return (min(b[0] for b in bounds), max(b[1] for b in bounds)) if bounds else None
+        times = [self._tables.table(file, market).time for file in files]
+        firsts = [time.first for time in times if time.first is not None]
+        lasts = [time.last for time in times if time.last is not None]
+        return (min(firsts), max(lasts)) if firsts else None
 
     def _check_range(self, files: list[Path], market: Market, start: int, end: int) -> None:
         """Raise SourceError if an empty answer is a mistake rather than a gap."""
