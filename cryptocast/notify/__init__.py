@@ -42,7 +42,7 @@ class Outcome:
     """Number of alerts that a receiver took, and the error if it did not take all of them."""
 
     sent: int = 0
-    error: CryptocastError | None = field(default=None)
+    error: CryptocastError | None = None
 
 
 def open_notifier(

@@ -23,7 +23,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from cryptocast.errors import ConfigError, CryptocastError, SourceError
 from cryptocast.sources import _faults
-from cryptocast.sources._faults import Refusal, read_refusal
+from cryptocast.sources._faults import Refusal
 from cryptocast.sources._http import Http
 from cryptocast.sources._pace import Limits, Patience
 
@@ -53,18 +53,6 @@ class CcxtExchange:
         self._answer: object = None  # decoded JSON of the reply
         self._skew_seconds: float | None = None
         self._parsed: list[list[object]] = []
-
-    @property
-    def timeframes(self) -> tuple[str, ...]:
-        """The intervals that it has, by names that ccxt and this program share."""
-        return tuple(self._exchange.timeframes)
-
-    def limit(self, unless_known: int) -> int:
-        """Return how many candles a call brings, as far as ccxt knows."""
-        value: Any = self._exchange.features
-        for key in ("spot", "fetchOHLCV", "limit"):
-            value = value.get(key) if isinstance(value, dict) else None
-        return value if isinstance(value, int) else unless_known
 
     def symbols(self, deadline: float) -> tuple[str, ...]:
         """Return every symbol that is traded there, requested once; raise what `candles` raises."""
@@ -189,8 +177,8 @@ class CcxtExchange:
         if not isinstance(fault, self._ccxt.BaseError):
             self._answer = answer
             return self._unreadable()
-        body = json.dumps(answer).encode()
-        return self._translated(read_refusal(self._source, 200, body, None, 0.0), fault)
+        said = _faults.said_in(answer) or json.dumps(answer)
+        return self._translated(Refusal(self._source, 200, _faults.clean(said), answer), fault)
 
     def _fault_in(self, status: int, answer: object) -> Exception | None:
         """Return what ccxt raises about a reply, or None if it finds no fault."""

@@ -105,27 +105,25 @@ def time_of(file: Path, column: str, kind: str, measure: Measure) -> Time:
     the range are never read. Raise SourceError (`source.bad_file`) if the column holds no times.
     """
     name = quoted(column)
-    if kind == "TIMESTAMP WITH TIME ZONE":
-        seconds = f"(epoch_us({name}) // 1000000)"
-        inside = f"{name} >= to_timestamp(?) AND {name} < to_timestamp(?)"
-        return _time(column, seconds, inside, measure(seconds))
+    stamp, moment = name, "to_timestamp(?)"
     if kind.startswith(("TIMESTAMP", "DATE")):
-        stamp, moment = f"CAST({name} AS TIMESTAMP)", "make_timestamp(CAST(? AS BIGINT) * 1000000)"
-        seconds = f"(epoch_us({stamp}) // 1000000)"
-        inside = f"{stamp} >= {moment} AND {stamp} < {moment}"
-        return _time(column, seconds, inside, measure(seconds))
-    if kind != TEXT and not _is_numeric(kind):
+        if kind != "TIMESTAMP WITH TIME ZONE":
+            stamp = f"CAST({name} AS TIMESTAMP)"
+            moment = "make_timestamp(CAST(? AS BIGINT) * 1000000)"
+    elif kind != TEXT and not _is_numeric(kind):
         message = f"{file}: column '{column}' holds {kind}, not times"
         raise bad_file(message, hint=_setting("open_time"))
-    value = number(column, kind) if kind == TEXT else name
-    if kind in (TEXT, "FLOAT", "DOUBLE"):
-        value = f"if(isfinite({value}), {value}, NULL)"
-    extent = measure(value)
-    rows, numbers, _, _ = extent
-    if kind == TEXT and 2 * numbers <= rows:
-        seconds = f"(epoch_us(TRY_CAST(trim({name}) AS TIMESTAMPTZ)) // 1000000)"
-        return _time(column, seconds, f"{seconds} >= ? AND {seconds} < ?", measure(seconds))
-    return _numeric_time(file, column, value, extent)
+    else:
+        value = number(column, kind) if kind == TEXT else name
+        if kind in (TEXT, "FLOAT", "DOUBLE"):
+            value = f"if(isfinite({value}), {value}, NULL)"
+        extent = rows, numbers, _, _ = measure(value)
+        if kind != TEXT or 2 * numbers > rows:
+            return _numeric_time(file, column, value, extent)
+        stamp = f"TRY_CAST(trim({name}) AS TIMESTAMPTZ)"
+    seconds = f"(epoch_us({stamp}) // 1000000)"
+    inside = f"{stamp} >= {moment} AND {stamp} < {moment}"
+    return _time(column, seconds, inside, measure(seconds))
 
 
 def _numeric_time(file: Path, column: str, value: str, extent: Extent) -> Time:

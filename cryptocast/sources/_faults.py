@@ -103,7 +103,7 @@ def or_another(source: str) -> str:
 
 
 def read_refusal(
-    source: str, status: int, body: bytes, key: str | None, wait_seconds: float, path: str = ""
+    source: str, path: str, status: int, body: bytes, key: str | None, wait_seconds: float
 ) -> Refusal:
     """Read a refusal, whose text is that of an error in its JSON, or else the plain body."""
     try:

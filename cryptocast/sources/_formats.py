@@ -53,10 +53,6 @@ class _Content:
     head: bytes
     compression: str
 
-    @property
-    def is_text(self) -> bool:
-        return self.kind in ("csv", "json")
-
 
 def bad_file(message: str, *, hint: str) -> SourceError:
     """Return the error of a file that cannot be used."""
@@ -98,7 +94,7 @@ def check(file: Path) -> None:
     Raise SourceError (`source.bad_file`).
     """
     content = _sniff(file)
-    if not content.is_text or (content.kind == "csv" and content.compression == "none"):
+    if content.kind != "json" and (content.kind, content.compression) != ("csv", "gzip"):
         return
     end = b""
     try:

@@ -220,7 +220,7 @@ class Http:
         """Return the error of a reply that is no 2xx, and the seconds to wait before a retry."""
         pause = reply.retry_after_seconds
         refusal = _faults.read_refusal(
-            self._source, reply.status, reply.body, self._key, pause or 0.0, path
+            self._source, path, reply.status, reply.body, self._key, pause or 0.0
         )
         error = self._explain(refusal) or refusal.general()
         if pause is None and refusal.per_minute:

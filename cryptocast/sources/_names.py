@@ -17,8 +17,10 @@ _SEPARATED = re.compile(_WHOLE.format(rf"(?=[0-9]*[A-Z])([A-Z0-9]{{2,10}})[-_]({
 # Without a separator, a word may end like a quote by chance: only the unmistakable ones count.
 _TOGETHER = re.compile(_WHOLE.format(r"([A-Z0-9]{3,6})(USDT|USDC|BUSD|FDUSD|USD|EUR)"))
 
-_KRAKEN = {"BTC": "XBT", "DOGE": "XDG"}  # Kraken's names of coins, in its file names too
-_OURS = {theirs: ours for ours, theirs in _KRAKEN.items()}
+KRAKEN_COINS = {"BTC": "XBT", "DOGE": "XDG"}
+"""Kraken's names of coins, in its API and in the names of its files."""
+
+_OURS = {theirs: ours for ours, theirs in KRAKEN_COINS.items()}
 _KRAKEN_FILE = re.compile(r"[A-Z0-9]+_([0-9]+)\.")
 _KRAKEN_MINUTES = (1, 5, 15, 30, 60, 240, 720, 1440, 10080, 21600)
 
@@ -140,7 +142,9 @@ def _series(value: str) -> tuple[str, str | None] | None:
 
 def _holds(name: str, market: Market) -> bool:
     """Return whether the name of a file holds the market's symbol, in whatever spelling."""
-    base, quote = (f"(?:{coin}|{_KRAKEN.get(coin, coin)})" for coin in (market.base, market.quote))
+    base, quote = (
+        f"(?:{coin}|{KRAKEN_COINS.get(coin, coin)})" for coin in (market.base, market.quote)
+    )
     return re.search(_WHOLE.format(f"{base}[-_]?{quote}"), name, re.IGNORECASE) is not None
 
 

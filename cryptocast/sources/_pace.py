@@ -50,7 +50,9 @@ class Waits:
         if self._tries >= patience.tries:
             return math.inf
         doubled = patience.first_pause_seconds * 2.0 ** (self._tries - 1)
-        return max(asked_seconds or 0.0, _jittered(min(patience.longest_pause_seconds, doubled)))
+        # Shortened at random, so that many clients do not return at the same moment.
+        jitter = random.uniform(0.5, 1.0)  # noqa: S311 - it need not be secret
+        return max(asked_seconds or 0.0, min(patience.longest_pause_seconds, doubled) * jitter)
 
     def after_limit(self, skew_seconds: float | None) -> float:
         """Return the seconds to wait for the end of a limit per minute, by the server's clock.
@@ -96,8 +98,3 @@ class Limits:
     patience: Patience = PATIENCE
     pace: Pace | None = None
     meter: Meter | None = None
-
-
-def _jittered(seconds: float) -> float:
-    """Shorten a wait at random, so that many clients do not return at the same moment."""
-    return seconds * random.uniform(0.5, 1.0)  # noqa: S311 - jitter need not be secret

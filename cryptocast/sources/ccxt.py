@@ -56,10 +56,10 @@ class Source:
         self._clock = setup.clock
         base_url = setup.settings.base_url.rstrip("/") if setup.settings.base_url else None
         ccxt = _library()
-        self._exchange = CcxtExchange(
-            self.name, ccxt, _exchange(ccxt, self.name, base_url), base_url, setup.patience
-        )
-        self._limit = self._exchange.limit(unless_known=ROWS_A_CALL)
+        exchange = _exchange(ccxt, self.name, base_url)
+        self._intervals = tuple(exchange.timeframes)  # by names that ccxt and this program share
+        self._limit = _limit(exchange.features)
+        self._exchange = CcxtExchange(self.name, ccxt, exchange, base_url, setup.patience)
         self.bars_a_call = self._limit - LEAD_BARS
 
     def pages(
@@ -71,7 +71,7 @@ class Source:
         or an exchange that needs other requests than GET (`config.source`); and SourceError:
         source.bad_answer, whatever `Http.get` raises.
         """
-        check_askable(self.name, market, self._exchange.timeframes, self._clock)
+        check_askable(self.name, market, self._intervals, self._clock)
         return self._pages(market, start, end, deadline)
 
     def close(self) -> None:
@@ -170,6 +170,13 @@ def _exchange(ccxt: Any, source: str, base_url: str | None) -> Any:
         raise unusable(source, "has no single address that base_url could stand for")
     _spot_only(exchange.options)
     return exchange
+
+
+def _limit(features: object) -> int:
+    """Return how many candles a call brings, as far as ccxt knows."""
+    for key in ("spot", "fetchOHLCV", "limit"):
+        features = features.get(key) if isinstance(features, dict) else None
+    return features if isinstance(features, int) else ROWS_A_CALL
 
 
 def _point(api: object, base_url: str) -> bool:

@@ -7,11 +7,11 @@ from cryptocast.sources import _faults
 from cryptocast.sources._exchange import Exchange
 from cryptocast.sources._faults import Refusal, clean
 from cryptocast.sources._http import Query
+from cryptocast.sources._names import KRAKEN_COINS
 from cryptocast.sources._rows import SECONDS, from_lists
 from cryptocast.values import Candles, IntArray, Market
 
 INTERVALS = {"1m": "1", "5m": "5", "15m": "15", "30m": "30", "1h": "60", "1d": "1440"}
-_OWN_NAMES = {"BTC": "XBT", "DOGE": "XDG"}
 _ROW = 8
 _PLACES = (0, 1, 2, 3, 4, 6)  # 5 is the mean price, 7 the number of trades
 
@@ -33,7 +33,7 @@ class Source(Exchange):
         last: int,  # noqa: ARG002 - every reply goes on until now
     ) -> tuple[str, Query]:
         """Request `/OHLC` since one bar earlier, as `since` itself may not be included."""
-        pair = _OWN_NAMES.get(market.base, market.base) + _OWN_NAMES.get(market.quote, market.quote)
+        pair = "".join(KRAKEN_COINS.get(coin, coin) for coin in (market.base, market.quote))
         since = first - market.interval_seconds
         return "/OHLC", {"pair": pair, "interval": self.intervals[market.interval], "since": since}
 
