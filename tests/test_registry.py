@@ -43,11 +43,11 @@ def registry(folder: Path) -> Registry:
 
 def trained(registry: Registry, relative: float | None, scale: float = 1.0) -> str:
     """A run with a model, as `train` makes it; returns the version."""
-    with registry.run("train lstm", tags={"stage": "train"}) as run_id:
+    with registry.runs.begin("train lstm", tags={"stage": "train"}) as run_id:
         metrics = {} if relative is None else {SELECTION: relative, "validation_crps_bp": 4.5}
-        registry.log(run_id, params=PARAMS, metrics=metrics, history=HISTORY)
-        registry.log_card(run_id, CARD)
-        uri = registry.log_model(run_id, Fitted("lstm", PARAMS, graph(scale), HISTORY))
+        registry.runs.log(run_id, params=PARAMS, metrics=metrics, history=HISTORY)
+        registry.runs.log_card(run_id, CARD)
+        uri = registry.runs.log_model(run_id, Fitted("lstm", PARAMS, graph(scale), HISTORY))
     return registry.register(run_id, uri, "lstm", "an lstm", {"init": "1"})
 
 
@@ -62,7 +62,7 @@ def versions(registry: Registry) -> list[str]:
 
 
 def test_an_empty_store_has_no_versions(tmp_path: Path, registry: Registry) -> None:
-    other = Registry(registry._uri, "another", None)
+    other = Registry(registry._store.uri, "another", None)
     assert [v for v in other.versions() if "init" not in v.tags] == []
 
 
@@ -70,7 +70,7 @@ def test_two_stores_in_one_process_do_not_meet(
     registry: Registry, versions: list[str], tmp_path: Path
 ) -> None:
     environ = dict(os.environ)
-    shutil.copy(registry._uri.removeprefix("sqlite:///"), tmp_path / "mlflow.db")
+    shutil.copy(registry._store.uri.removeprefix("sqlite:///"), tmp_path / "mlflow.db")
     other = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", "other", tmp_path / "mlartifacts")
     assert trained(registry, None) != versions[-1]
     assert len(other.versions()) == len(registry.versions()) - 1
@@ -179,9 +179,9 @@ def test_a_run_whose_body_fails_is_marked_as_failed(registry: Registry) -> None:
     begun: list[str] = []
 
     def interrupted() -> None:
-        with registry.run("cut short", parent="0" * 32) as run_id:
+        with registry.runs.begin("cut short", parent="0" * 32) as run_id:
             begun.append(run_id)
-            registry.tag(run_id, {"note": "x"})
+            registry.runs.tag(run_id, {"note": "x"})
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -218,18 +218,18 @@ def test_nothing_is_printed(
 def test_a_store_is_opened_again_with_all_that_it_held(
     registry: Registry, versions: list[str], folder: Path
 ) -> None:
-    again = Registry(registry._uri, "cryptocast", folder / "elsewhere")
+    again = Registry(registry._store.uri, "cryptocast", folder / "elsewhere")
     assert [v.version for v in again.versions()] == [v.version for v in registry.versions()]
     assert again._client.get_registered_model(MODEL).name == "cryptocast"
 
 
 def test_a_run_that_is_begun_in_another_is_its_child(registry: Registry) -> None:
-    with registry.run("outer") as outer:
-        with registry.run("inner") as inner, registry.run("innermost") as innermost:
+    with registry.runs.begin("outer") as outer:
+        with registry.runs.begin("inner") as inner, registry.runs.begin("innermost") as innermost:
             pass
-        with registry.run("adopted", parent="0" * 32) as adopted:
+        with registry.runs.begin("adopted", parent="0" * 32) as adopted:
             pass
-    with registry.run("alone") as alone:
+    with registry.runs.begin("alone") as alone:
         pass
     parents = [
         registry._client.get_run(run).data.tags.get("mlflow.parentRunId")
@@ -244,37 +244,37 @@ def test_a_pipeline_that_was_interrupted_goes_on_and_what_it_left_running_is_end
     client = registry._client
 
     def interrupted() -> None:
-        with registry.pipeline("init 2024-06-03T00:00:00Z", {"pipeline": "x"}) as run_id:
+        with registry.runs.pipeline("init 2024-06-03T00:00:00Z", {"pipeline": "x"}) as run_id:
             begun.append(run_id)
             tags = {"mlflow.parentRunId": run_id}
-            killed = client.create_run(registry._experiment, run_name="tune", tags=tags)
+            killed = client.create_run(registry._store.experiment, run_name="tune", tags=tags)
             begun.append(killed.info.run_id)
             tags = {"mlflow.parentRunId": killed.info.run_id}
-            trial = client.create_run(registry._experiment, run_name="trial 0", tags=tags)
+            trial = client.create_run(registry._store.experiment, run_name="trial 0", tags=tags)
             begun.append(trial.info.run_id)
             raise KeyboardInterrupt
 
     begun: list[str] = []
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    with registry.pipeline("init 2024-06-03T00:00:00Z") as again:
+    with registry.runs.pipeline("init 2024-06-03T00:00:00Z") as again:
         assert again == begun[0]
         assert client.get_run(again).info.status == "RUNNING"
-        with registry.run("train lstm") as child:
+        with registry.runs.begin("train lstm") as child:
             pass
     ended = [client.get_run(run).info.status for run in (*begun, child)]
     assert ended == ["FINISHED", "KILLED", "KILLED", "FINISHED"]
     assert client.get_run(child).data.tags["mlflow.parentRunId"] == again
     assert client.get_run(again).data.tags["pipeline"] == "x"
-    with registry.pipeline("init 2024-06-04T00:00:00Z") as other:
+    with registry.runs.pipeline("init 2024-06-04T00:00:00Z") as other:
         assert other != again
 
 
 def test_the_candles_of_a_training_are_the_dataset_of_its_run(registry: Registry) -> None:
     source = {"markets": "sim:BTC/EUR:5m", "start": "2024-06-03T00:00:00Z", "end": "x"}
     data = TrainingData("candles of sim:BTC/EUR:5m", "0123456789abcdef", source, 1705)
-    with registry.run("train lstm") as run_id:
-        registry.log_data(run_id, data)
+    with registry.runs.begin("train lstm") as run_id:
+        registry.runs.log_data(run_id, data)
     (found,) = registry._client.get_run(run_id).inputs.dataset_inputs
     assert {tag.key: tag.value for tag in found.tags} == {"mlflow.data.context": "training"}
     assert (found.dataset.name, found.dataset.digest) == (data.name, data.fingerprint)
@@ -350,11 +350,11 @@ def test_a_version_whose_run_was_deleted_is_listed_without_its_figures(registry:
 
 
 def test_an_experiment_that_was_deleted_comes_back(registry: Registry, folder: Path) -> None:
-    other = Registry(registry._uri, "cryptocast ETH", folder / "mlartifacts")
-    other._client.delete_experiment(other._experiment)
-    again = Registry(registry._uri, "cryptocast ETH", folder / "mlartifacts")
-    assert again._experiment == other._experiment
-    with again.run("train lstm"):
+    other = Registry(registry._store.uri, "cryptocast ETH", folder / "mlartifacts")
+    other._client.delete_experiment(other._store.experiment)
+    again = Registry(registry._store.uri, "cryptocast ETH", folder / "mlartifacts")
+    assert again._store.experiment == other._store.experiment
+    with again.runs.begin("train lstm"):
         pass
 
 
@@ -382,8 +382,8 @@ def test_a_damaged_card_is_told(registry: Registry) -> None:
 
 def test_a_number_that_is_taken_is_passed_over_and_never_comes_again(tmp_path: Path) -> None:
     store = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", "taken", tmp_path / "mlartifacts")
-    with store.run("train") as run_id:
-        uri = store.log_model(run_id, Fitted("lstm", PARAMS, graph()))
+    with store.runs.begin("train") as run_id:
+        uri = store.runs.log_model(run_id, Fitted("lstm", PARAMS, graph()))
     made = [store.register(run_id, uri, "lstm", "", {}, taken=t) for t in ({"1", "2", "9"}, ())]
     assert made == ["3", "4"]
     assert [v.version for v in store.versions()] == ["4", "3"]
@@ -409,9 +409,9 @@ def test_a_model_belongs_to_who_made_it_and_a_store_may_hold_several(tmp_path: P
     assert caught.value.message == (
         f"the model 'cryptocast' in the MLflow store {uri} is another workspace's"
     )
-    with first.pipeline("init") as one, second.pipeline("init") as other:
+    with first.runs.pipeline("init") as one, second.runs.pipeline("init") as other:
         assert one != other
-    with second.pipeline("init") as again:
+    with second.runs.pipeline("init") as again:
         assert again == other
 
 

@@ -36,11 +36,11 @@ print("ready", flush=True)
 for line in sys.stdin:
     folder = Path(line.strip())
     registry = Registry(f"sqlite:///{folder / 'mlflow.db'}", "markets", folder / "mlartifacts")
-    with registry.run("train") as run_id:
-        registry.log_card(run_id, {"kind": "x"})
-        uri = registry.log_model(run_id, Fitted("x", {}, graph))
+    with registry.runs.begin("train") as run_id:
+        registry.runs.log_card(run_id, {"kind": "x"})
+        uri = registry.runs.log_model(run_id, Fitted("x", {}, graph))
     version = registry.register(run_id, uri, "x", "", {})
-    print(registry._experiment, version, flush=True)
+    print(registry._store.experiment, version, flush=True)
 """
 
 

@@ -10,9 +10,8 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
-from cryptocast.registry.client import SELECTION, Registry
+from cryptocast.registry.client import CHALLENGER, MODEL, SELECTION, Registry
 from cryptocast.registry.records import RegisteredVersion, TrainingData, git_commit, packages
-from cryptocast.registry.registered import CHALLENGER, MODEL
 
 __all__ = [
     "CHALLENGER",

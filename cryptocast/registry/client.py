@@ -1,33 +1,37 @@
-"""One MLflow store: its runs, models, versions and aliases."""
+"""One MLflow store: the versions and aliases of one registered model, and its runs."""
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
-from importlib import metadata
-from pathlib import Path, PurePosixPath
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import mlflow
-import mlflow.onnx
-import onnx
-from mlflow.entities import Param, RunTag
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 
-from cryptocast.errors import StateError
-from cryptocast.registry import pruning
-from cryptocast.registry.connection import Connection, without_credentials
-from cryptocast.registry.records import RegisteredVersion, TrainingData, points, signature
-from cryptocast.registry.registered import CARD, MODEL, Registered
-from cryptocast.registry.runs import Runs
-from cryptocast.values import Epoch, Fitted
+from cryptocast.errors import RegistryError, StateError
+from cryptocast.registry.connection import Connection, every_page, unless, without_credentials
+from cryptocast.registry.records import RegisteredVersion, runs_of, version_of
+from cryptocast.registry.runs import CARD, OWNER, Runs
 
 SELECTION = "validation_crps_relative"
 """The metric that versions are selected by: lower is better."""
 
+MODEL = "cryptocast"
+"""The name of the registered model, unless the settings have another."""
+
+CHALLENGER = "challenger"
+"""The alias of the newest version that is not production."""
+
+_GRAPH = "model.onnx"
+
 
 class Registry:
-    """One tracking store with one experiment and one registered model."""
+    """One tracking store with one experiment, whose `runs` it keeps, and one registered model."""
 
     def __init__(
         self,
@@ -46,83 +50,28 @@ class Registry:
         RegistryError (`registry.taken`) if the model belongs to another one. `environ` holds
         MLflow's variables, among them credentials.
         """
-        self._uri = uri
+        self._name = model
         self._store = Connection(uri, experiment, artifacts, environ or {})
         self._client = self._store.client
-        self._experiment = self._store.experiment
         self._translated = self._store.translated
         self._owner = None if owner is None else owner()
-        self._runs = Runs(self._store, self._owner)
-        self._model = Registered(self._client, model)
-        if self._owner is not None:
-            with self._translated():
-                self._model.claim(self._owner, without_credentials(uri))
+        self.runs = Runs(self._store, self._owner)
+        with self._translated(), unless("RESOURCE_DOES_NOT_EXIST"):
+            self._claim()
 
-    def run(
-        self, name: str, *, parent: str | None = None, tags: Mapping[str, str] | None = None
-    ) -> AbstractContextManager[str]:
-        """Begin a run, which ends with the block, and yield its id; see `Runs.begin`."""
-        return self._runs.begin(name, parent, tags or {})
-
-    def pipeline(
-        self, name: str, tags: Mapping[str, str] | None = None
-    ) -> AbstractContextManager[str]:
-        """Begin or resume the parent run of a pipeline, and yield its id; see `Runs.pipeline`."""
-        return self._runs.pipeline(name, tags or {})
-
-    def log(
-        self,
-        run_id: str,
-        *,
-        params: Mapping[str, Any] | None = None,
-        metrics: Mapping[str, float] | None = None,
-        history: Sequence[Epoch] = (),
-    ) -> None:
-        """Log parameters, final metrics and metrics per epoch of a run in one batch."""
-        listed = [Param(name, str(value)) for name, value in (params or {}).items()]
-        with self._translated():
-            self._client.log_batch(run_id, metrics=points(metrics or {}, history), params=listed)
-
-    def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
-        """Set tags of a run."""
-        with self._translated():
-            self._client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
-
-    def log_data(self, run_id: str, data: TrainingData) -> None:
-        """Log the candles that a run learned from as its dataset."""
-        with self._translated():
-            self._client.log_inputs(run_id, [data.as_input()])
-
-    def log_document(self, run_id: str, document: Any, name: str) -> None:
-        """Log a document as a JSON artefact of a run."""
-        with self._translated():
-            self._client.log_dict(run_id, document, name)
-
-    def log_bytes(self, run_id: str, content: bytes, name: str) -> None:
-        """Log a file, such as a picture, as an artefact of a run; `name` may hold folders."""
-        place = PurePosixPath(name)
-        folder = None if place.parent == PurePosixPath() else str(place.parent)
-        with self._translated(), tempfile.TemporaryDirectory() as temporary:
-            file = Path(temporary) / place.name
-            file.write_bytes(content)
-            self._client.log_artifact(run_id, str(file), folder)
-
-    def log_card(self, run_id: str, document: Mapping[str, Any]) -> None:
-        """Keep the card beside the run's model."""
-        self.log_document(run_id, document, CARD)
-
-    def log_model(self, run_id: str, fitted: Fitted) -> str:
-        """Log the ONNX graph with its signature. Return the model's URI."""
-        model = onnx.load_from_string(fitted.onnx)
-        with self._translated(), self._store.chosen(), mlflow.start_run(run_id, nested=True):
-            info = mlflow.onnx.log_model(
-                model,
-                name="model",
-                signature=signature(model.graph),
-                pip_requirements=[f"onnxruntime=={metadata.version('onnxruntime')}"],
-                save_as_external_data=False,
+    def _claim(self) -> None:
+        """Raise RegistryError if the model is another workspace's: aliases cannot be shared."""
+        if self._owner is None:
+            return
+        tags = self._client.get_registered_model(self._name).tags
+        if tags.get(OWNER, self._owner) != self._owner:
+            where = without_credentials(self._store.uri)
+            raise RegistryError(
+                f"the model '{self._name}' in the MLflow store {where} is another workspace's",
+                code="registry.taken",
+                hint=f'[mlflow] model = "{self._name}-2" in cryptocast.toml gives this one '
+                "a model of its own",
             )
-        return str(info.model_uri)
 
     def register(
         self,
@@ -139,29 +88,75 @@ class Registry:
         It is none of those `taken` by versions of a store that this one has replaced.
         """
         with self._translated():
-            return self._model.add(
-                run_id,
-                model_uri,
-                description,
-                {**tags, "kind": kind},
-                owner=self._owner,
-                taken=taken,
-            )
+            with unless("RESOURCE_ALREADY_EXISTS"):
+                self._client.create_registered_model(
+                    self._name, description="Forecasts of cryptocast: window to quantiles, ONNX."
+                )
+            if self._owner is not None:
+                self._client.set_registered_model_tag(self._name, OWNER, self._owner)
+            while True:
+                version = self._client.create_model_version(
+                    self._name,
+                    model_uri,
+                    run_id=run_id,
+                    tags={**tags, "kind": kind},
+                    description=description,
+                    model_id=model_uri.removeprefix("models:/"),  # a server demands it
+                )
+                if str(version.version) not in taken:
+                    return str(version.version)
+                # A store that replaced another counts anew; a deleted version's number stays used.
+                self._client.delete_model_version(self._name, version.version)
 
     def amend(self, version: str, heading: str, text: str, tags: Mapping[str, str]) -> None:
         """Set tags of a version, and the paragraph of its description with that heading."""
         with self._translated():
-            self._model.amend(version, heading, text, tags)
+            paragraphs = (self._find(version).description or "").split("\n\n")
+            others = [p for p in paragraphs if p and not p.startswith(f"{heading}: ")]
+            description = "\n\n".join([*others, f"{heading}: {text}"])
+            self._client.update_model_version(self._name, version, description)
+            for name, value in tags.items():
+                self._client.set_model_version_tag(self._name, version, name, value)
+
+    def _find(self, version: str) -> ModelVersion:
+        """Return the version of that number. Raise StateError if there is none."""
+        try:
+            return self._client.get_model_version(self._name, version)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise StateError(
+                    f"there is no version '{version}'",
+                    code="state.no_version",
+                    hint="cryptocast models lists them",
+                ) from None
+            raise
 
     def versions(self, tags: Mapping[str, str] | None = None) -> list[RegisteredVersion]:
-        """Return all registered versions (with these tags), newest first."""
+        """Return the versions (with these tags) and what their runs logged, newest first."""
+        wanted = [f"name='{self._name}'", *(f"tags.`{k}` = '{v}'" for k, v in (tags or {}).items())]
         with self._translated():
-            return self._model.versions(tags or {})
+            aliases = self.aliases()
+            search = partial(self._client.search_model_versions, " and ".join(wanted))
+            versions = every_page(search)
+            runs = runs_of(self._client, {v.run_id for v in versions})
+        complete = [version_of(v, runs.get(v.run_id), aliases) for v in versions]
+        return sorted(complete, key=lambda v: -int(v.version))
 
     def missing(self, version: RegisteredVersion) -> tuple[str, ...]:
-        """Return the files that a version lacks: without its card or graph it is of no use."""
+        """Return which of its card and graph a version lacks: without them it is of no use."""
+        listings: dict[str, Callable[[], Sequence[Any]]] = {
+            CARD: lambda: self._client.list_artifacts(version.run_id),
+            _GRAPH: lambda: self._client.list_logged_model_artifacts(version.model_id),
+        }
+        lost = []
         with self._translated():
-            return self._model.missing(version)
+            for name, listing in listings.items():
+                files: Sequence[Any] = ()
+                with unless("RESOURCE_DOES_NOT_EXIST"):
+                    files = listing()
+                if name not in {file.path for file in files}:
+                    lost.append(name)
+        return tuple(lost)
 
     def best(self, versions: Sequence[RegisteredVersion]) -> RegisteredVersion:
         """Return the version with the lowest selection metric, by MLflow's search.
@@ -174,7 +169,7 @@ class Registry:
             among = ", ".join(f"'{run_id}'" for run_id in wanted)
             with self._translated():
                 runs = self._client.search_runs(
-                    [self._experiment],
+                    [self._store.experiment],
                     f"attributes.status = 'FINISHED' and metrics.{SELECTION} > 0 "
                     f"and attributes.run_id IN ({among})",
                     order_by=[f"metrics.{SELECTION} ASC", "attributes.start_time ASC"],
@@ -187,34 +182,62 @@ class Registry:
     def card(self, version: str) -> dict[str, Any]:
         """Return the card of a version as it was logged. Raise StateError if it is lost."""
         with self._translated():
-            return self._model.card(version) | {"version": version}
+            registered = self._find(version)
+            run = registered.run_id or ""
+            content = self._downloaded(
+                registered, lambda folder: self._client.download_artifacts(run, CARD, folder)
+            )
+        try:
+            return {**json.loads(content), "version": version}
+        except ValueError as error:
+            raise RegistryError(
+                f"the card of version {version} is damaged",
+                code="registry.damaged",
+                hint="cryptocast models lists other versions; cryptocast train makes a new one",
+            ) from error
 
     def onnx(self, version: str) -> bytes:
         """Return the graph of a version as it was logged. Raise StateError if it is lost."""
         with self._translated():
-            return self._model.graph(version)
+            registered = self._find(version)
+            uri = self._client.get_model_version_download_uri(self._name, version)
+            return self._downloaded(
+                registered,
+                lambda folder: mlflow.artifacts.download_artifacts(
+                    f"{uri}/{_GRAPH}", dst_path=folder, tracking_uri=self._client.tracking_uri
+                ),
+            )
+
+    def _downloaded(self, version: ModelVersion, download: Callable[[str], str]) -> bytes:
+        """Return the content of a downloaded file. Raise StateError if the version lacks it."""
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                return Path(download(folder)).read_bytes()
+        except (MlflowException, OSError):
+            if lost := self.missing(version_of(version, None, {})):
+                raise StateError(
+                    f"version {version.version} is of no use: "
+                    f"its {' and '.join(lost)} is not in the MLflow store",
+                    code="state.incomplete_version",
+                    hint="cryptocast models lists the others; cryptocast train makes a new one",
+                ) from None
+            raise
 
     def point(self, alias: str, version: str) -> None:
         """Point an alias at a version; a version that becomes production stops being challenger."""
         with self._translated():
-            self._model.point(alias, version)
+            self._client.set_registered_model_alias(self._name, alias, version)
+        if alias.partition("-")[0] == "production" and self.aliases().get(CHALLENGER) == version:
+            self.drop(CHALLENGER)
 
     def drop(self, alias: str) -> None:
         """Remove an alias."""
         with self._translated():
-            self._model.drop(alias)
+            self._client.delete_registered_model_alias(self._name, alias)
 
     def aliases(self) -> dict[str, str]:
         """Return every alias with the version that it names."""
-        with self._translated():
-            return self._model.aliases()
-
-    def old_runs(self, before: float) -> list[pruning.OldRun]:
-        """Return the trials and the runs deleted by hand that ended before then; see `pruning`."""
-        with self._translated():
-            return pruning.old_runs(self._client, before)
-
-    def remove_run(self, run_id: str) -> None:
-        """Remove one of the old runs for good, with its files."""
-        with self._translated():
-            pruning.remove_run(self._client, run_id)
+        aliases: Mapping[str, Any] = {}
+        with self._translated(), unless("RESOURCE_DOES_NOT_EXIST"):
+            aliases = self._client.get_registered_model(self._name).aliases
+        return {alias: str(version) for alias, version in aliases.items()}

@@ -8,8 +8,9 @@ import os
 import re
 import sqlite3
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import mlflow
 from alembic.util import CommandError
@@ -19,7 +20,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cryptocast.errors import RegistryError
 from cryptocast.registry.local import give_up_soon, local_file, make, update_uris
-from cryptocast.registry.registered import unless
 
 # We report a failure once; MLflow would log a traceback of it before that.
 logging.getLogger("mlflow").setLevel(logging.CRITICAL)
@@ -33,6 +33,9 @@ _FOREIGN = (
     OSError,
     ImportError,
 )
+
+PAGE = 1000
+"""How many entries a search asks for at once."""
 
 _CHECK_ADDRESS = "check MLFLOW_TRACKING_URI or [mlflow] tracking_uri"
 _FREE_SPACE = "free some space; nothing was registered, and what serves goes on"
@@ -92,17 +95,35 @@ _TRANSLATIONS = (
 )
 
 
+@contextlib.contextmanager
+def unless(code: str) -> Iterator[None]:
+    """Leave the block quietly if MLflow answers with that error code."""
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != code:
+            raise
+
+
+def every_page(search: Callable[..., Any]) -> list[Any]:
+    """Return the entries of every page of one of the client's searches."""
+    entries: list[Any] = []
+    token: str | None = None
+    while True:
+        page = search(max_results=PAGE, page_token=token)
+        entries += page
+        token = page.token
+        if not token:
+            return entries
+
+
 class Connection:
     """A client of one store, and the id of one experiment in it."""
 
     def __init__(
         self, uri: str, experiment: str, artifacts: Path | None, environ: Mapping[str, str]
     ) -> None:
-        """Open the store, or make it.
-
-        `artifacts` is the folder for a workspace's own files; None: the server decides, or they
-        lie beside a SQLite database. `environ` holds MLflow's variables, among them credentials.
-        """
+        """Open the store, or make it; `Registry` says what the parameters mean."""
         self.uri = uri
         self._environ = environ
         file = local_file(uri)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -11,7 +12,7 @@ from urllib.parse import unquote, urlparse
 from mlflow import MlflowClient
 from mlflow.entities import LifecycleStage, LoggedModel, Run, ViewType
 
-from cryptocast.registry.registered import PAGE, every_page
+from cryptocast.registry.connection import every_page
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +31,7 @@ def old_runs(client: MlflowClient, before: float) -> list[OldRun]:
 
     The run of a registered version is never among them, even if it was deleted.
     """
-    versions = every_page(
-        lambda token: client.search_model_versions(max_results=PAGE, page_token=token)
-    )
-    kept = {version.run_id for version in versions}
+    kept = {version.run_id for version in every_page(client.search_model_versions)}
     old = []
     for run in _runs(client):
         ended = (run.info.end_time or run.info.start_time) / 1000
@@ -67,15 +65,9 @@ def remove_run(client: MlflowClient, run_id: str) -> None:
 
 def _runs(client: MlflowClient) -> list[Run]:
     """Return every run of every experiment, deleted ones too."""
-    experiments = every_page(
-        lambda token: client.search_experiments(ViewType.ALL, max_results=PAGE, page_token=token)
-    )
+    experiments = every_page(partial(client.search_experiments, ViewType.ALL))
     ids = [experiment.experiment_id for experiment in experiments]
-    return every_page(
-        lambda token: client.search_runs(
-            ids, run_view_type=ViewType.ALL, max_results=PAGE, page_token=token
-        )
-    )
+    return every_page(partial(client.search_runs, ids, run_view_type=ViewType.ALL))
 
 
 def _models(client: MlflowClient, run: Run) -> list[LoggedModel]:

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 from mlflow.entities import Run as MlflowRun
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
 
+from cryptocast.registry.connection import PAGE, every_page
 from cryptocast.values import Epoch
 
 _PACKAGES = ("torch", "lightning", "mlflow", "onnx", "onnxruntime", "numpy", "optuna", "duckdb")
@@ -61,6 +63,21 @@ def version_of(
         description=registered.description or "",
         model_id=(registered.source or "").removeprefix("models:/"),
     )
+
+
+def runs_of(client: MlflowClient, ids: set[str]) -> dict[str, MlflowRun]:
+    """Return the runs of these ids, of any experiment, in few calls."""
+    experiments = every_page(client.search_experiments)
+    wanted = sorted(ids)
+    runs: list[MlflowRun] = []
+    for start in range(0, len(wanted), PAGE):
+        some = ", ".join(f"'{run_id}'" for run_id in wanted[start : start + PAGE])
+        runs += client.search_runs(
+            [e.experiment_id for e in experiments],
+            f"attributes.run_id IN ({some})",
+            max_results=PAGE,
+        )
+    return {run.info.run_id: run for run in runs}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,30 @@
-"""The runs of one experiment: begin, resume and end them."""
+"""The runs of one experiment: begin, resume and end them, log what they did, remove old ones."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import mlflow
+import mlflow.onnx
+import onnx
+from mlflow.entities import Param, RunTag
 
 from cryptocast.errors import RegistryError
+from cryptocast.registry import pruning
 from cryptocast.registry.connection import Connection
-from cryptocast.registry.records import git_commit, packages
-from cryptocast.registry.registered import OWNER
+from cryptocast.registry.records import TrainingData, git_commit, packages, points, signature
+from cryptocast.values import Epoch, Fitted
+
+CARD = "card.json"
+"""The artefact of a training's run that describes its version."""
+
+OWNER = "cryptocast.workspace"
+"""The tag of models and runs that names the workspace which made them."""
 
 
 class Runs:
@@ -22,7 +37,9 @@ class Runs:
         self._open: list[str] = []  # each the parent of the next
 
     @contextlib.contextmanager
-    def begin(self, name: str, parent: str | None, tags: Mapping[str, str]) -> Iterator[str]:
+    def begin(
+        self, name: str, *, parent: str | None = None, tags: Mapping[str, str] | None = None
+    ) -> Iterator[str]:
         """Begin a run and yield its id; it ends as finished, or as failed if the block raises.
 
         Its parent is `parent`, or else the run in whose block this is called.
@@ -33,7 +50,7 @@ class Runs:
             "cryptocast.version": metadata.version("cryptocast"),
             **{f"package.{package}": version for package, version in packages().items()},
             **({} if self._owner is None else {OWNER: self._owner}),
-            **tags,
+            **(tags or {}),
         }
         if commit := git_commit():
             every_tag["mlflow.source.git.commit"] = commit.removesuffix("-dirty")
@@ -46,7 +63,7 @@ class Runs:
             yield run.info.run_id
 
     @contextlib.contextmanager
-    def pipeline(self, name: str, tags: Mapping[str, str]) -> Iterator[str]:
+    def pipeline(self, name: str, tags: Mapping[str, str] | None = None) -> Iterator[str]:
         """Begin the run that is the parent of all runs of one pipeline, and yield its id.
 
         If a pipeline of that name was interrupted its run goes on; runs that it left unfinished
@@ -65,7 +82,7 @@ class Runs:
             with self._ended(interrupted[0].info.run_id):
                 yield interrupted[0].info.run_id
         else:
-            with self.begin(name, None, {"stage": "pipeline", **tags}) as run_id:
+            with self.begin(name, tags={"stage": "pipeline", **(tags or {})}) as run_id:
                 yield run_id
 
     def _end_children(self, run_id: str) -> None:
@@ -92,3 +109,68 @@ class Runs:
             self._open.pop()
         with self._store.translated():
             self._store.client.set_terminated(run_id, "FINISHED")
+
+    def log(
+        self,
+        run_id: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        history: Sequence[Epoch] = (),
+    ) -> None:
+        """Log parameters, final metrics and metrics per epoch of a run in one batch."""
+        listed = [Param(name, str(value)) for name, value in (params or {}).items()]
+        logged = points(metrics or {}, history)
+        with self._store.translated():
+            self._store.client.log_batch(run_id, metrics=logged, params=listed)
+
+    def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags of a run."""
+        with self._store.translated():
+            self._store.client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+
+    def log_data(self, run_id: str, data: TrainingData) -> None:
+        """Log the candles that a run learned from as its dataset."""
+        with self._store.translated():
+            self._store.client.log_inputs(run_id, [data.as_input()])
+
+    def log_document(self, run_id: str, document: Any, name: str) -> None:
+        """Log a document as a JSON artefact of a run."""
+        with self._store.translated():
+            self._store.client.log_dict(run_id, document, name)
+
+    def log_bytes(self, run_id: str, content: bytes, name: str) -> None:
+        """Log a file, such as a picture, as an artefact of a run; `name` may hold folders."""
+        place = PurePosixPath(name)
+        folder = None if place.parent == PurePosixPath() else str(place.parent)
+        with self._store.translated(), tempfile.TemporaryDirectory() as temporary:
+            file = Path(temporary) / place.name
+            file.write_bytes(content)
+            self._store.client.log_artifact(run_id, str(file), folder)
+
+    def log_card(self, run_id: str, document: Mapping[str, Any]) -> None:
+        """Keep the card beside the run's model."""
+        self.log_document(run_id, document, CARD)
+
+    def log_model(self, run_id: str, fitted: Fitted) -> str:
+        """Log the ONNX graph with its signature. Return the model's URI."""
+        model, store = onnx.load_from_string(fitted.onnx), self._store
+        with store.translated(), store.chosen(), mlflow.start_run(run_id, nested=True):
+            info = mlflow.onnx.log_model(
+                model,
+                name="model",
+                signature=signature(model.graph),
+                pip_requirements=[f"onnxruntime=={metadata.version('onnxruntime')}"],
+                save_as_external_data=False,
+            )
+        return str(info.model_uri)
+
+    def old(self, before: float) -> list[pruning.OldRun]:
+        """Return the trials and the runs deleted by hand that ended before then; see `pruning`."""
+        with self._store.translated():
+            return pruning.old_runs(self._store.client, before)
+
+    def remove(self, run_id: str) -> None:
+        """Remove one of the old runs for good, with its files."""
+        with self._store.translated():
+            pruning.remove_run(self._store.client, run_id)

@@ -179,10 +179,10 @@ def _log(registry: Registry, report: EvaluateReport, markets: Sequence[str]) -> 
             "in_sample": version.version in report.in_sample,
             "scores": score_rows(scores),
         }
-        registry.log(version.run_id, metrics=summary(scores, version.version, "evaluate"))
-        registry.log_document(version.run_id, document, f"{folder}/scores.json")
+        registry.runs.log(version.run_id, metrics=summary(scores, version.version, "evaluate"))
+        registry.runs.log_document(version.run_id, document, f"{folder}/scores.json")
         for name, png in _pictures(diagnoses, scores):
-            registry.log_bytes(version.run_id, png, f"{folder}/{name}.png")
+            registry.runs.log_bytes(version.run_id, png, f"{folder}/{name}.png")
 
 
 def _pictures(diagnoses: Sequence[Diagnosis], scores: pl.DataFrame) -> Iterator[tuple[str, bytes]]:

@@ -105,7 +105,7 @@ def _remove(
         for item in old:
             ws.progress.advance(len(removed), len(old), item.name)
             if item.kind == "run":
-                ws.registry().remove_run(item.name)
+                ws.registry().runs.remove(item.name)
             else:
                 _remove_files(ws.folder / item.name, item.kind)
             removed.append(item)

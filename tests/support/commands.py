@@ -314,7 +314,7 @@ def ready_mlflow(patch: pytest.MonkeyPatch | None = None) -> None:
         if artifacts is not None and not file.exists():
             if "store" not in _made:
                 begin(self, f"sqlite:///{tempfile.mkdtemp()}/mlflow.db", "nothing", None)
-                _made["store"] = Path(self._uri.removeprefix("sqlite:///"))
+                _made["store"] = Path(self._store.uri.removeprefix("sqlite:///"))
             shutil.copy(_made["store"], file)
         begin(self, uri, experiment, artifacts, **more)
 

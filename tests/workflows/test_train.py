@@ -20,6 +20,7 @@ from cryptocast.bundles import Forecaster
 from cryptocast.models import _lightning, lstm
 from cryptocast.models.baselines import random_walk
 from cryptocast.registry import Registry
+from cryptocast.registry.runs import Runs
 from cryptocast.seams import TrainingRun
 from cryptocast.values import FEATURES, Epoch, Fitted
 from support.commands import AS_OF, NEXT, candles, good, run, start_loaded, write
@@ -322,13 +323,19 @@ def test_a_version_is_registered_after_its_card_and_graph_are_kept(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
-    for name in ("log_card", "log_model", "register", "point"):
-        real = getattr(Registry, name)
+    order: tuple[tuple[type, str], ...] = (
+        (Runs, "log_card"),
+        (Runs, "log_model"),
+        (Registry, "register"),
+        (Registry, "point"),
+    )
+    for owner, name in order:
+        real = getattr(owner, name)
 
-        def noted(self: Registry, *a: Any, _real: Any = real, _name: str = name, **k: Any) -> Any:
+        def noted(self: Any, *a: Any, _real: Any = real, _name: str = name, **k: Any) -> Any:
             done.append(_name)
             return _real(self, *a, **k)
 
-        monkeypatch.setattr(Registry, name, noted)
+        monkeypatch.setattr(owner, name, noted)
     good("train", "--model", "random_walk", *at(workspace))
     assert done == ["log_card", "log_model", "register", "point"]

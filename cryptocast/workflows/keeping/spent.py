@@ -87,7 +87,7 @@ def old_backups(workspace: Path, kept: int) -> Iterator[Spent]:
 
 def old_runs(registry: Registry, days: float) -> Iterator[Spent]:
     """Yield MLflow's trials, and runs deleted by hand, that are older than so many days."""
-    for run in registry.old_runs(time.time() - days * DAY_SECONDS):
+    for run in registry.runs.old(time.time() - days * DAY_SECONDS):
         yield Spent("run", run.run_id, f"{run.reason}: {run.name}", run.bytes)
 
 

@@ -89,7 +89,7 @@ def pipeline(ws: Workspace, name: str, markets: Sequence[Market], *, seed: int) 
     """
     prepared = ws.step("preprocess and split", lambda: prepare(ws, markets))
     material, registry = prepared.material, ws.registry()
-    with registry.pipeline(name, {PIPELINE: name}) as run_id:
+    with registry.runs.pipeline(name, {PIPELINE: name}) as run_id:
         tuning, trained = _train_all(ws, prepared, _Run(name, seed))
         registered = {
             version.tags[ROLE]: version
@@ -102,7 +102,7 @@ def pipeline(ws: Workspace, name: str, markets: Sequence[Market], *, seed: int) 
             "select and promote", lambda: decide(ws, material, registered, prepared.unfit)
         )
         serves = f"version {decision.version} ({decision.model})"
-        registry.tag(run_id, {"decision": decision.reason, "serves": serves})
+        registry.runs.tag(run_id, {"decision": decision.reason, "serves": serves})
     contenders = tuple(
         Contender(role, v.version, v.kind, 1 - v.metrics[SELECTION], verdicts.get(v.version))
         for role, v in registered.items()
@@ -193,14 +193,14 @@ def score_versions(
     scored = score(ws.settings, material, material.learned, material.split.test, bundles)
     rows = score_rows(scored.scores)
     registry = ws.registry()
-    with registry.run("evaluate", tags={"stage": "evaluate"}) as run_id:
-        registry.log_document(run_id, rows, "test_scores.json")
+    with registry.runs.begin("evaluate", tags={"stage": "evaluate"}) as run_id:
+        registry.runs.log_document(run_id, rows, "test_scores.json")
         for version in versions:
             figures = summary(scored.scores, version.version)
             named = {f"{key}.version_{version.version}": x for key, x in figures.items()}
-            registry.log(run_id, metrics=named)
-            registry.log(version.run_id, metrics=figures)
-            registry.log_document(version.run_id, rows, "test_scores.json")
+            registry.runs.log(run_id, metrics=named)
+            registry.runs.log(version.run_id, metrics=figures)
+            registry.runs.log_document(version.run_id, rows, "test_scores.json")
             if (tested := VersionScore.of_rows(rows, version.version)) is not None:
                 registry.amend(version.version, "Test", tested.text, tested.tags)
     return rows

@@ -83,9 +83,9 @@ def tune_on(
     )
     plan = replace(plan, study=f"{plan.study} {_question(material, training, len(folds))}")
     tags = {"stage": "tune", "study": plan.study, **(tags or {})}
-    with registry.run(f"tune {model.kind}", tags=tags) as parent:
+    with registry.runs.begin(f"tune {model.kind}", tags=tags) as parent:
         card = make_card(material, training)
-        registry.log(parent, params={**run_params(card), "folds": len(folds)})
+        registry.runs.log(parent, params={**run_params(card), "folds": len(folds)})
         result = _search(registry, parent, training, folds, plan, ws.progress)
         report = TuneReport(
             study=plan.study,
@@ -151,7 +151,7 @@ def _trial(
     Return False if the training diverged. No graph is logged: the best is trained anew.
     """
     started = time.perf_counter()
-    with registry.run(f"trial {number}", parent=parent, tags={"stage": "trial"}) as run_id:
+    with registry.runs.begin(f"trial {number}", parent=parent, tags={"stage": "trial"}) as run_id:
         state, values, in_bp = tuning.COMPLETE, [], []
         for fold in folds:
             loss = fold_loss(fold, training)
@@ -167,7 +167,7 @@ def _trial(
         if state == tuning.COMPLETE:  # a mean of fewer folds could not be compared with the others
             metrics |= {SELECTION: fmean(values), "validation_crps_bp": fmean(in_bp)}
         named = {"kind": training.model.kind, "seed": training.seed, "state": state}
-        registry.log(
+        registry.runs.log(
             run_id,
             params={**training.params, **named},
             metrics={**metrics, "seconds": time.perf_counter() - started},
@@ -185,7 +185,7 @@ def _show(progress: Progress, history: Sequence[Tried], wanted: int) -> None:
 
 def _log(registry: Registry, run_id: str, report: TuneReport) -> None:
     states = (tuning.COMPLETE, tuning.PRUNED, tuning.DIVERGED)
-    registry.log(
+    registry.runs.log(
         run_id,
         params={f"best_{name}": value for name, value in report.best.items()},
         metrics={
@@ -197,9 +197,9 @@ def _log(registry: Registry, run_id: str, report: TuneReport) -> None:
         },
     )
     values, ends = zip(*((trial.value, trial.state) for trial in report.history), strict=True)
-    registry.log_bytes(run_id, plots.history(values, ends), "history.png")
+    registry.runs.log_bytes(run_id, plots.history(values, ends), "history.png")
     if report.importance:
-        registry.log_bytes(run_id, plots.importance(report.importance), "importance.png")
+        registry.runs.log_bytes(run_id, plots.importance(report.importance), "importance.png")
 
 
 def _remembered(report: TuneReport) -> dict[str, Any]:

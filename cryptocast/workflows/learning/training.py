@@ -73,20 +73,20 @@ def learn(
     registry, tags, kind = ws.registry(), tags or {}, training.model.kind
     card = make_card(material, training)
     with checkpoint(ws.folder / "checkpoints", card) as file:
-        with registry.run(f"train {kind}", tags={"stage": "train", **tags}) as run_id:
+        with registry.runs.begin(f"train {kind}", tags={"stage": "train", **tags}) as run_id:
             run = TrainingRun(training.seed, _epoch_shower(ws.progress), file)
             fitted = fit(material, training, run)
             card = dataclasses.replace(card, params=fitted.params)
             scores = validate(material, fitted, training.levels)
-            registry.log_data(run_id, data_of(material, card))
-            registry.log(
+            registry.runs.log_data(run_id, data_of(material, card))
+            registry.runs.log(
                 run_id,
                 params={**run_params(card), **training.params},
                 metrics=scores,
                 history=fitted.history,
             )
-            registry.log_card(run_id, dataclasses.asdict(card))
-            uri = registry.log_model(run_id, fitted)
+            registry.runs.log_card(run_id, dataclasses.asdict(card))
+            uri = registry.runs.log_model(run_id, fitted)
         with ws.store.read() as reader:
             taken = {deployment.model_version for deployment in reader.deployments()}
         named = {FINGERPRINT: card.fingerprint, **tags}
