@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import IO, cast
 
 from cryptocast.errors import SourceError
-from cryptocast.sources import _text
-from cryptocast.sources._text import Rows
+from cryptocast.sources import _sql
+from cryptocast.sources._sql import Rows
 
 SUFFIXES = tuple(
     ".parquet .pq .feather .arrow .ipc .csv .csv.gz .json .json.gz .zip".split()  # noqa: SIM905 - shorter
@@ -110,16 +110,16 @@ def check(file: Path) -> None:
 def _rows(file: Path, path: Path, content: _Content) -> Rows:
     """Return the rows of a file whose content lies at `path`."""
     if content.kind == "csv":
-        rows = _text.csv_rows(path, content.head, content.compression)
+        rows = _sql.csv_rows(path, content.head, content.compression)
         if rows is None:
             raise empty_file(file)
         return rows
     if content.kind == "json":
-        return _text.json_rows(path, content.head, content.compression)
+        return _sql.json_rows(path, content.head, content.compression)
     if path == file and content.compression == "none":
         if content.kind == "parquet":
             # A folder may look like a column (`date=2024-01-01`): only those of the file count.
-            return Rows(f"read_parquet({_text.path_literal(path)}, hive_partitioning=false)")
+            return Rows(f"read_parquet({_sql.path_literal(path)}, hive_partitioning=false)")
         if content.kind == "arrow":
             return Rows(ARROW, arrow=_arrow(file))
     raise bad_file(
@@ -147,7 +147,7 @@ def _kind(head: bytes) -> str:
         return binary
     if b"\0" in head:
         return "unknown"
-    return "json" if _text.is_json(head) else "csv"
+    return "json" if head.removeprefix(_sql.BOM).lstrip()[:1] in (b"[", b"{") else "csv"
 
 
 def _stream(file: Path, compression: str) -> IO[bytes]:

@@ -1,4 +1,4 @@
-"""Whose candles a file holds: by its name, by the distances of its rows, or by a column."""
+"""Whose candles a file holds, and in which columns: by names, and by the distances of rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cryptocast.errors import ConfigError
+from cryptocast.errors import ConfigError, SourceError
+from cryptocast.sources._formats import bad_file
+from cryptocast.sources._sql import TEXT, column_hint, is_numeric
 from cryptocast.values import IntArray, Market
 
 _QUOTES = "USDT|USDC|BUSD|FDUSD|TUSD|USD|EUR|GBP|CHF|JPY|KRW|TRY|BRL|AUD|CAD|DAI|BTC|ETH|BNB"
@@ -38,6 +40,8 @@ _COMPUTED = re.compile(_WHOLE.format("(mark|index|premium_?index|funding_?rate)"
 _CONTRACTS = re.compile(_WHOLE.format("(futures?|perp|swap)"), re.IGNORECASE)
 _FEWEST_STEPS = 10
 
+TIME_NAMES = ("open_time", "ts", "date", "timestamp")
+PRICE_NAMES = ("open", "high", "low", "close", "volume")
 MARKET_COLUMNS = ("market", "symbol", "pair")
 """Names of columns that say to which market a row belongs."""
 
@@ -101,7 +105,7 @@ def step_of(open_time: IntArray) -> tuple[int, bool] | None:
 
 def market_column(types: Mapping[str, str]) -> str | None:
     """Return the text column that names the market of each row, or None if there is none."""
-    texts = {name.lower(): name for name, kind in types.items() if kind == "VARCHAR"}
+    texts = {name.lower(): name for name, kind in types.items() if kind == TEXT}
     return next((texts[name] for name in MARKET_COLUMNS if name in texts), None)
 
 
@@ -130,6 +134,41 @@ def market_value(file: Path, values: Sequence[str], market: Market) -> str | Non
         code="config.symbol",
         hint="ask for a market that it holds, or keep the rows of one in a file of its own",
     )
+
+
+def positions(types: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str]:
+    """Map our names to theirs in a file without names: from the left, or as the setting says."""
+    usual = {ours: f"column{i}" for i, ours in enumerate((TIME_NAMES[0], *PRICE_NAMES))}
+    present = {ours: theirs for ours, theirs in usual.items() if theirs in types}
+    return present | {ours: theirs for ours, theirs in wanted.items() if theirs in types}
+
+
+def choose(
+    file: Path, types: Mapping[str, str], wanted: Mapping[str, str]
+) -> tuple[str, dict[str, str]]:
+    """Return the time column, and our names -> theirs for the rest (volume may be missing).
+
+    `types` are all columns of the file, `wanted` is the setting `columns`. Raise SourceError
+    (`source.bad_file`) that names the missing column and the existing ones.
+    """
+    candidates = (wanted["open_time"],) if "open_time" in wanted else TIME_NAMES
+    time = next((column for name in candidates if (column := _find(types, name))), None)
+    if time is None:
+        what = " or ".join(f"'{name}'" for name in candidates)
+        raise _missing(file, f"no time column ({what})", "open_time", types)
+    columns: dict[str, str] = {}
+    for ours in PRICE_NAMES:
+        name = wanted.get(ours, ours)
+        theirs = _find(types, name)
+        if theirs is None:
+            if ours == "volume" and ours not in wanted:
+                continue
+            raise _missing(file, f"no column '{name}'", ours, types)
+        if types[theirs] != TEXT and not is_numeric(types[theirs]):
+            message = f"{file}: column '{theirs}' holds {types[theirs]}, not numbers"
+            raise bad_file(message, hint=column_hint(ours))
+        columns[ours] = theirs
+    return time, columns
 
 
 def _series(value: str) -> tuple[str, str | None] | None:
@@ -170,3 +209,15 @@ def _interval(name: str) -> int | None:
     words = {f"{number}{_UNITS.get(unit, unit)}" for number, unit in _INTERVAL.findall(name)}
     lengths = {_SECONDS[word] for word in words if word in _SECONDS}
     return lengths.pop() if len(lengths) == 1 else None
+
+
+def _find(types: Mapping[str, str], name: str) -> str | None:
+    """Return a column by its name, exactly or ignoring case."""
+    if name in types:
+        return name
+    return next((column for column in types if column.lower() == name.lower()), None)
+
+
+def _missing(file: Path, what: str, ours: str, types: Mapping[str, str]) -> SourceError:
+    message = f"{file} has {what}; its columns are {', '.join(types)}"
+    return bad_file(message, hint=column_hint(ours))

@@ -18,10 +18,9 @@ import duckdb
 import numpy as np
 
 from cryptocast.errors import SourceError
-from cryptocast.sources import _columns, _formats, _names
-from cryptocast.sources._columns import quoted
+from cryptocast.sources import _formats, _names, _sql
 from cryptocast.sources._formats import bad_file
-from cryptocast.sources._text import Rows
+from cryptocast.sources._sql import Rows, quoted
 from cryptocast.values import Candles, FloatArray, IntArray, Market
 
 _SAMPLE_ROWS = 1000
@@ -36,7 +35,7 @@ _OFFLINE: Mapping[str, str | bool | int | float | list[str]] = {
 class Table:
     """How to read a market's rows in one file, and what is known of them."""
 
-    time: _columns.Time
+    time: _sql.Time
     columns: Mapping[str, str]  # ours -> theirs, without the time
     texts: tuple[str, ...]  # those of theirs that hold text
     only: tuple[str, str] | None  # a column, and its value in our rows; None: all rows are ours
@@ -61,17 +60,31 @@ class Tables:
         Raise SourceError: source.no_file, source.empty_file, source.bad_file; and ConfigError
         if the file says that none of its rows belongs to the market (`_names.market_value`).
         """
-        with self._lock:
-            table = self._table(file, market)
-            if table.time.outside(start, end):
-                return Candles.empty()
-            with self._rows(file, table.only) as rows:
-                return self._select(file, rows, table, start, end)
+        table = self.table(file, market)
+        if table.time.outside(start, end):
+            return Candles.empty()
+        with self._lock, self._rows(file, table.only) as rows:
+            return self._select(file, rows, table, start, end)
 
     def table(self, file: Path, market: Market) -> Table:
-        """Return what is known of a market's rows in a file; raise what `read` raises."""
+        """Return what is known of a market's rows; looked at again only if the file has changed.
+
+        Raise what `read` raises.
+        """
+        try:
+            state = file.stat()
+        except OSError:
+            message = f"there is no file {file}"
+            raise SourceError(message, code="source.no_file", hint="check [source] path") from None
+        if state.st_size == 0:
+            raise _formats.empty_file(file)
+        key = (str(file), state.st_mtime_ns, state.st_size, market)
         with self._lock:
-            return self._table(file, market)
+            if key not in self._tables:
+                _formats.check(file)
+                with self._rows(file) as rows:
+                    self._tables[key] = self._discover(file, rows, market)
+            return self._tables[key]
 
     def close(self) -> None:
         """Release the memory; a later `read` takes it again."""
@@ -109,9 +122,9 @@ class Tables:
         return replace(rows, scan=f"({matching})")
 
     def _select(self, file: Path, rows: Rows, table: Table, start: int, end: int) -> Candles:
-        wrong = {name: _columns.not_a_number(name) for name in table.texts}
+        wrong = {name: _sql.not_a_number(name) for name in table.texts}
         parts = [
-            _columns.number(name, _columns.TEXT if name in table.texts else "")
+            _sql.number(name, _sql.TEXT if name in table.texts else "")
             for name in table.columns.values()
         ]
         selected = [f"{table.time.seconds} AS t"]
@@ -134,37 +147,21 @@ class Tables:
         prices = [_filled(result[f"p{i}"]) for i in range(len(parts))]
         return Candles.of(np.asarray(result["t"], dtype=np.int64), *prices)
 
-    def _table(self, file: Path, market: Market) -> Table:
-        """Return how to read a market's rows; discovered again only after the file has changed."""
-        try:
-            state = file.stat()
-        except OSError:
-            message = f"there is no file {file}"
-            raise SourceError(message, code="source.no_file", hint="check [source] path") from None
-        if state.st_size == 0:
-            raise _formats.empty_file(file)
-        key = (str(file), state.st_mtime_ns, state.st_size, market)
-        if key not in self._tables:
-            _formats.check(file)
-            with self._rows(file) as rows:
-                self._tables[key] = self._discover(file, rows, market)
-        return self._tables[key]
-
     def _discover(self, file: Path, rows: Rows, market: Market) -> Table:
         described = self._run(file, f"DESCRIBE SELECT * FROM {rows.scan}")  # noqa: S608 - names are quoted
         types = {str(row[0]): str(row[1]) for row in described}
-        wanted = _columns.positions(types, self._wanted) if rows.positional else self._wanted
-        time_column, columns = _columns.choose(file, types, wanted)
+        wanted = _names.positions(types, self._wanted) if rows.positional else self._wanted
+        time_column, columns = _names.choose(file, types, wanted)
         only = self._only(file, rows, types, market)
         rows = self._among(rows, only)
 
-        def measure(number: str) -> _columns.Extent:
+        def measure(number: str) -> _sql.Extent:
             values = f"count(*), count({number}), min({number}), max({number})"
             query = f"SELECT {values} FROM {rows.scan}"  # noqa: S608 - names are quoted
-            extent: _columns.Extent = self._run(file, query)[0]
+            extent: _sql.Extent = self._run(file, query)[0]
             return extent
 
-        time = _columns.time_of(file, time_column, types[time_column], measure)
+        time = _sql.time_of(file, time_column, types[time_column], measure)
         if rows.positional:
             self._check_order(file, rows, columns)
         query = (
@@ -172,7 +169,7 @@ class Tables:
             f"WHERE {time.seconds} IS NOT NULL LIMIT {_SAMPLE_ROWS}"
         )
         sample = np.asarray(self._run(file, query, fetch="fetchnumpy")["t"], dtype=np.int64)
-        texts = tuple(name for name in columns.values() if types[name] == _columns.TEXT)
+        texts = tuple(name for name in columns.values() if types[name] == _sql.TEXT)
         return Table(time, columns, texts, only, sample)
 
     def _only(
@@ -194,7 +191,7 @@ class Tables:
     def _check_order(self, file: Path, rows: Rows, columns: Mapping[str, str]) -> None:
         """Refuse unnamed columns in another order than ours, as some venues write them."""
         prices = ", ".join(
-            f"{_columns.number(columns[ours], _columns.TEXT)} AS {ours}"
+            f"{_sql.number(columns[ours], _sql.TEXT)} AS {ours}"
             for ours in ("open", "high", "low", "close")
         )
         wrong = "count(*) FILTER (high < greatest(open, close) OR low > least(open, close))"
