@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import math
 
+from cryptocast.values import DAY_SECONDS, iso
+
 NOTHING = "-"
 """Stands for a figure that does not exist."""
+
+NBSP = "\N{NO-BREAK SPACE}"
+_MINUS = "\N{MINUS SIGN}"
 
 
 def price(value: float) -> str:
@@ -24,6 +29,28 @@ def percent(value: float | None, decimals: int = 1, *, sign: bool = True) -> str
     if value is None or not math.isfinite(value):
         return NOTHING
     return f"{value:{'+' if sign else ''}.{decimals}%}"
+
+
+def typeset_percent(value: float | None, decimals: int = 0, *, sign: bool = False) -> str:
+    """Return a share as a percentage as print sets it, with a true minus; a dash if there is none.
+
+    What rounds to 0 has no sign.
+    """
+    if value is not None and round(value, decimals + 2) == 0:
+        value, sign = 0.0, False
+    text = percent(value, decimals, sign=sign)
+    return text if text == NOTHING else text.replace("-", _MINUS).replace("%", f"{NBSP}%")
+
+
+def skill(value: float | None) -> str:
+    """Return a skill with its sign, or a dash if there is none."""
+    return typeset_percent(value, 2, sign=True)
+
+
+def between(low: float | None, high: float | None) -> str:
+    """Return an interval of skills, or a dash if either end is unknown."""
+    ends = skill(low), skill(high)
+    return NOTHING if NOTHING in ends else f"{ends[0]} to {ends[1]}"
 
 
 def number(value: float | None, decimals: int = 2) -> str:
@@ -47,3 +74,22 @@ def size(size_bytes: int) -> str:
         if size_bytes >= length:
             return f"{size_bytes / length:,.1f} {unit}"
     return f"{size_bytes} B"
+
+
+def moment(at: float) -> str:
+    """Return a time in UTC, to the minute."""
+    return iso(int(at))[:16].replace("T", " ") + "Z"
+
+
+def span(seconds: float) -> str:
+    """Return a length of time in its largest fitting unit: `5 min`, `2 h`, `30 days`."""
+    if seconds >= 2 * DAY_SECONDS:
+        length, unit = DAY_SECONDS, "days"
+    elif seconds >= 3600:
+        length, unit = 3600, "h"
+    elif seconds >= 60:
+        length, unit = 60, "min"
+    else:
+        return f"{seconds:.0f}{NBSP}s"
+    count = seconds / length
+    return f"{count:.{0 if count.is_integer() else 1}f}{NBSP}{unit}"

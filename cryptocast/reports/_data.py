@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cryptocast.reports._format import span
+from cryptocast.display import span
 from cryptocast.reports.facts import (
     CoverageCurve,
     MarketFacts,

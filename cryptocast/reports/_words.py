@@ -7,9 +7,18 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from cryptocast.display import counted, number, price
+from cryptocast.display import (
+    NBSP,
+    between,
+    counted,
+    moment,
+    number,
+    price,
+    skill,
+    span,
+    typeset_percent,
+)
 from cryptocast.reports._data import pairs, width
-from cryptocast.reports._format import NBSP, between, moment, percent, skill, span
 from cryptocast.reports.facts import (
     CoverageCurve,
     MarketFacts,
@@ -47,15 +56,15 @@ def forecast_now(market: MarketFacts) -> str:
     stand_in = f" A stand-in made this forecast ({fallback})." if fallback else ""
     return (
         f"At {moment(newest.origin)} the price was {price(newest.last_close)} {quote}; {ahead} "
-        f"later it should lie between {price(ends[0])} and {price(ends[1])} (±{percent(half, 2)}) "
-        f"with a probability of {percent(share)}.{stand_in}"
+        f"later it should lie between {price(ends[0])} and {price(ends[1])} (±{typeset_percent(half, 2)}) "
+        f"with a probability of {typeset_percent(share)}.{stand_in}"
     )
 
 
 def actual_now(outcomes: MarketOutcomes, facts: ReportFacts) -> str:
     """Say how often the price fell into the forecast range, at the first and the last step."""
     shares = [
-        f"in {percent(score.coverage80, 1)} of {score.n:,} cases "
+        f"in {typeset_percent(score.coverage80, 1)} of {score.n:,} cases "
         f"{span(step * facts.interval_seconds)} ahead"
         for step in dict.fromkeys((1, facts.horizon))
         for score in [outcomes.steps[step - 1]]
@@ -134,7 +143,7 @@ def width_now(outcomes: MarketOutcomes, facts: ReportFacts) -> str:
     )
     return (
         f"{span(facts.horizon * facts.interval_seconds)} ahead: after the narrowest tenth of the "
-        f"forecasts ({narrow[0]}) {percent(groups['share'])} of the prices stayed within "
+        f"forecasts ({narrow[0]}) {typeset_percent(groups['share'])} of the prices stayed within "
         f"{narrow[1]}; after the widest tenth ({wide[0]}), within {wide[1]}."
     )
 
@@ -151,22 +160,22 @@ def coverage_now(curve: CoverageCurve, name: str) -> str:
     if outside:
         luck = f"Luck alone explains all but {outside} of {int((weight > 0).sum())}."
     return (
-        f"{percent(mean, 1)} of the prices fell into the 80{NBSP}% range; furthest off is {name} "
-        f"{curve.at[worst]} with {percent(float(curve.share80[worst]), 1)}. {luck}"
+        f"{typeset_percent(mean, 1)} of the prices fell into the 80{NBSP}% range; furthest off is {name} "
+        f"{curve.at[worst]} with {typeset_percent(float(curve.share80[worst]), 1)}. {luck}"
     )
 
 
 def edges_now(outcomes: MarketOutcomes, facts: ReportFacts) -> str:
     """Say how many prices fell beyond the outermost quantiles, at each pictured step."""
     shares = [
-        f"{percent(float(one.between[0]), 1)} and {percent(float(one.between[-1]), 1)} "
+        f"{typeset_percent(float(one.between[0]), 1)} and {typeset_percent(float(one.between[-1]), 1)} "
         f"{span(one.step * facts.interval_seconds)} ahead"
         for one in outcomes.calibrations
         if one.n
     ]
     if not shares:
         return "Nothing is known yet."
-    expected = percent(outcomes.levels[0])
+    expected = typeset_percent(outcomes.levels[0])
     beyond = "Share of prices below the lowest and above the highest quantile"
     return f"{beyond}: {'; '.join(shares)} ({expected} each is expected)."
 

@@ -11,7 +11,7 @@ from importlib import resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cryptocast import display
-from cryptocast.reports import _format, _words
+from cryptocast.reports import _words
 from cryptocast.reports._data import market_data, pairs
 from cryptocast.reports.facts import ReportFacts, pictured_steps
 
@@ -33,8 +33,8 @@ def render(facts: ReportFacts) -> str:
         shown=shown,
         data=[market_data(facts, market, len(shown)) for market in shown],
         steps=pictured_steps(facts.horizon),
-        age=lambda at: _format.span(max(facts.now - at, 0)),
-        ahead=lambda step: _format.span(step * facts.interval_seconds),
+        age=lambda at: display.span(max(facts.now - at, 0)),
+        ahead=lambda step: display.span(step * facts.interval_seconds),
         policy=policy(library, script),
         style=_file("page.css"),
         library=library,
@@ -70,18 +70,18 @@ def _templates() -> Environment:
     environment.filters |= {
         "counted": display.counted,
         "json": lambda detail: json.dumps(dict(detail)),
-        "moment": _format.moment,
+        "moment": display.moment,
         "number": display.number,
-        "percent": _format.percent,
+        "percent": display.typeset_percent,
         "price": display.price,
-        "skill": _format.skill,
-        "span": _format.span,
+        "skill": display.skill,
+        "span": display.span,
     }
     environment.globals |= {
         "LONGEST": _LONGEST,
         "NOTHING": display.NOTHING,
         "STALE_BARS": _STALE_BARS,
-        "between": _format.between,
+        "between": display.between,
         "pairs": pairs,
         "words": _words,
     }

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from jinja2 import UndefinedError
 
+from cryptocast.display import between, moment, skill, span, typeset_percent
 from cryptocast.reports import _data
-from cryptocast.reports._format import between, moment, percent, skill, span
 from cryptocast.reports.page import MOST_SECTIONS, _library, _templates, render
 from cryptocast.values import Candles, Market
 from support import browser
@@ -260,9 +260,9 @@ def test_replayed_scores_are_called_so() -> None:
 
 def test_figures_are_written_as_people_read_them() -> None:
     space = "\N{NO-BREAK SPACE}"
-    assert percent(-0.0123, 2, sign=True) == f"\N{MINUS SIGN}1.23{space}%"
-    assert percent(-0.00001, 2, sign=True) == f"0.00{space}%"
-    assert percent(None) == percent(float("nan")) == "-"
+    assert typeset_percent(-0.0123, 2, sign=True) == f"\N{MINUS SIGN}1.23{space}%"
+    assert typeset_percent(-0.00001, 2, sign=True) == f"0.00{space}%"
+    assert typeset_percent(None) == typeset_percent(float("nan")) == "-"
     assert [span(s) for s in (20, 300, 5400, 7200, 86_400, 172_800)] == [
         f"20{space}s", f"5{space}min", f"1.5{space}h", f"2{space}h", f"24{space}h",
         f"2{space}days",
