@@ -15,6 +15,7 @@ from cryptocast.reports.facts import (
     MarketFacts,
     MarketOutcomes,
     ReportFacts,
+    pairs,
     pictured_steps,
 )
 from cryptocast.values import DAY_SECONDS, Candles, Deployment, FloatArray, ForecastSet, IntArray
@@ -25,7 +26,6 @@ _FINE_SECONDS = 3 * DAY_SECONDS
 
 _MOST_ROWS = 9_000  # candles, and as many forecasts, on a page
 _FEWEST_ROWS = 1_500  # candles or forecasts of one market, however many markets there are
-_SHARES = (0.9, 0.8, 0.5)  # of the ranges that are drawn, if the quantile levels include them
 _GROUPS = 10  # groups of forecasts by their width
 _LEAST_IN_GROUP = 5
 
@@ -57,16 +57,6 @@ def market_data(facts: ReportFacts, market: MarketFacts, sections: int) -> dict[
         "coverage": coverage,
         "calibration": _calibration(outcomes, facts),
     }
-
-
-def pairs(levels: Sequence[float]) -> list[tuple[float, int, int]]:
-    """Return the central ranges to draw, widest first: the share, and the index of either end."""
-    ranges = [
-        (round(levels[-1 - i] - levels[i], 9), i, len(levels) - 1 - i)
-        for i in range(len(levels) // 2)
-    ]
-    nearest = {min(ranges, key=lambda pair: abs(pair[0] - share)) for share in _SHARES}
-    return sorted(nearest, reverse=True)
 
 
 def _candles(candles: Candles, interval: int, most: int) -> dict[str, Any]:
@@ -176,7 +166,7 @@ def width(outcomes: MarketOutcomes, step: int) -> dict[str, Any] | None:
 
 def _skill(outcomes: MarketOutcomes) -> dict[str, Any]:
     rolling = outcomes.rolling
-    steps = outcomes.steps
+    ends = ("skill", "low", "high")
     return {
         "total": _plain(outcomes.total.skill),
         "rolling": None
@@ -184,15 +174,9 @@ def _skill(outcomes: MarketOutcomes) -> dict[str, Any]:
         else {
             "bars": rolling.window_bars,
             "t": rolling.times.tolist(),
-            "skill": _rounded(rolling.skill, 5),
-            "low": _rounded(rolling.low, 5),
-            "high": _rounded(rolling.high, 5),
+            **{name: _rounded(getattr(rolling, name), 5) for name in ends},
         },
-        "steps": {
-            "skill": [_plain(s.skill) for s in steps],
-            "low": [_plain(s.low) for s in steps],
-            "high": [_plain(s.high) for s in steps],
-        },
+        "steps": {name: [_plain(getattr(s, name)) for s in outcomes.steps] for name in ends},
     }
 
 

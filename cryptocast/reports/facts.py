@@ -20,6 +20,8 @@ from cryptocast.values import (
     Market,
 )
 
+_DRAWN_SHARES = (0.9, 0.8, 0.5)  # of the ranges that are drawn, if the quantile levels include them
+
 
 @dataclass(frozen=True, slots=True)
 class Score:
@@ -202,3 +204,13 @@ class ReportFacts:
 def pictured_steps(horizon: int) -> tuple[int, ...]:
     """Return the steps that have pictures of their own: the first, the middle and the last."""
     return tuple(sorted({1, max(horizon // 2, 1), horizon}))
+
+
+def pairs(levels: Sequence[float]) -> list[tuple[float, int, int]]:
+    """Return the central ranges to draw, widest first: the share, and the index of either end."""
+    ranges = [
+        (round(levels[-1 - i] - levels[i], 9), i, len(levels) - 1 - i)
+        for i in range(len(levels) // 2)
+    ]
+    nearest = {min(ranges, key=lambda pair: abs(pair[0] - share)) for share in _DRAWN_SHARES}
+    return sorted(nearest, reverse=True)

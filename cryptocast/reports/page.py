@@ -12,8 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cryptocast import display
 from cryptocast.reports import _words
-from cryptocast.reports._data import market_data, pairs
-from cryptocast.reports.facts import ReportFacts, pictured_steps
+from cryptocast.reports._data import market_data
+from cryptocast.reports.facts import ReportFacts, pairs, pictured_steps
 
 MOST_SECTIONS = 6
 """Number of markets with pictures, the worst ones; the table lists all markets."""

@@ -18,6 +18,7 @@ from jinja2 import UndefinedError
 
 from cryptocast.display import between, moment, skill, span, typeset_percent
 from cryptocast.reports import _data
+from cryptocast.reports.facts import pairs
 from cryptocast.reports.page import MOST_SECTIONS, _library, _templates, render
 from cryptocast.values import Candles, Market
 from support import browser
@@ -208,8 +209,8 @@ def test_merged_candles_keep_the_newest_and_the_range_of_the_old() -> None:
 
 
 def test_ranges_are_drawn_that_the_levels_hold() -> None:
-    assert [pair[0] for pair in _data.pairs(LEVELS)] == [0.9, 0.8, 0.5]
-    assert _data.pairs((0.25, 0.5, 0.75)) == [(0.5, 0, 2)]
+    assert [pair[0] for pair in pairs(LEVELS)] == [0.9, 0.8, 0.5]
+    assert pairs((0.25, 0.5, 0.75)) == [(0.5, 0, 2)]
 
 
 def test_a_wide_forecast_is_held_against_a_wild_move() -> None:
