@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import importlib.util
 import pkgutil
@@ -12,6 +13,7 @@ from types import ModuleType
 from cryptocast.errors import ConfigError
 
 
+@functools.cache  # a process does not gain plugins, and opening a workspace asks for them
 def names(package: str) -> tuple[str, ...]:
     """Return the plugins of a package, sorted, without modules that start with `_`.
 

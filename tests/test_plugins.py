@@ -24,6 +24,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     }.items():
         (folder / f"{file}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
+    plugins.names.cache_clear()
     yield name  # type: ignore[misc]
     for module in [m for m in sys.modules if m.startswith(name)]:
         del sys.modules[module]

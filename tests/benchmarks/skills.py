@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from pairs import DAY, SCORED_DAYS, Pair
 
-from cryptocast.evaluation.bootstrap import Plan, bounds, resampled_sums
+from cryptocast.evaluation.bootstrap import Resampling, bounds, resampled_sums
 from cryptocast.values import FloatArray
 
 WALK = "random_walk"
@@ -32,7 +32,7 @@ class Skill:
 
     steps: FloatArray
     resampled: FloatArray
-    plan: Plan
+    plan: Resampling
 
     def less(self, other: Skill) -> Skill:
         """The difference, its resamples paired."""
@@ -60,7 +60,7 @@ def skill(scored: Sequence[Scored], model: str) -> Skill:
         parts.append(np.hstack([each.crps_bp[name] / usual for name in (model, WALK)]))
     losses = np.concatenate(parts)
     block = SCORED_DAYS * DAY // scored[0].pair.market.interval_seconds
-    plan = Plan.of(len(losses), block, RESAMPLES)
+    plan = Resampling.of(len(losses), block, RESAMPLES)
 
     def of(sums: FloatArray) -> FloatArray:
         mine, walk = np.split(sums, 2, axis=-1)

@@ -210,7 +210,7 @@ def test_a_folder_that_may_only_be_read_is_told_and_can_be_looked_at(w: Path) ->
     folder = Path(shutil.copytree(w, base / "w"))
     try:
         child = start(folder, moment(2), moment(1), script=READER)
-        out, err = child.communicate(timeout=60)
+        out, err = child.communicate(timeout=300)
         folder.chmod(0o755)
         for entry in folder.iterdir():
             entry.chmod(0o755)

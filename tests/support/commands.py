@@ -165,7 +165,7 @@ def process(
 def ended(child: subprocess.Popen[str]) -> Done:
     """What a process left when it has come to its end."""
     try:
-        out, err = child.communicate(timeout=60)
+        out, err = child.communicate(timeout=300)
     finally:
         child.kill()
     return Done(child.returncode, out, err)
