@@ -22,18 +22,6 @@ __version__ = "0.1.0"
 
 # `__init__.pyi` has these names with their types. If they were imported here, every room that
 # asks for the version would depend on all of them.
-__all__ = [
-    "Candles",
-    "CryptocastError",
-    "ForecastSet",
-    "Market",
-    "TickReport",
-    "VirtualClock",
-    "Workspace",
-    "__version__",
-    "forecast_once",
-]
-
 _HOMES = {
     "Candles": ("cryptocast.values", "Candles"),
     "CryptocastError": ("cryptocast.errors", "CryptocastError"),
@@ -44,6 +32,8 @@ _HOMES = {
     "Workspace": ("cryptocast.workspace", "Workspace"),
     "forecast_once": ("cryptocast.workflows.forecast", "tick"),
 }
+
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

@@ -19,7 +19,7 @@ class Clock(Protocol):
 
     @property
     def virtual(self) -> bool:
-        """Whether this is a virtual clock (`--as-of`, replay)."""
+        """True for a virtual clock (`--as-of`, replay)."""
 
     def now(self) -> float:
         """Return the present, in Unix seconds."""
@@ -37,19 +37,19 @@ class CandleSource(Protocol):
 
     @property
     def publishes_late(self) -> bool:
-        """Whether a candle that is missing now may appear some seconds from now."""
+        """True if a candle that is missing now may appear some seconds from now."""
 
     @property
     def metered(self) -> bool:
-        """Whether calls cost credits, so that no avoidable call is made."""
+        """True if calls cost credits, so that no avoidable call is made."""
 
     @property
     def bars_a_call(self) -> int:
-        """How many bars one call can bring."""
+        """The number of bars that one call can bring."""
 
     @property
     def bars_back(self) -> int | None:
-        """How many bars before now it still gives; None if it gives all it ever had."""
+        """The number of bars before now that it still gives; None if it gives all it ever had."""
 
     def pages(
         self, market: Market, start: int, end: int, *, deadline: float = math.inf

@@ -10,7 +10,7 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
 import numpy as np
@@ -176,21 +176,13 @@ class Candles:
 
     def take(self, index: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Candles:
         """Return the rows that a numpy index selects."""
-        return Candles(
-            self.open_time[index],
-            self.open[index],
-            self.high[index],
-            self.low[index],
-            self.close[index],
-            self.volume[index],
-        )
+        return Candles(*(getattr(self, column.name)[index] for column in fields(self)))
 
     def fingerprint(self) -> str:
         """Return a hash of all values: equal candles have equal texts."""
         digest = hashlib.sha256()
-        columns = (self.open_time, self.open, self.high, self.low, self.close, self.volume)
-        for column in columns:
-            digest.update(np.ascontiguousarray(column).tobytes())
+        for column in fields(self):
+            digest.update(np.ascontiguousarray(getattr(self, column.name)).tobytes())
         return digest.hexdigest()[:16]
 
     @classmethod
@@ -219,14 +211,8 @@ class Candles:
         """Return all rows of all parts, in the given order."""
         if not parts:
             return cls.empty()
-        return cls(
-            np.concatenate([p.open_time for p in parts]),
-            np.concatenate([p.open for p in parts]),
-            np.concatenate([p.high for p in parts]),
-            np.concatenate([p.low for p in parts]),
-            np.concatenate([p.close for p in parts]),
-            np.concatenate([p.volume for p in parts]),
-        )
+        names = [column.name for column in fields(cls)]
+        return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,14 +273,7 @@ class Windows:
 
     def take(self, index: slice | IntArray) -> Windows:
         """Return the origins that an index selects; with a slice `inputs` stay a view."""
-        return Windows(
-            self.inputs[index],
-            self.sigma[index],
-            self.log_close[index],
-            self.origin[index],
-            self.targets[index],
-            self.market[index],
-        )
+        return Windows(*(getattr(self, column.name)[index] for column in fields(self)))
 
     def unit(self, horizon: int) -> FloatArray:
         """Return the unit of each step [N, H]: the volatility of a bar times sqrt(step)."""
@@ -310,14 +289,8 @@ class Windows:
         """Return all origins of all parts."""
         if len(parts) == 1:
             return parts[0]
-        return cls(
-            np.concatenate([p.inputs for p in parts]),
-            np.concatenate([p.sigma for p in parts]),
-            np.concatenate([p.log_close for p in parts]),
-            np.concatenate([p.origin for p in parts]),
-            np.concatenate([p.targets for p in parts]),
-            np.concatenate([p.market for p in parts]),
-        )
+        names = [column.name for column in fields(cls)]
+        return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,19 +33,18 @@ if TYPE_CHECKING:
 
 _PERCENT = 100.0
 _WALK = "random walk"
+_SKILL = f"CRPS skill against the {_WALK}, %"
 
 
 @png
-def calibration(
-    levels: Sequence[float], observed: Mapping[str, ArrayLike], *, title: str = "Calibration"
-) -> Figure:
+def calibration(levels: Sequence[float], observed: Mapping[str, ArrayLike]) -> Figure:
     """Draw how much more or less often than forecast the target lay below each quantile.
 
     `observed` holds, per model, the share [Q] of targets below its quantile at `levels` [Q]. The
     picture shows the difference in percentage points: on a diagonal all models look alike.
     """
     drawn, axes = canvas(
-        title, "quantile level", "targets below it minus the level, percentage points"
+        "Calibration", "quantile level", "targets below it minus the level, percentage points"
     )
     baseline(axes, "calibrated")
     level = np.asarray(levels, dtype=float)
@@ -64,15 +63,13 @@ def skill_by_step(
     *,
     low: Mapping[str, ArrayLike] | None = None,
     high: Mapping[str, ArrayLike] | None = None,
-    against: str = _WALK,
-    title: str = "Skill by step",
 ) -> Figure:
     """Draw the CRPS skill [H] of each model, with its interval if both ends are given.
 
     Skills and ends are shares (0.01 is 1 %).
     """
-    drawn, axes = canvas(title, "step, bars ahead", f"CRPS skill against the {against}, %")
-    baseline(axes, against)
+    drawn, axes = canvas("Skill by step", "step, bars ahead", _SKILL)
+    baseline(axes, _WALK)
     for i, (name, skill) in enumerate(skills.items()):
         values = _PERCENT * np.asarray(skill, dtype=float)
         steps = np.arange(1, len(values) + 1)
@@ -86,26 +83,20 @@ def skill_by_step(
 
 
 @png
-def skill_by_hour(
-    skill: ArrayLike,
-    n: ArrayLike,
-    *,
-    against: str = _WALK,
-    title: str = "Skill by hour of day",
-) -> Figure:
+def skill_by_hour(skill: ArrayLike, n: ArrayLike, *, title: str = "Skill by hour of day") -> Figure:
     """Draw the CRPS skill [24] by the hour (UTC) of the origin, and the number of origins n [24].
 
     Skills are shares (0.01 is 1 %), NaN for an hour without an origin.
     """
     drawn = figure()
     upper, lower = drawn.subplots(2, 1, sharex=True, height_ratios=[4, 1])
-    label(upper, title, "", f"CRPS skill against the {against}, %")
+    label(upper, title, "", _SKILL)
     label(lower, "", "hour of the origin, UTC", "origins")
     values = _PERCENT * np.asarray(skill, dtype=float)
     hours = np.arange(len(values))
     upper.bar(hours, np.nan_to_num(values), color=[BLUE if v >= 0 else RED for v in values])
     lower.bar(hours, np.nan_to_num(np.asarray(n, dtype=float)), color=GREY)
-    baseline(upper, against)
+    baseline(upper, _WALK)
     upper.set_xlim(-0.7, 23.7)
     upper.set_xticks(range(0, 24, 3))
     finish(upper, empty=not np.isfinite(values).any())
@@ -155,16 +146,14 @@ def fan(
 
 
 @png
-def history(
-    values: Sequence[float], states: Sequence[str], *, title: str = "Trials of the search"
-) -> Figure:
+def history(values: Sequence[float], states: Sequence[str]) -> Figure:
     """Draw the validation skill of each trial, and the best so far.
 
     `values` are the CRPS relative to that of the random walk (below 1 is better), for a pruned
     trial over the folds that it saw. A trial without a number (diverged) is drawn at the lower
     edge. `states` are complete, pruned or diverged.
     """
-    drawn, axes = canvas(title, "trial", f"validation CRPS skill against the {_WALK}, %")
+    drawn, axes = canvas("Trials of the search", "trial", f"validation {_SKILL}")
     baseline(axes, _WALK)
     skill = _PERCENT * (1 - np.asarray(values, dtype=float))
     number = np.arange(1, len(skill) + 1)
@@ -189,11 +178,9 @@ def history(
 
 
 @png
-def importance(
-    shares: Mapping[str, float], *, title: str = "What mattered in the search"
-) -> Figure:
+def importance(shares: Mapping[str, float]) -> Figure:
     """Draw each parameter's share [0, 1] in what set the better trials apart, largest first."""
-    drawn, axes = canvas(title, "importance, %", "parameter")
+    drawn, axes = canvas("What mattered in the search", "importance, %", "parameter")
     rising = sorted(shares.items(), key=lambda item: item[1])
     axes.barh([name for name, _ in rising], [_PERCENT * v for _, v in rising], color=BLUE)
     axes.grid(visible=False, axis="y")

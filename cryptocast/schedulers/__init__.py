@@ -48,7 +48,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What a scheduler reads, and where that belongs: `crontab`, or a file."""
+    """A text that a scheduler reads, and where it belongs: `crontab`, or a file."""
 
     place: str
     text: str

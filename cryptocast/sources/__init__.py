@@ -19,7 +19,7 @@ PACKAGE = "cryptocast.sources"
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a source is made from; each kind takes the parts that it needs."""
+    """The parts that a source is made from; each kind takes those that it needs."""
 
     settings: SourceSettings
     markets: Sequence[Market]  # the configured ones

@@ -33,7 +33,7 @@ _OFFLINE: Mapping[str, str | bool | int | float | list[str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """How to read a market's rows in one file, and what is known of them."""
+    """The way to read a market's rows in one file, and what is known of them."""
 
     time: _sql.Time
     columns: Mapping[str, str]  # ours -> theirs, without the time

@@ -30,7 +30,7 @@ BLOCK_ORIGINS = 288
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What one transaction stored: the sets of neighbouring origins of one market."""
+    """The sets that one transaction stored: of neighbouring origins of one market."""
 
     market: Market
     sets: tuple[ForecastSet, ...]
@@ -62,12 +62,12 @@ class Replay:
 
     @property
     def served(self) -> bool:
-        """Whether the sets count as served."""
+        """True if the sets count as served."""
         return self.shadow is None and not self.in_sample
 
     @property
     def origins(self) -> int:
-        """How many (market, origin) pairs there are to forecast."""
+        """The number of (market, origin) pairs to forecast."""
         return sum(len(run.origins) for run in self.runs)
 
 

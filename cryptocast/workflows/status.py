@@ -80,7 +80,7 @@ class StatusReport:
 
     @property
     def issues(self) -> tuple[str, ...]:
-        """What a person should look at, worst first; issues that markets share appear once."""
+        """The issues for a person to look at, worst first; one that markets share appears once."""
         issues = [] if self.productions else ["no production model: cryptocast init"]
         if self.health is not None and self.health.verdict == "declined":
             issues.append(f"the forecasts have declined: {self.health.reason}")

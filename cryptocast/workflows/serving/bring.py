@@ -36,7 +36,7 @@ _SETTLED_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """What to ask a source for: ranges `[start, end)` of open times, in this order."""
+    """The ranges `[start, end)` of open times to ask a source for, in this order."""
 
     source: CandleSource
     market: Market

@@ -66,7 +66,7 @@ class RangeOptions:
 
     @property
     def given(self) -> bool:
-        """Whether the person named any range at all."""
+        """True if the person named any range at all."""
         return (self.days, self.start, self.end) != (None, None, None)
 
     def resolve(
@@ -97,7 +97,7 @@ class RangeOptions:
 
 @dataclass(frozen=True, slots=True)
 class FetchPlan:
-    """What to ask of one market's source, and the range that the report is about."""
+    """The ranges to ask one market's source for, and the range that the report is about."""
 
     source: CandleSource
     market: Market

@@ -26,7 +26,7 @@ class TickReport:
 
 @dataclass(frozen=True, slots=True)
 class TickStart:
-    """What a tick begins with: its origin, what is deployed, and what is served already."""
+    """The start of a tick: its origin, what is deployed, and what is served already."""
 
     started: float
     origin: int
@@ -42,7 +42,7 @@ class TickStart:
 
 @dataclass(frozen=True, slots=True)
 class Forecasts:
-    """What a tick forecast at its origin, and what it saw that is left to do afterwards."""
+    """The forecasts of a tick at its origin, and the work that it leaves for afterwards."""
 
     sets: tuple[ForecastSet, ...]
     failures: tuple[FailedOrigin, ...]
@@ -51,7 +51,7 @@ class Forecasts:
 
     @property
     def failed_everywhere(self) -> bool:
-        """Whether no market got a forecast."""
+        """True if no market got a forecast."""
         return bool(self.failures) and not self.sets
 
 

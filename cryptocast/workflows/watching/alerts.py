@@ -24,7 +24,7 @@ from cryptocast.workspace import Workspace
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What one receiver took."""
+    """The alerts that one receiver took."""
 
     receiver: str
     alerts: tuple[Alert, ...]

@@ -25,7 +25,7 @@ _LONGEST_PAUSE_SECONDS = 3600.0
 
 @dataclass(slots=True)
 class Memory:
-    """What one receiver knows, and how it has done lately; moments are the system's."""
+    """The states that one receiver knows, and how it has done lately; moments are the system's."""
 
     known: dict[str, dict[str, str]] = field(default_factory=dict)  # kind -> subject -> state
     failures: int = 0  # in a row

@@ -45,7 +45,7 @@ class TrackRecord:
 
     @property
     def has_outcomes(self) -> bool:
-        """Whether at least one target is known."""
+        """True if at least one target is known."""
         return bool(np.isfinite(self.targets).any())
 
     def targets_since(self, moment: float) -> FloatArray:
