@@ -1,4 +1,7 @@
-"""Calls of all HTTP sources: bounded retries, paid calls, and errors that hold no secret."""
+"""Calls of all HTTP sources: bounded retries, paid calls, and errors that hold no secret.
+
+Errors of the HTTP library become ours here.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,6 @@ from cryptocast.sources._faults import Refusal
 from cryptocast.sources._pace import Limits, Waits
 
 Query = Mapping[str, str | int]
-Explain = Callable[[Refusal], CryptocastError | None]
-Judge = Callable[[object], CryptocastError | None]
 
 BYTES_A_CREDIT = 2500
 """Bytes of a metered reply that cost one credit beyond its call: the rule of CoinCap."""
@@ -47,6 +48,7 @@ class HttpReply:
 class Http:
     """A session with one API: `get` returns decoded JSON or raises a typed error.
 
+    Its connections are kept for the next request and shared by threads.
     `explain` returns the error of a refusal that this API words in its own way, or None to leave
     it to the general rules. `judge` returns the error in the JSON of a 2xx, for an API that puts
     errors there, or None. A call is repeated only if its error says `retry`.
@@ -57,8 +59,8 @@ class Http:
         source: str,
         base_url: str,
         *,
-        explain: Explain,
-        judge: Judge = lambda _: None,
+        explain: Callable[[Refusal], CryptocastError | None],
+        judge: Callable[[object], CryptocastError | None] = lambda _: None,
         key: str | None = None,
         limits: Limits,
     ) -> None:
