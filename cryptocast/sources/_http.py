@@ -1,7 +1,4 @@
-"""Calls of all HTTP sources: bounded retries, paid calls, and errors that hold no secret.
-
-Errors of the HTTP library become ours here.
-"""
+"""Calls of all HTTP sources: bounded retries, paid calls, and errors that hold no secret."""
 
 from __future__ import annotations
 
@@ -152,7 +149,8 @@ class Http:
     def _ask(self, path: str, params: Query, deadline: float) -> HttpReply:
         """Make one GET request and read its whole body, until the monotonic `deadline`.
 
-        Raise SourceError: source.unreachable, source.timeout, source.bad_answer.
+        Errors of the HTTP library become ours here. Raise SourceError: source.unreachable,
+        source.timeout, source.bad_answer.
         """
         patience = self._limits.patience
         left = max(deadline - time.monotonic(), 0.01)

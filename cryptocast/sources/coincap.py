@@ -207,7 +207,7 @@ class Slugs:
         )
 
     def _look_up(self, coin: str, deadline: float) -> str:
-        """Return the id of the best ranked asset with exactly this symbol, else exactly this name."""
+        """Return the id of the best ranked asset that has exactly this symbol, else this name."""
         query: Query = {"search": coin, "limit": _ASSETS_A_LOOK_UP}
         answer = self._http.get(_ASSETS, query, deadline=deadline, credits=_CREDITS_A_LOOK_UP)
         assets = answer.get("data") if isinstance(answer, dict) else None
