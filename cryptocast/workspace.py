@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cryptocast import config, plugins
+from cryptocast import config, models, plugins
 from cryptocast.clock import SystemClock
 from cryptocast.config import Secrets, Settings
 from cryptocast.errors import ConfigError, StateError
@@ -65,9 +65,7 @@ def require_plugins(settings: Settings) -> None:
     for key, name in dict.fromkeys(named):
         if name != "auto":
             plugins.require(name.partition(":")[0], sources, what="source", key=key)
-    own, baselines = "cryptocast.models", "cryptocast.models.baselines"
-    kinds = sorted({*plugins.names(own), *plugins.names(baselines)} - {"baselines"})
-    plugins.require(settings.model.kind, kinds, what="model", key="model.kind")
+    plugins.require(settings.model.kind, models.kinds(), what="model", key="model.kind")
     receivers = plugins.names("cryptocast.notify")
     for receiver in settings.notify.receiver:
         plugins.require(receiver.name, receivers, what="receiver", key="notify.receiver.name")

@@ -8,8 +8,11 @@ changed. None of them locks: the tick itself is safe when it runs twice.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shlex
+import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +22,7 @@ from cryptocast.errors import UsageError
 from cryptocast.values import INTERVAL_SECONDS
 
 _DAY_MINUTES = 1440
+_PATIENCE_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +89,44 @@ def unique_name(workspace: Path) -> str:
     word = re.sub(r"[^a-z0-9]+", "-", workspace.name.lower()).strip("-")[:32]
     digest = hashlib.sha256(str(workspace).encode()).hexdigest()[:8]
     return "-".join(part for part in ("cryptocast", word, digest) if part)
+
+
+def call(*command: str, stdin: str | None = None, hint: str, empty: str | None = None) -> str:
+    """Run a program and return its stdout; `hint` says how to do without it.
+
+    If it fails with the words `empty` on stderr, it only has nothing to show. Bytes that are
+    not UTF-8 come back as they went. Raises UsageError if the program is not in PATH, or
+    refuses.
+    """
+    program = shutil.which(command[0])
+    if program is None:
+        raise UsageError(
+            f"there is no program '{command[0]}' on this machine",
+            code="usage.scheduler",
+            hint=hint,
+        )
+    try:
+        done = subprocess.run(  # noqa: S603 - a fixed command, and no shell
+            [program, *command[1:]],
+            input=(stdin or "").encode(errors="surrogateescape"),
+            capture_output=True,
+            check=False,
+            timeout=_PATIENCE_SECONDS,
+            env={**os.environ, "LC_ALL": "C"},  # its messages are compared
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UsageError(
+            f"{' '.join(command)} failed: {type(error).__name__}",
+            code="usage.scheduler",
+            hint=hint,
+        ) from error
+    complaint = done.stderr.decode(errors="replace").strip()
+    if done.returncode == 0:
+        return done.stdout.decode(errors="surrogateescape")
+    if empty is not None and empty in complaint:
+        return ""
+    raise UsageError(
+        f"{' '.join(command)} failed: {complaint.partition(chr(10))[0] or done.returncode}",
+        code="usage.scheduler",
+        hint=hint,
+    )

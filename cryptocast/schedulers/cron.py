@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cryptocast.errors import UsageError
-from cryptocast.schedulers import Plan, Text, mark
-from cryptocast.schedulers._programs import call
+from cryptocast.schedulers import Plan, Text, call, mark
 
 _LONGEST_COMMAND = 998  # bytes; cron cuts off what is longer, or refuses the crontab
 _HINT = "cryptocast schedule --kind systemd --install, or cryptocast serve-loop"

@@ -6,8 +6,7 @@ import os
 from pathlib import Path
 
 from cryptocast.errors import UsageError
-from cryptocast.schedulers import Plan, Text, mark, unique_name
-from cryptocast.schedulers._programs import call
+from cryptocast.schedulers import Plan, Text, call, mark, unique_name
 from cryptocast.values import INTERVAL_SECONDS
 
 _HINT = "cryptocast schedule --kind cron --install, or cryptocast serve-loop"
