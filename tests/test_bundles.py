@@ -137,7 +137,7 @@ def test_a_bundle_that_is_not_whole_is_missing(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["card.json", "model.onnx"])
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(share=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
 def test_a_byte_that_changed_is_found(folder: Path, name: str, share: float, flip: int) -> None:
     file = folder / name

@@ -433,7 +433,7 @@ chosen = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(chosen)
 def test_rendered_settings_load_as_they_were(
     tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any]

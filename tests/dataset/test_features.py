@@ -50,7 +50,7 @@ def test_no_feature_knows_what_came_after(name: str, volume: bool) -> None:
         assert (one.values[ORIGIN:, column] != other.values[ORIGIN:, column]).any()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     st.lists(st.integers(N, N + MEMORY_BARS - 1), max_size=40, unique=True),
     st.integers(MEMORY_BARS, N + MEMORY_BARS - 1),
@@ -206,7 +206,7 @@ def test_a_market_without_volume_has_a_blank_in_its_place() -> None:
     np.testing.assert_array_equal(np.delete(one.values, at, 1), np.delete(other.values, at, 1))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.integers(1, 60),
     st.integers(0, 2**32 - 1),

@@ -51,7 +51,7 @@ def test_where_there_is_enough_each_part_has_what_it_was_to_have(total: int) -> 
     assert split.judged == Part(split.gate.start, split.test.end)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(60, 160), wanted, wanted, wanted, st.integers(1, 12))
 def test_each_origin_and_step_is_in_the_part_that_holds_its_target_and_none_straddles(
     total: int, test: int, gate: int, validation: int, horizon: int

@@ -15,7 +15,7 @@ from cryptocast.values import Windows
 from support.synthetic import BAR, MARKET, START, candles
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.integers(30, 1500),
     st.lists(st.integers(1, 1499), max_size=60, unique=True),

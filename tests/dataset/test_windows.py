@@ -81,7 +81,7 @@ def test_nothing_else_of_a_window_knows_it_either_but_its_targets(origin: int) -
     assert (known != same).all()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     st.integers(CONTEXT, CONTEXT + N - 1),
     st.lists(st.integers(N, CONTEXT + N - 1), max_size=30, unique=True),
@@ -112,7 +112,7 @@ def test_a_gap_at_the_far_end_of_the_context_changes_no_bit(length: int) -> None
     np.testing.assert_array_equal(one.inputs, other.inputs)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.sets(st.integers(0, 119), max_size=60), st.integers(0, 119), st.integers(0, 119))
 def test_windows_are_those_of_a_slow_loop(gaps: set[int], first: int, end: int) -> None:
     gaps -= {0}

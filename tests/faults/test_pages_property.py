@@ -45,7 +45,7 @@ from support.commands import INTERVAL, NOW
 from support.loopback import Reply, Rewrite
 from support.loopback import Request as Asked
 
-QUIET = settings(deadline=None, derandomize=True, database=None)
+QUIET = settings(derandomize=True, database=None)
 ENDING = [
     *(name for name in REFUSED if "quota" not in name),  # after which nothing is asked for a day
     *(name for name, fault in CUT.items() if fault.patience is not HASTY),  # which take long

@@ -204,7 +204,7 @@ PRICE = st.floats(1e-8, 1e9)
 
 
 # Not shrunk: an example costs 13 files.
-@settings(max_examples=8, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@settings(max_examples=8, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(
     st.lists(
         st.tuples(

@@ -47,7 +47,7 @@ def autocorrelation(x: FloatArray, lag: int) -> float:
     return float((x[lag:] * x[:-lag]).mean() / x.var())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     cuts=st.lists(st.integers(0, 3 * DAY), max_size=5),
     interval=st.sampled_from(["1m", "5m", "2h", "1d"]),

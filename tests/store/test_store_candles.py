@@ -101,7 +101,7 @@ def put_in_pieces(draw: st.DrawFn) -> tuple[list[int], list[list[int]]]:
     return bars, [sorted(set(piece)) for piece in pieces]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(put_in_pieces())
 def test_any_split_in_any_order_and_twice_gives_the_same_table(
     market: Market, make_candles: Make, pieces: tuple[list[int], list[list[int]]]
