@@ -9,11 +9,11 @@ INSTALLED := $(VENV)/.installed
 BENCH_INSTALLED := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check retrain cron bench soak accuracy ablation renewal guide clean
+.PHONY: help demo test check retrain cron flows bench soak accuracy ablation renewal guide clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
-	@echo "WORKSPACE=FOLDER names the workspace of retrain and cron (now: $(WORKSPACE))"
+	@echo "WORKSPACE=FOLDER names the workspace of retrain, cron and flows (now: $(WORKSPACE))"
 
 demo: $(INSTALLED) ## an offline workspace in demo/: init, one forecast, the status screen
 	$(BIN)/cryptocast init -w demo --config configs/demo.toml
@@ -35,6 +35,15 @@ retrain: $(INSTALLED) ## renew the model of WORKSPACE from the newest candles; O
 
 cron: $(INSTALLED) ## print the crontab line that forecasts after each close in WORKSPACE
 	@$(BIN)/cryptocast schedule -w '$(WORKSPACE)'
+
+flows: export PREFECT_API_URL := http://127.0.0.1:4200/api
+flows: export PREFECT_SERVER_ANALYTICS_ENABLED := false
+flows: $(INSTALLED) ## a Prefect server, and the flows of WORKSPACE on it, until Ctrl-C
+	test -f '$(WORKSPACE)/cryptocast.toml' || { mkdir -p '$(WORKSPACE)' && cp configs/demo.toml '$(WORKSPACE)/cryptocast.toml'; }
+	trap '$(BIN)/prefect server stop' EXIT; trap 'exit 0' INT TERM; \
+	$(BIN)/prefect server start --background; \
+	until $(BIN)/python -c 'import urllib.request as r; r.urlopen("$(PREFECT_API_URL)/health")' 2> /dev/null; do sleep 1; done; \
+	$(BIN)/cryptocast serve-flows -w '$(WORKSPACE)'
 
 bench: $(BENCH_INSTALLED) ## the budgets, as ratios measured in one run (minutes)
 	$(BIN)/python tests/benchmarks/bench.py

@@ -9,6 +9,7 @@ CryptocastError                 code, exit_code, retry; message: what, hint: wha
 ├── RegistryError     exit 4    registry.*     the MLflow store cannot be reached or read
 ├── ModelError        exit 5    model.*        a model diverged or its bundle is damaged
 ├── NotifyError       exit 4    notify.*       a receiver did not take an alert
+├── FlowsError        exit 4    flows.*        the Prefect server is not there or refuses
 └── GateRefused       exit 6    gate.*         a gate said no
 """
 
@@ -100,6 +101,13 @@ class NotifyError(CryptocastError):
     """A receiver of alerts could not be reached, or did not take one; no secret is shown."""
 
     code = "notify.failed"
+    exit_code = 4
+
+
+class FlowsError(CryptocastError):
+    """The Prefect server cannot be reached, refuses, or already has what is served here."""
+
+    code = "flows.failed"
     exit_code = 4
 
 

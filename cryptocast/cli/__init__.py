@@ -33,6 +33,7 @@ from cryptocast.cli import (
     retrain,
     rollback,
     schedule,
+    serve_flows,
     serve_loop,
     shadow,
     status,
@@ -48,7 +49,7 @@ _GROUPS = {
     "Start": (init, guide, config),
     "Data": (fetch, export),
     "Learning": (tune, train, evaluate, models, promote, rollback, retrain, audit, pretrain),
-    "Serving": (forecast, serve_loop, schedule, replay, shadow),
+    "Serving": (forecast, serve_loop, serve_flows, schedule, replay, shadow),
     "Watching": (status, monitor, report, notify),
     "Keeping": (doctor, backup, prune),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,13 +10,12 @@ import typer
 
 from cryptocast.cli.root.options import CandleFiles, Run, read_time
 from cryptocast.cli.root.output import Answer, table
-from cryptocast.display import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from cryptocast.values import Gap
-    from cryptocast.workflows.serving.fetching import FetchReport, MarketFetch
+    from cryptocast.workflows.serving.fetching import FetchReport
 
 NAME = "fetch"
 EXAMPLE = "cryptocast fetch --days 30"
@@ -80,15 +79,14 @@ def _check_import(source: str | None, path: Path | None, market: str | None, rep
 
 def _answer(report: FetchReport) -> Answer:
     from cryptocast.values import iso
+    from cryptocast.workflows.fetch import warnings_of
 
     data = {
         "start": iso(report.start),
         "end": iso(report.end),
         "markets": candles_document(report),
     }
-    return Answer(
-        data, lambda console: console.print(candles_table(report)), fetch_warnings(report)
-    )
+    return Answer(data, lambda console: console.print(candles_table(report)), warnings_of(report))
 
 
 def gaps_document(gaps: Sequence[Gap]) -> list[dict[str, Any]]:
@@ -135,54 +133,3 @@ def candles_table(report: FetchReport) -> Table:
         for m in report.markets
     )
     return table("Candles", columns, rows)
-
-
-def fetch_warnings(report: FetchReport) -> list[str]:
-    """Return warnings about failed markets, refused or replaced rows, and gaps."""
-    return [f"{m.market}: {text}" for m in report.markets for text in _market_warnings(m)]
-
-
-def _market_warnings(m: MarketFetch) -> Iterator[str]:
-    from cryptocast.values import iso
-    from cryptocast.workflows.serving.bring import OVERLAP_BARS
-
-    if m.error is not None:
-        yield f"{m.error.message} ({m.error.hint})"
-    if m.rejected:
-        yield f"{counted(m.rejected, 'row')} refused, for example {m.example}"
-    if m.revised > OVERLAP_BARS:  # this many are asked for again every time
-        yield (
-            f"{counted(m.revised, 'stored candle')} had other values and were replaced "
-            "(the events candle.revised hold the old ones)"
-        )
-    gaps, end = m.gaps, _end_of_files(m)
-    if end is not None:
-        gaps = gaps[:-1]
-        yield (f"its files end at {iso(end)} (recorded candles are used with --as-of {iso(end)})")
-    if gaps:
-        yield _gaps_warning(gaps)
-    if m.unreachable_bars:
-        yield (
-            f"{counted(m.unreachable_bars, 'bar')} of these are older than what "
-            f"{m.market.partition(':')[0]} still provides "
-            "(import them: cryptocast fetch --source file)"
-        )
-
-
-def _gaps_warning(gaps: Sequence[Gap]) -> str:
-    from cryptocast.values import iso
-
-    missing = sum(gap.bars for gap in gaps)
-    verb = "is" if missing == 1 else "are"
-    first = "" if len(gaps) == 1 else ", the first"
-    return (
-        f"{counted(missing, 'bar')} {verb} missing in {counted(len(gaps), 'gap')}{first} "
-        f"from {iso(gaps[0].start)} to {iso(gaps[0].end)}; nothing is invented for them"
-    )
-
-
-def _end_of_files(market: MarketFetch) -> int | None:
-    """Return where the newest candle of files ends if the range goes on after it, or None."""
-    if not market.gaps or market.last is None or not market.market.startswith("file:"):
-        return None
-    return market.gaps[-1].start if market.gaps[-1].start > market.last else None

@@ -26,6 +26,7 @@ TOPICS = {
     "scripts": "JSON, exit codes, SQL, Python",
     "model": "what can be forecast, the baselines, the networks, how good they are",
     "scaling": "many markets: one model or one each, and what it costs",
+    "prefect": "the pipelines as flows of a Prefect server, with a page for every run",
     "developing": "the house from the inside, for those who change it",
 }
 """The pages in reading order, each with what it is about."""

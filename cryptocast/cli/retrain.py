@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cryptocast.cli.evaluate import SHOWN_MARKETS, scores_tables
-from cryptocast.cli.fetch import candles_document, candles_table, fetch_warnings
+from cryptocast.cli.fetch import candles_document, candles_table
 from cryptocast.cli.promote import decision_document, decision_sentences
 from cryptocast.cli.root.options import Run, Seed
 from cryptocast.cli.root.output import (
@@ -138,8 +138,10 @@ def show_renewals(console: Console, candles: FetchReport, renewals: Renewals) ->
 
 def renewals_warnings(candles: FetchReport, renewals: Renewals) -> list[str]:
     """Return the warnings of a pipeline's fetch and of its failures, each of them once."""
+    from cryptocast.workflows.fetch import warnings_of
+
     failed = {failure.decision.market: failure.error for failure in renewals.failures}
-    return list(dict.fromkeys(fetch_warnings(candles) + failure_warnings(failed)))
+    return list(dict.fromkeys(warnings_of(candles) + failure_warnings(failed)))
 
 
 def renewals_code(renewals: Renewals) -> int:

@@ -20,15 +20,20 @@ EXAMPLE = "cryptocast schedule --kind systemd"
 
 def command(
     run: Run,
-    kind: Annotated[str, typer.Option(help="cron, systemd (of the user) or launchd.")] = "cron",
+    kind: Annotated[
+        str, typer.Option(help="cron, systemd (of the user), launchd or prefect.")
+    ] = "cron",
     install: Annotated[
-        bool, typer.Option("--install", help="Add it to cron or systemd; repeating is harmless.")
+        bool,
+        typer.Option(
+            "--install", help="Add it there, if it is not launchd; repeating is harmless."
+        ),
     ] = False,
     remove: Annotated[
         bool, typer.Option("--remove", help="Remove this workspace's entry again.")
     ] = False,
 ) -> Answer:
-    """Print what makes cron, systemd or launchd tick just after each close of a candle.
+    """Print what makes cron, systemd, launchd or Prefect tick just after each close of a candle.
 
     No key is written: secrets stay in the workspace's .env. No lock is needed: a tick that runs
     twice changes nothing.

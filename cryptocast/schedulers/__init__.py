@@ -34,6 +34,8 @@ class Plan:
     log: Path
     interval: str  # of the candles
     offsets: frozenset[int]  # of local time from UTC over the year, in seconds
+    delay_seconds: float = 10.0  # after the close, for schedulers that know seconds
+    monitor_minutes: float = 60.0  # how often it is asked whether the model declined
 
     def local_times(self) -> tuple[list[int], list[int]]:
         """Return the minutes and the hours, by local time, at which candles close.
@@ -91,10 +93,16 @@ def unique_name(workspace: Path) -> str:
     return "-".join(part for part in ("cryptocast", word, digest) if part)
 
 
-def call(*command: str, stdin: str | None = None, hint: str, empty: str | None = None) -> str:
+def call(
+    *command: str,
+    stdin: str | None = None,
+    hint: str,
+    empty: str | None = None,
+    patience_seconds: float = _PATIENCE_SECONDS,
+) -> str:
     """Run a program and return its stdout; `hint` says how to do without it.
 
-    If it fails with the words `empty` on stderr, it only has nothing to show. Bytes that are
+    If it fails with the words `empty`, it only has nothing to show. Bytes that are
     not UTF-8 come back as they went. Raises UsageError if the program is not in PATH, or
     refuses.
     """
@@ -111,8 +119,9 @@ def call(*command: str, stdin: str | None = None, hint: str, empty: str | None =
             input=(stdin or "").encode(errors="surrogateescape"),
             capture_output=True,
             check=False,
-            timeout=_PATIENCE_SECONDS,
-            env={**os.environ, "LC_ALL": "C"},  # its messages are compared
+            timeout=patience_seconds,
+            # Its messages are compared; and Prefect's program would report its use.
+            env={"DO_NOT_TRACK": "1", **os.environ, "LC_ALL": "C"},
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UsageError(
@@ -120,7 +129,8 @@ def call(*command: str, stdin: str | None = None, hint: str, empty: str | None =
             code="usage.scheduler",
             hint=hint,
         ) from error
-    complaint = done.stderr.decode(errors="replace").strip()
+    # Prefect's program complains on stdout.
+    complaint = (done.stderr.strip() or done.stdout.strip()).decode(errors="replace")
     if done.returncode == 0:
         return done.stdout.decode(errors="surrogateescape")
     if empty is not None and empty in complaint:

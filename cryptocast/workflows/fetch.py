@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cryptocast.config import Settings
+from cryptocast.display import counted
 from cryptocast.errors import ConfigError, StateError, UsageError
 from cryptocast.sources import Setup
 from cryptocast.sources.file import Source
-from cryptocast.values import Market, iso
+from cryptocast.values import Gap, Market, iso
+from cryptocast.workflows.serving.bring import OVERLAP_BARS
 from cryptocast.workflows.serving.fetching import (
     FetchPlan,
     FetchReport,
+    MarketFetch,
     Range,
     RangeOptions,
     carry_out,
@@ -111,3 +115,49 @@ def _whole(source: Source, market: Market, now: float) -> Range:
             hint="check --path and --as-of",
         )
     return market.floor(span[0]), min(market.floor(span[1]) + market.interval_seconds, closed)
+
+
+def warnings_of(report: FetchReport) -> list[str]:
+    """Return warnings about failed markets, refused or replaced rows, and gaps."""
+    return [f"{m.market}: {text}" for m in report.markets for text in _market_warnings(m)]
+
+
+def _market_warnings(m: MarketFetch) -> Iterator[str]:
+    if m.error is not None:
+        yield f"{m.error.message} ({m.error.hint})"
+    if m.rejected:
+        yield f"{counted(m.rejected, 'row')} refused, for example {m.example}"
+    if m.revised > OVERLAP_BARS:  # this many are asked for again every time
+        yield (
+            f"{counted(m.revised, 'stored candle')} had other values and were replaced "
+            "(the events candle.revised hold the old ones)"
+        )
+    gaps, end = m.gaps, _end_of_files(m)
+    if end is not None:
+        gaps = gaps[:-1]
+        yield (f"its files end at {iso(end)} (recorded candles are used with --as-of {iso(end)})")
+    if gaps:
+        yield _gaps_warning(gaps)
+    if m.unreachable_bars:
+        yield (
+            f"{counted(m.unreachable_bars, 'bar')} of these are older than what "
+            f"{m.market.partition(':')[0]} still provides "
+            "(import them: cryptocast fetch --source file)"
+        )
+
+
+def _gaps_warning(gaps: Sequence[Gap]) -> str:
+    missing = sum(gap.bars for gap in gaps)
+    verb = "is" if missing == 1 else "are"
+    first = "" if len(gaps) == 1 else ", the first"
+    return (
+        f"{counted(missing, 'bar')} {verb} missing in {counted(len(gaps), 'gap')}{first} "
+        f"from {iso(gaps[0].start)} to {iso(gaps[0].end)}; nothing is invented for them"
+    )
+
+
+def _end_of_files(market: MarketFetch) -> int | None:
+    """Return where the newest candle of files ends if the range goes on after it, or None."""
+    if not market.gaps or market.last is None or not market.market.startswith("file:"):
+        return None
+    return market.gaps[-1].start if market.gaps[-1].start > market.last else None

@@ -1,4 +1,4 @@
-"""schedule: let cron, systemd or launchd tick just after each close; shown or installed."""
+"""schedule: let cron, systemd, launchd or Prefect tick after each close; shown or installed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def schedule(ws: Workspace, kind: str) -> Schedule:
     path.
     """
     scheduler = schedulers.get(kind)
-    plan = _plan(ws.settings, ws.folder)
+    plan = plan_of(ws.settings, ws.folder)
     return Schedule(
         kind,
         scheduler.when(plan),
@@ -69,7 +69,7 @@ def install(ws: Workspace, kind: str) -> Schedule:
     refuses.
     """
     shown = schedule(ws, kind)
-    plan = _plan(ws.settings, ws.folder)
+    plan = plan_of(ws.settings, ws.folder)
     try:
         plan.log.parent.mkdir(exist_ok=True)  # neither cron nor systemd makes it
     except OSError as error:
@@ -89,7 +89,7 @@ def remove(folder: Path, kind: str) -> bool:
     return bool(scheduler.remove(schedulers.checked(folder)))
 
 
-def _plan(settings: Settings, workspace_folder: Path) -> Plan:
+def plan_of(settings: Settings, workspace_folder: Path) -> Plan:
     """Return the tick that the scheduler starts. Raises UsageError for an unfit path."""
     folder = schedulers.checked(workspace_folder)
     tick = ("forecast", "--once", "--quiet", "--workspace", str(folder))
@@ -99,6 +99,8 @@ def _plan(settings: Settings, workspace_folder: Path) -> Plan:
         log=folder / "logs" / LOG,
         interval=settings.markets()[0].interval,
         offsets=frozenset({-time.timezone, -time.altzone}),
+        delay_seconds=settings.loop.delay_seconds,
+        monitor_minutes=settings.monitor.every_minutes,
     )
 
 

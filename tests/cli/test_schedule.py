@@ -298,7 +298,7 @@ def test_launchd_is_put_in_place_by_hand(machine: Machine, tmp_path: Path) -> No
         (("--install", "--remove"), "--install and --remove exclude each other",
          "cryptocast schedule --install"),
         (("--kind", "crn"), "there is no scheduler 'crn'",
-         "did you mean 'cron'? known: cron, launchd, systemd"),
+         "did you mean 'cron'? known: cron, launchd, prefect, systemd"),
     ],
 )  # fmt: skip
 def test_options_that_cannot_be_are_refused(

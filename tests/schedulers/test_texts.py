@@ -247,7 +247,7 @@ def test_launchd_fires_when_cron_does(interval: str, zone: str) -> None:
 def test_an_unknown_scheduler_is_told_with_those_there_are() -> None:
     with pytest.raises(ConfigError, match="there is no scheduler 'atd'") as refused:
         schedulers.get("atd")
-    assert refused.value.hint == "known: cron, launchd, systemd"
+    assert refused.value.hint == "known: cron, launchd, prefect, systemd"
 
 
 def test_the_examples_in_configs_are_what_is_printed() -> None:
