@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import httpx
 from filelock import FileLock, Timeout
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
@@ -29,19 +28,19 @@ from prefect.client.schemas.objects import (
 )
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.deployments.runner import RunnerDeployment
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError, TerminationSignal
+from prefect.exceptions import ObjectNotFound, TerminationSignal
 from prefect.flows import Flow
 from prefect.runner import Runner
 from prefect.schedules import Interval, Schedule
-from prefect.settings import PREFECT_API_URL
 from prefect.states import Crashed
 from prefect.types.entrypoint import EntrypointType
 
 from cryptocast.drafts import disk_error
-from cryptocast.errors import ConfigError, FlowsError
+from cryptocast.errors import FlowsError
 from cryptocast.flows.initialize import initialize
 from cryptocast.flows.produce import produce
 from cryptocast.flows.retrain import retrain
+from cryptocast.flows.server import answering, api_url, require_server
 from cryptocast.schedulers.prefect import FlowSchedule, deployment_name, flow_schedules
 from cryptocast.workflows.schedule import plan_of
 from cryptocast.workspace import Workspace
@@ -86,9 +85,9 @@ def serve_flows(ws: Workspace, announce: Callable[[Service], None]) -> None:
     planned = flow_schedules(plan_of(ws.settings, ws.folder))
     deployments = [_deployment(_FLOWS[one.flow], ws.folder, one) for one in planned]
     runner = Runner(name=deployment_name(ws.folder), limit=_MOST_RUNS, pause_on_shutdown=False)
-    with _alone(ws.folder), _answering(server):
+    with _alone(ws.folder), answering(server):
         with get_client(sync_client=True) as client:
-            _require_server(client, server)
+            require_server(client, server)
             for deployment in deployments:
                 _refuse_pooled(client, deployment)
         ids = asyncio.run(_register(runner, deployments))
@@ -104,21 +103,6 @@ def serve_flows(ws: Workspace, announce: Callable[[Service], None]) -> None:
             asyncio.run(runner.start())
         except (KeyboardInterrupt, TerminationSignal):
             return
-
-
-def api_url() -> str:
-    """Return the address of the Prefect server's API.
-
-    Raises ConfigError if none is set: Prefect would start a server of its own, for this process.
-    """
-    url = PREFECT_API_URL.value()
-    if not url:
-        raise ConfigError(
-            "PREFECT_API_URL names no Prefect server",
-            code="config.prefect",
-            hint="prefect server start, then: export PREFECT_API_URL=http://127.0.0.1:4200/api",
-        )
-    return str(url)
 
 
 def _deployment(flow: Flow[..., Any], folder: Path, planned: FlowSchedule) -> RunnerDeployment:
@@ -148,40 +132,6 @@ def _schedule(planned: FlowSchedule) -> Schedule | None:
 async def _register(runner: Runner, deployments: Sequence[RunnerDeployment]) -> list[UUID]:
     """Register the deployments with the server and return their ids, in the same order."""
     return [await runner.aadd_deployment(deployment) for deployment in deployments]
-
-
-def _require_server(client: SyncPrefectClient, server: str) -> None:
-    """Raise FlowsError if nothing answers at the server's address."""
-    if (error := client.api_healthcheck()) is not None:
-        raise _unreachable(server) from error
-
-
-@contextmanager
-def _answering(server: str) -> Iterator[None]:
-    """Translate what Prefect's client raises. Raises FlowsError."""
-    try:
-        yield
-    except PrefectHTTPStatusError as error:
-        raise FlowsError(
-            f"the Prefect server at {server} refuses: HTTP {error.response.status_code}",
-            code="flows.refused",
-            hint="check PREFECT_API_URL, PREFECT_API_KEY and the server's version",
-        ) from error
-    except httpx.HTTPError as error:
-        raise _unreachable(server) from error
-    except RuntimeError as error:
-        if "Failed to reach API" not in str(error):
-            raise
-        raise _unreachable(server) from error
-
-
-def _unreachable(server: str) -> FlowsError:
-    return FlowsError(
-        f"the Prefect server at {server} cannot be reached",
-        code="flows.unreachable",
-        hint="prefect server start, or set PREFECT_API_URL to the server that runs",
-        retry=True,
-    )
 
 
 def _refuse_pooled(client: SyncPrefectClient, deployment: RunnerDeployment) -> None:

@@ -136,7 +136,7 @@ def test_without_the_address_of_a_server_nothing_starts(fresh: Path) -> None:
 
 
 def test_a_server_that_is_not_there_is_one_line(fresh: Path) -> None:
-    with temporary_settings({PREFECT_API_URL: REFUSED}):
+    with temporary_settings({PREFECT_API_URL: REFUSED.replace("//", "//me:a-password@")}):
         done = run("serve-flows", "-w", fresh)
     assert done.code == 4
     assert done.err == (
