@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-from cryptocast.values import DAY_SECONDS, iso
-
 NOTHING = "-"
 """Stands for a figure that does not exist."""
 
@@ -78,11 +76,15 @@ def size(size_bytes: int) -> str:
 
 def moment(at: float) -> str:
     """Return a time in UTC, to the minute."""
+    from cryptocast.values import iso  # late: it loads numpy, which --help does not need
+
     return iso(int(at))[:16].replace("T", " ") + "Z"
 
 
 def span(seconds: float) -> str:
     """Return a length of time in its largest fitting unit: `5 min`, `2 h`, `30 days`."""
+    from cryptocast.values import DAY_SECONDS  # late: it loads numpy, which --help does not need
+
     if seconds >= 2 * DAY_SECONDS:
         length, unit = DAY_SECONDS, "days"
     elif seconds >= 3600:

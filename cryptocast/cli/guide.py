@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -52,6 +51,8 @@ def command(
 
 def page(topic: str) -> str:
     """Return one page of the guide as Markdown."""
+    from importlib import resources
+
     file = resources.files("cryptocast") / "guide" / f"{topic}.md"
     return file.read_text(encoding="utf-8")
 
