@@ -42,7 +42,7 @@ flows: $(INSTALLED) ## a Prefect server, and the flows of WORKSPACE on it, until
 	test -f '$(WORKSPACE)/cryptocast.toml' || { mkdir -p '$(WORKSPACE)' && cp configs/demo.toml '$(WORKSPACE)/cryptocast.toml'; }
 	trap '$(BIN)/prefect server stop' EXIT; trap 'exit 0' INT TERM; \
 	$(BIN)/prefect server start --background; \
-	until $(BIN)/python -c 'import urllib.request as r; r.urlopen("$(PREFECT_API_URL)/health")' 2> /dev/null; do sleep 1; done; \
+	for second in $$(seq 180); do $(BIN)/python -c 'import urllib.request as r; r.urlopen("$(PREFECT_API_URL)/health")' 2> /dev/null && break; sleep 1; done; \
 	$(BIN)/cryptocast serve-flows -w '$(WORKSPACE)'
 
 bench: $(BENCH_INSTALLED) ## the budgets, as ratios measured in one run (minutes)
