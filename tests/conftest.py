@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from typing import Any
 
@@ -11,6 +12,10 @@ from hypothesis import settings
 # No test depends on how fast or busy the machine is.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+# Processes inherit an ignored Ctrl-C, which tests send: a shell's background jobs ignore it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LOOPBACK = ("127.", "::1", "localhost")
 
