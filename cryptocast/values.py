@@ -39,6 +39,9 @@ DAY_SECONDS = 86_400
 BUILTIN_RANDOM_WALK = "builtin:random_walk"
 """The version name of the random walk that needs no training and no bundle."""
 
+OPPONENT_WALK = "the random walk"
+"""The name of the random walk in the gate's comparisons, which deployments keep."""
+
 MIN_CANDLES = 24
 """The least number of candles that a forecast needs (else exit 3)."""
 

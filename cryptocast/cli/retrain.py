@@ -183,11 +183,12 @@ def _candidate_documents(renewal: Renewal) -> Iterator[dict[str, Any]]:
 def _candidates_table(renewal: Renewal) -> Table:
     """Return the candidates with their skills, and which one serves."""
     from cryptocast.store import ALL_MARKETS
+    from cryptocast.values import OPPONENT_WALK
 
     rows = []
     for c in renewal.candidates:
         comparisons = () if c.verdict is None else c.verdict.comparisons
-        skills = (each.skill for each in comparisons if each.opponent == "the random walk")
+        skills = (each.skill for each in comparisons if each.opponent == OPPONENT_WALK)
         word = "-" if c.verdict is None else "refused"
         if c.version == renewal.decision.version:
             word = "serves"

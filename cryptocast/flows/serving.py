@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from filelock import FileLock, Timeout
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     DeploymentFilter,
@@ -35,12 +33,12 @@ from prefect.schedules import Interval, Schedule
 from prefect.states import Crashed
 from prefect.types.entrypoint import EntrypointType
 
-from cryptocast.drafts import disk_error
 from cryptocast.errors import FlowsError
 from cryptocast.flows.initialize import initialize
 from cryptocast.flows.produce import produce
 from cryptocast.flows.retrain import retrain
 from cryptocast.flows.server import answering, api_url, require_server
+from cryptocast.locks import alone
 from cryptocast.schedulers.prefect import FlowSchedule, deployment_name, flow_schedules
 from cryptocast.workflows.schedule import plan_of
 from cryptocast.workspace import Workspace
@@ -77,15 +75,15 @@ def serve_flows(ws: Workspace, announce: Callable[[Service], None]) -> None:
     """Register the flows of a workspace, call `announce`, and run what is due until stopped.
 
     Runs that an earlier process left behind are marked as crashed first, because they would keep
-    their places for minutes. Raises ConfigError without an address of a server, and FlowsError if
-    it cannot be reached or refuses, if another process serves this workspace, or if a work pool
-    does.
+    their places for minutes. Raises ConfigError without an address of a server, StoreError
+    (`serve-flows.running`) if another process serves this workspace, and FlowsError if the server
+    cannot be reached or refuses, or if a work pool has these flows.
     """
     server = api_url()
     planned = flow_schedules(plan_of(ws.settings, ws.folder))
     deployments = [_deployment(_FLOWS[one.flow], ws.folder, one) for one in planned]
     runner = Runner(name=deployment_name(ws.folder), limit=_MOST_RUNS, pause_on_shutdown=False)
-    with _alone(ws.folder), answering(server):
+    with alone(ws.folder, "serve-flows"), answering(server):
         with get_client(sync_client=True) as client:
             require_server(client, server)
             for deployment in deployments:
@@ -175,28 +173,3 @@ def _has_model(ws: Workspace) -> bool:
     """Return whether any market of the workspace is served by a model."""
     with ws.store.read() as reader:
         return bool(reader.productions().of_markets(ws.markets()))
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the lock of the process that serves this workspace's flows.
-
-    Raises FlowsError (`flows.running`) if another process holds it.
-    """
-    file = folder / "logs" / "serve-flows.lock"
-    lock = FileLock(file)
-    try:
-        file.parent.mkdir(exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise FlowsError(
-            f"another process serves the flows of {folder}",
-            code="flows.running",
-            hint="stop that one first",
-        ) from None
-    except OSError as error:
-        raise disk_error(error, file) from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -17,6 +17,7 @@ from cryptocast.clock import VirtualClock
 from cryptocast.config import Secrets, Settings
 from cryptocast.drafts import replacing, swapping
 from cryptocast.errors import CryptocastError, StateError
+from cryptocast.locks import alone, lock_file
 from cryptocast.metering import calls_a_tick, loop_cost
 from cryptocast.seams import Clock, Inline, Progress, Steps
 from cryptocast.sources import resolve_auto
@@ -27,8 +28,6 @@ from cryptocast.workflows.keeping.undo import make_folders, refusals_named, undo
 from cryptocast.workflows.learning.pipeline import Renewal, pipeline
 from cryptocast.workflows.learning.renewals import (
     Renewals,
-    alone,
-    lock_file,
     pipeline_name,
     renew_groups,
 )

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from cryptocast.errors import CryptocastError
+from cryptocast.locks import alone
 from cryptocast.seams import Clock
 from cryptocast.store import Store
 from cryptocast.values import iso
@@ -19,7 +20,6 @@ from cryptocast.workflows.learning.deployment import Decision, mend_aliases
 from cryptocast.workflows.learning.pipeline import Renewal, pipeline
 from cryptocast.workflows.learning.renewals import (
     Renewals,
-    alone,
     pipeline_name,
     renew_groups,
 )

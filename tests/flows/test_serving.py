@@ -114,7 +114,7 @@ def test_a_killed_process_is_followed_by_one_that_frees_its_place(
     assert second.told["crashed"] == 1
     assert await_state(killed, "Crashed") == "Crashed"
     refused = run("serve-flows", "-w", fresh, "--json")
-    assert (refused.code, refused.error["code"]) == (4, "flows.running")
+    assert (refused.code, refused.error["code"]) == (4, "serve-flows.running")
     assert await_state(tick(name, fresh), "Served") == "Served"
     assert query(fresh, "SELECT count(*) FROM forecasts") == [(24,)]
     with get_client(sync_client=True) as client:

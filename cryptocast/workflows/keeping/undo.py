@@ -10,8 +10,8 @@ from pathlib import Path
 
 from cryptocast import config
 from cryptocast.errors import CryptocastError, UsageError
+from cryptocast.locks import lock_file
 from cryptocast.store import Store
-from cryptocast.workflows.learning.renewals import lock_file
 from cryptocast.workspace import FOLDERS, Workspace
 
 _Contents = Mapping[Path, bytes | None]  # entries; with the text of the settings among them

@@ -1,22 +1,16 @@
 """Renew every model of a workspace: one for all markets, or one per market.
 
 If each market has a model of its own (`[model] scope`), one that fails stops none of the others.
-Only one process at a time does this in a workspace.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
 from cryptocast.config import Settings
-from cryptocast.drafts import disk_error
-from cryptocast.errors import CryptocastError, StoreError
+from cryptocast.errors import CryptocastError
 from cryptocast.evaluation import Verdict
 from cryptocast.values import BUILTIN_RANDOM_WALK, Market
 from cryptocast.workflows.learning.deployment import Decision
@@ -98,35 +92,3 @@ def _unchanged(ws: Workspace, market: Market, reason: str) -> Decision:
     if row is not None:
         version, kind = row.model_version, frozen_bundle(ws, row.model_version).card.kind
     return Decision(False, version, kind, reason, Verdict(False, reason), market.id)
-
-
-def lock_file(folder: Path, command: str) -> Path:
-    """Return the file in a workspace's folder that the lock of a command is on."""
-    return folder / "logs" / f"{command}.lock"
-
-
-@contextmanager
-def alone(folder: Path, command: str) -> Iterator[None]:
-    """Hold the lock of a command in a workspace's folder.
-
-    The operating system releases it when the process ends, however that happens. Raises
-    StoreError (`retrain.running`) if another process holds it.
-    """
-    file = lock_file(folder, command)
-    lock = FileLock(file)
-    try:
-        file.parent.mkdir(exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise StoreError(
-            f"another {command} of {folder} is under way",
-            code=f"{command}.running",
-            hint="try again when it is done",
-            retry=True,
-        ) from None
-    except OSError as error:
-        raise disk_error(error, file) from error
-    try:
-        yield
-    finally:
-        lock.release()

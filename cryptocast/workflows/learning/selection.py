@@ -14,7 +14,7 @@ from cryptocast.dataset import Part
 from cryptocast.evaluation import Verdict
 from cryptocast.registry import SELECTION, RegisteredVersion, Registry
 from cryptocast.store import ALL_MARKETS
-from cryptocast.values import FloatArray, Market, Windows
+from cryptocast.values import OPPONENT_WALK, FloatArray, Market, Windows
 from cryptocast.workflows.learning.bases import BASE
 from cryptocast.workflows.learning.deployment import Decision, deploy
 from cryptocast.workflows.learning.scope import per_market
@@ -230,7 +230,7 @@ def _opponents(
         return None if serving is None else quantiles(serving, windows, levels)
 
     if challenger.card.kind != WALK:  # which is no opponent of itself
-        yield "random_walk", _Opponent("the random walk", shown, walk)
+        yield "random_walk", _Opponent(OPPONENT_WALK, shown, walk)
     if rival is not None:
         name = f"the {rival.card.kind} of version {rival.card.version}"
         prior = (shown or 0.0) - (_shown_elsewhere(rival.card) or 0.0)

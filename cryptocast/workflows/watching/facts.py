@@ -11,14 +11,11 @@ from dataclasses import dataclass
 from cryptocast import store
 from cryptocast.config import NotifySettings
 from cryptocast.store import ALL_MARKETS, Credits, Reader, StandIn
-from cryptocast.values import DAY_SECONDS, Deployment, Market
+from cryptocast.values import DAY_SECONDS, OPPONENT_WALK, Deployment, Market
 from cryptocast.workspace import Workspace
 
 MONITOR = "monitor"
 """The kind of the events that hold the monitor's verdicts."""
-
-OPPONENT_WALK = "the random walk"
-"""What the gate's comparisons call the random walk."""
 
 _SHOWN_SECONDS = (3600, 7200)
 
