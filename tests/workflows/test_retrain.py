@@ -191,6 +191,21 @@ def test_without_a_verdict_the_monitor_is_asked_and_its_verdict_is_kept(workspac
     assert [event["verdict"] for event in noted(workspace, "monitor")] == ["unknown"]
 
 
+class Passing(VirtualClock):
+    """A clock that goes on between two looks, as the system's does."""
+
+    def now(self) -> float:
+        self._now += 0.25
+        return self._now
+
+
+def test_the_verdict_that_was_just_made_decides_though_time_passes(workspace: Path) -> None:
+    with Workspace.open(workspace, environ={}, clock=Passing(NOW + HOUR)) as ws:
+        facts = workflow.look(ws)
+    assert facts.verdict["verdict"] == "unknown"
+    assert facts.verdict["reason"]
+
+
 def test_where_it_is_not_needed_nothing_happens(workspace: Path) -> None:
     before = deployed(workspace)
     rows = counts(workspace)

@@ -51,7 +51,8 @@ def look(ws: Workspace) -> RenewalFacts:
     if newest is None or newest.at < fresh:
         verdicts.keep(ws, verdicts.look(ws))
         with ws.store.read() as reader:
-            newest = reader.newest_event(MONITOR, now)
+            # The monitor has looked a moment after `now`, and that verdict is the one to go by.
+            newest = reader.newest_event(MONITOR, ws.clock.now())
     attempts: dict[str | None, list[Event]] = {}
     for event in events:
         attempts.setdefault(event.market, []).append(event)
