@@ -56,6 +56,7 @@ def snapshot(store: Store) -> Iterator[Store]:
     part = part_of(store.path)
     try:
         sweep(store.path)
+        discard(part)  # a process with our number was killed here
         _copy_bytes(store, part)
         yield Store(part, store.wait_seconds)
     finally:

@@ -24,7 +24,7 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
     if request.param not in CASES:
         pytest.fail(
             f"the source '{request.param}' has no contract case: add it to CASES in "
-            "tests/source_cases.py"
+            "tests/support/source_cases.py"
         )
     with CASES[request.param](tmp_path) as case:
         yield case

@@ -355,3 +355,12 @@ for bar in range(12):
     assert (out, err) == ("0\n" * 11, "")
     counts = query(workspace, "SELECT count(*), count(DISTINCT origin) FROM forecast_sets")
     assert counts == [(12, 12)]
+
+
+def test_a_lock_is_no_log_however_long_it_is_held(workspace: Path) -> None:
+    lock = workspace / "logs" / "serve-flows.lock"
+    lock.parent.mkdir(exist_ok=True)
+    lock.touch()
+    os.utime(lock, (0, 0))
+    good("prune", "-w", workspace)
+    assert lock.exists()

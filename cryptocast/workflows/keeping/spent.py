@@ -58,7 +58,7 @@ def old_logs(workspace: Path, days: float) -> Iterator[Spent]:
     for file in sorted((workspace / "logs").rglob("*")):
         written, size = _written(file), size_of(file)
         name = str(file.relative_to(workspace))
-        if file.is_dir():
+        if file.is_dir() or file.suffix == ".lock":  # a held lock is not written to
             continue
         if written < limit:
             yield Spent("log", name, f"last written at {iso(round(written))}", size)
