@@ -93,6 +93,9 @@ def unique_name(workspace: Path) -> str:
     return "-".join(part for part in ("cryptocast", word, digest) if part)
 
 
+_QUIET_PREFECT = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false"}
+
+
 def call(
     *command: str,
     stdin: str | None = None,
@@ -120,8 +123,9 @@ def call(
             capture_output=True,
             check=False,
             timeout=patience_seconds,
-            # Its messages are compared; and Prefect's program would report its use.
-            env={"DO_NOT_TRACK": "1", **os.environ, "LC_ALL": "C"},
+            # Its messages are compared. Prefect's program would report its use, and without an
+            # address start a server that ends with it.
+            env={**_QUIET_PREFECT, **os.environ, "LC_ALL": "C"},
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UsageError(
@@ -135,8 +139,10 @@ def call(
         return done.stdout.decode(errors="surrogateescape")
     if empty is not None and empty in complaint:
         return ""
+    lines = complaint.splitlines() or [str(done.returncode)]
+    cause = lines[-1] if lines[0].startswith("Traceback") else lines[0]
     raise UsageError(
-        f"{' '.join(command)} failed: {complaint.partition(chr(10))[0] or done.returncode}",
+        f"{' '.join(command)} failed: {cause}",
         code="usage.scheduler",
         hint=hint,
     )
