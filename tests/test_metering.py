@@ -23,7 +23,7 @@ NOW = float(parse_time("2024-05-20T12:00:00Z"))
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "cryptocast.duckdb", 5)
+    return Store(tmp_path / "cryptocast.duckdb", 60)
 
 
 @pytest.fixture(autouse=True)

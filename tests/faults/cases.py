@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cryptocast.sources._pace import Patience
-from faults.world import BRISK, HASTY, SOURCES, World
+from faults.world import SOURCES, World
 from support import spoil
 from support.commands import NOW
 from support.loopback import (
@@ -22,6 +22,7 @@ from support.loopback import (
     reset,
     truncated_json,
 )
+from support.patience import BRIEF, PATIENT
 
 FOR_EVER = 99
 Script = Callable[[], Sequence[Reply | Rewrite]]
@@ -47,7 +48,7 @@ class Fault:
     codes: Mapping[str, str] = field(default_factory=dict)
     without: Mapping[str, str] = field(default_factory=dict)
     from_page: int = 2
-    patience: Patience = BRISK
+    patience: Patience = PATIENT
 
     def code_of(self, source: str) -> str:
         return self.codes.get(source, self.code)
@@ -74,7 +75,7 @@ def heal(world: World) -> None:
     """End all faults."""
     world.server.faults.clear()
     world.server.rewrite.clear()
-    world.patience(BRISK)
+    world.patience(PATIENT)
 
 
 def lasting(reply: Reply, code: str, most: int = 1, **more: Any) -> Fault:
@@ -165,12 +166,12 @@ REFUSED: dict[str, Fault] = {
 CUT: dict[str, Fault] = {
     "reset": lasting(reset(), "source.unreachable", most=4),
     "time-out before the body": lasting(
-        hang(), "source.timeout", most=4, from_page=1, patience=HASTY
+        hang(), "source.timeout", most=4, from_page=1, patience=BRIEF
     ),
     "time-out inside the body": lasting(
-        drip(5.0), "source.timeout", most=4, from_page=1, patience=HASTY
+        drip(3600.0), "source.timeout", most=4, from_page=1, patience=BRIEF
     ),
-    "a drip": lasting(drip(0.05), "source.timeout", most=4, from_page=1, patience=HASTY),
+    "a drip": lasting(drip(0.002), "source.timeout", most=1, from_page=1),
     "cut off": lasting(cut_off(), "source.unreachable", most=4),
 }
 NO_CANDLES: dict[str, Fault] = {

@@ -30,7 +30,6 @@ from faults.cases import BAD_ROWS, CUT, FAULTS, NO_CANDLES, REFUSED, UNTIDY, hea
 from faults.world import (
     BARS,
     CALL,
-    HASTY,
     SOURCES,
     START,
     Table,
@@ -48,7 +47,7 @@ from support.loopback import Request as Asked
 QUIET = settings(derandomize=True, database=None)
 ENDING = [
     *(name for name in REFUSED if "quota" not in name),  # after which nothing is asked for a day
-    *(name for name, fault in CUT.items() if fault.patience is not HASTY),  # which take long
+    *(name for name, fault in CUT.items() if fault.code != "source.timeout"),  # which take long
     *NO_CANDLES,
 ]
 BAD = list(BAD_ROWS)
@@ -178,7 +177,7 @@ numbers = itertools.count()
 @cache
 def store() -> Store:
     """One for all examples, each of which has a market of its own."""
-    return Store(Path(tempfile.mkdtemp()) / "cryptocast.duckdb", 5)
+    return Store(Path(tempfile.mkdtemp()) / "cryptocast.duckdb", 60)
 
 
 def put(market: Market, clean: Normalised) -> None:

@@ -29,6 +29,7 @@ from cryptocast.workspace import Workspace
 from support.commands import AS_OF, INTERVAL, NOW, Done, run
 from support.commands import candles as simulated
 from support.loopback import KEY, Loopback
+from support.patience import PATIENT, leap_at_a_drip
 
 BARS = 48
 EARLIER = 12
@@ -36,19 +37,6 @@ CALL = 13  # 36 bars and an overlap of 3 are three calls
 OVERLAP = 3
 START = NOW - BARS * INTERVAL
 SOURCES = ("binance", "bitvavo", "coinbase", "coincap", "kraken")
-BRISK = Patience(
-    first_pause_seconds=0.001,
-    longest_pause_seconds=0.002,
-    minute_seconds=0.05,
-    total_seconds=20,  # a busy machine is no fault
-)
-HASTY = Patience(
-    read_seconds=0.05,
-    first_pause_seconds=0.001,
-    longest_pause_seconds=0.002,
-    total_seconds=0.3,
-)
-"""For answers that never come; a proper one may miss it on a busy machine."""
 
 
 Row = tuple[float, ...]
@@ -125,14 +113,15 @@ class World:
 def world(source: str, folder: Path, store: Store | None = None) -> Iterator[World]:
     """A World of a workspace that is there."""
     with Loopback({symbol_of(source): series()}) as server, pytest.MonkeyPatch.context() as patch:
-        used = store or Store(folder / "cryptocast.duckdb", 5)
+        used = store or Store(folder / "cryptocast.duckdb", 60)
         made = World(source, folder, server, patch, used)
         server.now = NOW + 100
         patch.setattr(workspace, "Store", lambda path, wait_seconds: used)
         patch.setattr(Pace, "wait", lambda pace, deadline: True)  # no second is to be lost
+        leap_at_a_drip(patch, server)
         calls_of(CALL, patch)
         made.point()
-        made.patience(BRISK)
+        made.patience(PATIENT)
         yield made
 
 
@@ -150,7 +139,7 @@ def copied(source: str, template: Path) -> Iterator[World]:
 @cache
 def _place() -> Store:
     """The store of all copies: starting DuckDB for each would take longer than a fetch."""
-    return Store(Path(tempfile.mkdtemp()) / "cryptocast.duckdb", 5)
+    return Store(Path(tempfile.mkdtemp()) / "cryptocast.duckdb", 60)
 
 
 def calls_of(bars: int, patch: pytest.MonkeyPatch) -> None:
@@ -164,7 +153,7 @@ def with_no_bars() -> Path:
     """A workspace whose database is empty. Not to be written to: copy it."""
     folder = Path(tempfile.mkdtemp())
     (folder / "cryptocast.toml").write_text("", encoding="utf-8")
-    with Store(folder / "cryptocast.duckdb", 5).read():
+    with Store(folder / "cryptocast.duckdb", 60).read():
         return folder
 
 

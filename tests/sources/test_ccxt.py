@@ -14,11 +14,11 @@ from cryptocast.clock import SystemClock, VirtualClock
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import ConfigError, CryptocastError, UsageError
 from cryptocast.sources import Setup
-from cryptocast.sources._pace import Patience
 from cryptocast.sources.ccxt import LEAD_BARS, Source
 from cryptocast.values import Candles, Market, Page, parse_time
 from support import ccxt_dialects  # noqa: F401 - the loopback server learns what ccxt asks besides candles
 from support.loopback import Loopback, Reply, as_json, hang, html, redirect, reset, truncated_json
+from support.patience import PATIENT, stand_still_until_asked, wait_briefly_for_what_hangs
 
 ccxt = pytest.importorskip("ccxt", reason="the extra cryptocast[ccxt] is not installed")
 
@@ -27,13 +27,6 @@ LEAD = LEAD_BARS * 300
 BARS = 3000
 END = START + BARS * 300
 PATH = "/ccxt:bitvavo/v2/BTC-EUR/candles"
-QUICK = Patience(
-    connect_seconds=0.5,
-    read_seconds=0.3,
-    first_pause_seconds=0.001,
-    longest_pause_seconds=0.002,
-    total_seconds=3.0,
-)
 
 
 def recorded(first: int = START - LEAD, bars: int = BARS + LEAD_BARS) -> Candles:
@@ -54,7 +47,7 @@ def opened(server: Loopback | None, name: str = "ccxt:bitvavo", **settings: Any)
         [market(name=name)],
         Secrets({}),
         clock=SystemClock(),
-        patience=QUICK,
+        patience=PATIENT,
     )
     return Source(setup)
 
@@ -67,8 +60,9 @@ def _unhurried(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.fixture
-def server() -> Iterator[Loopback]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
     with Loopback({"BTC/EUR": recorded(), "ETH/EUR": recorded()}) as loopback:
+        wait_briefly_for_what_hangs(monkeypatch, loopback)
         yield loopback
 
 
@@ -271,7 +265,7 @@ def test_bars_that_ccxt_would_fill_in_are_left_out(server: Loopback) -> None:
 def test_the_skew_of_the_clocks_is_told(server: Loopback, source: Source) -> None:
     server.skew_seconds = -3600
     (page,) = pages(source, START, START + 600)
-    assert page.skew_seconds == pytest.approx(-3600, abs=5)
+    assert page.skew_seconds == pytest.approx(-3600, abs=60)
 
 
 ROW = [START * 1000, "1", "2", "0.5", "1.5", "10"]
@@ -362,7 +356,7 @@ def test_a_passing_fault_is_asked_again_and_not_for_ever(
     server.faults.extend([fault] * 9)
     error = fails(ready)
     assert (error.code, error.retry) == (code, True)
-    assert len(server.requests) == QUICK.tries
+    assert len(server.requests) == PATIENT.tries
 
 
 @pytest.mark.parametrize(
@@ -386,7 +380,7 @@ def test_an_error_inside_a_200_is_an_error(
     assert (error.code, error.retry) == (code, retry)
     if code != "source.forbidden":
         assert f'(HTTP 200: {{"error": ["{said}"]}})' in error.message
-    assert len(server.requests) == (QUICK.tries if retry else 1)
+    assert len(server.requests) == (PATIENT.tries if retry else 1)
     source.close()
 
 
@@ -465,14 +459,14 @@ def test_nothing_is_asked_after_the_deadline(server: Loopback, ready: Source) ->
 
 
 def test_an_answer_is_waited_for_no_longer_than_to_the_deadline(
-    server: Loopback, ready: Source
+    server: Loopback, ready: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    stand_still_until_asked(monkeypatch, server)
     server.faults.append(hang())
-    began = time.monotonic()
     with pytest.raises(CryptocastError) as caught:
-        list(ready.pages(market(), START, END, deadline=began + 0.1))
-    assert caught.value.code == "source.timeout"
-    assert time.monotonic() - began < 1
+        list(ready.pages(market(), START, END, deadline=0.1))
+    assert caught.value.message == f"ccxt:bitvavo did not answer within 0.1 s (GET {PATH})"
+    assert len(server.requests) == 1
 
 
 def test_an_unknown_symbol_is_answered_with_those_that_are_close(source: Source) -> None:

@@ -15,19 +15,16 @@ from cryptocast.clock import VirtualClock
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import ConfigError, CryptocastError, SourceError
 from cryptocast.sources import Setup
-from cryptocast.sources._pace import Patience
 from cryptocast.sources.coincap import Source
 from cryptocast.values import Candles, Market, parse_time
 from support import spoil
 from support.loopback import KEY, Loopback, Reply, as_json, html, truncated_json
+from support.patience import PATIENT
 
 START = parse_time("2024-06-01")
 DAY = 86_400
 BTC = Market.of("BTC/USD", "coincap", "5m")
 EUR = Market.of("BTC/EUR", "coincap", "5m")
-QUICK = Patience(
-    first_pause_seconds=0.001, longest_pause_seconds=0.002, minute_seconds=0.05, total_seconds=2
-)
 
 
 def series(bars: int) -> Candles:
@@ -94,7 +91,7 @@ def make(
         Secrets({} if key is None else {"COINCAP_API_KEY": key}),
         clock=VirtualClock(START + 30 * DAY),
         meter=meter,
-        patience=QUICK,
+        patience=PATIENT,
     )
     return Source(setup)
 

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -15,15 +16,15 @@ from cryptocast.sources._faults import Refusal
 from cryptocast.sources._http import Http
 from cryptocast.sources._pace import PATIENCE, Limits, Pace, Patience, Waits
 from support.loopback import Loopback, Reply, as_json, cut_off, drip, hang, reset
-
-QUICK = Patience(
-    connect_seconds=0.3,
-    read_seconds=0.15,
-    first_pause_seconds=0.001,
-    longest_pause_seconds=0.005,
-    minute_seconds=0.05,
-    total_seconds=2.0,
+from support.patience import (
+    BRIEF,
+    PATIENT,
+    HandClock,
+    forbid_sleep,
+    leap_at_a_drip,
+    stand_still_until_asked,
 )
+
 MINUTE = as_json({"error": "Too many requests per minute"}, 429)
 QUOTA = as_json({"error": "used up"}, 403)
 
@@ -57,7 +58,7 @@ def server() -> Iterator[Loopback]:
 def client(
     server: Loopback,
     *,
-    patience: Patience = QUICK,
+    patience: Patience = PATIENT,
     pace: Pace | None = None,
     meter: Book | None = None,
 ) -> Http:
@@ -87,18 +88,12 @@ def fails(http: Http, seconds: float = math.inf, credits: int = 1) -> SourceErro
 # --- the pace ---
 
 
-def test_a_pace_holds_over_threads() -> None:
-    pace = Pace(3, 0.1)
-
-    def turn(_: int) -> float:
-        assert pace.wait(math.inf)
-        return time.monotonic()
-
-    before = time.monotonic()
+def test_a_pace_holds_over_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = HandClock(monkeypatch)
+    pace = Pace(3, 64.0)
     with ThreadPoolExecutor(8) as threads:
-        moments = sorted(threads.map(turn, range(12)))
-    assert moments[2] - before < 0.1
-    assert all(later - moment > 0.09 for moment, later in zip(moments, moments[3:], strict=False))
+        assert all(threads.map(lambda _: pace.wait(math.inf), range(12)))
+    assert sorted(clock.sleeps) == [64.0] * 3 + [128.0] * 3 + [192.0] * 3
 
 
 def test_calls_over_http_keep_the_pace(server: Loopback) -> None:
@@ -120,24 +115,25 @@ def test_a_second_try_takes_its_turn_too(server: Loopback) -> None:
     assert time.monotonic() - before >= 0.1
 
 
-def test_a_turn_beyond_the_deadline_is_not_waited_for(server: Loopback) -> None:
-    pace, meter = Pace(1, 60), Book()
+def test_a_turn_beyond_the_deadline_is_not_waited_for(
+    server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pace, meter = Pace(1, 3600), Book()
     assert pace.wait(math.inf)
-    before = time.monotonic()
-    error = fails(client(server, pace=pace, meter=meter), 1)
-    assert time.monotonic() - before < 0.5
+    forbid_sleep(monkeypatch)
+    error = fails(client(server, pace=pace, meter=meter), 60)
     assert error.message == "there is no time left to ask echo (GET /path)"
     assert (error.code, error.hint) == ("source.timeout", "run the same command again")
     assert (server.requests, meter.entries) == ([], [])
 
 
-def test_a_turn_that_was_not_taken_is_left_to_others() -> None:
-    pace = Pace(1, 0.05)
+def test_a_turn_that_was_not_taken_is_left_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = HandClock(monkeypatch)
+    pace = Pace(1, 64.0)
     assert pace.wait(math.inf)
-    assert not pace.wait(time.monotonic() + 0.001)
-    before = time.monotonic()
-    assert pace.wait(before + 1)
-    assert time.monotonic() - before < 0.09
+    assert not pace.wait(clock.now + 1)
+    assert pace.wait(clock.now + 65)
+    assert clock.sleeps == [64.0]
 
 
 # --- the deadline ---
@@ -151,38 +147,37 @@ def test_after_the_deadline_nothing_is_asked(server: Loopback) -> None:
     assert (server.requests, meter.entries) == ([], [])
 
 
-def test_the_deadline_ends_the_tries(server: Loopback) -> None:
+def test_the_deadline_ends_the_tries(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
     server.faults.extend([Reply(500)] * 9)
-    patience = Patience(first_pause_seconds=5)
-    before = time.monotonic()
-    error = fails(client(server, patience=patience), 1)
-    assert time.monotonic() - before < 1
+    forbid_sleep(monkeypatch)
+    patience = replace(PATIENT, first_pause_seconds=3600, longest_pause_seconds=3600)
+    error = fails(client(server, patience=patience), 600)
     assert error.message == "echo has a fault of its own (HTTP 500)"
     assert len(server.requests) == 1
 
 
 def test_out_of_turns_the_fault_itself_is_told(server: Loopback) -> None:
     server.faults.append(Reply(500))
-    error = fails(client(server, pace=Pace(1, 60)), 1)
+    error = fails(client(server, pace=Pace(1, 3600)), 600)
     assert error.message == "echo has a fault of its own (HTTP 500)"
     assert len(server.requests) == 1
 
 
-def test_the_deadline_ends_the_wait_for_an_answer(server: Loopback) -> None:
+def test_the_deadline_ends_the_wait_for_an_answer(
+    server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server.faults.append(hang())
-    before = time.monotonic()
-    error = fails(client(server, patience=PATIENCE), 0.2)
-    assert 0.15 < time.monotonic() - before < 1
+    stand_still_until_asked(monkeypatch, server)
+    error = fails(client(server), 0.125)
     assert error.code == "source.timeout"
-    assert error.message.startswith("echo did not answer within 0.")
+    assert error.message == "echo did not answer within 0.125 s (GET /path)"
     assert len(server.requests) == 1
 
 
-def test_the_deadline_ends_a_slow_body(server: Loopback) -> None:
-    server.faults.append(drip(0.02))
-    before = time.monotonic()
-    error = fails(client(server, patience=PATIENCE), 0.2)
-    assert 0.15 < time.monotonic() - before < 1
+def test_the_deadline_ends_a_slow_body(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.faults.append(drip(0.002))
+    leap_at_a_drip(monkeypatch, server)
+    error = fails(client(server), 600)
     assert error.message == "echo did not finish its answer in time (GET /path)"
     assert len(server.requests) == 1
 
@@ -209,12 +204,13 @@ def test_a_limit_that_outlasts_its_minute_is_told(server: Loopback) -> None:
     assert 2 <= len(server.requests) <= 4
 
 
-def test_a_minute_that_ends_beyond_the_deadline_is_not_begun(server: Loopback) -> None:
+def test_a_minute_that_ends_beyond_the_deadline_is_not_begun(
+    server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server.faults.extend([MINUTE] * 2)
     server.skew_seconds = -time.time() % 3600  # an hour begins: its end is far
-    before = time.monotonic()
-    error = fails(client(server, patience=Patience(minute_seconds=3600)), 60)
-    assert time.monotonic() - before < 1
+    forbid_sleep(monkeypatch)
+    error = fails(client(server, patience=replace(PATIENT, minute_seconds=3600)), 600)
     assert error.code == "source.rate_limited"
     assert len(server.requests) == 1
 
@@ -223,29 +219,34 @@ def test_the_servers_own_word_goes_before_the_minutes_end(server: Loopback) -> N
     asked = as_json({"error": "Too many requests per minute"}, 429, Retry_After="0")
     server.faults.extend([asked, as_json("fine")])
     server.skew_seconds = -time.time() % 3600
-    http = client(server, patience=Patience(first_pause_seconds=0.001, minute_seconds=3600))
+    http = client(server, patience=replace(PATIENT, minute_seconds=3600))
     assert http.get("/path", {}) == "fine"
     http.close()
 
 
 @pytest.mark.parametrize("skew", [None, 0.0, 17.3, -100.0])
-def test_the_first_wait_lasts_to_the_end_of_the_servers_minute(skew: float | None) -> None:
+def test_the_first_wait_lasts_to_the_end_of_the_servers_minute(
+    skew: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = HandClock(monkeypatch)
     wait = Waits(PATIENCE).after_limit(skew)
     assert 0 < wait <= 60 + PATIENCE.first_pause_seconds
-    into_the_minute = (time.time() + (skew or 0.0) + wait) % 60
-    assert into_the_minute <= PATIENCE.first_pause_seconds + 0.01
+    into_the_minute = (clock.now + (skew or 0.0) + wait) % 60
+    assert into_the_minute <= PATIENCE.first_pause_seconds
 
 
-def test_the_second_wait_lasts_to_a_minute_after_the_first_refusal() -> None:
+def test_the_second_wait_lasts_to_a_minute_after_the_first_refusal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = HandClock(monkeypatch, now=60_000.0)
     waits = Waits(Patience(minute_seconds=60, first_pause_seconds=0))
-    first = waits.after_limit(-time.time() % 60 - 45)  # 45 s before the end of the minute
-    time.sleep(0.05)
-    assert first < 46
-    assert 50 < waits.after_limit(0.0) <= 59.95  # a busy machine sleeps longer
-    short = Waits(Patience(minute_seconds=0.2, first_pause_seconds=0))
-    short.after_limit(0.0)
-    time.sleep(0.25)
-    assert short.after_limit(0.0) == math.inf
+    assert waits.after_limit(15.0) == 45.0  # the server's minute ends so soon
+    clock.now += 46
+    assert waits.after_limit(0.0) == 14.0
+    late = Waits(Patience(minute_seconds=60, first_pause_seconds=0))
+    late.after_limit(0.0)
+    clock.now += 60
+    assert late.after_limit(0.0) == math.inf
 
 
 def test_both_waits_for_a_minute_fit_into_the_patience() -> None:
@@ -292,7 +293,7 @@ def test_each_try_is_paid_for(server: Loopback) -> None:
 def test_a_time_out_costs_a_call(server: Loopback) -> None:
     server.faults.extend([hang()] * 9)
     meter = Book()
-    error = fails(client(server, meter=meter), credits=5)
+    error = fails(client(server, patience=BRIEF, meter=meter), credits=5)
     assert error.message == "echo did not answer within 0.15 s (GET /path)"
     assert meter.entries == [("book", "echo", 5), ("settle", "echo", 5, 1)] * 4
 

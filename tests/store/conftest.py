@@ -29,7 +29,7 @@ def market() -> Market:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "cryptocast.duckdb", wait_seconds=5)
+    return Store(tmp_path / "cryptocast.duckdb", wait_seconds=60)
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ def test_any_split_in_any_order_and_twice_gives_the_same_table(
 ) -> None:
     bars, calls = pieces
     with tempfile.TemporaryDirectory() as folder:
-        store = Store(Path(folder) / "x.duckdb", 5)
+        store = Store(Path(folder) / "x.duckdb", 60)
         counts = [put(store, market, make_candles(call), "imported") for call in calls]
         with store.read() as reader:
             found = reader.candles([market], 0, START + 100 * BAR)[market]
@@ -388,7 +388,7 @@ def test_credits_are_kept_by_source_and_month(store: Store) -> None:
 def test_a_database_of_the_first_version_gets_the_tables_of_the_second(
     tmp_path: Path, market: Market, make_candles: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Store(tmp_path / "cryptocast.duckdb", 5)
+    store = Store(tmp_path / "cryptocast.duckdb", 60)
     monkeypatch.setattr(schema, "CURRENT", 1)
     with store.write() as writer:  # as the first version wrote it: no ledger is touched
         writer.query(

@@ -173,7 +173,7 @@ import numpy as np
 from cryptocast.errors import StoreError
 from cryptocast.store import Store
 from cryptocast.values import Candles, Market
-store = Store(Path(sys.argv[1]), 5)
+store = Store(Path(sys.argv[1]), 60)
 with store.write() as writer:
     writer.put_event(1.0, "kept", None, {})
 limit = store.path.stat().st_size + 100_000
@@ -207,11 +207,11 @@ from cryptocast.store import Store, Tick, gaps, last_ticks
 from cryptocast.values import Candles, Market
 market = Market("bitvavo", "BTC", "EUR", "5m")
 raw = Candles.of([0, 300], [1, 1], [1, 1], [1, 1], [1, 1])
-with Store(Path(sys.argv[1]), 5).write() as writer:
+with Store(Path(sys.argv[1]), 60).write() as writer:
     clean = candles.normalise(raw, market, now=1e9).candles
     writer.put_candles(market, clean, provenance="live", fetched_at=1.0)
     writer.ledger.put_ticks([Tick(market.id, 300, 300.0, 301.0, "ok")])
-with Store(Path(sys.argv[1]), 5).read() as reader:
+with Store(Path(sys.argv[1]), 60).read() as reader:
     reader.candles([market], 0, 900), gaps(reader, {market: (0, 900)})
     reader.ledger.newest([market], 4e9)
     last_ticks(reader, [market], 4e9), reader.productions(), reader.spans([market])

@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from cryptocast.store import Store
 mode, path = sys.argv[1:]
-with getattr(Store(Path(path), 5), mode)():
+with getattr(Store(Path(path), 60), mode)():
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -32,7 +32,7 @@ import numpy as np
 from cryptocast.store import Store, Tick
 from cryptocast.values import ForecastSet, Market, ServedModel
 how, path = sys.argv[1:]
-store = Store(Path(path), 5)
+store = Store(Path(path), 60)
 market = Market("bitvavo", "BTC", "EUR", "5m")
 levels = tuple(round(0.05 * k, 2) for k in range(1, 20))
 quantiles = np.linspace(90.0, 110.0, 24 * 19).reshape(24, 19)
@@ -211,7 +211,7 @@ def test_threads_of_one_process_take_turns(store: Store) -> None:
             for _ in range(5):
                 with store.write() as writer:
                     writer.put_event(float(number), "kind", None, {})
-                with Store(store.path, 5).read() as reader:
+                with Store(store.path, 60).read() as reader:
                     reader.events("kind")
         except BaseException as error:
             failures.append(error)
@@ -246,7 +246,7 @@ def test_opening_inside_an_open_store_is_a_bug_that_says_so(store: Store) -> Non
     with (
         store.read(),
         pytest.raises(RuntimeError, match="already open in this thread; close it first"),
-        Store(store.path, 5).write(),
+        Store(store.path, 60).write(),
     ):
         pass
     with store.write():

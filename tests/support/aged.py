@@ -65,7 +65,7 @@ def a_set(origin: int, close: float, *, version: str = "2", market: Market = BTC
 def age(workspace: Path, folder: Path) -> Path:
     """A copy of a workspace of `init` with DAYS of candles and 19 days of sets and ticks."""
     shutil.copytree(workspace, folder)
-    with Store(folder / "cryptocast.duckdb", 5).write() as writer:
+    with Store(folder / "cryptocast.duckdb", 60).write() as writer:
         writer.put_candles(BTC, past(), provenance="backfill", fetched_at=NOW)
         stored = writer.candles([BTC], SETS_FROM - INTERVAL, NOW)[BTC]
         closed = zip((stored.open_time + INTERVAL).tolist(), stored.close.tolist(), strict=True)

@@ -31,9 +31,9 @@ import typer.main
 from cryptocast import cli
 from cryptocast.seams import TrainingRun
 from cryptocast.sources import Setup, sim
-from cryptocast.sources._pace import Patience
 from cryptocast.values import Candles, Market, parse_time
 from support import engines, forking
+from support.patience import PATIENT
 
 INTERVAL = 300
 AS_OF = "2024-06-03T00:00:00Z"
@@ -43,7 +43,6 @@ BARS = 2016
 LATER_BARS = 288  # what the files hold beyond AS_OF
 BTC = Market("file", "BTC", "EUR", "5m")
 INIT = ("--source", "file", "--trials", "2", "--as-of", AS_OF)
-QUICK = Patience(first_pause_seconds=0.001, longest_pause_seconds=0.002, total_seconds=2)
 
 _TESTS = Path(__file__).parents[1]
 _READY = "READY_MLFLOW"  # the variable with the file of an empty store
@@ -70,7 +69,7 @@ HELD = """
 import sys
 from pathlib import Path
 from cryptocast.store import Store
-with Store(Path(sys.argv[1]), 5).write():
+with Store(Path(sys.argv[1]), 60).write():
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -381,4 +380,4 @@ def workspace(forced: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """HTTP sources ask again at once and give up soon."""
-    monkeypatch.setitem(Setup.__init__.__kwdefaults__, "patience", QUICK)
+    monkeypatch.setitem(Setup.__init__.__kwdefaults__, "patience", PATIENT)

@@ -10,14 +10,13 @@ from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import CryptocastError
 from cryptocast.sources import Setup
 from cryptocast.sources._exchange import Exchange
-from cryptocast.sources._pace import Patience
 from cryptocast.values import Candles, Market, parse_time
 from support.loopback import Loopback, Reply
+from support.patience import PATIENT
 
 START = parse_time("2024-06-01")
 BARS = 3000
 TIMES = START + 300 * np.arange(BARS)
-QUICK = Patience(first_pause_seconds=0.001, longest_pause_seconds=0.002, total_seconds=2)
 
 
 def series() -> Candles:
@@ -29,7 +28,9 @@ def series() -> Candles:
 def opened(kind: type[Exchange], server: Loopback) -> Exchange:
     """The exchange, asked at the server."""
     settings = SourceSettings(name=kind.name, base_url=server.base_url(kind.name))
-    return kind(Setup(settings, [bitcoin(kind)], Secrets({}), clock=SystemClock(), patience=QUICK))
+    return kind(
+        Setup(settings, [bitcoin(kind)], Secrets({}), clock=SystemClock(), patience=PATIENT)
+    )
 
 
 def bitcoin(source: Exchange | type[Exchange]) -> Market:

@@ -69,6 +69,7 @@ class Loopback:
         self.now: float | None = None
         self.skew_seconds = 0.0
         self.delay_seconds = 0.0
+        self.dripping = False  # from the first byte of a dripping answer on
         self.requests: list[Request] = []
         self.faults: deque[Reply] = deque()
         self.rewrite: deque[Rewrite] = deque()
@@ -169,6 +170,7 @@ class _Handler(BaseHTTPRequestHandler):
         for byte in reply.body:
             self.wfile.write(bytes([byte]))
             self.wfile.flush()
+            self.server.loopback.dripping = True
             if self.server.loopback.stopping.wait(reply.drip_seconds):
                 return
 

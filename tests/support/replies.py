@@ -53,7 +53,7 @@ def cut_off() -> Reply:
     return Reply(200, b'{"candles": [', declared_length=5000)
 
 
-def hang(seconds: float = 30.0) -> Reply:
+def hang(seconds: float = 3600.0) -> Reply:
     """No answer for so long (the server's end cuts it short)."""
     return Reply(hang_seconds=seconds)
 

@@ -20,6 +20,7 @@ from cryptocast.sources import Setup, open_source
 from cryptocast.sources._pace import Pace
 from cryptocast.values import Candles, Market, Page, parse_time
 from support.loopback import KEY, Loopback
+from support.patience import PATIENT
 
 START = parse_time("2024-06-01")
 BARS = 3100
@@ -75,7 +76,13 @@ def opened(
     markets = [Market.of(f"{base}/{quote}", name, "5m") for base in BASES]
     secrets = Secrets({} if key is None else {"COINCAP_API_KEY": key})
     source = open_source(
-        Setup(SourceSettings(name=name, **settings), markets, secrets, clock=CLOCK)
+        Setup(
+            SourceSettings(name=name, **settings),
+            markets,
+            secrets,
+            clock=CLOCK,
+            patience=PATIENT,
+        )
     )
     assert source.name == name
     return Case(source, markets, server, start)

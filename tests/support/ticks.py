@@ -39,7 +39,7 @@ def stocked(forced: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     if "stocked" not in _made:
         folder = Path(shutil.copytree(forced, tmp_path_factory.mktemp("stocked") / "w"))
-        with Store(folder / "cryptocast.duckdb", 5).write() as writer:
+        with Store(folder / "cryptocast.duckdb", 60).write() as writer:
             for market in MARKETS:
                 rows = candles(market.symbol).take(slice(BARS + LATER_BARS))
                 writer.put_candles(market, rows, provenance="live", fetched_at=NOW)
@@ -85,7 +85,7 @@ def change(folder: Path, sql: str) -> None:
 
 def deploy(folder: Path, version: str, previous: str | None, bar: float = 0) -> None:
     """A deployment whose row was written at a bar."""
-    with Store(folder / "cryptocast.duckdb", 5).write() as writer:
+    with Store(folder / "cryptocast.duckdb", 60).write() as writer:
         writer.put_deployment(
             Deployment(0, NOW, "*", version, previous, "promote", "x", "{}"),
             written_at=NOW + bar * INTERVAL,
@@ -131,7 +131,7 @@ def tick_rows(folder: Path, columns: str = "bar, status") -> list[tuple[Any, ...
 
 def stored(folder: Path, market: Market = BTC) -> Candles:
     """All candles of a market."""
-    with Store(folder / "cryptocast.duckdb", 5).read() as reader:
+    with Store(folder / "cryptocast.duckdb", 60).read() as reader:
         return reader.candles([market], 0, 2 * NOW)[market]
 
 

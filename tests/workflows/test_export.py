@@ -60,7 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made.mkdir()
     settings = '[source]\nname = "sim"\n[market]\nsymbols = ["DOGE/EUR"]\n'
     (made / "cryptocast.toml").write_text(settings, encoding="utf-8")
-    with Store(made / "cryptocast.duckdb", 5).write() as writer:
+    with Store(made / "cryptocast.duckdb", 60).write() as writer:
         candles = some_candles(ROWS, 300)
         for part in (slice(300, None), slice(300)):  # the older ones last: files are sorted
             writer.put_candles(
@@ -225,7 +225,7 @@ def test_markets_are_chosen_by_symbol_or_id_among_all_that_are_stored(
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_number_that_is_none_is_null_in_text(tmp_path: Path, suffix: str) -> None:
     (tmp_path / "cryptocast.toml").touch()
-    store = Store(tmp_path / "cryptocast.duckdb", 5)
+    store = Store(tmp_path / "cryptocast.duckdb", 60)
     with store.write() as writer:
         writer.put_candles(BTC, some_candles(3, 300), provenance="live", fetched_at=1)
     with duckdb.connect(str(store.path)) as connection:
@@ -398,7 +398,7 @@ def test_evaluations_are_exported_as_they_were_found(tmp_path: Path, suffix: str
     (tmp_path / "cryptocast.toml").touch()
     row = {"market": BTC.id, "model": "lstm", "version": "2", "n": 24, "in_sample": False}
     rows = [row | {"step": step, "crps_bp": 1.5} for step in (1, 2, None)]
-    with Store(tmp_path / "cryptocast.duckdb", 5).write() as writer:
+    with Store(tmp_path / "cryptocast.duckdb", 60).write() as writer:
         for at in (START, START + 0.5):
             writer.ledger.put_scores(rows, at=at, start=START - 300, end=START)
     found = put_out(tmp_path, "evaluations", tmp_path / f"x{suffix}", "--start", iso(START))
@@ -424,7 +424,7 @@ def test_ctrl_c_ends_an_export_at_once_and_leaves_the_file_as_it_was(
 ) -> None:
     big = tmp_path_factory.mktemp("big")
     (big / "cryptocast.toml").touch()
-    with Store(big / "cryptocast.duckdb", 5).write() as writer:
+    with Store(big / "cryptocast.duckdb", 60).write() as writer:
         writer.put_candles(BTC, some_candles(200_000, 300), provenance="live", fetched_at=1)
     copy = exporter.copy
 

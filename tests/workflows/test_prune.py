@@ -173,7 +173,7 @@ def test_another_mlflow_store_is_left_alone_and_bundles_with_it_where_it_is_sile
 
 def deploy(folder: Path, version: str, previous: str, days: float) -> None:
     """A deployment that was written so many days ago, with its bundle of that age."""
-    with Store(folder / "cryptocast.duckdb", 5).write() as writer:
+    with Store(folder / "cryptocast.duckdb", 60).write() as writer:
         writer.put_deployment(
             Deployment(0, NOW, "*", version, previous, "promote", "x", "{}"),
             written_at=time.time() - days * DAY,
@@ -183,7 +183,7 @@ def deploy(folder: Path, version: str, previous: str, days: float) -> None:
 
 
 def test_bundles_go_that_nothing_of_the_kept_time_names(workspace: Path) -> None:
-    with Store(workspace / "cryptocast.duckdb", 5).write() as writer:
+    with Store(workspace / "cryptocast.duckdb", 60).write() as writer:
         writer.query("DELETE FROM deployments")
     deploy(workspace, "11", "10", 400)
     deploy(workspace, "12", "11", 300)
@@ -200,7 +200,7 @@ def test_bundles_go_that_nothing_of_the_kept_time_names(workspace: Path) -> None
 
 def test_the_bundle_of_a_shadow_stays(workspace: Path) -> None:
     good("shadow", "1", "-w", workspace, "--as-of", iso(NOW))
-    with Store(workspace / "cryptocast.duckdb", 5).write() as writer:
+    with Store(workspace / "cryptocast.duckdb", 60).write() as writer:
         writer.query("DELETE FROM deployments")
     with sqlite3.connect(workspace / "mlflow.db") as connection:
         connection.execute("DELETE FROM registered_model_aliases")
@@ -234,7 +234,7 @@ def long(tmp_path: Path) -> Path:
     other = Market("kraken", "ETH", "EUR", "5m")
     series = candles(bars=20 * 288)
     end = int(series.open_time[-1]) + INTERVAL
-    with Store(folder / "cryptocast.duckdb", 5).write() as writer:
+    with Store(folder / "cryptocast.duckdb", 60).write() as writer:
         for market, kept in ((BTC, series), (other, series.take(slice(100)))):
             writer.put_candles(market, kept, provenance="live", fetched_at=1)
             writer.put_event(int(series.open_time[0]), "candle.revised", market.id, {})

@@ -135,7 +135,7 @@ def test_the_clock_rules_what_is_seen(r: Path) -> None:
         f'UPDATE deployments SET "at" = to_timestamp({origin(50)})'
         " WHERE id = (SELECT max(id) FROM deployments)",
     )
-    with Store(r / "cryptocast.duckdb", 5).write() as writer:
+    with Store(r / "cryptocast.duckdb", 60).write() as writer:
         writer.put_event(origin(90), "monitor", None, {"verdict": "declined", "reason": "later"})
         writer.put_event(origin(20), "monitor", None, {"verdict": "watch", "reason": "earlier"})
     facts = facts_of(r, 40)
@@ -175,7 +175,7 @@ def test_troubles_at_neighbouring_origins_are_one_incident(r: Path) -> None:
             (40, "late", None),
         )
     ]  # fmt: skip
-    with Store(r / "cryptocast.duckdb", 5).write() as writer:
+    with Store(r / "cryptocast.duckdb", 60).write() as writer:
         writer.ledger.put_ticks(ticks)
     found = only(r)
     told = [(i.kind, (i.start - NOW) // INTERVAL, i.count, i.detail) for i in found.incidents]

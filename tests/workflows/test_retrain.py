@@ -82,7 +82,7 @@ def attempt(hour: float, promoted: bool | None) -> tuple[float, str, dict[str, A
 def due(
     folder: Path, hour: float, events: Sequence[tuple[float, str, dict[str, Any]]], **settings: Any
 ) -> tuple[bool, str]:
-    with Store(folder / "cryptocast.duckdb", 5).write() as writer:
+    with Store(folder / "cryptocast.duckdb", 60).write() as writer:
         for at, kind, detail in events:
             writer.put_event(NOW + at * HOUR, kind, None, detail)
     options = {f"retrain.{name}": value for name, value in settings.items()}
@@ -225,7 +225,7 @@ def test_where_it_is_not_needed_nothing_happens(workspace: Path) -> None:
 
 @pytest.mark.usefixtures("walking")
 def test_on_a_decline_it_renews_and_tells_why(workspace: Path) -> None:
-    with Store(workspace / "cryptocast.duckdb", 5).write() as writer:
+    with Store(workspace / "cryptocast.duckdb", 60).write() as writer:
         writer.put_event(NOW, "monitor", None, verdict(0)[2])
     data = good("retrain", "--if-needed", "-w", workspace, "--as-of", NEXT)
     assert data["reason"] == "declined: a reason"

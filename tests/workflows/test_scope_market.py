@@ -83,7 +83,7 @@ def say(folder: Path, bar: float, **verdicts: str) -> None:
         for base, said in verdicts.items()
     ]
     worst = "declined" if "declined" in verdicts.values() else "healthy"
-    with Store(folder / "cryptocast.duckdb", 5).write() as writer:
+    with Store(folder / "cryptocast.duckdb", 60).write() as writer:
         detail = {"verdict": worst, "reason": "some", "markets": told}
         writer.put_event(NOW + bar * INTERVAL, "monitor", None, detail)
 
@@ -330,7 +330,7 @@ def test_what_was_missed_is_made_up_for_by_the_version_that_ruled_each_market_th
     first = serving(p)
     good("fetch", "-w", p, "--as-of", iso(origin(8)))
     ticked(p, 1)
-    with Store(p / "cryptocast.duckdb", 5).write() as writer:
+    with Store(p / "cryptocast.duckdb", 60).write() as writer:
         for market, version, bar in ((ETH, first[BTC], 3), ("*", first[ETH], 5)):
             writer.put_deployment(
                 Deployment(0, origin(bar), market, version, None, "force", "x", "{}"),

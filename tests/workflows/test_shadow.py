@@ -23,7 +23,7 @@ def shadow(folder: Path, *arguments: str) -> dict[str, object]:
 
 def shadowed(folder: Path, version: str | None) -> None:
     """The same without the command, which asks MLflow."""
-    with Store(folder / "cryptocast.duckdb", 5).write() as writer:
+    with Store(folder / "cryptocast.duckdb", 60).write() as writer:
         writer.put_event(origin(1), "shadow", None, {"version": version})
 
 

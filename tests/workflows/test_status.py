@@ -126,7 +126,7 @@ def test_gaps_are_those_that_the_reader_finds(w: Path) -> None:
     drop(w, [*range(-300, -295), *range(-9, -3, 2)])
     found = look(w, 1, data__days=1.5)
     first = round(NOW + INTERVAL - 1.5 * 86_400)
-    with Store(w / "cryptocast.duckdb", 5).read() as reader:
+    with Store(w / "cryptocast.duckdb", 60).read() as reader:
         assert list(found.markets[0].stored.gaps) == gaps(reader, {BTC: (first, origin(0))})[BTC]  # type: ignore[union-attr]  # it has some
     cut = look(w, 1, data__days=297 / 288)  # the range begins inside a gap
     assert cut.markets[0].stored.gaps[0].bars == 1  # type: ignore[union-attr]  # it has some
@@ -138,7 +138,7 @@ def test_the_monitor_rules_health_and_skill(w: Path) -> None:
         {"market": BTC.id, "window": "2h", "skill_vs_random_walk": 0.5},
         {"market": BTC.id, "window": "day", "skill_vs_random_walk": -0.03},
     ]
-    with Store(w / "cryptocast.duckdb", 5).write() as writer:
+    with Store(w / "cryptocast.duckdb", 60).write() as writer:
         for verdict in ("healthy", "declined"):
             detail = {"verdict": verdict, "reason": "why", "windows": windows, "x": float("nan")}
             writer.put_event(NOW, "monitor", None, detail)
@@ -162,7 +162,7 @@ def test_a_shadow_and_the_loop_are_told(w: Path) -> None:
 
 
 def test_credits_are_those_of_this_month(w: Path) -> None:
-    with Store(w / "cryptocast.duckdb", 5).write() as writer:
+    with Store(w / "cryptocast.duckdb", 60).write() as writer:
         writer.add_credits("file", time.time(), 2, 7)
     assert look(w, 1).credits["file"].credits == 7
 

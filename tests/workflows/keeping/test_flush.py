@@ -163,7 +163,7 @@ def test_a_pruned_origin_is_not_served_again_either(
 
 
 def test_a_market_without_archived_forecasts_may_be_served_at_any_origin(old: Path) -> None:
-    with Store(old / "cryptocast.duckdb", 5).write() as writer:
+    with Store(old / "cryptocast.duckdb", 60).write() as writer:
         rows = writer.candles([BTC], 0, NOW)[BTC]
         writer.put_candles(ETH, rows, provenance="backfill", fetched_at=NOW)
         sets = [a_set(NOW - INTERVAL * bar, 100.0, market=ETH) for bar in range(1, 2018)]
@@ -221,7 +221,7 @@ def test_an_archive_of_a_database_that_is_no_more_stays(old: Path) -> None:
     assert first.folder is not None
     for file in old.glob("cryptocast.duckdb*"):
         file.unlink()
-    with Store(old / "cryptocast.duckdb", 5).write() as writer:
+    with Store(old / "cryptocast.duckdb", 60).write() as writer:
         before = age_rows()
         writer.ledger.put_sets(before, served=True)
     mine = old / "archive" / "20200101T000000.000Z"
@@ -239,7 +239,7 @@ def test_an_archive_that_cannot_be_removed_is_told(
 ) -> None:
     done = flushed(old)
     assert done.folder is not None
-    with Store(old / "cryptocast.duckdb", 5).write() as writer:
+    with Store(old / "cryptocast.duckdb", 60).write() as writer:
         writer.query("DELETE FROM events WHERE kind = 'archived'")
         for table in ("candles", "forecast_sets"):
             writer.query(f"CREATE TABLE gone AS FROM '{done.folder}/{table}.parquet'")

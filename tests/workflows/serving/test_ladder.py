@@ -317,7 +317,7 @@ def test_a_repeated_tick_is_no_error_where_only_a_market_without_candles_is_left
 def test_a_market_that_comes_to_have_candles_is_served_at_the_same_origin(w: Path) -> None:
     symbols = ["BTC/EUR", "XRP/EUR"]
     first = ticked(w, 1, market__symbols=symbols)
-    with Store(w / "cryptocast.duckdb", 5).write() as writer:
+    with Store(w / "cryptocast.duckdb", 60).write() as writer:
         xrp = dataclasses.replace(BTC, base="XRP")
         writer.put_candles(xrp, candles("XRP/EUR"), provenance="live", fetched_at=NOW)
     second = ticked(w, 1, market__symbols=symbols)

@@ -114,7 +114,7 @@ def test_a_newest_candle_that_comes_late_is_learned_from_a_tick_later(w: Path) -
     ticked(w, *range(1, 6))
     drop(w, [5])
     ticked(w, 6)
-    with Store(w / "cryptocast.duckdb", 5).write() as writer:
+    with Store(w / "cryptocast.duckdb", 60).write() as writer:
         writer.put_candles(BTC, whole, provenance="live", fetched_at=NOW)
     ticked(w, 7)
     found = scales(w)
@@ -142,7 +142,7 @@ def test_another_version_starts_without_a_widening(w: Path) -> None:
 def test_a_version_that_has_not_served_for_a_week_starts_again(w: Path) -> None:
     ticked(w, 1, 2, 3)
     two_weeks = candles(bars=3 * 2016 + 10)
-    with Store(w / "cryptocast.duckdb", 5).write() as writer:
+    with Store(w / "cryptocast.duckdb", 60).write() as writer:
         writer.put_candles(BTC, two_weeks, provenance="live", fetched_at=NOW)
     ticked(w, 3 + 2016, loop__backfill_missed=False)
     assert scales(w)[-1] != [1.0] * H

@@ -65,7 +65,7 @@ class Watched:
         return str(self.hook.bodies[-1]["text"])
 
     def put(self, kind: str, **detail: Any) -> None:
-        with Store(self.folder / "cryptocast.duckdb", 5).write() as writer:
+        with Store(self.folder / "cryptocast.duckdb", 60).write() as writer:
             writer.put_event(NOW, kind, None, detail)
 
 
@@ -100,7 +100,7 @@ def test_a_stand_in_is_told_once_and_so_is_its_end(watched: Watched) -> None:
 
 def test_another_deployment_is_told_with_its_reason(watched: Watched) -> None:
     reason = f"because {SCRIPT}"
-    with Store(watched.folder / "cryptocast.duckdb", 5).write() as writer:
+    with Store(watched.folder / "cryptocast.duckdb", 60).write() as writer:
         writer.put_deployment(Deployment(0, NOW, "*", "1", "2", "force", reason, "{}"))
     assert watched.look(2) == ["version 1 was promoted by force, in place of 2"]
     assert watched.text == reason
@@ -114,7 +114,7 @@ def test_another_deployment_is_told_with_its_reason(watched: Watched) -> None:
 
 def test_deployments_of_many_markets_are_one_message(watched: Watched) -> None:
     def deployed(*numbers: int) -> None:
-        with Store(watched.folder / "cryptocast.duckdb", 5).write() as writer:
+        with Store(watched.folder / "cryptocast.duckdb", 60).write() as writer:
             for number in numbers:
                 writer.put_deployment(
                     Deployment(
@@ -161,7 +161,7 @@ def test_credits_that_are_nearly_spent_are_told_and_when_there_are_some_again(
     watched: Watched,
 ) -> None:
     def spend(credits: int) -> None:
-        with Store(watched.folder / "cryptocast.duckdb", 5).write() as writer:
+        with Store(watched.folder / "cryptocast.duckdb", 60).write() as writer:
             writer.add_credits("file", time.time(), 1, credits)
 
     spend(449)
@@ -172,7 +172,7 @@ def test_credits_that_are_nearly_spent_are_told_and_when_there_are_some_again(
     assert watched.look(4) == []
     assert watched.look(5, source__monthly_credits=4000) == ["there are credits of file again"]
     assert watched.text == "450 of 4,000 this month"
-    with Store(watched.folder / "cryptocast.duckdb", 5).write() as writer:
+    with Store(watched.folder / "cryptocast.duckdb", 60).write() as writer:
         writer.put_refusal("file", time.time(), time.time())
     assert watched.look(6, source__monthly_credits=4000) == ["the credits of file are nearly spent"]
     assert watched.text == "450 of 4,000 this month; it said that its plan is used up"
@@ -352,7 +352,7 @@ def test_what_a_killed_process_had_claimed_is_told_after_a_while(
 def test_what_is_told_is_kept_in_the_events(watched: Watched) -> None:
     (watched.folder / "bundles" / "2").rename(watched.folder / "gone")
     watched.look(2)
-    with Store(watched.folder / "cryptocast.duckdb", 5).read() as reader:
+    with Store(watched.folder / "cryptocast.duckdb", 60).read() as reader:
         newest = reader.events("alert")[-1]
         memory = recall(reader.events("alert"))["webhook"]
     assert newest.detail["outcome"] == "sent"

@@ -76,7 +76,7 @@ def test_status_monitor_and_report_show_the_same_figure(
     walk = {"opponent": "the random walk", "skill": 0.05, "shrunken": 0.0123, "n": n}
     other = {"opponent": "production version 1", "skill": 0.5, "shrunken": 0.4, "n": n}
     scores = {"gate": [{**comparison, "prior": prior} for comparison in (other, walk)]}
-    with Store(w / "cryptocast.duckdb", 5).write() as writer:
+    with Store(w / "cryptocast.duckdb", 60).write() as writer:
         row = Deployment(0, NOW, "*", "2", "1", "promote", "x", as_json(scores))
         writer.put_deployment(row)
     ticked(w, 1)

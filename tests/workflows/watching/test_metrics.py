@@ -104,7 +104,7 @@ def test_the_monitor_is_told(w: Path) -> None:
         {"market": BTC.id, "window": "day", "skill_vs_random_walk": -0.02},
         {"market": BTC.id, "window": "week", "skill_vs_random_walk": None},
     ]
-    with Store(w / "cryptocast.duckdb", 5).write() as writer:
+    with Store(w / "cryptocast.duckdb", 60).write() as writer:
         writer.put_event(NOW, "monitor", None, {"verdict": "declined", "windows": windows})
     found = metrics(w)
     assert found['cryptocast_health{verdict="declined"}'] == 1
@@ -123,7 +123,7 @@ def test_a_workspace_without_a_forecast_is_no_error(fresh: Path) -> None:
 def test_credits_are_told_of_sources_that_cost_some(w: Path) -> None:
     import time
 
-    with Store(w / "cryptocast.duckdb", 5).write() as writer:
+    with Store(w / "cryptocast.duckdb", 60).write() as writer:
         writer.add_credits("file", time.time(), 3, 12)
     found = metrics(w)
     assert found['cryptocast_credits_spent{source="file"}'] == 12
