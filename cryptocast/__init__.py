@@ -15,10 +15,19 @@ The public names are loaded when they are first used.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
+
+# Set before any library is loaded, here and in the processes that we start: none reports home.
+for _name, _value in {
+    "ORT_DISABLE_TELEMETRY": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "1",  # Prefect, and what else keeps to this convention
+}.items():
+    os.environ.setdefault(_name, _value)
 
 # `__init__.pyi` has these names with their types. If they were imported here, every room that
 # asks for the version would depend on all of them.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -124,6 +127,18 @@ def remove(path: Path) -> None:
         shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
     except OSError as error:
         raise disk_error(error, path) from error
+
+
+@functools.cache
+def confine_libraries() -> None:
+    """Let matplotlib and torch keep their caches in a folder that ends with this process.
+
+    They make theirs at import, in the person's home folder and the machine's temporary one.
+    """
+    folder = tempfile.mkdtemp(prefix="cryptocast-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for name in ("MPLCONFIGDIR", "TORCHINDUCTOR_CACHE_DIR"):
+        os.environ.setdefault(name, folder)
 
 
 def to_disk(path: Path) -> None:

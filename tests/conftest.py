@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+import cryptocast  # noqa: F401 - first: it keeps every library from reporting home
+
 # No test depends on how fast or busy the machine is.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")

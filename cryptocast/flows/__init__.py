@@ -3,10 +3,3 @@
 Each module is one flow. The workflows are imported inside the flows' bodies, because the process
 that waits for scheduled runs imports these modules too, and would otherwise hold MLflow in memory.
 """
-
-from __future__ import annotations
-
-import os
-
-# Prefect's client reports its use unless this is set; the processes that it starts inherit it.
-os.environ.setdefault("DO_NOT_TRACK", "1")

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cryptocast.drafts import confine_libraries
 from cryptocast.errors import ModelError
 from cryptocast.models import _quantiles, base
 from cryptocast.models._base import Base
@@ -143,6 +144,7 @@ def _train(
     run: TrainingRun,
 ) -> tuple[Epoch, ...]:
     """Train in place on the first part, stop early by the second, and return the epochs."""
+    confine_libraries()
     from cryptocast.models._lightning import Training, shuffled, train  # late: takes seconds
 
     learned, held_out = parts

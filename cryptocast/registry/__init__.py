@@ -2,9 +2,8 @@
 
 import os
 
-# Set before the import, so that no telemetry leaves the machine, nothing is printed on stdout,
-# and a server that does not answer is given up after a minute, not a quarter of an hour.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# Set before the import, so that nothing is printed on stdout, and a server that does not answer is
+# given up after a minute, not a quarter of an hour.
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")

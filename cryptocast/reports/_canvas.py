@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cryptocast.drafts import confine_libraries
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -48,6 +50,7 @@ def png(draw: Callable[_P, Figure]) -> Callable[_P, bytes]:
 
 def figure() -> Figure:
     """Return an empty figure of 800 x 500 pixels."""
+    confine_libraries()
     from matplotlib.figure import Figure  # late: a tick draws nothing
 
     return Figure(figsize=_INCHES, dpi=_DPI, layout="constrained")

@@ -93,9 +93,6 @@ def unique_name(workspace: Path) -> str:
     return "-".join(part for part in ("cryptocast", word, digest) if part)
 
 
-_QUIET_PREFECT = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false"}
-
-
 def call(
     *command: str,
     stdin: str | None = None,
@@ -123,9 +120,9 @@ def call(
             capture_output=True,
             check=False,
             timeout=patience_seconds,
-            # Its messages are compared. Prefect's program would report its use, and without an
-            # address start a server that ends with it.
-            env={**_QUIET_PREFECT, **os.environ, "LC_ALL": "C"},
+            # Its messages are compared. Without an address, Prefect's program would start a
+            # server that ends with it.
+            env={"PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false", **os.environ, "LC_ALL": "C"},
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UsageError(

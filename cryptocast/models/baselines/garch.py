@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cryptocast.drafts import confine_libraries
 from cryptocast.models import _graphs, _quantiles
 from cryptocast.models.baselines import random_walk
 from cryptocast.models.baselines._baseline import Baseline, PastOrigins
@@ -122,6 +123,7 @@ def estimate(moves: FloatArray) -> Law | None:
     with warnings.catch_warnings():
         # Its imports show warnings and change their filters; its fits warn of what is checked here.
         warnings.simplefilter("ignore")
+        confine_libraries()
         # late: arch imports pandas, statsmodels and matplotlib, which takes seconds
         from arch.univariate import GARCH, StudentsT, ZeroMean
 

@@ -19,6 +19,7 @@ from cryptocast.bundles import Card, Forecaster
 from cryptocast.candles import aggregate, normalise
 from cryptocast.config import Settings
 from cryptocast.dataset import Bars, Part
+from cryptocast.drafts import confine_libraries
 from cryptocast.errors import ConfigError, StateError
 from cryptocast.evaluation import Candidate
 from cryptocast.models import Series
@@ -174,6 +175,7 @@ class Pretraining:
         self, series: Sequence[Series], part: str, on_epoch: Callable[[Epoch, int], None]
     ) -> Fitted:
         """Train on the series of the part `OLDER` or `ALL`, or continue an interrupted training."""
+        confine_libraries()
         from cryptocast.models._pretraining import pretrain  # late: torch
 
         minutes = self.settings.pretrain.minutes
