@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cryptocast.values import ForecastSet
 
 NOTHING = "-"
 """Stands for a figure that does not exist."""
@@ -11,15 +15,49 @@ NBSP = "\N{NO-BREAK SPACE}"
 _MINUS = "\N{MINUS SIGN}"
 
 
-def price(value: float) -> str:
-    """Return a price with as many decimals as its size asks for."""
-    decimals = 2 if value >= 100 else 4 if value >= 1 else 8
-    return f"{value:,.{decimals}f}"
+_LONGEST_DECIMALS = 10  # a price with more of them is written with a power of ten
 
 
-def price_range(low: float, high: float) -> str:
-    """Return the ends of a range of prices: `61,927.52 .. 62,072.57`."""
-    return f"{price(low)} .. {price(high)}"
+def price(value: float, width: float | None = None) -> str:
+    """Return a price with the decimals that its size asks for, two at least.
+
+    `width` is that of the narrowest range of prices that is shown beside it: all of them are
+    written with the decimals that give it three significant digits. Without one the price has
+    five.
+    """
+    return fixed(value, _decimals(width or abs(value) / 100))
+
+
+def price_range(low: float, high: float, width: float | None = None) -> str:
+    """Return the ends of a range of prices: `61,927.52 .. 62,072.57`.
+
+    `width` is that of the narrowest range that is shown beside it, by default its own.
+    """
+    width = high - low if width is None else width
+    return f"{price(low, width)} .. {price(high, width)}"
+
+
+def last_price(forecast: ForecastSet) -> str:
+    """Return the last price of a forecast, with as many decimals as its ranges."""
+    return price(forecast.last_close, forecast.narrowest)
+
+
+def fixed(value: float, decimals: int) -> str:
+    """Return a price with so many decimals; one that needs very many as `8.012e-11`."""
+    if decimals <= _LONGEST_DECIMALS or value == 0:
+        return f"{value:,.{decimals}f}"
+    return f"{value:.{max(decimals + math.floor(math.log10(abs(value))), 0)}e}"
+
+
+def _decimals(size: float) -> int:
+    """Return the decimals that give a figure of this size three significant digits, or two."""
+    return max(2 - math.floor(math.log10(size)), 2) if 0 < size < math.inf else 2
+
+
+def half_width(low: float, middle: float, high: float) -> str:
+    """Return half the width of a range as a percentage of its middle: `0.12%`, `0.0012%`."""
+    half = (high - low) / 2 / middle
+    return percent(half, _decimals(1000 * half), sign=False)
 
 
 def percent(value: float | None, decimals: int = 1, *, sign: bool = True) -> str:

@@ -351,6 +351,11 @@ class ForecastSet:
         """True if it was issued later after its origin than `[loop] late_seconds`."""
         return self.mode == "late"
 
+    @property
+    def narrowest(self) -> float:
+        """The width of its narrowest range, from the lowest to the highest quantile of a step."""
+        return float(np.ptp(self.quantiles, axis=1).min())
+
     def target_time(self, step: int) -> int:
         """Return the moment whose price step `step` (1..H) forecasts."""
         return self.origin + step * self.market.interval_seconds

@@ -11,14 +11,43 @@ from cryptocast import display
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(62_000.5, "62,000.50"), (100, "100.00"), (99.99, "99.9900"), (0.00012345, "0.00012345")],
+    [
+        (62_000.5, "62,000.50"),
+        (100, "100.00"),
+        (99.99, "99.990"),
+        (0.99999, "0.99999"),
+        (0.00012345, "0.00012345"),
+        (8.0123e-11, "8.0123e-11"),
+        (0, "0.00"),
+        (math.nan, "nan"),
+    ],
 )
 def test_a_price_has_as_many_decimals_as_its_size_asks_for(value: float, text: str) -> None:
     assert display.price(value) == text
 
 
-def test_a_range_has_two_prices() -> None:
-    assert display.price_range(61_927.516, 62_072.57) == "61,927.52 .. 62,072.57"
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (61_927.516, 62_072.57, "61,927.52 .. 62,072.57"),
+        (0.9999, 1.00003, "0.999900 .. 1.000030"),
+        (99.85, 100.15, "99.850 .. 100.150"),
+        (8.01e-11, 8.03e-11, "8.0100e-11 .. 8.0300e-11"),
+        (5.0, 5.0, "5.0000 .. 5.0000"),
+    ],
+)
+def test_the_ends_of_a_range_differ_by_three_digits(low: float, high: float, text: str) -> None:
+    assert display.price_range(low, high) == text
+
+
+def test_prices_beside_a_narrower_range_have_its_decimals() -> None:
+    assert display.price_range(1.0, 1.4, 0.0002) == "1.000000 .. 1.400000"
+    assert display.price(1.2, 0.0002) == "1.200000"
+
+
+def test_half_a_range_is_a_percentage_however_narrow() -> None:
+    assert display.half_width(99.0, 100.0, 101.0) == "1.00%"
+    assert display.half_width(0.99999, 1.0, 1.00001) == "0.0010%"
 
 
 @pytest.mark.parametrize(

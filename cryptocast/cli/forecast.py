@@ -8,7 +8,7 @@ import typer
 
 from cryptocast.cli.root.options import Run, Symbols
 from cryptocast.cli.root.output import Answer, table
-from cryptocast.display import ahead, counted, price, price_range
+from cryptocast.display import ahead, counted, last_price, price, price_range
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,15 +62,15 @@ def _table(forecast: ForecastSet) -> Table:
     from cryptocast.values import iso
     from cryptocast.workflows.watching.facts import shown_steps
 
-    market, levels = forecast.market, list(forecast.levels)
+    market, levels, width = forecast.market, list(forecast.levels), forecast.narrowest
     ranges = {name: _ends(levels, share) for name, share in _SHOWN_SHARES.items()}
     ends = {name: pair for name, pair in ranges.items() if pair is not None}
     rows = []
     for step in shown_steps(market, len(forecast.quantiles)):
         row = forecast.quantiles[step - 1]
         when = [ahead(step * market.interval_seconds), iso(forecast.target_time(step))[11:16] + "Z"]
-        cells = [price_range(row[low], row[high]) for low, high in ends.values()]
-        rows.append([*when, price(row[levels.index(0.5)]), *cells])
+        cells = [price_range(row[low], row[high], width) for low, high in ends.values()]
+        rows.append([*when, price(row[levels.index(0.5)], width), *cells])
     return table(_title(forecast), ("ahead", "at", "median", *ends), rows)
 
 
@@ -83,7 +83,7 @@ def _title(forecast: ForecastSet) -> str:
     stale = f", {counted(forecast.stale_bars, 'bar')} old" if forecast.stale_bars else ""
     market = forecast.market
     return (
-        f"{market.symbol}  {price(forecast.last_close)} {market.quote}{stale}  "
+        f"{market.symbol}  {last_price(forecast)} {market.quote}{stale}  "
         f"at {iso(forecast.origin)}  by {by}"
     )
 

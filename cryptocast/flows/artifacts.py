@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from cryptocast.display import percent, price, price_range
+from cryptocast.display import last_price, percent, price, price_range
 from cryptocast.documents import plain
 from cryptocast.flows.steps import TaskSteps
 from cryptocast.schedulers.prefect import deployment_name
@@ -28,7 +28,7 @@ def show_forecasts(folder: Path, forecasts: Sequence[ForecastSet], steps: TaskSt
     """Publish the table `forecast`: for each market and step the median and two ranges."""
     rows = list(islice((row for f in forecasts for row in _forecast_rows(f)), MOST_ROWS))
     description = "; ".join(
-        f"{f.market.id} at {iso(f.origin)}: last close {price(f.last_close)} {f.market.quote}"
+        f"{f.market.id} at {iso(f.origin)}: last close {last_price(f)} {f.market.quote}"
         for f in forecasts[:MOST_ROWS]
     )
     key = f"forecast-{deployment_name(folder)}"
@@ -70,14 +70,14 @@ def _forecast_rows(forecast: ForecastSet) -> list[dict[str, Any]]:
         for name, (low, high) in _SHARES.items()
         if low in levels and high in levels
     }
-    median = levels.index(0.5)
+    median, width = levels.index(0.5), forecast.narrowest
     return [
         {
             "market": forecast.market.symbol,
             "step": step,
             "at": iso(forecast.target_time(step)),
-            "median": price(row[median]),
-            **{name: price_range(row[low], row[high]) for name, (low, high) in ends.items()},
+            "median": price(row[median], width),
+            **{name: price_range(row[low], row[high], width) for name, (low, high) in ends.items()},
         }
         for step, row in enumerate(forecast.quantiles, start=1)
     ]

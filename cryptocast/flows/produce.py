@@ -46,14 +46,14 @@ def produce(
 
 def _message(report: TickReport) -> str:
     """Return what was forecast, by which version: the first markets."""
-    from cryptocast.display import counted, price
+    from cryptocast.display import counted, last_price
     from cryptocast.values import iso
 
     texts = []
     for forecast in report.forecasts[:_NAMED]:
         by = f"version {forecast.model.version} ({forecast.model.kind})"
         by += f", standing in: {forecast.model.fallback}" if forecast.model.fallback else ""
-        last = f"{price(forecast.last_close)} {forecast.market.quote}"
+        last = f"{last_price(forecast)} {forecast.market.quote}"
         texts.append(f"{forecast.market.symbol} {last} at {iso(forecast.origin)} by {by}")
     more = len(report.forecasts) - _NAMED
     return "; ".join([*texts, *([f"and {counted(more, 'more market')}"] if more > 0 else [])])

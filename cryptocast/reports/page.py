@@ -70,6 +70,7 @@ def _templates() -> Environment:
     environment.filters |= {
         "counted": display.counted,
         "json": lambda detail: json.dumps(dict(detail)),
+        "last_price": display.last_price,
         "moment": display.moment,
         "number": display.number,
         "percent": display.typeset_percent,
@@ -82,6 +83,7 @@ def _templates() -> Environment:
         "NOTHING": display.NOTHING,
         "STALE_BARS": _STALE_BARS,
         "between": display.between,
+        "half_width": display.half_width,
         "pairs": pairs,
         "words": _words,
     }

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cryptocast.display import fixed
 from cryptocast.values import DAY_SECONDS, Candles, FloatArray, ForecastSet, IntArray, Market, iso
 
 LEAST_WIDTH, LEAST_HEIGHT = 24, 5
@@ -118,7 +119,7 @@ def fan_chart(
         return []
     quantiles = None if forecast is None else forecast.quantiles
     prices = [candles.low, candles.high] + ([] if quantiles is None else [quantiles.ravel()])
-    spread = max(np.ptp(np.concatenate(prices)), 1e-9 * abs(float(prices[-1][0])), 1e-12)
+    spread = max(np.ptp(np.concatenate(prices)), 1e-9 * abs(float(prices[-1][0])), 1e-30)
     label = _labeller(float(spread) / height)
     margin = max(len(label(float(edge))) for p in prices if len(p) for edge in (p.min(), p.max()))
     columns = _columns(candles, market, end, forecast, width - margin - 2)
@@ -224,5 +225,5 @@ def _times(market: Market, end: int, columns: _Columns) -> str:
 
 def _labeller(step: float) -> Callable[[float], str]:
     """Return how to write prices so that neighbouring rows, `step` apart, differ."""
-    decimals = min(max(0, math.ceil(-math.log10(step))), 12)
-    return lambda price: f"{price:,.{decimals}f}"
+    decimals = max(0, math.ceil(-math.log10(step)))
+    return lambda price: fixed(price, decimals)

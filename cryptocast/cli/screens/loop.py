@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cryptocast.cli.root.output import print_document, table, warn
-from cryptocast.display import percent, price, price_range
+from cryptocast.display import last_price, percent, price_range
 from cryptocast.values import iso
 from cryptocast.workflows.forecast import documents
 
@@ -128,8 +128,8 @@ class Lines(Nothing):
             first = s.quantiles[0]
             share = percent(s.levels[-1] - s.levels[0], 0, sign=False)
             print(
-                f"{iso(s.origin)}  {s.market.symbol}  {price(s.last_close)}  "
-                f"next {price_range(first[0], first[-1])} ({share})  "
+                f"{iso(s.origin)}  {s.market.symbol}  {last_price(s)}  "
+                f"next {price_range(first[0], first[-1], s.narrowest)} ({share})  "
                 f"version {s.model.version}{repeated}",
                 flush=True,
             )
@@ -205,8 +205,8 @@ def _row(s: ForecastSet) -> list[str]:
     lag = f"{s.issued_at - s.origin:.0f} s" + f", {s.stale_bars} old" * bool(s.stale_bars)
     return [
         s.market.symbol,
-        price(s.last_close),
-        price_range(first[0], first[-1]),
+        last_price(s),
+        price_range(first[0], first[-1], s.narrowest),
         iso(s.origin)[11:16] + "Z",
         by,
         lag,

@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.text import Text
 
 from cryptocast.cli.screens.facts import facts
-from cryptocast.display import ahead, percent, price, price_range
+from cryptocast.display import ahead, half_width, last_price, percent, price_range
 from cryptocast.errors import StoreError
 from cryptocast.reports.terminal import Cell, fan_chart
 from cryptocast.values import iso
@@ -160,7 +160,7 @@ def _headline(report: StatusReport, width: int, plain: bool) -> Iterator[Text]:
     else:
         line.append(first.market.symbol, "bold")
         if first.forecast is not None:
-            line.append(f"  {price(first.forecast.last_close)} {first.market.quote}", "bold")
+            line.append(f"  {last_price(first.forecast)} {first.market.quote}", "bold")
     issues = report.issues
     verdict = "serving" if report.health is None else report.health.verdict
     word = "TROUBLE" if issues else verdict
@@ -178,14 +178,14 @@ def _ranges(forecast: ForecastSet | None, width: int, plain: bool) -> Iterator[T
     """Yield a line per shown step: when, the ranges, and half the widest one in per cent."""
     if forecast is None:
         return
-    market, levels = forecast.market, forecast.levels
+    market, levels, narrowest = forecast.market, forecast.levels, forecast.narrowest
     ends = {percent(levels[-1] - levels[0], 0, sign=False): (0, len(levels) - 1)}
     if 0.1 in levels and 0.9 in levels and len(levels) > 3 and width >= _NARROW:
         ends = {"80%": (levels.index(0.1), levels.index(0.9))} | ends
     rows = [["in", "at", *ends, ""]]
     for step in shown_steps(market, len(forecast.quantiles)):
         row, target = forecast.quantiles[step - 1], forecast.target_time(step)
-        cells = [price_range(row[low], row[high]) for low, high in ends.values()]
+        cells = [price_range(row[low], row[high], narrowest) for low, high in ends.values()]
         when = [ahead(step * market.interval_seconds), f"{iso(target)[11:16]}Z"]
         rows.append([*when, *cells, _half_width(forecast, step, plain)])
     if width < _NARROW:
@@ -204,7 +204,7 @@ def _table(report: StatusReport, width: int, room: int | None, plain: bool) -> I
         if forecast is not None:
             steps = shown_steps(market.market, len(forecast.quantiles))
             widths = [_half_width(forecast, step, plain) for step in (steps[0], steps[-1])]
-            cells = [price(forecast.last_close), *widths]
+            cells = [last_price(forecast), *widths]
         inside = percent(None if coverage is None else coverage.in90, sign=False)
         state = market.issues[0] if market.issues else "ok"
         rows.append([market.market.symbol, *cells, inside, state])
@@ -218,8 +218,7 @@ def _table(report: StatusReport, width: int, room: int | None, plain: bool) -> I
 
 def _half_width(forecast: ForecastSet, step: int, plain: bool) -> str:
     row = forecast.quantiles[step - 1]
-    half = (row[-1] - row[0]) / 2 / row[len(row) // 2]
-    return f"{'+-' if plain else '±'}{half:.2%}"
+    return f"{'+-' if plain else '±'}{half_width(row[0], row[len(row) // 2], row[-1])}"
 
 
 def _fact(label: str, text: str, width: int, plain: bool) -> Iterator[Text]:
