@@ -14,25 +14,24 @@ def test_the_system_clock_is_the_machines() -> None:
     assert not SystemClock().virtual
 
 
-def test_the_system_clock_sleeps_until_the_moment_and_not_longer() -> None:
+def test_the_system_clock_sleeps_until_the_moment() -> None:
     clock = SystemClock()
     wake = clock.now() + 0.05
     clock.sleep_until(wake)
-    assert wake <= clock.now() < wake + 1
+    assert wake <= clock.now()
 
 
-def test_a_moment_that_has_passed_is_not_slept_for() -> None:
-    began = time.monotonic()
+def test_a_moment_that_has_passed_is_not_slept_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading.Event, "wait", lambda event, seconds: pytest.fail("it waited"))
     SystemClock().sleep_until(time.time() - 100)
-    assert time.monotonic() - began < 0.5
 
 
 def test_a_sleeper_wakes_when_it_is_told_to_stop() -> None:
     stop = threading.Event()
     threading.Timer(0.05, stop.set).start()
     began = time.monotonic()
-    SystemClock().sleep_until(time.time() + 100, stop)
-    assert time.monotonic() - began < 5
+    SystemClock().sleep_until(time.time() + 3600, stop)
+    assert time.monotonic() - began < 1800
 
 
 class Waiter(threading.Event):
@@ -76,10 +75,8 @@ def test_a_virtual_clock_stands_still_and_leaps_when_asked_to_sleep() -> None:
     clock = VirtualClock(1_000)
     assert clock.virtual
     assert (clock.now(), clock.now()) == (1_000.0, 1_000.0)
-    began = time.monotonic()
     clock.sleep_until(1_000_000)
     assert clock.now() == 1_000_000.0
-    assert time.monotonic() - began < 0.5
 
 
 def test_a_virtual_clock_never_goes_back() -> None:

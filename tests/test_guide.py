@@ -142,7 +142,7 @@ def stopped(*words: str) -> Done:
         assert child.stdout is not None
         child.stdout.readline()
         child.send_signal(signal.SIGTERM)
-        out, err = child.communicate(timeout=120)
+        out, err = child.communicate(timeout=600)
         return Done(child.returncode, out, err)
 
 

@@ -238,7 +238,7 @@ def test_watching_draws_and_ends_with_ctrl_c(workspace: Path) -> None:
     with terminal("status", "--watch", "-w", str(workspace), "--as-of", NEXT) as (child, seen):
         shown = seen("Ctrl-C stops")
         child.send_signal(signal.SIGINT)
-        assert child.wait(20) == 0
+        assert child.wait(600) == 0
     assert "BTC/EUR" in shown
     assert "Next tick" in shown
 
@@ -249,7 +249,7 @@ def test_watching_sees_what_another_process_stores(workspace: Path) -> None:
         good("forecast", "--once", "-w", workspace, "--as-of", NEXT)
         assert "issued" in seen("after the close")
         child.send_signal(signal.SIGINT)
-        assert child.wait(20) == 0
+        assert child.wait(600) == 0
 
 
 class _Seen:
@@ -258,7 +258,7 @@ class _Seen:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
-    def __call__(self, text: str, seconds: float = 60.0) -> str:
+    def __call__(self, text: str, seconds: float = 600.0) -> str:
         came, deadline = b"", time.monotonic() + seconds
         while text.encode() not in came:
             ready, _, _ = select.select([self._descriptor], [], [], deadline - time.monotonic())

@@ -31,6 +31,7 @@ from support.commands import (
     write,
 )
 from support.loopback import Loopback
+from support.patience import record_sleep
 from support.ticks import origin, sets, tick_rows, ticked
 
 ONCE = ("forecast", "--once", "--no-fetch", "--json")
@@ -142,16 +143,22 @@ def test_of_four_ticks_at_one_moment_one_serves_and_all_are_content(w: Path) -> 
     ]
 
 
-def test_a_process_that_holds_the_lock_is_waited_for(w: Path) -> None:
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that is in use is waited for as long as a busy machine may take."""
+    monkeypatch.setenv("CRYPTOCAST_STORE__WAIT_SECONDS", "600")
+
+
+def test_a_process_that_holds_the_lock_is_waited_for(w: Path, patient: None) -> None:
     with holding(HELD, w) as child:
-        threading.Timer(2, leave, [child]).start()
         began = time.monotonic()
+        threading.Timer(1, leave, [child]).start()
         done = run(*ONCE, "-w", w, "--as-of", moment(1))
-        assert 1.5 < time.monotonic() - began < 20
+        assert time.monotonic() - began > 1
     assert (done.code, done.data["new"]) == (0, True)
 
 
-def test_a_notebook_that_looks_for_a_second_is_waited_for(w: Path) -> None:
+def test_a_notebook_that_looks_for_a_second_is_waited_for(w: Path, patient: None) -> None:
     with holding(NOTEBOOK, w) as child:
         threading.Timer(1, leave, [child]).start()
         done = run(*ONCE, "-w", w, "--as-of", moment(1))
@@ -166,9 +173,10 @@ def test_a_notebook_that_never_leaves_is_named_and_the_next_tick_catches_up(
     before = state(w)
     monkeypatch.setenv("CRYPTOCAST_STORE__WAIT_SECONDS", "1")
     with holding(NOTEBOOK, w) as child:
-        began = time.monotonic()
-        done = run(*ONCE, "-w", w, "--as-of", moment(2))
-        assert 1 <= time.monotonic() - began < 10
+        with monkeypatch.context() as patch:
+            sleeps = record_sleep(patch)
+            done = run(*ONCE, "-w", w, "--as-of", moment(2))
+        assert 0 < sum(sleeps) <= 1
         assert run("status", "-w", w, "--as-of", moment(2), "--json").code == 0
     assert (done.code, done.error["code"]) == (4, "store.busy")
     assert f"{w / 'cryptocast.duckdb'} is in use by " in done.error["message"]
@@ -210,7 +218,7 @@ def test_a_folder_that_may_only_be_read_is_told_and_can_be_looked_at(w: Path) ->
     folder = Path(shutil.copytree(w, base / "w"))
     try:
         child = start(folder, moment(2), moment(1), script=READER)
-        out, err = child.communicate(timeout=300)
+        out, err = child.communicate(timeout=600)
         folder.chmod(0o755)
         for entry in folder.iterdir():
             entry.chmod(0o755)

@@ -369,9 +369,9 @@ def test_a_tick_on_half_a_year_is_quick(tmp_path: Path) -> None:
     source = Source(Setup(settings, [BTC], Secrets({}), clock=SystemClock()))
     spans = []
     for _ in range(4):
-        before = time.perf_counter()
+        before = time.process_time()
         list(source.pages(BTC, START + 15_000_000, START + 15_003_000))
-        spans.append(time.perf_counter() - before)
+        spans.append(time.process_time() - before)
     source.close()
     assert min(spans) < 0.05  # 6 ms on the machine it was written on
 

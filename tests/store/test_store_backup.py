@@ -224,7 +224,7 @@ def test_a_sqlite_database_is_copied_while_others_write(sqlite: Path, tmp_path: 
     stop = threading.Event()
 
     def write() -> None:
-        connection = sqlite3.connect(sqlite, timeout=5)
+        connection = sqlite3.connect(sqlite, timeout=60)
         while not stop.is_set():
             with connection:
                 connection.execute("INSERT INTO t VALUES (1)")
@@ -235,7 +235,7 @@ def test_a_sqlite_database_is_copied_while_others_write(sqlite: Path, tmp_path: 
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        copies = [copy_sqlite(sqlite, tmp_path / f"{n}.db", 5).rows["t"] for n in range(5)]
+        copies = [copy_sqlite(sqlite, tmp_path / f"{n}.db", 60).rows["t"] for n in range(5)]
     finally:
         stop.set()
         writer.join()

@@ -20,7 +20,7 @@ CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), None
 
 ABSENT = "no Chromium on this machine: apt-get install chromium"
 
-_SECONDS = 30.0
+_SECONDS = 600.0
 # The protocol's pipe mode reads from descriptor 3 and writes to 4; a shell puts ours there.
 _WITH_PIPES = 'exec "$0" "$@" 3<&{reads} 4>&{writes}'
 _OPTIONS = (

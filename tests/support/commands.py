@@ -164,7 +164,7 @@ def process(
 def ended(child: subprocess.Popen[str]) -> Done:
     """What a process left when it has come to its end."""
     try:
-        out, err = child.communicate(timeout=300)
+        out, err = child.communicate(timeout=600)
     finally:
         child.kill()
     return Done(child.returncode, out, err)
@@ -194,7 +194,7 @@ def halt_at(where: str) -> None:
 
     def halt(*_: object, **__: object) -> None:
         print("here", flush=True)
-        time.sleep(60)
+        time.sleep(3600)
 
     if where == "after the fetch":
         pipeline.gather = halt  # type: ignore[assignment]

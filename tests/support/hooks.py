@@ -26,6 +26,7 @@ class Hook:
         self.how = ""
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.asked = 0  # how often, whatever came of it
         self.stopping = threading.Event()
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.hook = self
@@ -72,6 +73,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         hook = self.server.hook
+        hook.asked += 1
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         if hook.how == "reset":
             linger = struct.pack("ii", 1, 0)  # close with RST instead of FIN
@@ -79,7 +81,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.close()
             return
         if hook.how == "hang":
-            hook.stopping.wait(30)
+            hook.stopping.wait(3600)
             return
         if hook.how == "drip":
             for byte in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 10_000:

@@ -26,17 +26,22 @@ BRIEF = replace(PATIENT, read_seconds=0.15)
 """For a server that never answers: a proper answer may miss it on a busy machine."""
 
 
-def wait_briefly_for_what_hangs(patch: pytest.MonkeyPatch, server: Loopback) -> None:
-    """Let a request time out at once if this server is to leave it unanswered, and no other."""
-    send = HTTPAdapter.send
+def wait_briefly_for_what_hangs(patch: pytest.MonkeyPatch, server: Loopback) -> list[float]:
+    """Let a request time out at once if this server is to leave it unanswered, and no other.
+
+    Returns the list of the seconds that each request was ready to wait.
+    """
+    send, waits = HTTPAdapter.send, []
 
     def hurried(self: HTTPAdapter, request: Any, **options: Any) -> Any:
+        waits.append(options["timeout"][1])
         if server.faults and server.faults[0].hang_seconds:
             connect, read = options["timeout"]
             options["timeout"] = (connect, min(read, BRIEF.read_seconds))
         return send(self, request, **options)
 
     patch.setattr(HTTPAdapter, "send", hurried)
+    return waits
 
 
 def leap_at_a_drip(patch: pytest.MonkeyPatch, server: Loopback) -> None:
@@ -59,6 +64,18 @@ class HandClock:
         patch.setattr(time, "time", lambda: self.now)
         patch.setattr(time, "monotonic", lambda: self.now)
         patch.setattr(time, "sleep", self.sleeps.append)
+
+
+def record_sleep(patch: pytest.MonkeyPatch) -> list[float]:
+    """Return the list of the seconds that are slept from now on: a busy machine adds none."""
+    sleep, seconds = time.sleep, []
+
+    def recorded(asked: float) -> None:
+        seconds.append(asked)
+        sleep(asked)
+
+    patch.setattr(time, "sleep", recorded)
+    return seconds
 
 
 def forbid_sleep(patch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ from cryptocast.workflows import backup
 
 def halt(*_):
     print("here", flush=True)
-    time.sleep(60)
+    time.sleep(3600)
 
 backup._copy_folder = halt
 sys.exit(cli.run(sys.argv[1:]))

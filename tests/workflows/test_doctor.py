@@ -337,5 +337,5 @@ def test_an_mlflow_that_is_damaged_fails(workspace: Path) -> None:
 def test_a_real_process_exits_with_6(tmp_path: Path) -> None:
     (tmp_path / "cryptocast.toml").write_text('[source]\nname = "sim"\n', encoding="utf-8")
     process = start_loaded("doctor", "-w", tmp_path, "-q")
-    out, _ = process.communicate(timeout=300)
+    out, _ = process.communicate(timeout=600)
     assert (process.returncode, out) == (6, "")

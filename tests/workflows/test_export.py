@@ -454,7 +454,7 @@ from cryptocast.store import exporter
 def half(reader, selection, file, suffix):
     file.write_text("half")
     print("here", flush=True)
-    time.sleep(60)
+    time.sleep(3600)
 
 exporter.copy = half
 sys.exit(cli.run(sys.argv[1:]))

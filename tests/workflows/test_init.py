@@ -51,7 +51,7 @@ keep = _lightning._Keeper._keep
 def halting(self, number):
     if self.training.run.checkpoint is not None and number == 2:
         print("here", flush=True)
-        time.sleep(60)
+        time.sleep(3600)
     return keep(self, number)
 _lightning._Keeper._keep = halting
 sys.exit(cli.run(sys.argv[1:]))
@@ -152,7 +152,7 @@ def test_ctrl_c_inside_a_training_is_one_line_and_exit_130(made: Made, tmp_path:
     assert child.stdout is not None
     assert child.stdout.readline() == "here\n", child.communicate()[1]
     child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=300)
+    out, err = child.communicate(timeout=600)
     assert (child.returncode, out) == (130, "")
     assert "Traceback" not in err
     assert err.splitlines()[-1] == ("error: interrupted (the same command continues)")

@@ -351,7 +351,7 @@ for bar in range(12):
     assert child.stdout.readline() == "0\n"
     for _ in range(3):
         good("prune", "-w", workspace, "--days", "7", "--compact")
-    out, err = child.communicate(timeout=300)
+    out, err = child.communicate(timeout=600)
     assert (out, err) == ("0\n" * 11, "")
     counts = query(workspace, "SELECT count(*), count(DISTINCT origin) FROM forecast_sets")
     assert counts == [(12, 12)]

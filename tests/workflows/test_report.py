@@ -338,7 +338,7 @@ def test_serve_shows_the_file_as_it_is_on_this_machine_only_until_stopped(
     assert get(address + "../cryptocast.toml")[0] == 404
     assert get(address, Host="example.com")[0] == 403
     server.send_signal(signal.SIGINT)
-    out, err = server.communicate(timeout=300)
+    out, err = server.communicate(timeout=600)
     assert (server.returncode, out) == (0, "")
     assert "Traceback" not in err
 

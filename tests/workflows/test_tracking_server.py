@@ -57,7 +57,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             start_new_session=True,  # so that its workers end with it
         )
     try:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 600
         while not _answers(uri):
             assert process.poll() is None, (folder / "log").read_text()
             assert time.monotonic() < until, (folder / "log").read_text()
@@ -70,7 +70,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def _answers(uri: str) -> bool:
     try:
-        return requests.get(f"{uri}/health", timeout=1).ok
+        return requests.get(f"{uri}/health", timeout=60).ok
     except requests.RequestException:
         return False
 
@@ -174,7 +174,7 @@ class Guarded(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"] or 0))
         kind = {"Content-Type": self.headers["Content-Type"] or "application/json"}
         url = self.behind + self.path
-        found = requests.request(self.command, url, data=body, headers=kind, timeout=20)
+        found = requests.request(self.command, url, data=body, headers=kind, timeout=600)
         self._answer(found.status_code, found.content)
 
     do_POST = do_GET  # noqa: N815 - http.server wants these names

@@ -283,13 +283,11 @@ def test_a_receiver_that_hangs_delays_a_tick_by_its_time_out_and_no_more(
     watched.hook.how = how
     (watched.folder / "bundles" / "2").rename(watched.folder / "gone")
     watched.send(2, notify__receiver=[{"name": "file"}])
-    began = time.monotonic()
     warnings = watched.send(2, ticks=False, notify__timeout_seconds=0.4)
-    assert time.monotonic() - began < 2
     assert warnings == ["webhook did not take an alert: no answer within 0.4 s"]
-    began = time.monotonic()
+    asked = watched.hook.asked
     assert watched.send(3, ticks=False) == []  # it is left alone
-    assert time.monotonic() - began < 0.4
+    assert watched.hook.asked == asked
 
 
 def test_a_receiver_that_cannot_be_opened_is_a_warning(w: Path, hook: Hook) -> None:
