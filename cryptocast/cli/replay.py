@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cryptocast.cli.root.options import Run, Symbols
+from cryptocast.cli.root.options import Run, Symbols, read_time
 from cryptocast.cli.root.output import Answer, print_document, table
 from cryptocast.display import counted
 
@@ -28,7 +28,7 @@ def command(
     run: Run,
     start: Annotated[str, typer.Option(metavar="TIME", help="The first origin.")],
     end: Annotated[
-        str | None, typer.Option(metavar="TIME", help="The last origin; default: now.")
+        str | None, typer.Option(metavar="TIME", help="The last origin; default: the newest.")
     ] = None,
     version: Annotated[
         str | None, typer.Option(help="Let this version forecast as a shadow: unserved.")
@@ -52,7 +52,7 @@ def command(
         planned = plan(
             ws,
             parse_time(start),
-            int(ws.clock.now()) if end is None else parse_time(end),
+            read_time(end),
             symbols=tuple(symbols or ()),
             version=version,
             in_sample=in_sample,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import cast
 
 from cryptocast import plugins
 from cryptocast.config import Secrets, SourceSettings
+from cryptocast.errors import UsageError
 from cryptocast.seams import CandleSource, Clock, Meter
 from cryptocast.sources._pace import PATIENCE, Patience
-from cryptocast.values import Market
+from cryptocast.values import Market, iso
 
-__all__ = ["PACKAGE", "Setup", "open_source", "resolve_auto"]
+__all__ = ["PACKAGE", "Setup", "open_source", "refuse_future", "resolve_auto"]
 
 PACKAGE = "cryptocast.sources"
 
@@ -39,6 +41,19 @@ def open_source(setup: Setup) -> CandleSource:
     """
     name = setup.settings.name.partition(":")[0]
     return cast(CandleSource, plugins.load(PACKAGE, name, what="source").Source(setup))
+
+
+def refuse_future(source: str, clock: Clock) -> None:
+    """Raise UsageError (`usage.as_of`) if a virtual clock is in the future.
+
+    Its candles are not there yet, and what is made of invented ones would stay.
+    """
+    if clock.virtual and clock.now() > time.time():
+        raise UsageError(
+            f"--as-of {iso(clock.now())} is in the future, which {source} does not know",
+            code="usage.as_of",
+            hint="leave --as-of out, or give a past time",
+        )
 
 
 def resolve_auto(

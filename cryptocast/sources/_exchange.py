@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from itertools import pairwise
@@ -12,9 +11,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from cryptocast.errors import ConfigError, CryptocastError, SourceError, UsageError
+from cryptocast.errors import ConfigError, CryptocastError, SourceError
 from cryptocast.seams import Clock
-from cryptocast.sources import Setup, _faults
+from cryptocast.sources import Setup, _faults, refuse_future
 from cryptocast.sources._faults import Refusal
 from cryptocast.sources._http import Http, Query
 from cryptocast.sources._pace import Limits, Pace
@@ -146,9 +145,4 @@ def check_askable(source: str, market: Market, intervals: Collection[str], clock
             hint="set [market] interval to one of "
             + ", ".join(name for name in INTERVAL_SECONDS if name in intervals),
         )
-    if clock.virtual and clock.now() > time.time():
-        raise UsageError(
-            f"--as-of {iso(clock.now())} is in the future, which {source} does not know",
-            code="usage.as_of",
-            hint="leave --as-of out, or give a past time",
-        )
+    refuse_future(source, clock)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptocast.errors import ConfigError
-from cryptocast.sources import Setup
+from cryptocast.sources import Setup, refuse_future
 from cryptocast.values import DAY_SECONDS, Candles, FloatArray, IntArray, Market, Page
 
 BASE_PRICES = {
@@ -73,8 +73,10 @@ class Source:
         """Yield the candles with open time in `[start, end)`, 64 days per page, oldest first.
 
         Like an exchange, it has none from before it opened (2015) and none that open after now;
-        the bar that is still running is included. Raise ConfigError (`config.symbol`).
+        the bar that is still running is included. Raise ConfigError (`config.symbol`), and
+        UsageError (`usage.as_of`) if a virtual clock is in the future.
         """
+        refuse_future(self.name, self._clock)
         traded = market.base in BASE_PRICES or INVENTED.fullmatch(market.base)
         if not traded or market.quote not in QUOTE_RATES:
             bases = f"{', '.join(BASE_PRICES)}, SIM1 to SIM9999"

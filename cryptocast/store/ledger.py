@@ -160,7 +160,8 @@ class Ledger:
     ) -> Served:
         """Return the served sets of these modes with origins in `[start, end)`.
 
-        Sets with other levels or another horizon are left out. One market at a time: a
+        Sets with other levels or another horizon are left out, and those of a virtual clock if
+        there are others. One market at a time: a
         week of sets is a million numbers.
         """
         parameters = {
@@ -217,6 +218,7 @@ FROM forecast_sets AS s JOIN level_sets AS l ON l.id = s.level_set
 WHERE market = $market AND served AND list_contains($modes, mode)
     AND origin >= to_timestamp($start) AND origin < to_timestamp($end)
     AND l.levels = $levels::DOUBLE[] AND len(quantiles) = $size
+QUALIFY NOT "virtual" OR bool_and("virtual") OVER ()
 ORDER BY origin
 """
 

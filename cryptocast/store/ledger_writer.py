@@ -17,18 +17,25 @@ class LedgerWriter(Ledger):
     """Appends to the ledger, inside a transaction of the store."""
 
     def put_sets(
-        self, sets: Sequence[ForecastSet], *, served: bool, written_at: float | None = None
+        self,
+        sets: Sequence[ForecastSet],
+        *,
+        served: bool,
+        virtual: bool = False,
+        written_at: float | None = None,
     ) -> list[bool]:
         """Store forecast sets; return for each whether it was new and is stored now.
 
         A set is not new if its model version has a set for (market, origin), or, for served
         sets, if any served one has. Quantiles are stored as given (the caller has rounded
-        them). `written_at` is by default the system clock's present.
+        them). `virtual` says that a virtual clock made their moment; `written_at` is by default
+        the system clock's present.
         """
         numbers = {levels: self._level_set(levels) for levels in {s.levels for s in sets}}
         common = {
             "shape": _SHAPE,
             "served": served,
+            "virtual": virtual,
             "written_at": now_or(written_at),
         }
         stored: set[tuple[str, int]] = set()
@@ -140,7 +147,7 @@ _PUT_SETS = """
 INSERT INTO forecast_sets BY NAME
 SELECT given.* REPLACE (
         to_timestamp(given.origin) AS origin, to_timestamp(given.issued_at) AS issued_at
-    ), to_timestamp($written_at) AS written_at, $served AS served
+    ), to_timestamp($written_at) AS written_at, $served AS served, $virtual AS "virtual"
 FROM (SELECT unnest(from_json($rows, $shape), recursive := true)) AS given
 WHERE NOT EXISTS (
     SELECT 1 FROM forecast_sets AS s

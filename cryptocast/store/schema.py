@@ -187,7 +187,10 @@ CREATE TABLE scores (
 );
 """
 
-MIGRATIONS: tuple[str, ...] = (_TABLES + _FORECASTS + _SCORES, _LEDGERS, _EVALUATIONS)
+# Whether the moment of a set was that of a virtual clock (`--as-of`, replay).
+_VIRTUAL = 'ALTER TABLE forecast_sets ADD COLUMN "virtual" BOOLEAN DEFAULT false;'
+
+MIGRATIONS: tuple[str, ...] = (_TABLES + _FORECASTS + _SCORES, _LEDGERS, _EVALUATIONS, _VIRTUAL)
 """SQL texts; number `i` (from 1) brings a database from version `i - 1` to `i`."""
 
 CURRENT = len(MIGRATIONS)

@@ -145,16 +145,17 @@ def stand_ins(reader: Reader, markets: Sequence[Market], by: float) -> dict[Mark
 
 _COVERAGE = """
 WITH sets AS (
-    SELECT market, mode = 'live' AS live, origin, interval_seconds, quantiles,
+    SELECT market, mode = 'live' AS live, s."virtual", origin, interval_seconds, quantiles,
         len(levels) AS size,
         list_filter($steps, lambda s: s * len(levels) <= len(quantiles)) AS steps,
         list_position(levels, 0.1::DOUBLE) AS low80,
         list_position(levels, 0.9::DOUBLE) AS high80,
         list_position(levels, 0.05::DOUBLE) AS low90,
         list_position(levels, 0.95::DOUBLE) AS high90
-    FROM forecast_sets JOIN level_sets ON level_sets.id = level_set
+    FROM forecast_sets AS s JOIN level_sets ON level_sets.id = level_set
     WHERE list_contains($markets, market) AND served AND mode IN ('live', 'replay')
         AND origin >= to_timestamp($start) AND origin <= to_timestamp($by)
+    QUALIFY NOT s."virtual" OR bool_and(s."virtual") OVER (PARTITION BY market, mode)
 ), targets AS (
     SELECT market, live, interval_seconds, unnest(list_transform(steps, lambda s: {
         'open_time': origin + to_seconds((s - 1) * interval_seconds),

@@ -120,11 +120,12 @@ def troubles(reader: Reader, market: Market, start: float, end: float) -> list[T
 
 
 def unserved_origins(
-    reader: Reader, markets: Sequence[Market], start: int, end: int
+    reader: Reader, markets: Sequence[Market], start: int, end: int, *, virtual: bool
 ) -> list[Unserved]:
     """Return the origins in `[start, end)` without a served set since each market's first.
 
     An origin that a tick calls missed is not among them. Markets with none are left out.
+    Unless `virtual`, the first is the first that no virtual clock made: nobody ticked before.
     """
     bounds = {"start": start, "end": end}
     counts = dict(reader.by_market(markets, _HANDLED_COUNT, **bounds))
@@ -133,8 +134,10 @@ def unserved_origins(
     if not short:
         return []
     handled: dict[Market, list[int]] = {market: [] for market in short}
+    first = dict(reader.by_market(short, _FIRST_SERVED, virtual=virtual))
     for market, origin in reader.by_market(short, _HANDLED_ORIGINS, **bounds):
-        handled[market].append(origin)
+        if origin >= first.get(market, end):
+            handled[market].append(origin)
     found = (_unserved(market, sorted(handled[market]), start, end) for market in short)
     return [unserved for unserved in found if unserved is not None]
 
@@ -145,6 +148,10 @@ _HANDLED = """(
 ) WHERE list_contains($markets, market)"""
 _INSIDE = "AND origin >= to_timestamp($start) AND origin < to_timestamp($end)"
 _HANDLED_COUNT = f"SELECT market, count(*) FROM {_HANDLED} {_INSIDE} GROUP BY market"  # noqa: S608 - constants
+_FIRST_SERVED = """
+SELECT market, epoch_us(min(origin)) // 1000000 FROM forecast_sets
+WHERE list_contains($markets, market) AND served AND ($virtual OR NOT "virtual") GROUP BY market
+"""
 # The newest before the range shows that a market was served by then at all.
 _HANDLED_ORIGINS = f"""
 SELECT market, epoch_us(max(origin)) // 1000000 FROM {_HANDLED}

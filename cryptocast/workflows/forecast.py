@@ -15,6 +15,7 @@ from cryptocast.workflows.serving.afterwards import cast_shadow, make_up
 from cryptocast.workflows.serving.catch_up import CaughtUp, catch_up
 from cryptocast.workflows.serving.events import refuse_gone
 from cryptocast.workflows.serving.ladder import Ladder, production_versions
+from cryptocast.workflows.serving.recordings import refuse_running
 from cryptocast.workflows.serving.sets import Question
 from cryptocast.workflows.serving.tick import (
     Forecasts,
@@ -68,6 +69,7 @@ def _serve(ws: Workspace, *, fetch: bool, symbols: tuple[str, ...]) -> TickRepor
         start = look_up(reader, markets, started)
         if ws.clock.virtual:  # the system's clock never goes back so far
             refuse_gone(reader, markets, start.origin)
+            refuse_running(reader, ws.settings, started)
     if not start.productions:
         raise no_production()
     if not start.missing:
@@ -83,7 +85,7 @@ def _serve(ws: Workspace, *, fetch: bool, symbols: tuple[str, ...]) -> TickRepor
     )
     forecasts = step("forecast", lambda: forecast_newest(ws, start, caught, ladder))
     report = step(
-        "store the forecast", lambda: store_forecasts(ws.store, start, forecasts, ws.clock.now())
+        "store the forecast", lambda: store_forecasts(ws.store, start, forecasts, ws.clock)
     )
     if forecasts.failed_everywhere and not start.served:
         # The reason why no candle came says more than that there are too few.

@@ -15,6 +15,7 @@ from cryptocast.workflows.learning.scope import served_markets
 from cryptocast.workflows.learning.versions import registered_bundle
 from cryptocast.workflows.serving.events import refuse_gone
 from cryptocast.workflows.serving.ladder import Ladder, production_versions
+from cryptocast.workflows.serving.recordings import latest_virtual_origin
 from cryptocast.workflows.serving.sets import (
     FailedOrigin,
     Question,
@@ -74,7 +75,7 @@ class Replay:
 def plan(
     ws: Workspace,
     start: int,
-    end: int,
+    end: int | None,
     *,
     symbols: tuple[str, ...] = (),
     version: str | None = None,
@@ -82,14 +83,16 @@ def plan(
 ) -> Replay:
     """Find out what there is to do for the origins from `start` to `end`, both inclusive.
 
-    Raises UsageError for an empty range, one that is not over yet, or, unless `in_sample`,
-    one that the model has learned from; StateError without a production model, or if the
-    stored candles end before the range does: what is served is never taken back, so stale
-    forecasts that a fetch would have spared are not made.
+    Without an end the range goes to the newest origin that is over. Raises UsageError for an
+    empty range, one that is not over yet, or, unless `in_sample`, one that the model has
+    learned from; StateError without a production model, or if the stored candles end before
+    the range does: what is served is never taken back, so stale forecasts that a fetch would
+    have spared are not made.
     """
     markets = ws.markets(symbols)
-    origins = _past_origins(markets[0], start, end, ws.clock.now())
     with ws.store.read() as reader:
+        latest = latest_virtual_origin(reader, ws.settings, ws.clock.now())
+        origins = _past_origins(markets[0], start, latest if end is None else end, latest)
         productions = reader.productions().of_markets(markets)
         if not productions:
             raise no_production()
@@ -138,8 +141,8 @@ def fallbacks(sets: Sequence[ForecastSet]) -> dict[str, int]:
     return dict(Counter(s.model.fallback for s in sets if s.model.fallback))
 
 
-def _past_origins(market: Market, start: int, end: int, now: float) -> range:
-    """Return the origins of the range. Raise UsageError if there are none, or not yet."""
+def _past_origins(market: Market, start: int, end: int, latest: int) -> range:
+    """Return the origins of the range. Raise UsageError if there are none, or later than that."""
     interval = market.interval_seconds
     first, last = -(-start // interval) * interval, market.floor(end)
     if first > last:
@@ -147,10 +150,8 @@ def _past_origins(market: Market, start: int, end: int, now: float) -> range:
             f"no origin lies between {iso(start)} and {iso(end)}",
             hint="--start and --end are the first and the last origin",
         )
-    if last > now:
-        raise UsageError(
-            f"{iso(last)} is still in the future", hint=f"--end {iso(market.floor(now))}"
-        )
+    if last > latest:
+        raise UsageError(f"the origin {iso(last)} is not over yet", hint=f"--end {iso(latest)}")
     return range(first, last + interval, interval)
 
 
@@ -257,7 +258,7 @@ def _runs(origins: range, stored: set[int]) -> Iterator[tuple[int, ...]]:
 
 def _store(writer: Writer, sets: Sequence[ForecastSet], *, served: bool) -> list[ForecastSet]:
     """Write the sets, with a tick each if they are served; return those that are new."""
-    written = writer.ledger.put_sets(sets, served=served)
+    written = writer.ledger.put_sets(sets, served=served, virtual=True)
     new = [s for s, is_new in zip(sets, written, strict=True) if is_new]
     if served:
         writer.ledger.put_ticks(

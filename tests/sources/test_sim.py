@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryptocast.clock import VirtualClock
+from cryptocast.clock import SystemClock, VirtualClock
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import ConfigError
 from cryptocast.sources import Setup
@@ -21,11 +21,18 @@ START = parse_time("2024-01-01")
 DAY = 86_400
 
 
+class Later(SystemClock):
+    """A machine's clock that shows 2040."""
+
+    def now(self) -> float:
+        return parse_time("2040-01-01")
+
+
 def candles(
     start: int, end: int, symbol: str = "BTC/EUR", interval: str = "5m", seed: int = 0
 ) -> Candles:
     market = Market.of(symbol, "sim", interval)
-    clock = VirtualClock(parse_time("2040-01-01"))
+    clock = Later()
     source = Source(Setup(SourceSettings(seed=seed), [market], Secrets({}), clock=clock))
     return Candles.concatenate([page.candles for page in source.pages(market, start, end)])
 

@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cryptocast.store import Past, Reader, Store, Tick, as_json, last_ticks, unserved_origins
+from cryptocast.store import (
+    Past,
+    Reader,
+    Store,
+    Tick,
+    as_json,
+    coverage,
+    last_ticks,
+    unserved_origins,
+)
 from cryptocast.values import Candles, Deployment, ForecastSet, Market
 
 START = 1_717_372_800
@@ -390,7 +399,7 @@ def missed(market: Market, bar: int) -> Tick:
 
 def unserved(reader: Reader, market: Market, first: int, end: int) -> tuple[Any, ...] | None:
     """The bars without a set, and the run before them."""
-    found = unserved_origins(reader, [market], START + first * BAR, START + end * BAR)
+    found = unserved_origins(reader, [market], START + first * BAR, START + end * BAR, virtual=True)
     if not found:
         return None
     (one,) = found
@@ -428,6 +437,35 @@ def test_a_run_before_the_range_is_told_until_its_last_origin_is_called_missed(
         assert unserved(writer, market, 24, 25) == ([24], (23, 23))
 
 
+def test_nothing_was_missed_before_the_first_set_of_a_real_clock(
+    store: Store, market: Market, make_set: Make
+) -> None:
+    with store.write() as writer:
+        writer.ledger.put_sets([make_set(1)], served=True, virtual=True)
+        assert unserved_origins(writer, [market], START, START + 9 * BAR, virtual=False) == []
+        writer.ledger.put_sets([make_set(5)], served=True)
+        (one,) = unserved_origins(writer, [market], START, START + 8 * BAR, virtual=False)
+        assert (one.origins, one.earlier) == ((START + 6 * BAR, START + 7 * BAR), None)
+
+
+def test_sets_of_a_virtual_clock_count_only_where_there_are_no_others(
+    store: Store, market: Market, make_set: Make, make_candles: Callable[..., Candles]
+) -> None:
+    def counted(reader: Reader) -> tuple[list[int], int]:
+        read = reader.ledger.between(
+            market, START, START + 9 * BAR, modes=("live",), levels=LEVELS, horizon=3
+        )
+        covered = coverage(reader, [market], START, START + 9 * BAR, [1])[market]
+        return [(origin - START) // BAR for origin in read.origins.tolist()], covered.n
+
+    with store.write() as writer:
+        writer.put_candles(market, make_candles(range(9)), provenance="live", fetched_at=1.0)
+        writer.ledger.put_sets([make_set(1), make_set(2)], served=True, virtual=True)
+        assert counted(writer) == ([1, 2], 2)
+        writer.ledger.put_sets([make_set(3)], served=True)
+        assert counted(writer) == ([3], 1)
+
+
 def test_what_is_missing_of_many_markets_is_found_at_once(
     store: Store, market: Market, make_set: Make
 ) -> None:
@@ -436,7 +474,7 @@ def test_what_is_missing_of_many_markets_is_found_at_once(
         for one, bars in ((market, (0, 1, 2, 3)), (eth, (0, 3))):
             sets = [make_set(bar, market=one) for bar in bars]
             writer.ledger.put_sets(sets, served=True)
-        found = unserved_origins(writer, [market, eth, sol], START, START + 4 * BAR)
+        found = unserved_origins(writer, [market, eth, sol], START, START + 4 * BAR, virtual=True)
     assert [(one.market, len(one.origins)) for one in found] == [(eth, 2)]
 
 

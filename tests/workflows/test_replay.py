@@ -229,7 +229,7 @@ def test_without_an_end_it_goes_to_now(w: Path) -> None:
         ),
         (
             ("2024-06-03T00:10:00Z", "2024-06-03T03:00:00Z"),
-            "2024-06-03T03:00:00Z is still in the future",
+            "the origin 2024-06-03T03:00:00Z is not over yet",
             "--end 2024-06-03T02:00:00Z",
         ),
         (("soon", "2024-06-03"), "'soon' is not a time", "write it as 2024-06-03T00:00:00Z"),

@@ -359,7 +359,9 @@ def test_the_rulings_are_read_once_however_many_origins_were_missed(
 
     with at(p, 20) as ws:
         with ws.store.read() as reader:
-            unserved = unserved_origins(reader, ws.markets(), origin(-268), origin(20))
+            unserved = unserved_origins(
+                reader, ws.markets(), origin(-268), origin(20), virtual=True
+            )
         monkeypatch.setattr(Reader, "rulings", counted)
         make_up(ws, unserved)
     assert len(read) == 1

@@ -12,6 +12,7 @@ from contextlib import suppress
 
 from cryptocast import store
 from cryptocast.errors import ModelError
+from cryptocast.seams import Clock
 from cryptocast.store import Reader, Tick, Unserved, Writer, ruling
 from cryptocast.values import Deployment, ForecastSet, iso
 from cryptocast.workflows.learning.scope import served_markets
@@ -54,9 +55,8 @@ def make_up(ws: Workspace, unserved: Sequence[Unserved]) -> list[str]:
                     made, failed = _forecast_missed(ws, reader, missed, deployment, origins)
                     sets += made
                     failures += failed
-        now = ws.clock.now()
         with ws.store.write() as writer:
-            warnings += _store_missed(writer, missed, sets, failures, now)
+            warnings += _store_missed(writer, missed, sets, failures, ws.clock)
     return warnings
 
 
@@ -76,7 +76,7 @@ def cast_shadow(ws: Workspace, version: str, questions: Sequence[Question]) -> l
         sets, _ = forecast_sets(reader, ladder, questions, tracks, stamp)
     own = [s for s in sets if s.model.version == version]
     with ws.store.write() as writer:
-        writer.ledger.put_sets(own, served=False)
+        writer.ledger.put_sets(own, served=False, virtual=ws.clock.virtual)
     reasons = {str(s.model.fallback) for s in sets if s.model.version != version}
     return [f"shadow version {version} did not forecast ({reason})" for reason in sorted(reasons)]
 
@@ -122,10 +122,10 @@ def _store_missed(
     missed: Unserved,
     sets: Sequence[ForecastSet],
     failures: Sequence[FailedOrigin],
-    now: float,
+    clock: Clock,
 ) -> list[str]:
     """Write the sets with a tick for each origin; return a warning that counts them."""
-    market, interval = missed.market, missed.market.interval_seconds
+    market, interval, now = missed.market, missed.market.interval_seconds, clock.now()
     errors = {failure.origin: failure.error for failure in failures}
     ticks = []
     summed_up = 0
@@ -140,9 +140,10 @@ def _store_missed(
         ticks.append(Tick(market.id, origin, now, now, "missed", code, message))
     # Another process may have been here meanwhile: an origin is called missed once.
     first, end = ticks[0].origin, ticks[-1].origin + interval
-    left = {o for u in store.unserved_origins(writer, [market], first, end) for o in u.origins}
+    unserved = store.unserved_origins(writer, [market], first, end, virtual=clock.virtual)
+    left = {origin for still in unserved for origin in still.origins}
     ticks = [tick for tick in ticks if tick.origin in left]
-    written = sum(writer.ledger.put_sets(sets, served=True))
+    written = sum(writer.ledger.put_sets(sets, served=True, virtual=clock.virtual))
     writer.ledger.put_ticks(ticks)
     if not ticks:
         return []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from cryptocast.seams import Clock
 from cryptocast.store import Reader, Store, Tick, Unserved, unserved_origins
 from cryptocast.values import Deployment, ForecastSet, Market
 from cryptocast.workflows.serving.catch_up import CaughtUp
@@ -72,7 +73,9 @@ def forecast_newest(
     with ws.store.read() as reader:
         tracks = Tracks(ws.settings, served=True)
         sets, failures = forecast_sets(reader, ladder, questions, tracks, stamp)
-        unserved = unserved_origins(reader, start.missing, start.origin - reach, start.origin)
+        unserved = unserved_origins(
+            reader, start.missing, start.origin - reach, start.origin, virtual=ws.clock.virtual
+        )
         return Forecasts(tuple(sets), tuple(failures), tuple(unserved), shadowing(reader))
 
 
@@ -82,15 +85,16 @@ def as_questions(start: TickStart, caught: Mapping[Market, CaughtUp]) -> list[Qu
 
 
 def store_forecasts(
-    store: Store, start: TickStart, forecasts: Forecasts, finished: float
+    store: Store, start: TickStart, forecasts: Forecasts, clock: Clock
 ) -> TickReport:
     """Write every set with its tick in one transaction, and report what is served now.
 
     A set that exists already stays: if another process was quicker, what it served is the
     forecast.
     """
+    finished = clock.now()
     with store.write() as writer:
-        written = writer.ledger.put_sets(forecasts.sets, served=True)
+        written = writer.ledger.put_sets(forecasts.sets, served=True, virtual=clock.virtual)
         new = [s for s, is_new in zip(forecasts.sets, written, strict=True) if is_new]
         writer.ledger.put_ticks(_ticks(new, forecasts.failures, start.started, finished))
     served = {s.market: s for s in new} | dict(start.served)

@@ -269,7 +269,7 @@ def test_a_long_outage_of_many_markets_leaves_the_rest_to_the_next_tick(
 
     with at(w, 5, market__symbols=both) as ws:
         with ws.store.read() as reader:
-            unserved = unserved_origins(reader, ws.markets(), origin(-283), origin(5))
+            unserved = unserved_origins(reader, ws.markets(), origin(-283), origin(5), virtual=True)
         ws.clock = Slow()  # type: ignore[assignment]
         assert len(make_up(ws, unserved)) == 1
     assert sets(w, "market, bar", "mode = 'backfill'") == [(BTC.id, bar) for bar in (2, 3, 4)]
