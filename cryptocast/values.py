@@ -231,6 +231,7 @@ class Page:
     candles: Candles
     skew_seconds: float | None = None  # the server's clock minus ours when it answered
     derived: bool = False  # computed from other candles, not from trades
+    remarks: tuple[str, ...] = ()  # what a person should know of where the candles come from
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,223 +1,248 @@
-"""Whose candles a file holds, and in which columns: by names, and by the distances of rows."""
+"""Whose candles a file holds, as its name says: the pair, the interval, and which series."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
-
-from cryptocast.errors import ConfigError, SourceError
-from cryptocast.sources._formats import bad_file
-from cryptocast.sources._sql import TEXT, column_hint, is_numeric
-from cryptocast.values import IntArray, Market
-
-_QUOTES = "USDT|USDC|BUSD|FDUSD|TUSD|USD|EUR|GBP|CHF|JPY|KRW|TRY|BRL|AUD|CAD|DAI|BTC|ETH|BNB"
-_WHOLE = r"(?<![A-Za-z0-9]){}(?![A-Za-z0-9])"
-_SEPARATED = re.compile(_WHOLE.format(rf"(?=[0-9]*[A-Z])([A-Z0-9]{{2,10}})[-_]({_QUOTES})"))
-# Without a separator, a word may end like a quote by chance: only the unmistakable ones count.
-_TOGETHER = re.compile(_WHOLE.format(r"([A-Z0-9]{3,6})(USDT|USDC|BUSD|FDUSD|USD|EUR)"))
+from cryptocast.errors import ConfigError
+from cryptocast.sources._formats import SUFFIXES
+from cryptocast.sources._grid import SECONDS_OF_INTERVALS
+from cryptocast.values import Market
 
 KRAKEN_COINS = {"BTC": "XBT", "DOGE": "XDG"}
 """Kraken's names of coins, in its API and in the names of its files."""
 
 _OURS = {theirs: ours for ours, theirs in KRAKEN_COINS.items()}
+_DOLLARS = tuple("USDT USDC BUSD FDUSD TUSD USDP GUSD PYUSD RLUSD USDE USDD USD EUR".split())  # noqa: SIM905 - shorter
+_MONEY = tuple(
+    "GBP CHF JPY KRW TRY BRL AUD CAD NZD SGD HKD INR IDR THB ZAR MXN ARS PLN NGN UAH RUB CZK SEK "  # noqa: SIM905
+    "NOK DKK RON AED EURC EURT EURI AEUR BIDR IDRT DAI UST PAX VAI".split()
+)
+_COINS = ("BTC", "XBT", "ETH", "BNB", "SOL", "TRX", "XRP", "DOGE")
+QUOTES = frozenset((*_DOLLARS, *_MONEY, *_COINS))
+"""The currencies in which coins are quoted."""
+
+# Words that name a coin even where a word in lower case might be anything.
+_KNOWN = frozenset(
+    "BTC XBT ETH BNB SOL XRP ADA DOGE XDG LTC DOT LINK AVAX TRX MATIC SHIB BCH XLM UNI ATOM ETC "  # noqa: SIM905
+    "XMR EUR GBP USDT USDC".split()
+)
+_LONGEST_OTHER = 5  # of an unknown coin in front of a quote that may also end a word
+
 _KRAKEN_FILE = re.compile(r"[A-Z0-9]+_([0-9]+)\.")
 _KRAKEN_MINUTES = (1, 5, 15, 30, 60, 240, 720, 1440, 10080, 21600)
 
-_INTERVAL = re.compile(_WHOLE.format(r"([0-9]{1,2})(s|min|mo|[mhdwHDM])"))
-_UNITS = {"min": "m", "M": "mo", "H": "h", "D": "d"}
-# The intervals of which venues make candles. `7d` is none: it says how many days a file holds.
-_SECONDS = {
-    **{"1s": 1, "1m": 60, "3m": 180, "5m": 300, "15m": 900, "30m": 1800, "1h": 3600, "2h": 7200},
-    **{"4h": 14_400, "6h": 21_600, "8h": 28_800, "12h": 43_200, "1d": 86_400, "3d": 259_200},
-    **{"1w": 604_800, "1mo": 2_592_000},
-}
+_INTERVAL = re.compile(
+    r"(?<!\S)([0-9]{1,4}) ?(s|mins?|minutes?|m|hours?|h|H|days?|d|D|w|W|mo|M)(?!\S)"
+)
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "mo": 2_592_000}
+# `7d` and `24h` are none: they say how much a file holds.
+_NO_INTERVALS = {"7d", "24h", "30d", "168h", "72h"}
+_ADVERBS = {"minute": 60, "hour": 3600, "hourly": 3600, "daily": 86_400, "day": 86_400}
+_ADVERBS |= {"weekly": 604_800}
 
-# Prices that were never traded; and contracts, which are not traded at the price of the coin.
-_COMPUTED = re.compile(_WHOLE.format("(mark|index|premium_?index|funding_?rate)"), re.IGNORECASE)
-_CONTRACTS = re.compile(_WHOLE.format("(futures?|perp|swap)"), re.IGNORECASE)
-_FEWEST_STEPS = 10
+_NUMBERS = re.compile(
+    r"[0-9]{1,3}|(19|20)[0-9]{2}|20(1[3-9]|[2-9][0-9])(0[1-9]|1[0-2])"  # parts, years, months
+    r"|(19|20)[0-9]{2}(0[1-9]|1[0-2])([0-2][0-9]|3[01])(t?[0-9]{4,6}z?)?|[0-9]{10}|[0-9]{13}"
+    r"|(00|1[3-9]|[2-9][0-9])[0-9]{2}|((19|20)[0-9]{2})?q[1-4]|(19|20)[0-9]{2}h[12]|part[0-9]+"
+    r"|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
+)
+"""Parts of a file's name that say which of several parts of one series it is.
 
-TIME_NAMES = ("open_time", "ts", "date", "timestamp")
-PRICE_NAMES = ("open", "high", "low", "close", "volume")
-MARKET_COLUMNS = ("market", "symbol", "pair")
-"""Names of columns that say to which market a row belongs."""
+Six digits are a month or, as in `BTCUSDT_240628`, the day on which a contract ends.
+"""
 
-MOST_MARKETS = 1000
-"""How many different markets in such a column are looked at."""
+_PLAIN = frozenset(
+    "candle candles kline klines ohlc ohlcv ohlcvt bar bars data hist history historical spot "  # noqa: SIM905
+    "price prices export exported all full part parts to from monthly utc csv json txt".split()
+)
+_CONTRACTS = frozenset(
+    "future futures perp perps perpetual swap quarter quarterly biquarterly delivery linear "  # noqa: SIM905
+    "inverse cm um coinm usdm margin p".split()
+)
+_COMPUTED = frozenset("mark markprice index premium premiumindex funding fundingrate".split())  # noqa: SIM905
+_NO_CANDLES = frozenset(
+    "trade trades aggtrades aggtrade tick ticks orderbook book bookdepth bookticker depth "  # noqa: SIM905
+    "liquidation liquidations metrics openinterest".split()
+)
 
-_ID = re.compile(r"(?:.+:)?([A-Z0-9]+/[A-Z0-9]+)(?::([0-9a-z]+))?")
-_LISTED = 5
+
+@dataclass(frozen=True, slots=True)
+class _Label:
+    """What the name of a file says beyond the pair."""
+
+    kind: int  # 0: candles of trades; 1: of a contract; 2: prices never traded; 3: no candles
+    series: frozenset[str]  # words that are not understood, or that name another series
+    seconds: int | None  # its interval
 
 
-def own(files: Sequence[Path], market: Market) -> list[Path]:
-    """Return the files that hold a market according to their names, or none.
+def own(files: Sequence[Path], market: Market) -> tuple[list[Path], list[str]]:
+    """Return the files that hold a market according to their names, and what to tell about it.
 
-    If some of them have the right interval, those of other intervals are left out, and so are
-    futures if there is a spot market: two series are never joined. Raise ConfigError
-    (`config.interval`) if all of them have several other intervals.
+    Two series are never joined: beside a spot market contracts are left out, and so are files
+    of other intervals. Raise ConfigError if no name says this interval (`config.interval`), or
+    if the names say several series (`config.symbol`).
     """
-    holding = [file for file in files if _holds(file.name, market)]
-    kind = min((_kind(file.name) for file in holding), default=0)
-    holding = [file for file in holding if _kind(file.name) == kind]
-    seconds = _seconds([file.name for file in holding])
-    fitting = [
-        file
-        for file, said in zip(holding, seconds, strict=True)
-        if said in (None, market.interval_seconds)
+    labels = _labels([file for file in files if _match(file.name, market)], market)
+    kind = min((label.kind for label in labels.values()), default=0)
+    chosen = {file: label for file, label in labels.items() if label.kind == kind}
+    remarks = [
+        f"{file.name} is left out: its name says {' '.join(sorted(label.series))}"
+        for file, label in labels.items()
+        if label.kind > kind
     ]
-    if not fitting and len(set(seconds)) > 1:
-        names = {length: name for name, length in _SECONDS.items()}
-        said = ", ".join(names.get(s, f"{s // 60}m") for s in sorted(filter(None, set(seconds))))
+    fitting = of_interval(list(chosen), [label.seconds for label in chosen.values()], market)
+    several = {chosen[file].series: file.name for file in fitting}
+    if len(several) > 1:
         raise ConfigError(
-            f"no file of {market.symbol} holds {market.interval} by its name; there is {said}",
-            code="config.interval",
-            hint="set [market] interval to one of these, or get the file of yours",
+            f"the names of {' and '.join(sorted(several.values())[:3])} say different series of "
+            f"{market.symbol}, which are never joined",
+            code="config.symbol",
+            hint="set [source] path to the files of one of them",
         )
-    # If all names say the same other interval, the content decides: names may be wrong.
-    return fitting or holding
+    remarks += [
+        f"{file.name} is taken for {market.symbol}, though its name says "
+        f"{' '.join(sorted(chosen[file].series))}"
+        for file in fitting
+        if kind > 0
+    ]
+    return fitting, remarks
 
 
-def pair(name: str) -> str | None:
-    """Return the pair that the name of a file clearly says, as BASE/QUOTE, or None."""
-    match = _SEPARATED.search(name) or _TOGETHER.search(name)
-    return "/".join(_OURS.get(coin, coin) for coin in match.groups()) if match else None
+def of_interval(files: Sequence[Path], said: Sequence[int | None], market: Market) -> list[Path]:
+    """Return the files whose name says the interval of a market, or none.
 
-
-def step_of(open_time: IntArray) -> tuple[int, bool] | None:
-    """Return the median distance of rows in seconds, and whether it is their interval.
-
-    It is not the interval if bars are missing so often that the next row is usually some bars
-    away. Return None if there are too few rows to tell.
+    Raise ConfigError (`config.interval`) if there are only files of others.
     """
-    steps = np.diff(open_time)
-    if np.any(steps <= 0):
-        open_time = np.unique(open_time)
-        steps = np.diff(open_time)
-    if len(steps) < _FEWEST_STEPS:
-        return None
-    step = int(np.median(steps))
-    usual = step in _SECONDS.values()
-    return step, usual and bool(np.all((open_time - open_time[0]) % step == 0))
+    ours = (None, market.interval_seconds)
+    fitting = [file for file, seconds in zip(files, said, strict=True) if seconds in ours]
+    if files and not fitting:
+        names = {length: name for name, length in SECONDS_OF_INTERVALS.items()}
+        listed = ", ".join(names.get(s, f"{s // 60}m") for s in sorted(filter(None, set(said))))
+        raise ConfigError(
+            f"no file of {market.symbol} holds {market.interval} by its name; there is {listed}",
+            code="config.interval",
+            hint="set [market] interval to one of these, or get the file of yours "
+            "(rename it if its name is wrong)",
+        )
+    return fitting
 
 
-def market_column(types: Mapping[str, str]) -> str | None:
-    """Return the text column that names the market of each row, or None if there is none."""
-    texts = {name.lower(): name for name, kind in types.items() if kind == TEXT}
-    return next((texts[name] for name in MARKET_COLUMNS if name in texts), None)
+@cache
+def pairs(name: str) -> tuple[str, ...]:
+    """Return the pairs that a name may mean, as BASE/QUOTE: none, one, or several cuts."""
+    words = re.findall(r"[A-Za-z0-9]+", name)
+    parted = [
+        (a, b)
+        for a, b in pairwise(words)
+        if re.search(rf"(?<![A-Za-z0-9]){a}[-_/]{b}(?![A-Za-z0-9])", name) and _is_parted(a, b)
+    ]
+    found = parted or [cut for word in words for cut in _cuts(word)]
+    # A coin that everybody knows goes before one that may not even exist (`BTCFDUSD`).
+    known = [cut for cut in found if cut[0].upper() in _KNOWN]
+    found = known if len(known) == 1 else found
+    made = (tuple(_OURS.get(coin.upper(), coin.upper()) for coin in cut) for cut in found)
+    return tuple(dict.fromkeys("/".join(cut) for cut in made if cut[0] != cut[1]))
 
 
-def market_value(file: Path, values: Sequence[str], market: Market) -> str | None:
-    """Return what that column holds in the rows of a market; None if it names no markets at all.
-
-    `values` are the distinct values of the column. Raise ConfigError (`config.symbol`) if the
-    market is not among them, or if several of them may be the market.
-    """
-    named = {value: series for value in values if (series := _series(value)) is not None}
-    if not named:
-        return None
-    if market.id in named:
-        return market.id
-    same = [value for value, (symbol, _) in named.items() if symbol == market.symbol]
-    fitting = [value for value in same if named[value][1] in (None, market.interval)] or same
-    if len(fitting) == 1:
-        return fitting[0]
-    listed = ", ".join(sorted(fitting or named)[:_LISTED])
-    more = len(fitting or named) - _LISTED
-    if more > 0:
-        listed += f" and {more} more"
-    problem = f"more than one may be {market.symbol}" if fitting else f"not {market.symbol}"
-    raise ConfigError(
-        f"{file.name} holds {listed}: {problem}",
-        code="config.symbol",
-        hint="ask for a market that it holds, or keep the rows of one in a file of its own",
-    )
-
-
-def positions(types: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str]:
-    """Map our names to theirs in a file without names: from the left, or as the setting says."""
-    usual = {ours: f"column{i}" for i, ours in enumerate((TIME_NAMES[0], *PRICE_NAMES))}
-    present = {ours: theirs for ours, theirs in usual.items() if theirs in types}
-    return present | {ours: theirs for ours, theirs in wanted.items() if theirs in types}
-
-
-def choose(
-    file: Path, types: Mapping[str, str], wanted: Mapping[str, str]
-) -> tuple[str, dict[str, str]]:
-    """Return the time column, and our names -> theirs for the rest (volume may be missing).
-
-    `types` are all columns of the file, `wanted` is the setting `columns`. Raise SourceError
-    (`source.bad_file`) that names the missing column and the existing ones.
-    """
-    candidates = (wanted["open_time"],) if "open_time" in wanted else TIME_NAMES
-    time = next((column for name in candidates if (column := _find(types, name))), None)
-    if time is None:
-        what = " or ".join(f"'{name}'" for name in candidates)
-        raise _missing(file, f"no time column ({what})", "open_time", types)
-    columns: dict[str, str] = {}
-    for ours in PRICE_NAMES:
-        name = wanted.get(ours, ours)
-        theirs = _find(types, name)
-        if theirs is None:
-            if ours == "volume" and ours not in wanted:
-                continue
-            raise _missing(file, f"no column '{name}'", ours, types)
-        if types[theirs] != TEXT and not is_numeric(types[theirs]):
-            message = f"{file}: column '{theirs}' holds {types[theirs]}, not numbers"
-            raise bad_file(message, hint=column_hint(ours))
-        columns[ours] = theirs
-    return time, columns
-
-
-def _series(value: str) -> tuple[str, str | None] | None:
-    """Return the symbol and the interval that a value says, or None if it says no symbol."""
-    if match := _ID.fullmatch(value):
-        return match[1], match[2]
-    symbol = pair(value)
-    return None if symbol is None else (symbol, None)
-
-
-def _holds(name: str, market: Market) -> bool:
-    """Return whether the name of a file holds the market's symbol, in whatever spelling."""
-    base, quote = (
-        f"(?:{coin}|{KRAKEN_COINS.get(coin, coin)})" for coin in (market.base, market.quote)
-    )
-    return re.search(_WHOLE.format(f"{base}[-_]?{quote}"), name, re.IGNORECASE) is not None
-
-
-def _kind(name: str) -> int:
-    """Return 0 if a name says nothing but a pair, 1 for futures, 2 for prices never traded."""
-    if _COMPUTED.search(name):
-        return 2
-    return 1 if _CONTRACTS.search(name) else 0
-
-
-def _seconds(names: Sequence[str]) -> list[int | None]:
-    """Return the interval that each name says; None if it says none, or several."""
+def interval(files: Sequence[Path]) -> list[int | None]:
+    """Return the interval in seconds that each file's name says; None if none, or several."""
+    names = [file.name for file in files]
     minutes = [int(m[1]) if (m := _KRAKEN_FILE.match(name)) else None for name in names]
     # If there is another number, these are numbered parts or years rather than Kraken's files.
     kraken = all(m is None or m in _KRAKEN_MINUTES for m in minutes)
     return [
-        60 * m if m is not None and kraken else _interval(name)
+        60 * m if m is not None and kraken else _interval(_rest(name), bool(pairs(name)))
         for name, m in zip(names, minutes, strict=True)
     ]
 
 
-def _interval(name: str) -> int | None:
-    words = {f"{number}{_UNITS.get(unit, unit)}" for number, unit in _INTERVAL.findall(name)}
-    lengths = {_SECONDS[word] for word in words if word in _SECONDS}
+def spellings(coin: str) -> set[str]:
+    """Return the names of a coin."""
+    return {coin, KRAKEN_COINS.get(coin, coin)}
+
+
+def _match(name: str, market: Market) -> re.Match[str] | None:
+    """Return where the name of a file says the market's symbol, in whatever spelling."""
+    base, quote = ("|".join(spellings(coin)) for coin in (market.base, market.quote))
+    pattern = rf"(?<![A-Za-z0-9])(?:{base})[-_ .+]?(?:{quote})(?![A-Za-z0-9])"
+    return re.search(pattern, name, re.IGNORECASE)
+
+
+def _labels(files: Sequence[Path], market: Market) -> dict[Path, _Label]:
+    """Return what the names of files that say the symbol of a market say beyond it."""
+    labels = {}
+    for file, seconds in zip(files, interval(files), strict=True):
+        match = _match(file.name, market)
+        start, end = match.span() if match else (0, 0)
+        rest = _INTERVAL.sub(" ", _rest(f"{file.name[:start]} {file.name[end:]}")).lower()
+        understood = _PLAIN | _ADVERBS.keys() | {"d"}
+        if seconds is not None and _KRAKEN_FILE.match(file.name):
+            understood |= {str(seconds // 60)}
+        words = [w for w in rest.split() if w not in understood and not _NUMBERS.fullmatch(w)]
+        labels[file] = _Label(max(map(_kind, words), default=0), frozenset(words), seconds)
+    return labels
+
+
+def _kind(word: str) -> int:
+    """Return which `_Label.kind` a word makes of a file."""
+    if word in _NO_CANDLES:
+        return 3
+    if word in _COMPUTED:
+        return 2
+    dated = re.fullmatch(r"[0-9]{2}(0[1-9]|1[0-2])[0-9]{2}|[0-9]{1,2}[a-z]{3}[0-9]{2}", word)
+    # A further currency is the one in which a contract is settled.
+    return 1 if dated or word in _CONTRACTS or word.upper() in QUOTES else 0
+
+
+def _rest(name: str) -> str:
+    """Return the words of a name without its suffix, parted by blanks."""
+    suffix = next((s for s in sorted(SUFFIXES, key=len)[::-1] if name.lower().endswith(s)), "")
+    return " ".join(re.findall(r"[^\W_]+", name[: len(name) - len(suffix)]))
+
+
+def _interval(words: str, of_pair: bool) -> int | None:
+    said = [match for match in _INTERVAL.finditer(words) if match[0] not in _NO_INTERVALS]
+    lengths = {int(m[1]) * _UNITS[_unit(int(m[1]), m[2])] for m in said}
+    lengths &= set(SECONDS_OF_INTERVALS.values())
+    adverbs = _ADVERBS | ({"d": 86_400} if of_pair else {})  # `BTCUSD_d` is of days
+    lengths = lengths or {adverbs[w] for w in words.lower().split() if w in adverbs}
     return lengths.pop() if len(lengths) == 1 else None
 
 
-def _find(types: Mapping[str, str], name: str) -> str | None:
-    """Return a column by its name, exactly or ignoring case."""
-    if name in types:
-        return name
-    return next((column for column in types if column.lower() == name.lower()), None)
+def _unit(number: int, word: str) -> str:
+    return "mo" if word == "mo" or (word, number) == ("M", 1) else word[0].lower()
 
 
-def _missing(file: Path, what: str, ours: str, types: Mapping[str, str]) -> SourceError:
-    message = f"{file} has {what}; its columns are {', '.join(types)}"
-    return bad_file(message, hint=column_hint(ours))
+def _is_parted(base: str, quote: str) -> bool:
+    """Return whether two neighbouring words are a pair."""
+    b, q = base.upper(), quote.upper()
+    if q not in QUOTES or not re.fullmatch(r"(?=[0-9]*[A-Z])[A-Z0-9]{1,10}", b):
+        return False
+    if base == b and quote == q:
+        return True
+    plain = base.lower() in _PLAIN | _CONTRACTS | _COMPUTED | _NO_CANDLES
+    return b in _KNOWN or (q not in _COINS and not plain and len(b) <= _LONGEST_OTHER)
+
+
+def _cuts(word: str) -> list[tuple[str, str]]:
+    """Return all pairs that a word without a separator may be."""
+    upper = word.upper()
+    if word not in (upper, upper.lower()):
+        return []
+    cuts = [(upper[: -len(quote)], quote) for quote in QUOTES if upper.endswith(quote)]
+    return sorted((base, quote) for base, quote in cuts if _is_cut(base, quote, word == upper))
+
+
+def _is_cut(base: str, quote: str, capitals: bool) -> bool:
+    if not re.fullmatch(r"(?=[0-9]*[A-Z])[A-Z0-9]{1,12}", base):
+        return False
+    if quote in _DOLLARS and (capitals or quote != "EUR"):
+        return len(base) > 1 or len(quote) > 3
+    # Words may end like these quotes by chance.
+    return base in _KNOWN or (capitals and 3 <= len(base) <= _LONGEST_OTHER)

@@ -9,13 +9,12 @@ from dataclasses import replace
 import numpy as np
 
 from cryptocast.sources import _faults
+from cryptocast.sources._grid import PLAUSIBLE_SECONDS
 from cryptocast.values import Candles, Page
 
 SECONDS = 1
 MILLISECONDS = 1000
 _UNIT_NAMES = {SECONDS: "seconds", MILLISECONDS: "milliseconds"}
-# 2001 to 2286: no time in another unit looks like one of these.
-_PLAUSIBLE_SECONDS = (10**9, 10**10)
 _COLUMNS = ("time", "open", "high", "low", "close", "volume")
 _NUMERIC = {int, float, str}  # not bool, which is a kind of int in Python
 
@@ -130,7 +129,7 @@ def _candles(
     if numbers is None or any(map(math.isnan, numbers[::width])):
         numbers = _each_number(source, path, table)
     times, *columns = np.array(numbers, dtype=np.float64).reshape(-1, width).T
-    low, high = (bound * unit for bound in _PLAUSIBLE_SECONDS)
+    low, high = (bound * unit for bound in PLAUSIBLE_SECONDS)
     wrong = ~((times >= low) & (times < high))
     if wrong.any():
         content = f"with the time {times[wrong][0]:.15g}, no {_UNIT_NAMES[unit]}"

@@ -20,6 +20,7 @@ from datetime import datetime
 from pathlib import Path
 
 from cryptocast.errors import SourceError
+from cryptocast.sources._grid import PLAUSIBLE_SECONDS
 
 TEXT = "VARCHAR"
 _NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
@@ -59,14 +60,18 @@ class Time:
     column: str
     seconds: str
     inside: str
-    unreadable: bool  # whether the time of any row is
     first: int | None
     last: int | None
+    all_readable: bool
+
+    @property
+    def unreadable(self) -> str:
+        """SQL that is true for a row without a time that a candle may have."""
+        first, end = PLAUSIBLE_SECONDS
+        return f"({self.seconds} IS NULL OR {self.seconds} < {first} OR {self.seconds} >= {end})"
 
     def outside(self, start: int, end: int) -> bool:
-        """Return whether no row can be in `[start, end)`; one without a readable time can."""
-        if self.unreadable:
-            return False
+        """Return whether no row can be in `[start, end)`."""
         return self.first is None or self.last is None or self.last < start or self.first >= end
 
 
@@ -83,6 +88,17 @@ def literal(text: str) -> str:
 def path_literal(path: Path) -> str:
     """Return a path as an SQL literal; DuckDB takes it for a glob, so `[` and `*` are escaped."""
     return literal(glob.escape(str(path)))
+
+
+def day_and_time(day: str, time: str) -> str:
+    """Return SQL of a day and a time of day as one text."""
+    return " || ' ' || ".join(f"trim(CAST({quoted(name)} AS VARCHAR))" for name in (day, time))
+
+
+def no_time_of_day(column: str) -> str:
+    """Return SQL that is true if a column holds something other than a time of day."""
+    text = f"trim(CAST({quoted(column)} AS VARCHAR))"
+    return rf"coalesce(NOT regexp_full_match({text}, '\d?\d:\d\d(:\d\d(\.\d+)?)?'), true)"
 
 
 def number(column: str, kind: str) -> str:
@@ -166,6 +182,9 @@ def time_of(file: Path, column: str, kind: str, measure: Measure) -> Time:
     """
     name = quoted(column)
     stamp, moment = name, "to_timestamp(?)"
+    if kind == "FLOAT":
+        message = f"{file}: column '{column}' holds 32-bit numbers, too coarse for times"
+        raise SourceError(message, code="source.bad_file", hint=column_hint("open_time"))
     if kind.startswith(("TIMESTAMP", "DATE")):
         if kind != "TIMESTAMP WITH TIME ZONE":
             stamp = f"CAST({name} AS TIMESTAMP)"
@@ -175,7 +194,7 @@ def time_of(file: Path, column: str, kind: str, measure: Measure) -> Time:
         raise SourceError(message, code="source.bad_file", hint=column_hint("open_time"))
     else:
         value = number(column, kind) if kind == TEXT else name
-        if kind in (TEXT, "FLOAT", "DOUBLE"):
+        if kind in (TEXT, "DOUBLE"):
             value = f"if(isfinite({value}), {value}, NULL)"
         extent = rows, numbers, _, _ = measure(value)
         if kind != TEXT or 2 * numbers > rows:
@@ -205,9 +224,10 @@ def _numeric_time(file: Path, column: str, value: str, extent: Extent) -> Time:
 
 
 def _time(column: str, seconds: str, inside: str, extent: Extent) -> Time:
-    rows, readable, first, last = extent
-    bounds = [None if end is None else int(end) for end in (first, last)]
-    return Time(column, seconds, inside, readable < rows, *bounds)
+    rows, readable, *ends = extent
+    first, last = (None if end is None else int(end) for end in ends)
+    plausible = all(e is None or PLAUSIBLE_SECONDS[0] <= e < PLAUSIBLE_SECONDS[1] for e in ends)
+    return Time(column, seconds, inside, first, last, readable == rows and plausible)
 
 
 def _unit(number: float | None) -> int:

@@ -18,7 +18,7 @@ import duckdb
 import numpy as np
 
 from cryptocast.errors import SourceError
-from cryptocast.sources import _formats, _names, _sql
+from cryptocast.sources import _columns, _formats, _sql
 from cryptocast.sources._formats import bad_file
 from cryptocast.sources._sql import Rows, quoted
 from cryptocast.values import Candles, FloatArray, IntArray, Market
@@ -32,14 +32,29 @@ _OFFLINE: Mapping[str, str | bool | int | float | list[str]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """Which rows of a file are a market's, and what makes their time."""
+
+    only: tuple[str, str] | None = None  # a column, and its value in our rows; None: all are ours
+    joined: tuple[str, str] | None = None  # the columns of the day and of the time of day
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """The way to read a market's rows in one file, and what is known of them."""
 
     time: _sql.Time
     columns: Mapping[str, str]  # ours -> theirs, without the time
     texts: tuple[str, ...]  # those of theirs that hold text
-    only: tuple[str, str] | None  # a column, and its value in our rows; None: all rows are ours
+    view: View
     sample: IntArray  # the first times in Unix seconds, in the order of the file
+    remarks: tuple[str, ...]
+
+    @property
+    def newest_first(self) -> bool:
+        """True if the file begins with its newest row."""
+        steps = np.diff(self.sample)
+        return bool(np.count_nonzero(steps < 0) > np.count_nonzero(steps > 0))
 
 
 class Tables:
@@ -58,13 +73,15 @@ class Tables:
         """Return a market's rows of a file with a time in `[start, end)`, in the order of the file.
 
         Raise SourceError: source.no_file, source.empty_file, source.bad_file; and ConfigError
-        if the file says that none of its rows belongs to the market (`_names.market_value`).
+        if the file says that none of its rows belongs to the market (`_columns.market_value`).
         """
         table = self.table(file, market)
         if table.time.outside(start, end):
             return Candles.empty()
-        with self._lock, self._rows(file, table.only) as rows:
-            return self._select(file, rows, table, start, end)
+        with self._lock, self._rows(file, table.view) as rows:
+            candles = self._select(file, rows, table, start, end)
+        # The last row of a time counts, which is the first of a file with its newest row first.
+        return candles.take(slice(None, None, -1)) if table.newest_first else candles
 
     def table(self, file: Path, market: Market) -> Table:
         """Return what is known of a market's rows; looked at again only if the file has changed.
@@ -102,24 +119,27 @@ class Tables:
         return self._connection
 
     @contextmanager
-    def _rows(self, file: Path, only: tuple[str, str] | None = None) -> Iterator[Rows]:
-        """Yield the rows of a file, or `only` some, with DuckDB knowing what SQL cannot read."""
+    def _rows(self, file: Path, view: View = View()) -> Iterator[Rows]:
+        """Yield a view of the rows of a file, with DuckDB knowing what SQL cannot read."""
         with _formats.opened(file) as rows:
             if rows.arrow is not None:
                 self._duckdb.register(rows.scan, rows.arrow)
             try:
-                yield self._among(rows, only)
+                yield self._viewed(rows, view)
             finally:
                 if rows.arrow is not None:
                     self._duckdb.unregister(rows.scan)
 
-    def _among(self, rows: Rows, only: tuple[str, str] | None) -> Rows:
-        if only is None:
-            return rows
-        column, value = only
-        self._duckdb.execute("SET VARIABLE wanted = ?", [value])
-        matching = f"SELECT * FROM {rows.scan} WHERE {quoted(column)} = getvariable('wanted')"  # noqa: S608 - names are quoted
-        return replace(rows, scan=f"({matching})")
+    def _viewed(self, rows: Rows, view: View) -> Rows:
+        scan = rows.scan
+        if view.joined is not None:
+            both, name = _sql.day_and_time(*view.joined), quoted(" ".join(view.joined))
+            scan = f"(SELECT *, {both} AS {name} FROM {scan})"  # noqa: S608 - names are quoted
+        if view.only is not None:
+            column, value = view.only
+            self._duckdb.execute("SET VARIABLE wanted = ?", [value])
+            scan = f"(SELECT * FROM {scan} WHERE {quoted(column)} = getvariable('wanted'))"  # noqa: S608
+        return replace(rows, scan=scan)
 
     def _select(self, file: Path, rows: Rows, table: Table, start: int, end: int) -> Candles:
         wrong = {name: _sql.not_a_number(name) for name in table.texts}
@@ -131,16 +151,8 @@ class Tables:
         selected += [f"{part} AS p{i}" for i, part in enumerate(parts)]
         if wrong:
             selected.append(f"{' OR '.join(f'({w})' for w in wrong.values())} AS bad")
-        # A row whose time cannot be read might belong here: it is selected, to be reported.
-        query = (
-            f"SELECT {', '.join(selected)} FROM {rows.scan} "  # noqa: S608 - names are quoted
-            f"WHERE ({table.time.inside}) OR {table.time.seconds} IS NULL"
-        )
+        query = f"SELECT {', '.join(selected)} FROM {rows.scan} WHERE {table.time.inside}"  # noqa: S608
         result = self._run(file, query, [start, end], fetch="fetchnumpy")
-        # DuckDB masks a column only if it holds a NULL; numpy.ma itself is slow to import.
-        if np.any(getattr(result["t"], "mask", False)):
-            missing = f"{table.time.seconds} IS NULL"
-            raise self._bad_value(file, rows, table.time.column, missing, "a time")
         if wrong and np.any(result["bad"]):
             name = next(n for n, w in wrong.items() if self._where(file, rows, n, w))
             raise self._bad_value(file, rows, name, wrong[name], "a number")
@@ -150,10 +162,15 @@ class Tables:
     def _discover(self, file: Path, rows: Rows, market: Market) -> Table:
         described = self._run(file, f"DESCRIBE SELECT * FROM {rows.scan}")  # noqa: S608 - names are quoted
         types = {str(row[0]): str(row[1]) for row in described}
-        wanted = _names.positions(types, self._wanted) if rows.positional else self._wanted
-        time_column, columns = _names.choose(file, types, wanted)
-        only = self._only(file, rows, types, market)
-        rows = self._among(rows, only)
+        wanted = _columns.positions(types, self._wanted) if rows.positional else self._wanted
+        time_column, columns = _columns.choose(file, types, wanted, market)
+        view = View(
+            self._only(file, rows, types, market), self._joined(file, rows, types, time_column)
+        )
+        rows = self._viewed(rows, view)
+        if view.joined is not None:
+            time_column = " ".join(view.joined)
+            types[time_column] = _sql.TEXT
 
         def measure(number: str) -> _sql.Extent:
             values = f"count(*), count({number}), min({number}), max({number})"
@@ -162,47 +179,58 @@ class Tables:
             return extent
 
         time = _sql.time_of(file, time_column, types[time_column], measure)
+        if not time.all_readable:
+            wish = "a time from 2001 to 2286"
+            raise self._bad_value(file, rows, time_column, time.unreadable, wish)
         if rows.positional:
-            self._check_order(file, rows, columns)
-        query = (
-            f"SELECT {time.seconds} AS t FROM {rows.scan} "  # noqa: S608 - names are quoted
-            f"WHERE {time.seconds} IS NOT NULL LIMIT {_SAMPLE_ROWS}"
-        )
+            self._check_order(file, rows, time, columns)
+        query = f"SELECT {time.seconds} AS t FROM {rows.scan} LIMIT {_SAMPLE_ROWS}"  # noqa: S608
         sample = np.asarray(self._run(file, query, fetch="fetchnumpy")["t"], dtype=np.int64)
         texts = tuple(name for name in columns.values() if types[name] == _sql.TEXT)
-        return Table(time, columns, texts, only, sample)
+        unused = [] if "volume" in columns else _columns.volumes(types)
+        remarks = [f"{file.name}: no volume is taken, as it may be {' or '.join(unused)}"]
+        return Table(time, columns, texts, view, sample, tuple(remarks if unused else ()))
+
+    def _joined(
+        self, file: Path, rows: Rows, types: Mapping[str, str], day: str
+    ) -> tuple[str, str] | None:
+        """Return the columns of the day and of the time of day if these are two columns."""
+        time = _columns.time_of_day(types, day)
+        if time is None or self._where(file, rows, time, _sql.no_time_of_day(time)):
+            return None
+        return day, time
 
     def _only(
         self, file: Path, rows: Rows, types: Mapping[str, str], market: Market
     ) -> tuple[str, str] | None:
         """Return the column that names markets, and its value in the rows of this market."""
-        column = _names.market_column(types)
+        column = _columns.market_column(types)
         if column is None:
             return None
         name = quoted(column)
         query = (
             f"SELECT DISTINCT {name} FROM {rows.scan} "  # noqa: S608 - names are quoted
-            f"WHERE {name} IS NOT NULL LIMIT {_names.MOST_MARKETS}"
+            f"WHERE {name} IS NOT NULL LIMIT {_columns.MOST_MARKETS}"
         )
         values = [row[0] for row in self._run(file, query)]
-        value = _names.market_value(file, values, market)
+        value = _columns.market_value(file, values, market)
         return None if value is None or len(values) == 1 else (column, value)
 
-    def _check_order(self, file: Path, rows: Rows, columns: Mapping[str, str]) -> None:
+    def _check_order(
+        self, file: Path, rows: Rows, time: _sql.Time, columns: Mapping[str, str]
+    ) -> None:
         """Refuse unnamed columns in another order than ours, as some venues write them."""
-        prices = ", ".join(
-            f"{_sql.number(columns[ours], _sql.TEXT)} AS {ours}"
-            for ours in ("open", "high", "low", "close")
-        )
-        wrong = "count(*) FILTER (high < greatest(open, close) OR low > least(open, close))"
+        names = [name for name in _columns.PRICE_NAMES if name in columns]
+        numbers = [f"{_sql.number(columns[ours], _sql.TEXT)} AS {ours}" for ours in names]
         query = (
-            f"SELECT count(*), {wrong} "  # noqa: S608 - names are quoted
-            f"FROM (SELECT {prices} FROM {rows.scan} LIMIT {_SAMPLE_ROWS})"
+            f"SELECT * FROM (SELECT {time.seconds} AS t, {', '.join(numbers)} FROM {rows.scan}) "  # noqa: S608
+            f"WHERE NOT (open = high AND high = low AND low = close) LIMIT {_SAMPLE_ROWS}"
         )
-        rows_seen, wrong_rows = self._run(file, query)[0]
-        if 2 * wrong_rows > rows_seen:
+        result = self._run(file, query, fetch="fetchnumpy")
+        candles = Candles.of(result["t"], *(_filled(result[name]) for name in names))
+        if _columns.out_of_order(candles.take(np.argsort(candles.open_time, kind="stable"))):
             raise bad_file(
-                f"{file} names no columns, and they are not time, open, high, low, close",
+                f"{file} names no columns, and they are not time, open, high, low, close, volume",
                 hint='say which is which: [source] columns = { open = "column3", low = "column1" }',
             )
 

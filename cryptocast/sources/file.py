@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptocast.errors import ConfigError, SourceError
-from cryptocast.sources import Setup, _names
+from cryptocast.sources import Setup, _columns, _grid, _names
 from cryptocast.sources._formats import SUFFIXES, bad_file
 from cryptocast.sources._tables import Tables
 from cryptocast.values import (
     DAY_SECONDS,
     INTERVAL_SECONDS,
     Candles,
-    IntArray,
     Market,
     Page,
     iso,
@@ -28,6 +27,7 @@ EDGE_SECONDS = DAY_SECONDS
 It is today's clock over recorded candles; less is a tick at the edge of a file that still grows.
 """
 
+_FEWEST_STEPS, _FEWEST_STEPS_NAMED = 3, 10
 _ANY_INTERVAL = next(iter(INTERVAL_SECONDS))
 _ALL_TIME = (-(1 << 40), 1 << 40)  # Unix seconds
 
@@ -66,37 +66,46 @@ class Source:
         """Yield the candles with open time in `[start, end)` as one page, in file order.
 
         Only base, quote and interval of `market` matter: files can be imported into any market.
-        Rows may be unsorted or repeated, as they are in the files. Raise ConfigError
-        (`config.symbol`, `config.interval`, `config.path`) and SourceError: source.no_file,
-        source.empty_file, source.bad_file, source.out_of_range.
+        Rows may be unsorted or repeated, as they are in the files; a file that begins with its
+        newest row is turned round. Raise ConfigError (`config.symbol`, `config.interval`,
+        `config.path`) and SourceError: source.no_file, source.empty_file, source.bad_file,
+        source.out_of_range.
         """
         if start >= end:
             return
-        files = self._files(market)
+        files, remarks = self._files(market)
         parts = []
+        odd: list[str] = []
         for file in files:
             part = self._tables.read(file, market, start, end)
             if len(part):
-                self._check_interval(file, market, part.open_time)
+                odd = self._check_rows(file, market, part)
+                remarks += self._tables.table(file, market).remarks
                 parts.append(part)
         if not parts:
             self._check_range(files, market, start, end)
-        yield Page(start, end, parts[0] if len(parts) == 1 else Candles.concatenate(parts))
+        candles = Candles.concatenate(parts)
+        if len(parts) > 1:
+            odd = _check_times(f"{files[0]} and {len(files) - 1} more", candles, market)
+        yield Page(start, end, candles, remarks=(*remarks, *odd))
 
     def span(self, market: Market) -> tuple[int, int] | None:
         """Return the first and the last open time in a market's files, or None without rows.
 
         Raise what `pages` raises.
         """
-        bounds = self._bounds(self._files(market), market)
+        bounds = self._bounds(self._files(market)[0], market)
         return None if bounds is None else (market.floor(bounds[0]), market.floor(bounds[1]))
 
     def close(self) -> None:
         """Release the memory of the reader."""
         self._tables.close()
 
-    def _files(self, market: Market) -> list[Path]:
-        """Return the files of a market in the order of the settings, those of a folder by name."""
+    def _files(self, market: Market) -> tuple[list[Path], list[str]]:
+        """Return the files of a market, and what to tell about their choice.
+
+        They come in the order of the settings, those of a folder by name.
+        """
         if not self._settings.paths():
             raise ConfigError(
                 "source file needs to know which files",
@@ -104,36 +113,65 @@ class Source:
                 hint='set [source] path = "candles.parquet" (or a folder, glob or list)',
             )
         files = list(dict.fromkeys(f for p in self._settings.paths() for f in expand(p)))
-        if own := _names.own(files, market):
-            return own
+        own, remarks = _names.own(files, market)
+        if own:
+            return self._without_trades(own, market, remarks)
         if len(files) > 1 or len(self._markets) > 1:
-            symbols = sorted({pair for file in files if (pair := _names.pair(file.name))})
+            symbols = sorted({pair for file in files for pair in _names.pairs(file.name)})
             held = ", ".join(symbols) or ", ".join(file.name for file in files[:10])
             raise ConfigError(
                 f"no file has {market.symbol} in its name; there is {held}",
                 code="config.symbol",
                 hint=f"name it like {market.base}-{market.quote}.parquet, or choose with --symbol",
             )
-        other = _names.pair(files[0].name)
-        if other is not None:
+        others = _names.pairs(files[0].name)
+        if others:
             raise ConfigError(
-                f"{files[0].name} holds {other}, not {market.symbol}",
+                f"{files[0].name} holds {' or '.join(others)}, not {market.symbol}",
                 code="config.symbol",
-                hint=f"--symbol {other}, or a file of {market.symbol}",
+                hint=f"--symbol {' or '.join(others)}, or a file of {market.symbol}",
             )
-        return files
+        return _names.of_interval(files, _names.interval(files), market), []
 
-    def _check_interval(self, file: Path, market: Market, times: IntArray) -> None:
-        """Refuse files of another interval, whose candles would be wrong if taken for ours."""
-        distance = _names.step_of(times) or _names.step_of(self._tables.table(file, market).sample)
-        if distance is None:
-            return
-        (step, is_interval), ours = distance, market.interval_seconds
-        if 2 * step <= ours or (step > ours and is_interval):
+    def _without_trades(
+        self, files: list[Path], market: Market, remarks: list[str]
+    ) -> tuple[list[Path], list[str]]:
+        """Leave out files of trades beside those of candles, and tell it."""
+        kept = []
+        for file in files:
+            try:
+                self._tables.table(file, market)
+            except SourceError as error:
+                if error.code != _columns.TRADES or len(files) == 1:
+                    raise
+                remarks = [*remarks, f"{file.name} is left out: it holds trades, not candles"]
+            else:
+                kept.append(file)
+        return kept, remarks
+
+    def _check_rows(self, file: Path, market: Market, part: Candles) -> list[str]:
+        """Return what is odd about the rows of a file. Raise SourceError if they are no candles.
+
+        Candles of another interval would be wrong if taken for ours.
+        """
+        # The name goes before a few rows.
+        fewest = _FEWEST_STEPS if _names.interval([file])[0] is None else _FEWEST_STEPS_NAMED
+        sample = self._tables.table(file, market).sample
+        step, is_interval = (
+            _grid.step_of(part.open_time, _FEWEST_STEPS_NAMED)
+            or _grid.step_of(sample, fewest)
+            or (market.interval_seconds, True)
+        )
+        ours = market.interval_seconds
+        finer, longer = 2 * step <= ours, step > ours and is_interval
+        # Rows that share a candle seem to be further apart than they are.
+        odd = [] if finer else _check_times(str(file), part, market)
+        if finer or longer:
             raise bad_file(
                 f"{file} holds a candle every {step} s, not every {ours} s ({market.interval})",
                 hint="set [market] interval to that of the file, or take another file",
             )
+        return odd
 
     def _bounds(self, files: list[Path], market: Market) -> tuple[int, int] | None:
         """Return a market's first and last time in some files, or None without rows."""
@@ -171,26 +209,47 @@ def recordings(paths: Sequence[str], columns: Mapping[str, str]) -> Iterator[Rec
     tables = Tables(columns)
     try:
         for file in dict.fromkeys(f for path in paths for f in expand(Path(path), "--data")):
-            symbol = _names.pair(file.name)
-            if symbol is None:
+            pairs = _names.pairs(file.name)
+            if len(pairs) != 1:
+                said = f"may say {' or '.join(pairs)}" if pairs else "says no pair"
                 raise ConfigError(
-                    f"the name of {file.name} says no pair",
+                    f"the name of {file.name} {said}",
                     code="config.symbol",
                     hint="name it like BTC-USDT.parquet",
                 )
             # The rows themselves say their interval, so any will do to read them.
-            market = Market.of(symbol, "file", _ANY_INTERVAL)
+            market = Market.of(pairs[0], "file", _ANY_INTERVAL)
             candles = tables.read(file, market, *_ALL_TIME)
-            distance = _names.step_of(candles.open_time)
+            distance = _grid.step_of(candles.open_time, _FEWEST_STEPS_NAMED)
             intervals = {seconds: name for name, seconds in INTERVAL_SECONDS.items()}
             if distance is None or distance[0] not in intervals:
                 raise bad_file(
                     f"the rows of {file} are not candles of a known interval",
                     hint=f"known: {', '.join(INTERVAL_SECONDS)}",
                 )
-            yield Recording(file, Market.of(symbol, "file", intervals[distance[0]]), candles)
+            market = Market.of(pairs[0], "file", intervals[distance[0]])
+            _check_times(str(file), candles, market)
+            yield Recording(file, market, candles)
     finally:
         tables.close()
+
+
+def _check_times(files: str, candles: Candles, market: Market) -> list[str]:
+    """Return what is odd about the times of a few rows. Raise SourceError if it is more than a few.
+
+    `files` names where they come from.
+    """
+    remarks = []
+    for rows, words in _grid.misfits(candles, market.interval_seconds):
+        remark = f"{files}: {rows:,} of {len(candles):,} rows {words}"
+        if rows > _grid.FEW_ROWS or 2 * rows > len(candles):
+            raise bad_file(
+                remark,
+                hint=f"a row's time says when its candle of {market.interval} opens, in UTC; "
+                'another column: [source] columns = { open_time = "its name" }',
+            )
+        remarks.append(remark)
+    return remarks
 
 
 def _listed(files: list[Path]) -> str:

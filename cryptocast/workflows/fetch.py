@@ -127,6 +127,7 @@ def _market_warnings(m: MarketFetch) -> Iterator[str]:
         yield f"{m.error.message} ({m.error.hint})"
     if m.rejected:
         yield f"{counted(m.rejected, 'row')} refused, for example {m.example}"
+    yield from m.remarks
     if m.revised > OVERLAP_BARS:  # this many are asked for again every time
         yield (
             f"{counted(m.revised, 'stored candle')} had other values and were replaced "

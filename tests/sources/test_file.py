@@ -149,12 +149,13 @@ def test_volume_may_be_missing_and_a_price_empty(tmp_path: Path) -> None:
 def test_rows_pass_as_they_are_unsorted_and_repeated(tmp_path: Path) -> None:
     file = tmp_path / "c.csv"
     file.write_text(
-        f"ts;open;high;low;close\n{START + 300};1;1;1;1\n{START};2;2;2;2\n{START};3;3;3;3\n",
+        f"ts;open;high;low;close\n{START};1;1;1;1\n{START + 600};2;2;2;2\n"
+        f"{START + 300};3;3;3;3\n{START + 300};4;4;4;4\n",
         encoding="utf-8",
     )
     candles = read(file)
-    assert candles.open_time.tolist() == [START + 300, START, START]
-    assert candles.open.tolist() == [1, 2, 3]
+    assert candles.open_time.tolist() == [START, START + 600, START + 300, START + 300]
+    assert candles.open.tolist() == [1, 2, 3, 4]
 
 
 def test_a_folder_a_glob_and_a_list_are_read_in_order(tmp_path: Path) -> None:
@@ -282,7 +283,7 @@ def test_an_unreadable_time_is_named_by_row_and_value(
     file = write(tmp_path / f"c.{suffix}", time_sql=sql)
     shown = "nothing" if value == "NULL" else value
     assert fails(file).message == (
-        f"{file}: column 'open_time' of row 4 holds {shown}, which is not a time"
+        f"{file}: column 'open_time' of row 4 holds {shown}, which is not a time from 2001 to 2286"
     )
 
 
@@ -344,7 +345,7 @@ def test_a_range_that_the_files_do_not_reach_names_theirs(tmp_path: Path) -> Non
 
 
 def test_a_gap_and_the_edges_of_the_files_are_no_error(tmp_path: Path) -> None:
-    file = write(tmp_path / "c.parquet", time_sql="1717200000 + 86400 * i")
+    file = write(tmp_path / "c-5m.parquet", time_sql="1717200000 + 86400 * i")
     last = START + 9 * 86_400
     assert len(read(file, start=START + 300, end=START + 600)) == 0
     assert len(read(file, start=last + 1, end=last + 900)) == 0

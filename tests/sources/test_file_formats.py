@@ -8,9 +8,8 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,62 +19,21 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from cryptocast.clock import SystemClock
-from cryptocast.config import Secrets, SourceSettings
-from cryptocast.errors import CryptocastError
-from cryptocast.sources import Setup, _formats
-from cryptocast.sources.file import Source
-from cryptocast.values import Candles, Market, parse_time
-
-START = parse_time("2024-06-01")
-FAR = parse_time("2030-01-01")
-BTC = Market.of("BTC/USDT", "file", "5m")
-NAMES = ("open", "high", "low", "close", "volume")
-Row = tuple[int, float, float, float, float, float]
-
-
-def rows_of(bars: int = 12, start: int = START, step: int = 300, price: float = 100.0) -> list[Row]:
-    """Candles of which each number is another one."""
-    return [
-        (start + step * i, price + i, price + i + 0.75, price + i - 0.5, price + i + 0.25, 0.1 * i)
-        for i in range(bars)
-    ]
-
-
-def columns(candles: Candles) -> list[list[Any]]:
-    return [candles.open_time.tolist(), *(getattr(candles, name).tolist() for name in NAMES)]
-
-
-def transposed(rows: Sequence[Row]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]
-
-
-@contextmanager
-def source(path: Path | Sequence[Path], market: Market = BTC, **more: Any) -> Iterator[Source]:
-    paths = str(path) if isinstance(path, Path) else [str(p) for p in path]
-    settings = SourceSettings(name="file", path=paths, **more)
-    made = Source(Setup(settings, [market], Secrets({}), clock=SystemClock()))
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-def read(
-    path: Path | Sequence[Path], market: Market = BTC, start: int = 0, end: int = FAR, **more: Any
-) -> list[list[Any]]:
-    with source(path, market, **more) as made:
-        (page,) = made.pages(market, start, end)
-    return columns(page.candles)
-
-
-def fails(path: Path | Sequence[Path], market: Market = BTC, **more: Any) -> CryptocastError:
-    with pytest.raises(CryptocastError) as caught:
-        read(path, market, **more)
-    assert "\n" not in caught.value.message
-    assert caught.value.hint
-    return caught.value
-
+from cryptocast.sources import _formats
+from cryptocast.values import Market, parse_time
+from support.recorded import (
+    BTC,
+    FAR,
+    NAMES,
+    START,
+    Row,
+    csv_text,
+    fails,
+    read,
+    rows_of,
+    source,
+    transposed,
+)
 
 # --- the formats, as their makers write them ---
 
@@ -92,12 +50,6 @@ def parquet(file: Path, rows: Sequence[Row]) -> None:
 def feather(file: Path, rows: Sequence[Row]) -> None:
     """Freqtrade's: `date` in ms."""
     frame(rows, "date").write_ipc(file, compression="lz4")
-
-
-def csv_text(rows: Sequence[Row], time: str = "ts", delimiter: str = ",") -> str:
-    lines = [delimiter.join((time, *NAMES))]
-    lines += [delimiter.join(map(repr, row)) for row in rows]
-    return "\n".join(lines) + "\n"
 
 
 def csv(file: Path, rows: Sequence[Row]) -> None:
@@ -217,6 +169,7 @@ PRICE = st.floats(1e-8, 1e9)
         ),
         min_size=1,
         max_size=20,
+        unique_by=lambda row: row[0],
     )
 )
 def test_the_same_candles_are_identical_from_every_format(drawn: list[tuple[Any, ...]]) -> None:
@@ -224,6 +177,7 @@ def test_the_same_candles_are_identical_from_every_format(drawn: list[tuple[Any,
     for bar, *prices, volume in drawn:
         low, first, second, high = sorted(prices)
         rows.append((START + 300 * bar, first, high, low, second, volume))
+    rows.sort()  # the file is not one with its newest row first
     wanted = transposed(rows)
     for kind in WRITERS:
         with tempfile.TemporaryDirectory() as folder:
@@ -286,13 +240,16 @@ def test_other_intervals_alone_are_named(tmp_path: Path) -> None:
     error = fails(tmp_path)
     assert (error.code, error.exit_code) == ("config.interval", 2)
     assert error.message == "no file of BTC/USDT holds 5m by its name; there is 1h, 4h"
-    assert error.hint == "set [market] interval to one of these, or get the file of yours"
+    assert error.hint == (
+        "set [market] interval to one of these, or get the file of yours "
+        "(rename it if its name is wrong)"
+    )
 
 
-def test_what_a_file_holds_goes_before_what_its_name_says(tmp_path: Path) -> None:
-    rows = rows_of()
-    right = write(tmp_path, "feather", rows, "BTC_USDT-1d.feather")
-    assert read(right) == transposed(rows)
+def test_the_name_goes_before_the_rows_unless_they_are_closer_together(tmp_path: Path) -> None:
+    for name in ("BTC_USDT-1d.feather", "candles_1h.csv", "BTC-USDT-daily.csv"):
+        error = fails(write(tmp_path, "feather", rows_of(), name))
+        assert error.code == "config.interval"
     wrong = write(tmp_path, "feather", rows_of(step=60), "BTC_USDT-5m.feather")
     error = fails(wrong)
     assert error.message == f"{wrong} holds a candle every 60 s, not every 300 s (5m)"
@@ -389,7 +346,7 @@ def test_columns_without_names_in_another_order_are_refused_until_named(tmp_path
     error = fails(file)
     assert error.code == "source.bad_file"
     assert error.message == (
-        f"{file} names no columns, and they are not time, open, high, low, close"
+        f"{file} names no columns, and they are not time, open, high, low, close, volume"
     )
     assert error.hint == (
         'say which is which: [source] columns = { open = "column3", low = "column1" }'
@@ -433,7 +390,7 @@ def test_what_is_no_time_in_json_is_named_by_row_and_value(tmp_path: Path) -> No
     lists[2][0] = None  # type: ignore[call-overload]  # the fault
     file.write_text(json.dumps(lists), encoding="utf-8")
     assert fails(file).message == (
-        f"{file}: column 'column0' of row 3 holds nothing, which is not a time"
+        f"{file}: column 'column0' of row 3 holds nothing, which is not a time from 2001 to 2286"
     )
 
 

@@ -52,13 +52,15 @@ class Brought:
     repaired: int = 0
     rejected: int = 0
     example: str | None = None  # of a rejected row
+    remarks: tuple[str, ...] = ()  # of the source
     error: CryptocastError | None = None
 
     @property
-    def refused(self) -> str | None:
-        """A warning that counts the refused rows and says why the first was; None if none was."""
+    def told(self) -> tuple[str, ...]:
+        """Warnings: how many rows were refused and why the first was, and what the source says."""
         rows = "row" if self.rejected == 1 else "rows"
-        return f"refused {self.rejected} {rows}: {self.example}" if self.rejected else None
+        refused = (f"refused {self.rejected} {rows}: {self.example}",) if self.rejected else ()
+        return (*refused, *self.remarks)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,6 +132,7 @@ def _keep_candles(
     result.repaired += stored.repaired
     result.rejected += page.clean.rejected
     result.example = result.example or page.clean.example
+    result.remarks = tuple(dict.fromkeys((*result.remarks, *page.raw.remarks)))
 
 
 def _keep_missing(writer: Writer, page: _CleanPage, asked_at: float) -> None:

@@ -27,7 +27,7 @@ class CaughtUp:
 
     series: Market  # the market itself, or the same pair at a fallback source
     error: CryptocastError | None = None
-    refused: str | None = None  # rows of its source that no candle can be made of
+    told: tuple[str, ...] = ()  # rows of its source that no candle can be made of, and more
 
 
 def catch_up(ws: Workspace, markets: Sequence[Market], started: float) -> dict[Market, CaughtUp]:
@@ -43,8 +43,8 @@ def catch_up(ws: Workspace, markets: Sequence[Market], started: float) -> dict[M
     fallbacks = ws.settings.source.fallback
     share = deadline - TICK_SECONDS * len(fallbacks) / (len(fallbacks) + 1)
     origins = {market: market.floor(started) for market in markets}
-    errors, refused = _bring_newest(ws, origins, share)
-    caught = {m: CaughtUp(m, errors.get(m), refused.get(m)) for m in markets}
+    errors, told = _bring_newest(ws, origins, share)
+    caught = {m: CaughtUp(m, errors.get(m), told.get(m, ())) for m in markets}
     for number, fallback in enumerate(fallbacks, start=1):
         failed = {m: origins[m] for m in errors if caught[m].series == m}
         if not failed:
@@ -64,14 +64,14 @@ def catch_up(ws: Workspace, markets: Sequence[Market], started: float) -> dict[M
         behind = _without_newest(ws.store, wanted)
         for market, series in stands_in.items():
             if series not in behind and series not in missed:
-                caught[market] = CaughtUp(series, errors[market], refused.get(market))
+                caught[market] = CaughtUp(series, errors[market], told.get(market, ()))
     return caught
 
 
 def _bring_newest(
     ws: Workspace, origins: Mapping[Market, int], deadline: float
-) -> tuple[dict[Market, CryptocastError], dict[Market, str]]:
-    """Catch each series up to its origin; return the errors of failed ones, and refused rows."""
+) -> tuple[dict[Market, CryptocastError], dict[Market, tuple[str, ...]]]:
+    """Catch each series up to its origin; return the errors of failed ones, and warnings."""
     sources = {market: ws.source(market.source) for market in origins}
     loop, newest = ws.settings.loop, max(origins.values(), default=0)
     patience_seconds = 0.0  # on a virtual clock nothing comes late
@@ -84,7 +84,7 @@ def _bring_newest(
     # A newest candle that may still appear is asked for again, if that costs nothing.
     patient = {m for m, source in sources.items() if source.publishes_late and not source.metered}
     errors: dict[Market, CryptocastError] = {}
-    refused: dict[Market, str] = {}
+    told: dict[Market, tuple[str, ...]] = {}
     errands = _errands(ws.store, sources, origins, ws.settings)
     late = dict(origins)
     while late:
@@ -92,7 +92,7 @@ def _bring_newest(
         if errands:
             results = bring(ws, errands, provenance="live", deadline=deadline)
             errors |= {m: result.error for m, result in results.items() if result.error}
-            refused |= {m: result.refused for m, result in results.items() if result.refused}
+            told |= {m: result.told for m, result in results.items() if result.told}
             for error in errors.values():
                 if error.code == "clock.skew":
                     raise error
@@ -106,7 +106,7 @@ def _bring_newest(
                 Errand(sources[market], market, ((origin - market.interval_seconds, origin),))
                 for market, origin in late.items()
             ]
-    return errors, refused
+    return errors, told
 
 
 def _errands(

@@ -29,6 +29,7 @@ class MarketFetch:
     repaired: int
     rejected: int
     example: str | None  # of a rejected row
+    remarks: tuple[str, ...]  # of the source
     missing: int
     confirmed: int  # how many of the missing bars only `repair` asks for again
     gaps: tuple[Gap, ...]
@@ -156,6 +157,7 @@ def _result(reader: Reader, plan: FetchPlan, brought: Brought) -> MarketFetch:
         repaired=brought.repaired,
         rejected=brought.rejected,
         example=brought.example,
+        remarks=brought.remarks,
         missing=sum(gap.bars for gap in missing),
         confirmed=confirmed_missing(reader, wanted)[market],
         gaps=tuple(missing),

@@ -122,8 +122,7 @@ def tick_warnings(caught: Mapping[Market, CaughtUp], forecasts: Forecasts) -> It
     for market, series in caught.items():
         if series.error is not None:
             yield f"{market.id}: {series.error.message} ({series.error.hint})"
-        if series.refused is not None:
-            yield f"{market.id}: {series.refused}"
+        yield from (f"{market.id}: {text}" for text in series.told)
     for failure in forecasts.failures:
         yield f"{failure.market.id}: {failure.error.message} ({failure.error.hint})"
     for s in forecasts.sets:
