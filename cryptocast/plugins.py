@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import pkgutil
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 
 from cryptocast.errors import ConfigError
@@ -17,11 +18,13 @@ from cryptocast.errors import ConfigError
 def names(package: str) -> tuple[str, ...]:
     """Return the plugins of a package, sorted, without modules that start with `_`.
 
-    The package itself is not imported.
+    Neither the package nor one that it lies in is imported, unless it is the outermost.
     """
-    spec = importlib.util.find_spec(package)
-    path = () if spec is None else spec.submodule_search_locations
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(path) if not m.name.startswith("_")))
+    outermost, *inner = package.split(".")
+    spec = importlib.util.find_spec(outermost)
+    roots = (None if spec is None else spec.submodule_search_locations) or ()
+    paths = [str(Path(root, *inner)) for root in roots]
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(paths) if not m.name.startswith("_")))
 
 
 def load(package: str, name: str, *, what: str, known: Sequence[str] | None = None) -> ModuleType:

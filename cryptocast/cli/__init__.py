@@ -7,64 +7,25 @@ import gc
 import json
 import sys
 from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
 
-from cryptocast.cli import (
-    audit,
-    backup,
-    config,
-    doctor,
-    evaluate,
-    export,
-    fetch,
-    forecast,
-    guide,
-    init,
-    models,
-    monitor,
-    notify,
-    pretrain,
-    promote,
-    prune,
-    replay,
-    report,
-    retrain,
-    rollback,
-    schedule,
-    serve_flows,
-    serve_loop,
-    shadow,
-    status,
-    train,
-    tune,
-)
-from cryptocast.cli.root.options import install
+from cryptocast.cli.root.commands import Commands, taking_common_options
 from cryptocast.errors import CryptocastError, StoreError, UsageError
 
 _INTERRUPTED = 130
 
-_GROUPS = {
-    "Start": (init, guide, config),
-    "Data": (fetch, export),
-    "Learning": (tune, train, evaluate, models, promote, rollback, retrain, audit, pretrain),
-    "Serving": (forecast, serve_loop, serve_flows, schedule, replay, shadow),
-    "Watching": (status, monitor, report, notify),
-    "Keeping": (doctor, backup, prune),
-}
-
 app = typer.Typer(
     name="cryptocast",
+    cls=Commands,
     help="Forecast crypto prices every 5 minutes, and prove how good the forecasts are.",
     epilog="Start with: cryptocast init -w my-workspace --source sim, "
     "then: cryptocast forecast --once -w my-workspace",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _group, _modules in _GROUPS.items():
-    for _module in _modules:
-        install(app, _module, _group)
 
 
 def _version(value: bool) -> None:
@@ -76,12 +37,20 @@ def _version(value: bool) -> None:
 
 
 @app.callback()
+@taking_common_options
 def _root(
-    version: bool = typer.Option(
-        False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
-    ),
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback answers
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+    **options: Any,
 ) -> None:
-    """Take the options that come before a command."""
+    """Take the options that come before a command, as if they followed it."""
+    given = {name: value for name, value in options.items() if value}
+    context.default_map = {str(context.invoked_subcommand): given}
 
 
 def main() -> None:
@@ -105,7 +74,7 @@ def run(arguments: Sequence[str]) -> int:
         sys.stderr.close()  # the reader has left; Python would complain again at exit
         return 0
     except Exception as error:
-        explained = _explained(error, arguments, verbose)
+        explained = _explained(error, verbose)
         if explained is None:
             raise
         if verbose and explained is error:
@@ -119,15 +88,14 @@ def run(arguments: Sequence[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _explained(error: Exception, arguments: Sequence[str], verbose: bool) -> CryptocastError | None:
+def _explained(error: Exception, verbose: bool) -> CryptocastError | None:
     """Return the error that a person can do something about, or None if it is a bug."""
     if isinstance(error, CryptocastError):
         return error
     if isinstance(error, TyperException):
-        word = next((a for a in arguments if not a.startswith("-")), "")
-        is_command = word in {c.name for c in app.registered_commands}
-        hint = f"cryptocast {word} --help" if is_command else "cryptocast --help"
-        return UsageError(error.format_message().rstrip("."), hint=hint)
+        context = getattr(error, "ctx", None)
+        command = "cryptocast" if context is None else context.command_path
+        return UsageError(error.format_message().rstrip("."), hint=f"{command} --help")
     if isinstance(error, ModuleNotFoundError):
         if verbose or (error.name or "cryptocast").partition(".")[0] == "cryptocast":
             return None

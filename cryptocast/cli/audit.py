@@ -24,7 +24,7 @@ def command(
     run: Run,
     version: Annotated[
         str | None,
-        typer.Option(help="The version; default: the one that serves.", show_default=False),
+        typer.Option(help="The version. Default: the one that serves."),
     ] = None,
     placebos: Annotated[
         int, typer.Option(min=1, max=1000, help="Number of random walks to fit it on.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cryptocast.cli.root.options import Run
+from cryptocast.cli.root.options import Run, completing
 from cryptocast.cli.root.output import Answer, line
 from cryptocast.display import NOTHING
 
@@ -16,23 +16,37 @@ if TYPE_CHECKING:
     from cryptocast.workflows.config import Setting
 
 NAME = "config"
-EXAMPLE = "cryptocast config data.days"
+EXAMPLE = "cryptocast config set data.days 14"
 
 
 def command(
     run: Run,
-    key: Annotated[
-        str | None,
-        typer.Argument(help="One setting, or a section.", show_default=False),
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY | set KEY VALUE]",
+            autocompletion=completing(_keys),
+            help="A setting or a section to show, or a setting to change.",
+        ),
     ] = None,
 ) -> Answer:
-    """Show each setting, its value and where it came from. Secrets are never shown.
+    """Show each setting, its value and where it came from; or change one. Secrets are never shown.
+
+    `set` checks the value (JSON, unless it is text; null: the default again) and writes it into
+    cryptocast.toml, whose comments stay.
 
     Defaults < cryptocast.toml < CRYPTOCAST_<SECTION>__<KEY> (environment or .env) < the options
     of a command, which hold for that command alone.
     """
+    from cryptocast.errors import UsageError
     from cryptocast.workflows.config import config
 
+    given = words or []
+    if given[:1] == ["set"] and len(given) == 3:
+        return _changed(run, *given[1:])
+    if given[:1] == ["set"] or len(given) > 1:
+        raise UsageError("config takes one KEY, or set KEY VALUE", hint=EXAMPLE)
+    key = given[0] if given else None
     with run.open() as ws:
         settings = config(ws, key)
     data = {
@@ -47,6 +61,31 @@ def command(
             line(console, f"{setting.key:{width}}  {_value(setting)}{_origin(setting)}")
 
     return Answer(data, show)
+
+
+def _keys() -> list[str]:
+    """Return the word `set` and every setting."""
+    from cryptocast.config import keys
+
+    return ["set", *keys()]
+
+
+def _changed(run: Run, key: str, text: str) -> Answer:
+    """Change a setting, and answer with what now holds."""
+    from cryptocast.config import parse_value
+    from cryptocast.workflows.config import change
+
+    value = parse_value(key, text)
+    with run.open({key: value}) as ws:
+        setting = change(ws, key, value)
+    warnings = []
+    if setting.origin == "environment":
+        warnings = [f"{setting.place} overrides the file"]
+    return Answer(
+        {"workspace": ws.folder, "settings": [_document(setting)]},
+        lambda console: line(console, f"{setting.key}  {_value(setting)}{_origin(setting)}"),
+        warnings,
+    )
 
 
 def _document(setting: Setting) -> dict[str, Any]:

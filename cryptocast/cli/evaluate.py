@@ -43,12 +43,15 @@ def command(
         typer.Option(help="A version; repeatable. Default: production and each kind's newest."),
     ] = None,
     days: Annotated[float | None, typer.Option(min=0.01, help="Score the last N days.")] = None,
-    test_bars: Annotated[int | None, typer.Option(min=1, help="Score the last N candles.")] = None,
+    test_bars: Annotated[
+        int | None,
+        typer.Option(min=1, help="Score the last N candles. Default: [data] test_bars (24)."),
+    ] = None,
     start: Annotated[
         str | None, typer.Option(metavar="TIME", help="Score candles from this open time on.")
     ] = None,
     end: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Score candles before this; default now.")
+        str | None, typer.Option(metavar="TIME", help="Score candles before this. Default: now.")
     ] = None,
     live: Annotated[
         bool, typer.Option("--live", help="Score served forecasts instead, of the last N days.")

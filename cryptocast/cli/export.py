@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cryptocast.cli.root.options import Run, Symbols, read_time
+from cryptocast.cli.root.options import Run, Symbols, completing, listed, read_time
 from cryptocast.cli.root.output import Answer, line
 from cryptocast.display import counted, size
 
 if TYPE_CHECKING:
     from cryptocast.workflows.export import ExportReport
+
+KINDS = ("candles", "forecasts", "scores", "evaluations", "scorecard")
+"""What can be exported: the store's kinds and the scorecard, which loads without the store."""
 
 NAME = "export"
 EXAMPLE = "cryptocast export candles --out candles.parquet"
@@ -23,16 +26,23 @@ def command(
     what: Annotated[
         str,
         typer.Argument(
-            metavar="WHAT", help="candles, forecasts, scores, evaluations or scorecard."
+            autocompletion=completing(lambda: KINDS), help=f"What to write: {listed(KINDS)}."
         ),
     ],
     out: Annotated[
         Path, typer.Option(help="The file to write or replace: .parquet, .csv, .csv.gz or .json.")
     ],
     start: Annotated[
-        str | None, typer.Option(help="The first open time, origin, or time of evaluation.")
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="The first open time, origin or time of evaluation. Default: the oldest.",
+        ),
     ] = None,
-    end: Annotated[str | None, typer.Option(help="The end of the range, exclusive.")] = None,
+    end: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="The end of the range, exclusive."),
+    ] = None,
     symbols: Symbols = None,
 ) -> Answer:
     """Write stored candles, forecasts or scores into a Parquet, CSV or JSON file.

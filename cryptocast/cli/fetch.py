@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cryptocast.cli.root.options import CandleFiles, Run, read_time
+from cryptocast.cli.root.options import CandleFiles, Run, completing, read_time
 from cryptocast.cli.root.output import Answer, table
 
 if TYPE_CHECKING:
@@ -23,14 +23,30 @@ EXAMPLE = "cryptocast fetch --days 30"
 
 def command(
     run: Run,
-    days: Annotated[float | None, typer.Option(help="The last N days of candles.")] = None,
-    start: Annotated[str | None, typer.Option(help="The first open time (ISO 8601).")] = None,
-    end: Annotated[str | None, typer.Option(help="The end of the open times, exclusive.")] = None,
+    days: Annotated[
+        float | None,
+        typer.Option(
+            help="The last N days of candles. Default: [data] days (7), or from the newest stored "
+            "candle on if that is older."
+        ),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(metavar="TIME", help="The first open time (ISO 8601).")
+    ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="The end of the open times, exclusive. Default: now."),
+    ] = None,
     repair: Annotated[
         bool, typer.Option("--repair", help="Also ask for bars that are confirmed missing.")
     ] = False,
     source: Annotated[
-        str | None, typer.Option(help="file: import candles from --path into --market.")
+        str | None,
+        typer.Option(
+            metavar="file",
+            autocompletion=completing(lambda: ("file",)),
+            help="Import candles from --path into --market.",
+        ),
     ] = None,
     path: CandleFiles = None,
     market: Annotated[

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cryptocast.cli.root.options import Run
+from cryptocast.cli.root.options import Run, completing
 from cryptocast.cli.root.output import Answer
 
 if TYPE_CHECKING:
@@ -34,7 +34,10 @@ TOPICS = {
 def command(
     run: Run,  # noqa: ARG001 - every command takes the common options
     topic: Annotated[
-        str | None, typer.Argument(metavar="[TOPIC]", help="One page; without it, the list.")
+        str | None,
+        typer.Argument(
+            autocompletion=completing(lambda: TOPICS), help="One page; without it, the list."
+        ),
     ] = None,
 ) -> Answer:
     """Show the documentation that is shipped with the program, one page per topic."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cryptocast import plugins
 from cryptocast.cli.fetch import candles_document
 from cryptocast.cli.retrain import (
     renewals_code,
@@ -14,15 +15,33 @@ from cryptocast.cli.retrain import (
     renewals_warnings,
     show_renewals,
 )
-from cryptocast.cli.root.options import CandleFiles, Run, Seed, Start
+from cryptocast.cli.root.options import (
+    CandleFiles,
+    Run,
+    Seed,
+    Start,
+    completing,
+    configuration,
+    configurations,
+    listed,
+)
 from cryptocast.cli.root.output import Answer, line, sentences
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
 
     from cryptocast.workflows.init import InitReport
     from cryptocast.workflows.learning.renewals import Renewals
     from cryptocast.workflows.serving.fetching import FetchReport
+
+
+def _sources() -> list[str]:
+    """Return the names of sources, without loading any."""
+    names = plugins.names("cryptocast.sources")
+    return ["auto", *("ccxt:EXCHANGE" if name == "ccxt" else name for name in names)]
+
 
 NAME = "init"
 EXAMPLE = "cryptocast init -w btc --source bitvavo --symbol BTC/EUR"
@@ -31,16 +50,36 @@ EXAMPLE = "cryptocast init -w btc --source bitvavo --symbol BTC/EUR"
 def command(
     run: Run,
     config: Annotated[
-        Path | None, typer.Option(help="Settings to start from, as those in configs/.")
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            autocompletion=completing(configurations),
+            help=f"Settings to start from: {listed(configurations())}, or a file. Default: none.",
+        ),
     ] = None,
-    source: Annotated[str | None, typer.Option(help="Where candles come from.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            autocompletion=completing(_sources),
+            help=f"Where candles come from: {listed(_sources())}. "
+            "Default: [source] name (auto: coincap or bitvavo).",
+        ),
+    ] = None,
     path: CandleFiles = None,
     symbol: Annotated[
         list[str] | None,
-        typer.Option(help="BASE/QUOTE; repeatable. Adds a market to an existing workspace."),
+        typer.Option(
+            help="BASE/QUOTE; repeatable. Adds a market to an existing workspace. "
+            "Default: [market] symbols (BTC/EUR)."
+        ),
     ] = None,
-    days: Annotated[float | None, typer.Option(help="Days of candles to learn from.")] = None,
-    trials: Annotated[int | None, typer.Option(help="Trials of the search.")] = None,
+    days: Annotated[
+        float | None,
+        typer.Option(help="Days of candles to learn from. Default: [data] days (7)."),
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="Trials of the search. Default: [tune] trials (10).")
+    ] = None,
     seed: Seed = None,
     start: Start = None,
 ) -> Answer:
@@ -52,6 +91,7 @@ def command(
 
     from cryptocast.workflows.init import InitOptions, init
 
+    _require_a_name(run, os.environ)
     settings = {
         "source.name": source,
         "source.path": path and str(path),
@@ -62,7 +102,7 @@ def command(
     chosen = {key: value for key, value in settings.items() if value is not None}
     report = init(
         run.folder,
-        InitOptions(config, chosen, tuple(symbol or ()), seed),
+        InitOptions(configuration(config), chosen, tuple(symbol or ()), seed),
         environ=os.environ,
         clock=run.clock,
         progress=run.progress,
@@ -71,6 +111,25 @@ def command(
         ignored = config is not None or seed is not None or any(chosen.values())
         return _unchanged(report, options_ignored=ignored)
     return _made(report, report.candles, report.pipeline, run.as_of)
+
+
+def _require_a_name(run: Run, environ: Mapping[str, str]) -> None:
+    """Ask before a folder that holds other things becomes a workspace because none was named.
+
+    Raises UsageError if the answer is no, or if nobody can be asked.
+    """
+    from cryptocast.config import FILE_NAME
+    from cryptocast.errors import UsageError
+    from cryptocast.workspace import ENVIRONMENT
+
+    folder = run.folder
+    named = run.workspace is not None or ENVIRONMENT in environ
+    if named or (folder / FILE_NAME).is_file() or not any(folder.iterdir()):
+        return
+    text = f"{folder} is not empty"
+    if sys.stdin.isatty() and typer.confirm(f"{text}: make it a workspace?", err=True):
+        return
+    raise UsageError(text, hint="name a folder for the workspace: cryptocast init -w btc")
 
 
 def _document(report: InitReport) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cryptocast.cli.root.options import Run
+from cryptocast.cli.root.options import Run, completing, listed
 from cryptocast.cli.root.output import Answer, table
 from cryptocast.display import NOTHING, number, percent
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 NAME = "monitor"
 EXAMPLE = "cryptocast monitor --window day"
+_WINDOWS = ("2h", "day", "week")
 _SHIFTED = 0.25  # a PSI from which on an input is said to have drifted
 _SHOWN_FEATURES = 3
 
@@ -29,7 +30,9 @@ def command(
     window: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Only 2h, day or week; default: all.", show_default=False
+            metavar="NAME",
+            autocompletion=completing(lambda: _WINDOWS),
+            help=f"Only this window: {listed(_WINDOWS)}. Default: all.",
         ),
     ] = None,
 ) -> Answer:

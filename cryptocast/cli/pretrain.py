@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cryptocast.cli.root.options import Run, Seed
+from cryptocast.cli.root.options import Run, Seed, completing, configuration, configurations
 from cryptocast.cli.root.output import Answer, line, table
 from cryptocast.display import counted, number, percent
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cryptocast.workflows.pretrain import PretrainReport
 
 NAME = "pretrain"
-EXAMPLE = "cryptocast pretrain --data 'candles/*.parquet' --config configs/pretrain.toml --out base"
+EXAMPLE = "cryptocast pretrain --data 'candles/*.parquet' --config pretrain --out base"
 _COLUMNS = ("series", "step 1", "all steps", "90% interval", "n", "p", "in 90")
 
 
@@ -31,8 +31,12 @@ def command(
     ],
     out: Annotated[Path, typer.Option(help="The folder to write the network into.")],
     config: Annotated[
-        Path | None,
-        typer.Option(help="Settings, as configs/pretrain.toml. Default: those of -w, or none."),
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            autocompletion=completing(configurations),
+            help="Settings: pretrain, or a file. Default: those of -w, or none.",
+        ),
     ] = None,
     seed: Seed = None,
     origin: Annotated[
@@ -51,7 +55,7 @@ def command(
     from cryptocast.workflows.pretrain import pretrain
 
     report = pretrain(
-        _settings(run, config),
+        _settings(run, configuration(config)),
         data,
         out,
         seed=seed or 0,

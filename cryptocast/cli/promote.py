@@ -20,7 +20,12 @@ _SHOWN_DECISIONS = 20
 
 def command(
     run: Run,
-    version: Annotated[str, typer.Argument(help="The version, as listed by `cryptocast models`.")],
+    version: Annotated[
+        str,
+        typer.Argument(
+            help="A number from `cryptocast models` (4 or v4), or an alias: challenger."
+        ),
+    ],
     force: Annotated[bool, typer.Option("--force", help="Overrule the gate.")] = False,
     reason: Annotated[str | None, typer.Option(help="The reason; needed with --force.")] = None,
 ) -> Answer:

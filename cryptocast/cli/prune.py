@@ -26,9 +26,13 @@ def command(
         bool, typer.Option("--dry-run", help="Only list what would be removed.")
     ] = False,
     days: Annotated[
-        float | None, typer.Option(help="Remove rows older than this. Default: none.")
+        float | None,
+        typer.Option(help="Remove rows older than N days. Default: [prune] rows_days (none)."),
     ] = None,
-    keep: Annotated[int | None, typer.Option(help="Keep only the N newest backups.")] = None,
+    keep: Annotated[
+        int | None,
+        typer.Option(help="Keep only the N newest backups. Default: [prune] backups (7)."),
+    ] = None,
     compact: Annotated[
         bool,
         typer.Option("--compact", help="Shrink the database's file; ticks wait for seconds."),

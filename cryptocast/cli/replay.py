@@ -28,7 +28,7 @@ def command(
     run: Run,
     start: Annotated[str, typer.Option(metavar="TIME", help="The first origin.")],
     end: Annotated[
-        str | None, typer.Option(metavar="TIME", help="The last origin; default: the newest.")
+        str | None, typer.Option(metavar="TIME", help="The last origin. Default: the newest.")
     ] = None,
     version: Annotated[
         str | None, typer.Option(help="Let this version forecast as a shadow: unserved.")

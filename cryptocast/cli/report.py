@@ -26,10 +26,10 @@ def command(
     run: Run,
     out: Annotated[
         Path | None,
-        typer.Option(help="The file to write or replace.", show_default="reports/report.html"),
+        typer.Option(help="The file to write or replace. Default: reports/report.html."),
     ] = None,
     days: Annotated[
-        float | None, typer.Option(min=0.01, help="The last N days.", show_default="30")
+        float | None, typer.Option(min=0.01, help="The last N days. Default: 30.")
     ] = None,
     serve: Annotated[
         bool, typer.Option("--serve", help="Show it on 127.0.0.1 until stopped (Ctrl-C: exit 0).")

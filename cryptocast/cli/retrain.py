@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cryptocast.workflows.keeping.flush import Flushed
     from cryptocast.workflows.learning.pipeline import Renewal
     from cryptocast.workflows.learning.renewals import Renewals
-    from cryptocast.workflows.retrain import RetrainReport
+    from cryptocast.workflows.retrain import RetrainPlan, RetrainReport
     from cryptocast.workflows.serving.fetching import FetchReport
 
 NAME = "retrain"
@@ -47,15 +47,23 @@ def command(
         bool,
         typer.Option("--flush", help="First archive old candles and resolved forecasts."),
     ] = False,
+    trials: Annotated[
+        int | None, typer.Option(min=0, help="Trials of the search. Default: [tune] trials (10).")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be renewed, and why.")
+    ] = False,
 ) -> Answer:
     """Renew the model: fetch, split, tune, train, evaluate, select, promote.
 
     Production stays if the gate finds nothing better; that is exit 0 too. If each market has a
     model of its own, they are renewed one after the other.
     """
-    from cryptocast.workflows.retrain import retrain
+    from cryptocast.workflows.retrain import foresee, retrain
 
-    with run.open() as ws:
+    with run.open({"tune.trials": trials}) as ws:
+        if dry_run:
+            return _foreseen(foresee(ws, if_needed=if_needed), flush=flush)
         report = retrain(ws, seed=seed or 0, clear=flush, if_needed=if_needed)
     if report.candles is None or report.pipeline is None:
         return _not_renewed(report)
@@ -77,6 +85,32 @@ def _not_renewed(report: RetrainReport) -> Answer:
         "flushed": _flushed_document(report.flushed),
     }
     return Answer(data, sentences(f"Not renewed: {report.reason}"))
+
+
+def _foreseen(plan: RetrainPlan, *, flush: bool) -> Answer:
+    """Answer for a dry run."""
+    data = {
+        "dry_run": True,
+        "would": bool(plan.models),
+        "reason": plan.reason,
+        "models": [[market.id for market in markets] for markets in plan.models],
+        "days": plan.days,
+        "trials": plan.trials,
+        "production": plan.production,
+        "flush": flush and bool(plan.models),
+    }
+    if not plan.models:
+        return Answer(data, sentences(f"Would renew nothing: {plan.reason}"))
+    markets = ", ".join(market.symbol for group in plan.models for market in group)
+    first = "archive old candles and resolved forecasts, then " if flush else ""
+    return Answer(
+        data,
+        sentences(
+            f"Would {first}renew {counted(len(plan.models), 'model')} ({markets}): {plan.reason}",
+            f"from {plan.days:g} days of candles, with {counted(plan.trials, 'trial')}; "
+            "the gate would decide whether it serves",
+        ),
+    )
 
 
 def _renewed(report: RetrainReport, candles: FetchReport, renewals: Renewals) -> Answer:

@@ -6,13 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cryptocast.cli.root.options import Run
+from cryptocast import plugins
+from cryptocast.cli.root.options import Run, completing, listed
 from cryptocast.cli.root.output import Answer, line
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from cryptocast.workflows.schedule import Schedule
+
+
+def _kinds() -> tuple[str, ...]:
+    """Return the schedulers, without loading any."""
+    return plugins.names("cryptocast.schedulers")
+
 
 NAME = "schedule"
 EXAMPLE = "cryptocast schedule --kind systemd"
@@ -21,7 +28,11 @@ EXAMPLE = "cryptocast schedule --kind systemd"
 def command(
     run: Run,
     kind: Annotated[
-        str, typer.Option(help="cron, systemd (of the user), launchd or prefect.")
+        str,
+        typer.Option(
+            autocompletion=completing(_kinds),
+            help=f"What starts the ticks: {listed(_kinds())}.",
+        ),
     ] = "cron",
     install: Annotated[
         bool,

@@ -29,12 +29,17 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def command(
     run: Run,
     delay: Annotated[
-        float | None, typer.Option(min=0, help="Seconds after each close.", show_default=False)
+        float | None,
+        typer.Option(
+            min=0, help="Tick N seconds after each close. Default: [loop] delay_seconds (10)."
+        ),
     ] = None,
-    max_ticks: Annotated[int | None, typer.Option(min=1, help="Stop after N ticks.")] = None,
+    max_ticks: Annotated[
+        int | None, typer.Option(min=1, help="Stop after N ticks. Default: never.")
+    ] = None,
     report_every: Annotated[
         float | None,
-        typer.Option(min=1, metavar="MINUTES", help="Write the report anew this often."),
+        typer.Option(min=1, help="Write the report anew every N minutes. Default: never."),
     ] = None,
 ) -> None:
     """Make a tick just after each close, until stopped (Ctrl-C or SIGTERM: exit 0).

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cryptocast.cli.root.options import Run, Seed, Start, Symbols
+from cryptocast.cli.root.options import Run, Seed, Start, Symbols, completing
 from cryptocast.cli.root.output import Answer, failure_code, failure_warnings, sentences
+from cryptocast.cli.tune import Kind
 from cryptocast.display import percent
 
 if TYPE_CHECKING:
@@ -22,10 +23,14 @@ EXAMPLE = "cryptocast train --model lstm --params best --from scratch"
 
 def command(
     run: Run,
-    model: Annotated[str | None, typer.Option(help="The model kind to train.")] = None,
+    model: Kind = None,
     params: Annotated[
         str | None,
-        typer.Option(metavar="best|default|FILE", help="Where its parameters come from."),
+        typer.Option(
+            metavar="NAME|FILE",
+            autocompletion=completing(lambda: ("best", "default")),
+            help="Its parameters: best (of the last search), default, or a file. Default: best.",
+        ),
     ] = None,
     seed: Seed = None,
     symbols: Symbols = None,

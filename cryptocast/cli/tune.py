@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cryptocast.cli.root.options import Run, Seed, Symbols
+from cryptocast import plugins
+from cryptocast.cli.root.options import Run, Seed, Symbols, completing, listed
 from cryptocast.cli.root.output import Answer, failure_code, failure_warnings, table
 from cryptocast.display import counted, number, percent
 
@@ -18,6 +19,23 @@ if TYPE_CHECKING:
     from cryptocast.errors import CryptocastError
     from cryptocast.workflows.learning.search import TuneReport
 
+
+def _kinds() -> list[str]:
+    """Return the kinds of models, without loading any."""
+    folders = ("cryptocast.models", "cryptocast.models.baselines")
+    return sorted({name for folder in folders for name in plugins.names(folder)} - {"baselines"})
+
+
+Kind = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        autocompletion=completing(_kinds),
+        help=f"The kind of model: {listed(_kinds())}. Default: [model] kind (lstm).",
+    ),
+]
+"""`--model` of the commands that search or train."""
+
 NAME = "tune"
 EXAMPLE = "cryptocast tune --trials 30 --timeout 600"
 
@@ -27,12 +45,18 @@ _PICTURE_WIDTH = 72
 def command(
     run: Run,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="Number of trials that the study ends with.")
+        int | None,
+        typer.Option(
+            min=1, help="Trials that the study holds in the end. Default: [tune] trials (10)."
+        ),
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option(help="Begin no trial after this many seconds.")
+        float | None,
+        typer.Option(
+            help="Begin no trial after this many seconds. Default: [tune] timeout_seconds (none)."
+        ),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="The model kind to tune.")] = None,
+    model: Kind = None,
     seed: Seed = None,
     symbols: Symbols = None,
 ) -> Answer:

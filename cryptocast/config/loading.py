@@ -114,10 +114,34 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     return values
 
 
+def keys() -> list[str]:
+    """Return the full key of every setting."""
+    sections = Settings.model_fields.items()
+    return [f"{section}.{key}" for section, field in sections for key in _fields(field.annotation)]
+
+
+def parse_value(key: str, text: str) -> Any:
+    """Read what a person typed for a setting: JSON unless the setting is text; `null` is None.
+
+    Raises ConfigError for an unknown key, and for an array of tables, which no line can hold.
+    """
+    section, _, name = key.partition(".")
+    if key not in keys():
+        raise unknown(key, keys(), "the settings")
+    if name in TABLES:
+        raise ConfigError(
+            f"{key} is an array of tables", hint=f"write [[{key}]] into {FILE_NAME} by hand"
+        )
+    return _decode(section, name, text)
+
+
+def _fields(section: Any) -> Mapping[str, Any]:
+    return cast(type[Section], section).model_fields
+
+
 def _decode(section: str, key: str, text: str) -> Any:
     """Read a variable's text as the setting's type: JSON unless that is a string."""
-    model = cast(type[Section], Settings.model_fields[section].annotation)
-    field = model.model_fields.get(key)
+    field = _fields(Settings.model_fields[section].annotation).get(key)
     if field is not None and field.annotation is str:
         return text
     try:
@@ -178,7 +202,7 @@ def _translate(
         nested = len(parts) > 2
         model = TABLES[parts[1]] if nested else Settings.model_fields[parts[0]].annotation
         before = key if nested else parts[0]
-        known = [f"{before}.{name}" for name in cast(type[Section], model).model_fields]
+        known = [f"{before}.{name}" for name in _fields(model)]
         return unknown(f"{before}.{parts[-1]}", known, where)
     if len(parts) > 2 and not parts[-1].isdigit():
         key = f"{key}.{parts[-1]}"

@@ -16,7 +16,7 @@ from cryptocast.workflows.auditing.unseen import unseen
 from cryptocast.workflows.learning.material import gather
 from cryptocast.workflows.learning.scope import served_markets
 from cryptocast.workflows.learning.training import require_bars
-from cryptocast.workflows.learning.versions import registered_bundle
+from cryptocast.workflows.learning.versions import registered_bundle, version_named
 from cryptocast.workspace import Workspace
 
 PLACEBOS = 4
@@ -43,7 +43,9 @@ def audit(
     other inputs, and if there are too few candles for its kind; UsageError if several versions
     serve and none is named.
     """
-    bundle = _production(ws) if version is None else registered_bundle(ws, version)
+    bundle = (
+        _production(ws) if version is None else registered_bundle(ws, version_named(ws, version))
+    )
     card, settings = bundle.card, ws.settings
     _require_same_inputs(card, settings.market.interval)
     kind, markets = models.get(card.kind), served_markets(settings, card)

@@ -1,12 +1,16 @@
-"""config: each setting, its value and where it came from."""
+"""config: each setting, its value and where it came from; and how one is changed."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import tomlkit
+
 from cryptocast import config as settings_of
+from cryptocast.drafts import replacing
 from cryptocast.workspace import Workspace
 
 MLFLOW_VARIABLE = "MLFLOW_TRACKING_URI"
@@ -54,6 +58,30 @@ def config(ws: Workspace, key: str | None = None) -> tuple[Setting, ...]:
         sections = list(type(settings).model_fields)
         raise settings_of.unknown(key, [*sections, *(s.key for s in every)], "the settings")
     return chosen
+
+
+def change(ws: Workspace, key: str, value: Any) -> Setting:
+    """Write a setting into the file, and return what now holds; None: its default again.
+
+    The value is that of the workspace's settings, where it has been checked. Comments stay.
+    """
+    section, _, name = key.partition(".")
+    text = settings_of.read_text(ws.file)
+    if value is not None:
+        # `init` writes a setting without a value as a comment: its place is there.
+        place = rf"(?ms)^(\[{section}\]\n(?:(?!^\[).)*?)^# {name} =$"
+        text = re.sub(place, rf"\g<1>{name} = 0", text)
+    document = tomlkit.parse(text)
+    table = document.setdefault(section, tomlkit.table())
+    if value is None:
+        table.pop(name, None)
+    else:
+        checked = getattr(ws.settings, section).model_dump(mode="json")[name]
+        table[name] = value if value == checked else checked  # a path is absolute now
+    with replacing(ws.file) as draft:
+        draft.write_text(tomlkit.dumps(document), encoding="utf-8")
+    (setting,) = config(ws, key)
+    return setting
 
 
 def _references(value: Any) -> list[str]:

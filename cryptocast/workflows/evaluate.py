@@ -20,7 +20,12 @@ from cryptocast.values import DAY_SECONDS, Market, iso
 from cryptocast.workflows.learning.material import Material, gather
 from cryptocast.workflows.learning.scope import per_market
 from cryptocast.workflows.learning.scoring import Scored, score, score_rows, summary
-from cryptocast.workflows.learning.versions import frozen_bundle, mismatch, registered_bundle
+from cryptocast.workflows.learning.versions import (
+    frozen_bundle,
+    mismatch,
+    registered_bundle,
+    version_named,
+)
 from cryptocast.workspace import Workspace
 
 
@@ -148,7 +153,7 @@ def _bundles(ws: Workspace, versions: Sequence[str]) -> list[Bundle]:
     these defaults, versions that do not forecast what the settings now ask for are left out.
     """
     if versions:
-        return [registered_bundle(ws, version) for version in versions]
+        return [registered_bundle(ws, version_named(ws, version)) for version in versions]
     with ws.store.read() as reader:
         serving = reader.productions().of_markets(ws.markets())
     served = dict.fromkeys(row.model_version for row in serving.values())

@@ -8,7 +8,7 @@ from cryptocast.workflows.learning.deployment import Decision, deploy, freeze
 from cryptocast.workflows.learning.material import gather
 from cryptocast.workflows.learning.scope import deployment_market, served_markets
 from cryptocast.workflows.learning.selection import judge
-from cryptocast.workflows.learning.versions import registered_bundle
+from cryptocast.workflows.learning.versions import registered_bundle, version_named
 from cryptocast.workspace import Workspace
 
 
@@ -17,12 +17,14 @@ def promote(
 ) -> Decision:
     """Make a version production if the gate agrees, or by force with a reason.
 
+    `version` is a number, also as `v4`, or an alias such as `challenger`.
     It becomes production of all markets, or of the one that it is meant for (`[model] scope`).
     Raises GateRefused if the gate says no, StateError if there is no such version, and
     UsageError for a force without a reason.
     """
     if force and not (reason or "").strip():
         raise UsageError("--force needs --reason", hint='--reason "why the gate is overruled"')
+    version = version_named(ws, version)
     challenger = registered_bundle(ws, version)
     card = challenger.card
     market, markets = deployment_market(ws.settings, card), served_markets(ws.settings, card)

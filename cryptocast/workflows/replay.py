@@ -12,7 +12,7 @@ from cryptocast.errors import ModelError, StateError, UsageError, no_production
 from cryptocast.store import Reader, Tick, Writer, fillable_gaps
 from cryptocast.values import BUILTIN_RANDOM_WALK, Deployment, ForecastSet, Market, iso
 from cryptocast.workflows.learning.scope import served_markets
-from cryptocast.workflows.learning.versions import registered_bundle
+from cryptocast.workflows.learning.versions import registered_bundle, version_named
 from cryptocast.workflows.serving.events import refuse_gone
 from cryptocast.workflows.serving.ladder import Ladder, production_versions
 from cryptocast.workflows.serving.recordings import latest_virtual_origin
@@ -101,6 +101,7 @@ def plan(
     if version is None:
         versions = production_versions(productions)
     else:
+        version = version_named(ws, version)
         _refuse_serving(version, productions)
         markets = _freeze_shadow(ws, version, markets)
         versions = {market: [version] for market in markets}

@@ -85,6 +85,29 @@ def retrain(
         return RetrainReport(_joined(reasons), *production, flushed, candles, renewals, findings)
 
 
+@dataclass(frozen=True, slots=True)
+class RetrainPlan:
+    """The work that an attempt would do now."""
+
+    reason: str  # why it would run, or why it would not
+    models: tuple[Group, ...]  # the markets of each model that would be renewed
+    days: float  # of candles to learn from
+    trials: int
+    production: str | None  # the version that serves now; None: several do
+
+
+def foresee(ws: Workspace, *, if_needed: bool = False) -> RetrainPlan:
+    """Return what `retrain` would renew now. At most, a new verdict of the monitor is kept."""
+    reasons = dict.fromkeys(model_groups(ws.settings, ws.markets()), "asked for")
+    reason = "asked for"
+    if if_needed:
+        reasons, reason = _due(ws)
+        reason = _joined(reasons) if reasons else reason
+    settings = ws.settings
+    version, _ = production_of(ws)
+    return RetrainPlan(reason, tuple(reasons), settings.data.days, settings.tune.trials, version)
+
+
 def _due(ws: Workspace) -> tuple[dict[Group, str], str]:
     """Return the groups to renew now, each with the reason; and why the others are not renewed."""
     facts, rule = look(ws), ws.settings.retrain

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from cryptocast import bundles
 from cryptocast.errors import StateError
-from cryptocast.workflows.learning.versions import registered_bundle
+from cryptocast.workflows.learning.versions import registered_bundle, version_named
 from cryptocast.workflows.serving.events import SHADOW, shadowing
 from cryptocast.workspace import Workspace
 
@@ -29,6 +29,7 @@ def shadow(ws: Workspace, version: str | None, *, stop: bool = False) -> ShadowR
     if version is None and not stop:
         return ShadowReport(before, before)
     if version is not None:
+        version = version_named(ws, version)
         if version in {row.model_version for row in productions.of_markets(ws.markets()).values()}:
             raise StateError(
                 f"version {version} is in production already",

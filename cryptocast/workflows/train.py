@@ -22,6 +22,7 @@ from cryptocast.workflows.learning.material import TrainingPlan, gather, recall
 from cryptocast.workflows.learning.scope import Group, for_each_group, model_groups, study_market
 from cryptocast.workflows.learning.search import tuned_params
 from cryptocast.workflows.learning.training import TrainReport, learn, require_bars, train_on
+from cryptocast.workflows.learning.versions import version_named
 from cryptocast.workspace import Workspace
 
 _CHUNK = 4096  # windows per call, so that a year of origins stays within memory
@@ -110,6 +111,7 @@ def repeat(ws: Workspace, version: str) -> RepeatReport:
     of this cryptocast.
     """
     registry = ws.registry()
+    version = version_named(ws, version)
     card = from_document(registry.card(version))
     material = recall(ws.store, card)
     first = Forecaster(registry.onnx(version))

@@ -143,3 +143,84 @@ def test_a_file_that_cannot_be_read_is_an_error_as_everywhere(folder: Path) -> N
     done = run("config", "-w", folder, "--json")
     assert (done.code, done.error["code"]) == (2, "config.invalid")
     assert done.error["message"].startswith("data.days = -1 in ")
+
+
+FILE = """[data]
+# days of candles
+days = 7  # a week
+
+[tune]
+# stop the study after this time
+# timeout_seconds =
+folds = 3
+"""
+
+
+@pytest.fixture
+def commented(folder: Path) -> Path:
+    (folder / "cryptocast.toml").write_text(FILE, encoding="utf-8")
+    return folder
+
+
+def test_a_setting_is_changed_in_its_place_and_comments_stay(commented: Path) -> None:
+    file = commented / "cryptocast.toml"
+    for key, text in (
+        ("data.days", "14"),
+        ("tune.timeout_seconds", "600"),
+        ("loop.delay_seconds", "5"),
+    ):
+        (setting,) = good("config", "set", key, text, "-w", commented)["settings"]
+        assert (setting["key"], setting["value"], setting["from"]) == (key, float(text), "file")
+    changed = FILE.replace("days = 7 ", "days = 14 ")
+    changed = changed.replace("# timeout_seconds =", "timeout_seconds = 600")
+    assert file.read_text() == changed + "\n[loop]\ndelay_seconds = 5\n"
+    (setting,) = good("config", "set", "tune.timeout_seconds", "null", "-w", commented)["settings"]
+    assert (setting["value"], setting["from"]) == (None, "default")
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "message"),
+    [
+        ("data.dayz", "3", "unknown setting 'data.dayz' in the settings"),
+        ("data.days", "some", 'data.days = "some" in the command line is not allowed'),
+        ("model.kind", "lstmm", "there is no model 'lstmm', named in model.kind"),
+        ("market.symbols", '["BTC"]', "'BTC' is not a symbol"),
+        ("source.api_key", "sk-secret", "source.api_key in the command line must be written env:"),
+        ("source.fallback", "[]", "source.fallback is an array of tables"),
+    ],
+)
+def test_a_change_that_is_not_allowed_changes_nothing(
+    commented: Path, key: str, text: str, message: str
+) -> None:
+    done = run("config", "set", key, text, "-w", commented, "--json")
+    assert (done.code, (commented / "cryptocast.toml").read_text()) == (2, FILE)
+    assert done.error["message"].startswith(message)
+    assert "sk-secret" not in done.err
+
+
+def test_a_change_mends_a_file_that_is_wrong_there_and_a_path_becomes_absolute(
+    commented: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = commented / "cryptocast.toml"
+    file.write_text(FILE.replace("days = 7", "days = 0"), encoding="utf-8")
+    assert run("config", "-w", commented).code == 2
+    assert good("config", "set", "data.days", "3", "-w", commented)["settings"][0]["value"] == 3
+    monkeypatch.chdir(commented.parent)
+    (setting,) = good("config", "set", "source.path", "x.csv", "-w", commented)["settings"]
+    assert setting["value"] == str(commented.parent / "x.csv")
+
+
+def test_a_variable_that_overrides_a_change_is_named(
+    commented: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CRYPTOCAST_DATA__DAYS", "3")
+    done = run("config", "set", "data.days", "14", "-w", commented)
+    assert done.err == "warning: CRYPTOCAST_DATA__DAYS overrides the file\n"
+    assert "days = 14 " in (commented / "cryptocast.toml").read_text()
+
+
+def test_set_without_a_key_and_a_value_says_how(commented: Path) -> None:
+    for words in (("set",), ("set", "data.days"), ("data", "tune")):
+        done = run("config", *words, "-w", commented)
+        assert (done.code, done.err.count("\n")) == (2, 1)
+        assert done.err.endswith("(cryptocast config set data.days 14)\n")

@@ -371,3 +371,36 @@ def test_gaps_are_told_and_no_row_is_invented(tmp_path: Path) -> None:
     ]
     assert query(tmp_path / "w", "SELECT count(*) FROM candles") == [(285,)]
     assert "3 bars are missing in 1 gap from 2024-06-02T19:50:00Z to" in done.err
+
+
+def test_a_folder_that_holds_other_things_is_no_workspace_unless_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "thesis.txt").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CRYPTOCAST_WORKSPACE", raising=False)
+    done = run("init", "--source", "sim")
+    told = f"{tmp_path} is not empty"
+    assert (done.code, done.err) == (
+        2,
+        f"error: {told} (name a folder for the workspace: cryptocast init -w btc)\n",
+    )
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    asked = []
+    monkeypatch.setattr("typer.confirm", lambda text, **_: asked.append(text))
+    assert run("init", "--source", "sim").code == 2
+    assert asked == [f"{told}: make it a workspace?"]
+    assert listing(tmp_path) == {"thesis.txt"}
+
+
+def test_settings_that_travel_with_the_program_are_named_without_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "none.parquet"
+    more = ("-w", "w", "--as-of", AS_OF, "--path", path)
+    error = run("init", "--config", "recorded", *more, "--json").error
+    assert str(path) in error["message"]
+    error = run("init", "--config", "record", *more, "--json").error
+    assert error["message"].startswith("cannot read the configuration record: ")
+    assert listing(tmp_path) == set()

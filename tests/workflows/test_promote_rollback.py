@@ -129,16 +129,22 @@ def test_there_is_nothing_to_roll_back_to_after_init(fresh: Path) -> None:
     assert (done.code, done.error["code"]) == (3, "state.no_previous")
 
 
-@pytest.mark.parametrize("version", ["99", "newest", "production"])
+@pytest.mark.parametrize("version", ["99", "newest"])
 def test_an_unknown_version_is_told(workspace: Path, version: str) -> None:
     for command in (("promote", version), ("evaluate", "--version", version)):
         done = run(*command, "-w", workspace, "--as-of", AS_OF, "--json")
         assert done.code == 3, done.err
-        assert done.error == {
-            "code": "state.no_version",
-            "message": f"there is no version '{version}'",
-            "hint": "cryptocast models lists them",
-        }
+        assert done.error["code"] == "state.no_version"
+        assert done.error["message"] == f"there is no version '{version}'"
+        assert done.error["hint"].startswith("cryptocast models lists them")
+
+
+@pytest.mark.parametrize("name", ["2", "v2", "production"])
+def test_a_version_is_named_by_its_number_or_an_alias(workspace: Path, name: str) -> None:
+    decision = good("promote", name, "-w", workspace, "--as-of", AS_OF)["decision"]
+    assert (decision["version"], decision["reason"]) == ("2", "it was already")
+    error = run("shadow", name, "-w", workspace, "--as-of", AS_OF, "--json").error
+    assert error["message"] == "version 2 is in production already"
 
 
 def test_a_crash_before_the_row_leaves_the_old_production_serving(

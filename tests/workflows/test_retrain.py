@@ -24,7 +24,19 @@ from cryptocast.workflows.learning import pipeline, selection
 from cryptocast.workflows.learning.deployment import Decision
 from cryptocast.workspace import Workspace
 from support.aged import GONE, SETS_GONE, age, archives
-from support.commands import AS_OF, BTC, INTERVAL, NEXT, NOW, Made, counts, good, query, run
+from support.commands import (
+    AS_OF,
+    BTC,
+    INTERVAL,
+    NEXT,
+    NOW,
+    Made,
+    counts,
+    good,
+    query,
+    run,
+    state,
+)
 from support.loopback import Loopback
 
 HOUR = 3600
@@ -221,6 +233,27 @@ def test_where_it_is_not_needed_nothing_happens(workspace: Path) -> None:
     assert (data["finding"], data["flushed"], noted(workspace)) == (None, None, [])
     assert deployed(workspace) == before
     assert counts(workspace)["candles"] == rows["candles"]
+
+
+def test_a_dry_run_says_what_would_be_renewed_and_does_none_of_it(workspace: Path) -> None:
+    where = ("--dry-run", "-w", workspace, "--as-of", NEXT)
+    good("retrain", "--if-needed", *where)  # a new verdict is kept, as by monitor
+    before = state(workspace)
+    data = good("retrain", "--trials", "7", "--flush", *where)
+    assert data == {
+        "dry_run": True,
+        "would": True,
+        "reason": "asked for",
+        "models": [["file:BTC/EUR:5m"]],
+        "days": 7,
+        "trials": 7,
+        "production": "2",
+        "flush": True,
+    }
+    assert run("retrain", *where).out.startswith("Would renew 1 model (BTC/EUR): asked for\n")
+    done = run("retrain", "--if-needed", *where)
+    assert done.out == f"Would renew nothing: {UNKNOWN}\n"
+    assert state(workspace) == before
 
 
 @pytest.mark.usefixtures("walking")

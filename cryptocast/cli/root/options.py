@@ -1,33 +1,72 @@
-"""The options that every command takes, and how a command file becomes a command."""
+"""The options that every command takes, those that several take, and what follows from them."""
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from cryptocast.cli.root.output import Answer
     from cryptocast.seams import Clock, Progress
     from cryptocast.workspace import Workspace
 
 _MOST_SEED = 2**32 - 1  # the largest that every library accepts
+
+
+def _small_enough(seed: int | None) -> int | None:
+    if seed is not None and seed > _MOST_SEED:
+        raise typer.BadParameter(f"{seed} is above {_MOST_SEED}")
+    return seed
+
+
+def completing(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """Return what completes a value in the shell to one of these names."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in names() if name.startswith(incomplete)]
+
+    return complete
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return the names that a value is chosen from, as help lists them: `a, b or c`."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}"
+
 
 Start = Annotated[
     str | None,
     typer.Option(
         "--from",
         metavar="base|scratch",
-        help="Start from the network trained on other markets, or from scratch.",
+        autocompletion=completing(lambda: ("base", "scratch")),
+        help="Start from the network trained on other markets, or from scratch. "
+        "Default: [model] start (base).",
     ),
 ]
 """`--from` of `init` and `train`."""
+
+
+def configurations() -> dict[str, Path]:
+    """Return the settings that travel with the program, by name."""
+    import cryptocast
+
+    package = Path(cryptocast.__file__).parent
+    folder = package / "configs"  # in an installed program; a clone has it beside the package
+    files = (folder if folder.is_dir() else package.parent / "configs").glob("*.toml")
+    return {file.stem: file for file in sorted(files)}
+
+
+def configuration(name: str | None) -> Path | None:
+    """Return the file that `--config` names, by its path or as one that travels along."""
+    if name is None:
+        return None
+    file = Path(name)
+    return file if file.exists() else configurations().get(name, file)
+
 
 CandleFiles = Annotated[
     Path | None, typer.Option(help="With --source file: a file, folder or glob of candles.")
@@ -38,9 +77,8 @@ Seed = Annotated[
     int | None,
     typer.Option(
         min=0,
-        max=_MOST_SEED,
-        show_default="0",
-        help="Seed: the same candles and seed give the same result.",
+        callback=_small_enough,
+        help="The same candles and seed give the same result. Default: 0.",
     ),
 ]
 """`--seed` of the commands that search or train; None if it was not given."""
@@ -51,7 +89,7 @@ Symbols = Annotated[
 ]
 """`--symbol` of the commands that can be limited to some markets."""
 
-_COMMON: dict[str, tuple[Any, Any]] = {
+COMMON: dict[str, tuple[Any, Any]] = {
     "workspace": (
         Annotated[
             Path | None,
@@ -79,6 +117,7 @@ _COMMON: dict[str, tuple[Any, Any]] = {
         False,
     ),
 }
+"""The options that every command takes, and that may stand before the command too."""
 
 
 @dataclass(slots=True)
@@ -142,48 +181,3 @@ def read_time(text: str | None) -> int | None:
     from cryptocast.values import parse_time
 
     return None if text is None else parse_time(text)
-
-
-def install(app: typer.Typer, module: ModuleType, group: str) -> None:
-    """Make a command of a command file: its function `command`, `NAME` and `EXAMPLE`.
-
-    `group` is the heading that `cryptocast --help` lists it under.
-    """
-    function: Callable[..., Answer | None] = module.command
-
-    @functools.wraps(function)
-    def wrapper(**options: Any) -> int:
-        run = Run(**{name: options.pop(name) for name in _COMMON})
-        try:
-            answer = function(run, **options)
-        finally:
-            run.close()
-        if answer is None:
-            return 0
-        answer.give(module.NAME, as_json=run.as_json, quiet=run.quiet)
-        return answer.exit_code
-
-    hints = get_type_hints(function, include_extras=True)
-    own = list(inspect.signature(function).parameters.values())[1:]
-    parameters = [p.replace(annotation=hints[p.name]) for p in own]
-    for name, (annotation, default) in _COMMON.items():
-        kind = inspect.Parameter.KEYWORD_ONLY
-        parameters.append(inspect.Parameter(name, kind, default=default, annotation=annotation))
-    wrapper.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # inspect reads it
-        [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
-    )
-    wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
-    register = app.command(
-        module.NAME,
-        help=_help_text(function),
-        epilog=f"Example: {module.EXAMPLE}",
-        rich_help_panel=group,
-    )
-    register(wrapper)
-
-
-def _help_text(function: Callable[..., object]) -> str:
-    """Return the docstring as the terminal wraps it: without its own line breaks."""
-    paragraphs = (inspect.getdoc(function) or "").split("\n\n")
-    text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-    return text.replace("[", "\\[")  # Rich would take `[notify]` for a style and print nothing

@@ -87,6 +87,24 @@ class VersionScore:
         )
 
 
+def version_named(ws: Workspace, name: str) -> str:
+    """Return the number of the version that a person means: `4`, `v4` or an alias.
+
+    MLflow is asked about aliases only. Raises StateError (`state.no_version`) for an unknown one.
+    """
+    number = name.removeprefix("v")
+    if number.isdecimal():
+        return number
+    aliases = ws.registry().aliases()
+    if name in aliases:
+        return aliases[name]
+    raise StateError(
+        f"there is no version '{name}'",
+        code="state.no_version",
+        hint="cryptocast models lists them, and their aliases",
+    )
+
+
 def registered_bundle(ws: Workspace, version: str) -> Bundle:
     """Load a version from MLflow.
 

@@ -1,0 +1,143 @@
+"""The words that can be typed, and how the file of a word becomes a command.
+
+A file is imported when its word is typed, so that a tick does not pay for thirty commands.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+import typer
+import typer.main
+from typer.core import TyperGroup
+from typer.models import ArgumentInfo
+
+from cryptocast.cli.root.options import COMMON, Run
+
+if TYPE_CHECKING:
+    from cryptocast.cli.root.output import Answer
+
+T = TypeVar("T")
+
+_GROUPS = {
+    "Start": ("init", "guide", "config"),
+    "Data": ("fetch", "export"),
+    "Learning": (
+        *("tune", "train", "evaluate", "models", "promote", "rollback"),
+        *("retrain", "audit", "pretrain"),
+    ),
+    "Serving": ("forecast", "serve-loop", "serve-flows", "schedule", "replay", "shadow"),
+    "Watching": ("status", "monitor", "report", "notify"),
+    "Keeping": ("doctor", "backup", "prune"),
+}
+
+WORDS = {word: group for group, words in _GROUPS.items() for word in words}
+"""Every command, in the order of `cryptocast --help`, with the heading that it is listed under."""
+
+_BY_NAME = inspect.Parameter.KEYWORD_ONLY
+
+_METAVARS = {bool: "", int: "N", float: "N", Path: "PATH", str: "TEXT"}
+"""The words for a value's type in help. Short ones leave room for the sentences beside them."""
+
+
+class Commands(TyperGroup):
+    """All commands; each is made when it is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - typer's signature
+        """Return every word."""
+        return list(WORDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - typer's signature
+        """Return the command of a word, or None after loading all, from which typer suggests."""
+        for word in [cmd_name] if cmd_name in WORDS else WORDS:
+            if word not in self.commands:
+                module = import_module(f"cryptocast.cli.{word.replace('-', '_')}")
+                self.commands[word] = command_of(module, WORDS[word])
+        return self.commands.get(cmd_name)
+
+
+def command_of(module: ModuleType, group: str) -> Any:
+    """Make a command of a command file: its function `command`, `NAME` and `EXAMPLE`.
+
+    `group` is the heading that `cryptocast --help` lists it under.
+    """
+    function: Callable[..., Answer | None] = module.command
+
+    @taking_common_options
+    @functools.wraps(function)
+    def wrapper(**options: Any) -> int:
+        run = Run(**{name: options.pop(name) for name in COMMON})
+        try:
+            answer = function(run, **options)
+        finally:
+            run.close()
+        if answer is None:
+            return 0
+        answer.give(module.NAME, as_json=run.as_json, quiet=run.quiet)
+        return answer.exit_code
+
+    alone = typer.Typer(add_completion=False)
+    alone.command(
+        module.NAME,
+        help=_help_text(function),
+        epilog=f"Example: {module.EXAMPLE}",
+        rich_help_panel=group,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )(wrapper)
+    return typer.main.get_command(alone)
+
+
+def taking_common_options(function: Callable[..., T]) -> Callable[..., T]:
+    """Let typer read the options of a function and the common ones, explained for help."""
+    hints = get_type_hints(function, include_extras=True)
+    own = [
+        parameter.replace(annotation=hints[parameter.name], kind=_BY_NAME)
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD and hints[parameter.name] is not Run
+    ]
+    common = [
+        inspect.Parameter(name, _BY_NAME, default=default, annotation=annotation)
+        for name, (annotation, default) in COMMON.items()
+    ]
+    signature = inspect.Signature([_explained(parameter) for parameter in own + common])
+    function.__signature__ = signature  # type: ignore[attr-defined]  # inspect reads it
+    function.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
+    return function
+
+
+def _explained(parameter: inspect.Parameter) -> inspect.Parameter:
+    """Return a parameter that help explains in the words of its sentence, beside a short type."""
+    if get_origin(parameter.annotation) is not Annotated:
+        return parameter  # typer's context
+    kind, described = get_args(parameter.annotation)
+    described = copy.copy(described)
+    described.help = _plain(described.help)
+    if isinstance(described, ArgumentInfo):
+        described.metavar = described.metavar or parameter.name.upper()
+    elif described.metavar is None:
+        described.metavar = _METAVARS[_scalar(kind)]
+    return parameter.replace(kind=_BY_NAME, annotation=Annotated[kind, described])
+
+
+def _scalar(kind: Any) -> Any:
+    """Return the type of a single value: `str` for `list[str] | None`."""
+    inner = [part for part in get_args(kind) if part is not type(None)]
+    return _scalar(inner[0]) if inner else kind
+
+
+def _help_text(function: Callable[..., object]) -> str:
+    """Return the docstring as the terminal wraps it: without its own line breaks."""
+    paragraphs = (inspect.getdoc(function) or "").split("\n\n")
+    return _plain("\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs))
+
+
+def _plain(text: str) -> str:
+    """Return a text that Rich prints as it is: it would take `[notify]` for a style."""
+    return text.replace("[", "\\[")
