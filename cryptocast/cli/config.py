@@ -49,10 +49,7 @@ def command(
     key = given[0] if given else None
     with run.open() as ws:
         settings = config(ws, key)
-    data = {
-        "workspace": ws.folder,
-        "settings": [_document(setting) for setting in settings],
-    }
+    data = {"workspace": ws.folder, "settings": [_document(setting) for setting in settings]}
     width = max(len(setting.key) for setting in settings)
 
     def show(console: Console) -> None:

@@ -17,31 +17,28 @@ if TYPE_CHECKING:
 KINDS = ("candles", "forecasts", "scores", "evaluations", "scorecard")
 """What can be exported: the store's kinds and the scorecard, which loads without the store."""
 
+_What = Annotated[
+    str,
+    typer.Argument(
+        autocompletion=completing(lambda: KINDS), help=f"What to write: {listed(KINDS)}."
+    ),
+]
+
 NAME = "export"
 EXAMPLE = "cryptocast export candles --out candles.parquet"
 
 
 def command(
     run: Run,
-    what: Annotated[
-        str,
-        typer.Argument(
-            autocompletion=completing(lambda: KINDS), help=f"What to write: {listed(KINDS)}."
-        ),
-    ],
+    what: _What,
     out: Annotated[
         Path, typer.Option(help="The file to write or replace: .parquet, .csv, .csv.gz or .json.")
     ],
     start: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            help="The first open time, origin or time of evaluation. Default: the oldest.",
-        ),
+        str | None, typer.Option(metavar="TIME", help="The first open time, origin or evaluation.")
     ] = None,
     end: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="The end of the range, exclusive."),
+        str | None, typer.Option(metavar="TIME", help="The end of the range, exclusive.")
     ] = None,
     symbols: Symbols = None,
 ) -> Answer:

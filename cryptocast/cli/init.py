@@ -20,6 +20,7 @@ from cryptocast.cli.root.options import (
     Run,
     Seed,
     Start,
+    Trials,
     completing,
     configuration,
     configurations,
@@ -43,28 +44,31 @@ def _sources() -> list[str]:
     return ["auto", *("ccxt:EXCHANGE" if name == "ccxt" else name for name in names)]
 
 
+_Config = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|FILE",
+        autocompletion=completing(configurations),
+        help=f"Settings to start from: {listed(configurations())}, or a file. Default: none.",
+    ),
+]
+_Source = Annotated[
+    str | None,
+    typer.Option(
+        autocompletion=completing(_sources),
+        help=f"Where candles come from: {listed(_sources())}. "
+        "Default: [source] name (auto: coincap or bitvavo).",
+    ),
+]
+
 NAME = "init"
 EXAMPLE = "cryptocast init -w btc --source bitvavo --symbol BTC/EUR"
 
 
 def command(
     run: Run,
-    config: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|FILE",
-            autocompletion=completing(configurations),
-            help=f"Settings to start from: {listed(configurations())}, or a file. Default: none.",
-        ),
-    ] = None,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            autocompletion=completing(_sources),
-            help=f"Where candles come from: {listed(_sources())}. "
-            "Default: [source] name (auto: coincap or bitvavo).",
-        ),
-    ] = None,
+    config: _Config = None,
+    source: _Source = None,
     path: CandleFiles = None,
     symbol: Annotated[
         list[str] | None,
@@ -77,9 +81,7 @@ def command(
         float | None,
         typer.Option(help="Days of candles to learn from. Default: [data] days (7)."),
     ] = None,
-    trials: Annotated[
-        int | None, typer.Option(help="Trials of the search. Default: [tune] trials (10).")
-    ] = None,
+    trials: Trials = None,
     seed: Seed = None,
     start: Start = None,
 ) -> Answer:

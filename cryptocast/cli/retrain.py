@@ -10,7 +10,7 @@ import typer
 from cryptocast.cli.evaluate import SHOWN_MARKETS, scores_tables
 from cryptocast.cli.fetch import candles_document, candles_table
 from cryptocast.cli.promote import decision_document, decision_sentences
-from cryptocast.cli.root.options import Run, Seed
+from cryptocast.cli.root.options import Run, Seed, Trials
 from cryptocast.cli.root.output import (
     Answer,
     failure_code,
@@ -47,9 +47,7 @@ def command(
         bool,
         typer.Option("--flush", help="First archive old candles and resolved forecasts."),
     ] = False,
-    trials: Annotated[
-        int | None, typer.Option(min=0, help="Trials of the search. Default: [tune] trials (10).")
-    ] = None,
+    trials: Trials = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be renewed, and why.")
     ] = False,

@@ -29,10 +29,7 @@ def command(
     run: Run,
     kind: Annotated[
         str,
-        typer.Option(
-            autocompletion=completing(_kinds),
-            help=f"What starts the ticks: {listed(_kinds())}.",
-        ),
+        typer.Option(autocompletion=completing(_kinds), help=f"The scheduler: {listed(_kinds())}."),
     ] = "cron",
     install: Annotated[
         bool,

@@ -30,9 +30,7 @@ def command(
     run: Run,
     delay: Annotated[
         float | None,
-        typer.Option(
-            min=0, help="Tick N seconds after each close. Default: [loop] delay_seconds (10)."
-        ),
+        typer.Option(min=0, help="Seconds after each close. Default: [loop] delay_seconds (10)."),
     ] = None,
     max_ticks: Annotated[
         int | None, typer.Option(min=1, help="Stop after N ticks. Default: never.")

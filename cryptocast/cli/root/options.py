@@ -83,6 +83,12 @@ Seed = Annotated[
 ]
 """`--seed` of the commands that search or train; None if it was not given."""
 
+Trials = Annotated[
+    int | None,
+    typer.Option(min=0, help="Trials of the search. Default: [tune] trials (10)."),
+]
+"""`--trials` of the commands that run a whole pipeline."""
+
 Symbols = Annotated[
     list[str] | None,
     typer.Option("--symbol", help="Only this market, by symbol or id; repeatable. Default: all."),
