@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import signal
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
 import cryptocast  # noqa: F401 - first: it keeps every library from reporting home
+
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadFileScheduling
 
 # No test depends on how fast or busy the machine is.
 settings.register_profile("patient", deadline=None)
@@ -18,6 +21,22 @@ settings.load_profile("patient")
 # Processes inherit an ignored Ctrl-C, which tests send: a shell's background jobs ignore it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)  # there is no such hook without xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    """With `--dist loadfile`, give all tests of the flows to one process: they share a server."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class OneServer(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "tests/flows" if file.startswith("tests/flows/") else file
+
+    return OneServer(config, log)
+
 
 LOOPBACK = ("127.", "::1", "localhost")
 

@@ -11,6 +11,8 @@ from cryptocast.cli.root.options import Run, completing, listed
 from cryptocast.cli.root.output import Answer, line
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from rich.console import Console
 
     from cryptocast.workflows.schedule import Schedule
@@ -56,20 +58,39 @@ def command(
     if remove:
         return _removed(run, kind)
     with run.open() as ws:
-        plan = workflow.install(ws, kind) if install else workflow.schedule(ws, kind)
+        plan = (
+            workflow.install(ws, kind, _scheduler(kind).install)
+            if install
+            else workflow.schedule(ws, kind)
+        )
     warnings = [v.warning for v in plan.variables if v.warning is not None]
-    if not plan.log.parent.is_dir():
+    if kind != "prefect" and not plan.log.parent.is_dir():  # Prefect keeps the logs itself
         warnings.append(f"{plan.log.parent} is missing: make that folder first")
     show = _show_installed if install else _show_texts
     data = _document(plan, "install" if install else "print")
     return Answer(data, lambda console: show(console, plan), warnings)
 
 
+def _scheduler(kind: str) -> ModuleType:
+    """Return the module that installs and removes what a kind reads."""
+    if kind == "prefect":
+        from cryptocast.flows import require_prefect
+
+        require_prefect()
+        from cryptocast.flows import deployments
+
+        return deployments
+    from cryptocast import schedulers
+
+    return schedulers.get(kind)
+
+
 def _removed(run: Run, kind: str) -> Answer:
-    from cryptocast.workflows.schedule import remove
+    """Take this workspace's entry from the scheduler; the folder may be gone already."""
+    from cryptocast import schedulers
 
     folder = run.folder
-    removed = remove(folder, kind)
+    removed = _scheduler(kind).remove(schedulers.checked(folder))
     text = f"{folder} {'removed from' if removed else 'was not in'} {kind}"
     data = {"kind": kind, "action": "remove", "changed": removed}
     return Answer(data, lambda console: line(console, text))
@@ -98,7 +119,9 @@ def _show_texts(console: Console, plan: Schedule) -> None:
 
 def _show_installed(console: Console, plan: Schedule) -> None:
     places = ", ".join(text.place for text in plan.texts)
-    state = "installed in" if plan.changed else "is in"
+    state = "installed in" if plan.changed else "is already in"
     line(console, f"{state} {plan.kind} ({plan.when}): {places}")
     if plan.kind == "systemd":
         line(console, "It runs while you are logged in; to run it always: loginctl enable-linger")
+    if plan.kind == "prefect":
+        line(console, "A worker runs it: prefect worker start --pool cryptocast")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING
 
 from cryptocast.cli.root.options import Run
@@ -21,18 +20,14 @@ def command(run: Run) -> None:
     model is renewed when the monitor asks for it. If there is no model yet, one is made first.
     """
     from cryptocast.errors import UsageError
+    from cryptocast.flows import require_prefect
 
     if run.as_of is not None:
         raise UsageError(
             "a Prefect server goes by its own clock: --as-of has no meaning here",
             hint="cryptocast serve-loop --as-of TIME --max-ticks 12",
         )
-    if importlib.util.find_spec("prefect") is None:
-        raise UsageError(
-            "serve-flows needs Prefect, which is not installed",
-            code="usage.not_installed",
-            hint="pip install 'cryptocast[prefect]'",
-        )
+    require_prefect()
     from cryptocast.flows.serving import serve_flows
 
     with run.open() as ws:

@@ -7,11 +7,35 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import httpx
-from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import PrefectHTTPStatusError
-from prefect.settings import PREFECT_API_URL
+from prefect.settings import (
+    PREFECT_API_REQUEST_TIMEOUT,
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    temporary_settings,
+)
 
 from cryptocast.errors import ConfigError, FlowsError
+
+_PATIENCE_SECONDS = 30.0  # with a server that accepts a connection and says nothing
+
+
+@contextmanager
+def connected(server: str) -> Iterator[SyncPrefectClient]:
+    """Yield a client of the server at `api_url()`, which answers.
+
+    Raises FlowsError if nothing answers there, or if the server is lost or refuses meanwhile.
+    """
+    one_try = {
+        PREFECT_CLIENT_MAX_RETRIES: 0,
+        PREFECT_API_REQUEST_TIMEOUT: _PATIENCE_SECONDS,
+    }
+    with temporary_settings(one_try), get_client(sync_client=True) as client:
+        if (error := client.api_healthcheck()) is not None:
+            raise _unreachable(server) from error
+    with answering(server), get_client(sync_client=True) as client:
+        yield client
 
 
 def api_url() -> str:
@@ -28,12 +52,6 @@ def api_url() -> str:
         )
     parts = urlsplit(str(url))
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
-def require_server(client: SyncPrefectClient, server: str) -> None:
-    """Raise FlowsError if nothing answers at the server's address."""
-    if (error := client.api_healthcheck()) is not None:
-        raise _unreachable(server) from error
 
 
 @contextmanager

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.states import Failed
 from prefect.tasks import Task
 
 from cryptocast.errors import CryptocastError
+from cryptocast.flows.states import failed
 
 T = TypeVar("T")
 
@@ -21,16 +21,6 @@ RETRY_SECONDS = (5.0, 20.0)
 """How long to wait before each retry of a step whose error says that retrying may help."""
 
 _LOG_SECONDS = 15.0
-
-
-def failed(error: CryptocastError) -> State[Any]:
-    """Return the Failed state that carries an error; its name is the error's code.
-
-    A caller who unpacks the state gets the same exception.
-    """
-    hint = f" ({error.hint})" if error.hint else ""
-    text = f"{error.code}: {error.message}{hint} [exit {error.exit_code}]"
-    return Failed(data=error, name=error.code, message=text)
 
 
 class TaskSteps:

@@ -93,16 +93,10 @@ def unique_name(workspace: Path) -> str:
     return "-".join(part for part in ("cryptocast", word, digest) if part)
 
 
-def call(
-    *command: str,
-    stdin: str | None = None,
-    hint: str,
-    empty: str | None = None,
-    patience_seconds: float = _PATIENCE_SECONDS,
-) -> str:
+def call(*command: str, stdin: str | None = None, hint: str, empty: str | None = None) -> str:
     """Run a program and return its stdout; `hint` says how to do without it.
 
-    If it fails with the words `empty`, it only has nothing to show. Bytes that are
+    If it fails with the words `empty` on stderr, it only has nothing to show. Bytes that are
     not UTF-8 come back as they went. Raises UsageError if the program is not in PATH, or
     refuses.
     """
@@ -119,10 +113,8 @@ def call(
             input=(stdin or "").encode(errors="surrogateescape"),
             capture_output=True,
             check=False,
-            timeout=patience_seconds,
-            # Its messages are compared. Without an address, Prefect's program would start a
-            # server that ends with it.
-            env={"PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false", **os.environ, "LC_ALL": "C"},
+            timeout=_PATIENCE_SECONDS,
+            env={**os.environ, "LC_ALL": "C"},  # its messages are compared
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UsageError(
@@ -130,16 +122,13 @@ def call(
             code="usage.scheduler",
             hint=hint,
         ) from error
-    # Prefect's program complains on stdout.
-    complaint = (done.stderr.strip() or done.stdout.strip()).decode(errors="replace")
+    complaint = done.stderr.decode(errors="replace").strip()
     if done.returncode == 0:
         return done.stdout.decode(errors="surrogateescape")
     if empty is not None and empty in complaint:
         return ""
-    lines = complaint.splitlines() or [str(done.returncode)]
-    cause = lines[-1] if lines[0].startswith("Traceback") else lines[0]
     raise UsageError(
-        f"{' '.join(command)} failed: {cause}",
+        f"{' '.join(command)} failed: {complaint.partition(chr(10))[0] or done.returncode}",
         code="usage.scheduler",
         hint=hint,
     )

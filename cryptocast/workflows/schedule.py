@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -62,11 +62,11 @@ def schedule(ws: Workspace, kind: str) -> Schedule:
     )
 
 
-def install(ws: Workspace, kind: str) -> Schedule:
+def install(ws: Workspace, kind: str, put: Callable[[Plan], bool]) -> Schedule:
     """Give the ticks to the scheduler; done twice, they are there once. Lines of others stay.
 
-    Raises what `schedule` raises, and UsageError if the machine has no such scheduler, or it
-    refuses.
+    `put` does it and returns whether anything changed: for cron, `schedulers.cron.install`.
+    Raises what `schedule` and `put` raise, and UsageError if the log's folder cannot be made.
     """
     shown = schedule(ws, kind)
     plan = plan_of(ws.settings, ws.folder)
@@ -77,16 +77,7 @@ def install(ws: Workspace, kind: str) -> Schedule:
             f"{plan.log.parent} cannot be created: {error.strerror}",
             hint="give the user that runs cryptocast the right to write there",
         ) from error
-    return replace(shown, changed=schedulers.get(kind).install(plan))
-
-
-def remove(folder: Path, kind: str) -> bool:
-    """Take a workspace's ticks from the scheduler; return whether there were any.
-
-    The folder need not be a workspace any more. Raises what `install` raises.
-    """
-    scheduler = schedulers.get(kind)
-    return bool(scheduler.remove(schedulers.checked(folder)))
+    return replace(shown, changed=put(plan))
 
 
 def plan_of(settings: Settings, workspace_folder: Path) -> Plan:

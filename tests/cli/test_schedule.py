@@ -185,7 +185,7 @@ def test_a_person_is_told_what_was_done(machine: Machine, tmp_path: Path) -> Non
     folder = made(tmp_path)
     options = ("schedule", "-w", folder)
     assert run(*options, "--install").out == "installed in cron (*/5 * * * *): crontab\n"
-    assert run(*options, "--install").out == "is in cron (*/5 * * * *): crontab\n"
+    assert run(*options, "--install").out == "is already in cron (*/5 * * * *): crontab\n"
     assert run(*options, "--remove").out == f"{folder} removed from cron\n"
     assert run(*options, "--remove").out == f"{folder} was not in cron\n"
     told = run(*options, "--install", "--kind", "systemd").out.splitlines()

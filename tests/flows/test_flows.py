@@ -23,9 +23,7 @@ from prefect.client.schemas.objects import State
 
 from cryptocast.errors import SourceError, StateError
 from cryptocast.flows import artifacts, steps
-from cryptocast.flows.initialize import initialize
-from cryptocast.flows.produce import produce
-from cryptocast.flows.retrain import retrain
+from cryptocast.flows.pipelines import initialize, produce, retrain
 from cryptocast.schedulers.prefect import deployment_name
 from support.commands import AS_OF, NEXT, Made, listing
 

@@ -7,14 +7,13 @@ import plistlib
 import shutil
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from cryptocast import schedulers
 from cryptocast.errors import ConfigError, UsageError
-from cryptocast.schedulers import Plan, call, cron, launchd, mark, systemd, unique_name
+from cryptocast.schedulers import Plan, cron, launchd, mark, systemd, unique_name
 from cryptocast.values import INTERVAL_SECONDS
 
 HOUR = 3600
@@ -257,14 +256,3 @@ def test_the_examples_in_configs_are_what_is_printed() -> None:
     texts = [*cron.texts(made), *systemd.texts(made), *launchd.texts(made)]
     for file, text in zip(EXAMPLES, texts, strict=True):
         assert (folder / file).read_text(encoding="utf-8") == text.text
-
-
-def test_a_programs_traceback_is_told_by_its_last_line() -> None:
-    with pytest.raises(UsageError) as caught:
-        call(sys.executable, "-c", "raise ValueError('no address')", hint="name one")
-    assert caught.value.message.endswith("failed: ValueError: no address")
-
-
-def test_prefect_starts_no_server_of_its_own_for_a_schedule() -> None:
-    look = "import os; print(os.environ['PREFECT_SERVER_ALLOW_EPHEMERAL_MODE'])"
-    assert call(sys.executable, "-c", look, hint="").strip() == "false"
