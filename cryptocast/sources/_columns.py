@@ -10,7 +10,7 @@ import numpy as np
 
 from cryptocast.errors import ConfigError, SourceError
 from cryptocast.sources import _names
-from cryptocast.sources._formats import bad_file
+from cryptocast.sources._content import bad_file
 from cryptocast.sources._sql import TEXT, column_hint, is_numeric
 from cryptocast.values import Candles, Market
 

@@ -1,16 +1,15 @@
-"""What the times of rows say: how far apart they are, and which of them no candle can be."""
+"""Times of rows: how far apart they are, and which of them fit no candle."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from cryptocast.values import Candles, IntArray, iso
+from cryptocast.sources._content import bad_file
+from cryptocast.values import Candles, IntArray, Market, iso
 
-FEW_ROWS = 3
-"""As many rows that do not fit are told; more show that the times are not what they seem.
-
-At the end of daylight saving time, local times of 15 minutes repeat 4 bars.
-"""
+# As many rows that do not fit are told; more show that the times are not what they seem: at the
+# end of daylight saving time, local times of 15 minutes repeat 4 bars.
+_FEW_ROWS = 3
 
 PLAUSIBLE_SECONDS = (10**9, 10**10)
 """2001 to 2286: no time in another unit looks like one of these."""
@@ -42,7 +41,25 @@ def step_of(open_time: IntArray, fewest_steps: int) -> tuple[int, bool] | None:
     return step, usual and bool(np.all((open_time - open_time[0]) % step == 0))
 
 
-def misfits(candles: Candles, interval_seconds: int) -> list[tuple[int, str]]:
+def odd_times(files: str, candles: Candles, market: Market) -> list[str]:
+    """Return what is odd about the times of a few rows. Raise SourceError if it is more than a few.
+
+    `files` names where they come from.
+    """
+    remarks = []
+    for rows, words in _misfits(candles, market.interval_seconds):
+        remark = f"{files}: {rows:,} of {len(candles):,} rows {words}"
+        if rows > _FEW_ROWS or 2 * rows > len(candles):
+            raise bad_file(
+                remark,
+                hint=f"a row's time says when its candle of {market.interval} opens, in UTC; "
+                'another column: [source] columns = { open_time = "its name" }',
+            )
+        remarks.append(remark)
+    return remarks
+
+
+def _misfits(candles: Candles, interval_seconds: int) -> list[tuple[int, str]]:
     """Return what is odd about the times of rows: how many rows have it, and words for it.
 
     The words name the first of these rows by its time.

@@ -1,22 +1,13 @@
-"""SQL that reads candles out of a file: rows of CSV and JSON as text, then numbers and times.
-
-All values of CSV and JSON are read as text: a type guessed from the first rows fails at a later
-one. DuckDB's own CSV sniffer is not used (tried with 2.0): it skips a first row that is too
-short, and takes a first row of times in words for a header, so a candle is lost silently; and if
-a later row is too short it chooses another delimiter instead of naming the row.
+"""SQL of the columns of a file: texts as numbers and times.
 
 Names from files are not trusted: they reach SQL only through `quoted` and `literal`.
 """
 
 from __future__ import annotations
 
-import csv
 import glob
-import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from cryptocast.errors import SourceError
@@ -28,26 +19,10 @@ _NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOU
 _UNITS = ((1e11, 1), (1e14, 10**3), (1e17, 10**6))
 _NANOSECONDS = 10**9
 
-_DELIMITERS = ",;\t|"
-BOM = b"\xef\xbb\xbf"
-_FEWEST_COLUMNS = 5  # a time and four prices
 
 Extent = tuple[int, int, float | None, float | None]
 Measure = Callable[[str], Extent]
 """For SQL of a number: the number of rows, of rows that have it, its least and its greatest."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """SQL of a table that DuckDB reads.
-
-    `positional`: the file names no columns; they are `column0`, `column1`, ... from the left.
-    `arrow` is the table to register under the name `scan`, for a file that no SQL reads.
-    """
-
-    scan: str
-    positional: bool = False
-    arrow: object | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,57 +98,6 @@ def column_hint(ours: str) -> str:
     return f'name the right one: [source] columns = {{ {ours} = "its name" }}'
 
 
-def csv_rows(path: Path, head: bytes, compression: str) -> Rows | None:
-    """Return how to read a CSV that begins with `head`, or None if it holds no line.
-
-    The first line is a header unless each of its values is a number, a time or empty. All
-    details of the dialect are fixed here, so that DuckDB guesses nothing and skips no row.
-    """
-    lines = head.decode("utf-8-sig", errors="replace").splitlines()
-    filled = [i for i, line in enumerate(lines) if line.strip()]
-    if not filled:
-        return None
-    # Words may precede the header. A line that looks like a row with values missing is not
-    # skipped as such: it is read, so that it can be reported.
-    first = next(
-        (i for i in filled if len(_fields(lines[i])) >= _FEWEST_COLUMNS or _is_row(lines[i])),
-        filled[0],
-    )
-    positional = _is_row(lines[first])
-    names: list[str] = []
-    for i, field in enumerate(_fields(lines[first])):
-        unnamed = positional or not field or field in names
-        names.append(f"column{i}" if unnamed else field)
-    columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
-    return Rows(
-        f"read_csv({path_literal(path)}, auto_detect=false, columns={{{columns}}}, "
-        f"header={'false' if positional else 'true'}, delim={literal(_delimiter(lines[first]))}, "
-        f"quote='\"', escape='\"', comment='', skip={first}, compression='{compression}', "
-        "hive_partitioning=false)",
-        positional,
-    )
-
-
-def json_rows(path: Path, head: bytes, compression: str) -> Rows:
-    """Return how to read JSON: a list of lists, a list of objects, or objects in sequence."""
-    text = head.removeprefix(BOM).decode("utf-8", errors="replace")
-    kept = f"compression='{compression}', hive_partitioning=false"
-    if re.match(r"\s*\[\s*[\[\]]", text):
-        # Numbers and quoted numbers (Binance's) both become text here.
-        columns = ", ".join(f"json[{i + 1}] AS column{i}" for i in range(_width(text)))
-        return Rows(
-            f"(SELECT {columns} FROM read_json({path_literal(path)}, format='array', "  # noqa: S608 - a path, quoted
-            f"records=false, columns={{json: 'VARCHAR[]'}}, {kept}))",
-            positional=True,
-        )
-    layout = "array" if re.match(r"\s*\[", text) else "unstructured"
-    return Rows(
-        f"(SELECT COLUMNS(*) ->> '$' FROM read_json({path_literal(path)}, format='{layout}', "  # noqa: S608 - as above
-        "records=true, maximum_depth=1, field_appearance_threshold=0, "
-        f"map_inference_threshold=-1, {kept}))"
-    )
-
-
 def time_of(file: Path, column: str, kind: str, measure: Measure) -> Time:
     """Return how a time column of SQL type `kind` is read; a time without an offset is UTC.
 
@@ -233,36 +157,3 @@ def _time(column: str, seconds: str, inside: str, extent: Extent) -> Time:
 def _unit(number: float | None) -> int:
     """Return how many units of a number make a second, judging by its size."""
     return next((unit for limit, unit in _UNITS if abs(number or 0) < limit), _NANOSECONDS)
-
-
-def _delimiter(line: str) -> str:
-    return max(_DELIMITERS, key=line.count)
-
-
-def _fields(line: str) -> list[str]:
-    return next(csv.reader([line], delimiter=_delimiter(line)))
-
-
-def _is_row(line: str) -> bool:
-    """Return whether a line of CSV holds values rather than names of columns."""
-    return all(_is_value(field.strip()) for field in _fields(line))
-
-
-def _width(text: str) -> int:
-    """Return the number of values in the first list of a list."""
-    try:
-        row, _ = json.JSONDecoder().raw_decode(text, text.index("[", text.index("[") + 1))
-    except ValueError:
-        return _FEWEST_COLUMNS
-    return max(len(row), _FEWEST_COLUMNS)
-
-
-def _is_value(field: str) -> bool:
-    """Return whether a field is a value rather than the name of a column."""
-    for read in (float, datetime.fromisoformat):
-        try:
-            read(field)
-        except ValueError:
-            continue
-        return True
-    return not field

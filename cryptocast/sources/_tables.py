@@ -18,9 +18,10 @@ import duckdb
 import numpy as np
 
 from cryptocast.errors import SourceError
-from cryptocast.sources import _columns, _formats, _sql
-from cryptocast.sources._formats import bad_file
-from cryptocast.sources._sql import Rows, quoted
+from cryptocast.sources import _columns, _content, _formats, _sql
+from cryptocast.sources._content import bad_file
+from cryptocast.sources._sql import quoted
+from cryptocast.sources._text import Rows
 from cryptocast.values import Candles, FloatArray, IntArray, Market
 
 _SAMPLE_ROWS = 1000
@@ -94,7 +95,7 @@ class Tables:
             message = f"there is no file {file}"
             raise SourceError(message, code="source.no_file", hint="check [source] path") from None
         if state.st_size == 0:
-            raise _formats.empty_file(file)
+            raise _content.empty_file(file)
         key = (str(file), state.st_mtime_ns, state.st_size, market)
         with self._lock:
             if key not in self._tables:
@@ -242,7 +243,9 @@ class Tables:
             return getattr(self._duckdb.execute(query, values), fetch)()
         except duckdb.Error as error:
             lines = str(error).removeprefix("Invalid Input Error: ").splitlines()
-            raise _formats.broken(file, " ".join(lines[:3])) from None
+            if "state machine" in lines[0]:
+                lines = ["its lines end in more than one way, or a quote is left open"]
+            raise _content.broken(file, " ".join(lines[:3])) from None
 
     def _where(self, file: Path, rows: Rows, column: str, wrong: str) -> list[tuple[int, Any]]:
         """Return the number (from 1) and the value of the first row of a file that is `wrong`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,8 @@ from pathlib import Path
 
 from cryptocast.errors import ConfigError, SourceError
 from cryptocast.sources import Setup, _columns, _grid, _names
-from cryptocast.sources._formats import SUFFIXES, bad_file
+from cryptocast.sources._content import bad_file
+from cryptocast.sources._formats import expand
 from cryptocast.sources._tables import Tables
 from cryptocast.values import (
     DAY_SECONDS,
@@ -86,7 +86,7 @@ class Source:
             self._check_range(files, market, start, end)
         candles = Candles.concatenate(parts)
         if len(parts) > 1:
-            odd = _check_times(f"{files[0]} and {len(files) - 1} more", candles, market)
+            odd = _grid.odd_times(f"{files[0]} and {len(files) - 1} more", candles, market)
         yield Page(start, end, candles, remarks=(*remarks, *odd))
 
     def span(self, market: Market) -> tuple[int, int] | None:
@@ -165,7 +165,7 @@ class Source:
         ours = market.interval_seconds
         finer, longer = 2 * step <= ours, step > ours and is_interval
         # Rows that share a candle seem to be further apart than they are.
-        odd = [] if finer else _check_times(str(file), part, market)
+        odd = [] if finer else _grid.odd_times(str(file), part, market)
         if finer or longer:
             raise bad_file(
                 f"{file} holds a candle every {step} s, not every {ours} s ({market.interval})",
@@ -228,52 +228,12 @@ def recordings(paths: Sequence[str], columns: Mapping[str, str]) -> Iterator[Rec
                     hint=f"known: {', '.join(INTERVAL_SECONDS)}",
                 )
             market = Market.of(pairs[0], "file", intervals[distance[0]])
-            _check_times(str(file), candles, market)
+            _grid.odd_times(str(file), candles, market)
             yield Recording(file, market, candles)
     finally:
         tables.close()
 
 
-def _check_times(files: str, candles: Candles, market: Market) -> list[str]:
-    """Return what is odd about the times of a few rows. Raise SourceError if it is more than a few.
-
-    `files` names where they come from.
-    """
-    remarks = []
-    for rows, words in _grid.misfits(candles, market.interval_seconds):
-        remark = f"{files}: {rows:,} of {len(candles):,} rows {words}"
-        if rows > _grid.FEW_ROWS or 2 * rows > len(candles):
-            raise bad_file(
-                remark,
-                hint=f"a row's time says when its candle of {market.interval} opens, in UTC; "
-                'another column: [source] columns = { open_time = "its name" }',
-            )
-        remarks.append(remark)
-    return remarks
-
-
 def _listed(files: list[Path]) -> str:
     """Return the files as the start of a sentence."""
     return f"{files[0]} holds" if len(files) == 1 else f"{files[0]} and {len(files) - 1} more hold"
-
-
-def expand(path: Path, option: str = "[source] path") -> list[Path]:
-    """Return the files that a path, folder or glob stands for.
-
-    Raise SourceError (source.no_file) with a hint to `option` if there is none.
-    """
-    if path.is_dir():
-        files = [f for f in sorted(path.iterdir()) if f.name.lower().endswith(SUFFIXES)]
-        missing = f"{path} holds no file that ends in {', '.join(SUFFIXES)}"
-    elif path.exists():
-        files, missing = [path], ""
-    else:
-        # Path.glob would not do: the path is absolute, and any part of it may be a pattern.
-        matches = glob.glob(str(path), recursive=True)  # noqa: PTH207
-        matching = [f for m in sorted(matches) if (f := Path(m)).is_file()]
-        # `BTCUSDT*` also finds checksums; if no match has a known suffix, all matches are meant.
-        files = [f for f in matching if f.name.lower().endswith(SUFFIXES)] or matching
-        missing = f"there is no file {path}"
-    if not files:
-        raise SourceError(missing, code="source.no_file", hint=f"check {option}")
-    return files

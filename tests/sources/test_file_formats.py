@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 import subprocess
 import sys
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,9 +18,11 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa  # type: ignore[import-untyped]
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from pyarrow.feather import write_feather  # type: ignore[import-untyped]
 
 from cryptocast.sources import _formats
 from cryptocast.values import Market, parse_time
@@ -50,6 +55,32 @@ def parquet(file: Path, rows: Sequence[Row]) -> None:
 def feather(file: Path, rows: Sequence[Row]) -> None:
     """Freqtrade's: `date` in ms."""
     frame(rows, "date").write_ipc(file, compression="lz4")
+
+
+def zst(file: Path, rows: Sequence[Row]) -> None:
+    packed = pa.compress(csv_text(rows).encode(), codec="zstd", asbytes=True)
+    file.write_bytes(packed)
+
+
+def csv_bz2(file: Path, rows: Sequence[Row]) -> None:
+    file.write_bytes(bz2.compress(csv_text(rows).encode()))
+
+
+def json_xz(file: Path, rows: Sequence[Row]) -> None:
+    json_lists(file, rows)
+    file.write_bytes(lzma.compress(file.read_bytes()))
+
+
+def csv_utf16(file: Path, rows: Sequence[Row]) -> None:
+    """Excel's "Unicode text"."""
+    text = csv_text(rows, delimiter="\t").replace("\n", "\r\n")
+    file.write_bytes(text.encode("utf-16"))
+
+
+def feather_first(file: Path, rows: Sequence[Row]) -> None:
+    """Feather as it was until 2020."""
+    with warnings.catch_warnings(action="ignore"):
+        write_feather(frame(rows, "date").to_arrow(), str(file), version=1)
 
 
 def csv(file: Path, rows: Sequence[Row]) -> None:
@@ -120,6 +151,11 @@ WRITERS: dict[str, tuple[str, Callable[[Path, Sequence[Row]], None]]] = {
     "kraken": ("XBTUSDT_5.csv", kraken),
     "binance": ("BTCUSDT-5m-2024-06.zip", binance),
     "binance since 2025": ("BTCUSDT-5m-2025-01.zip", binance_now),
+    "csv.zst": ("BTC-USDT.csv.zst", zst),
+    "csv.bz2": ("BTC-USDT.csv.bz2", csv_bz2),
+    "json.xz": ("BTC-USDT.json.xz", json_xz),
+    "csv in utf-16": ("BTC-USDT.csv", csv_utf16),
+    "feather of 2019": ("BTC_USDT-5m.feather", feather_first),
     "json lists": ("BTC_USDT-5m.json", json_lists),
     "json.gz": ("BTC_USDT-5m.json.gz", json_gz),
     "json texts": ("BTC_USDT-5m.json", json_texts),
@@ -326,6 +362,68 @@ def test_lines_before_the_header_that_are_no_rows_are_passed_over(tmp_path: Path
     file = tmp_path / "c.csv"
     file.write_text("https://www.CryptoDataDownload.com\n" + csv_text(rows_of()), encoding="utf-8")
     assert read(file) == transposed(rows_of())
+
+
+BEFORE = {
+    "U+2028": "candles\u2028of BTC\n",
+    "form feed": "candles\x0cof BTC\n\x0b\n",
+    "a quoted line end": '"candles\nof BTC"\n',
+    "a quoted line end later": 'candles "of\nBTC" as\n"such\n"\n',
+    "an open quote": '6" of candles\n',
+    "blank lines of two kinds": "\n\r\n\r",
+    "other line ends": "candles\r\nof BTC\r",
+    "next line": "candles\x85of\x1cBTC\n",
+    "Latin-1": "Donn\u00e9es\n",
+}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("before", BEFORE)
+@pytest.mark.parametrize("first", [0, 1], ids=["with a header", "without"])
+def test_no_words_before_the_candles_eat_a_row(
+    tmp_path: Path, before: str, first: int, packed: bool
+) -> None:
+    rows = rows_of()
+    text = BEFORE[before] + "\n".join(csv_text(rows).splitlines()[first:])
+    content = text.encode("latin-1" if before == "Latin-1" else "utf-8")
+    file = tmp_path / "c.csv"
+    file.write_bytes(gzip.compress(content) if packed else content)
+    assert read(file) == transposed(rows)
+
+
+def test_line_ends_of_two_kinds_are_read_and_refused_where_they_change_late(
+    tmp_path: Path,
+) -> None:
+    rows = rows_of(3000)
+    lines = csv_text(rows).splitlines()
+    file = tmp_path / "c.csv"
+    ends = ("\n", "\r\n", "\r")
+    file.write_text("".join(line + ends[i % 3] for i, line in enumerate(lines)), newline="")
+    assert read(file) == transposed(rows)
+    file.write_text("\n".join(lines[:2900]) + "\n" + "\r\n".join(lines[2900:]), newline="")
+    assert fails(file).message == (
+        f"{file} cannot be read: its lines end in more than one way, or a quote is left open"
+    )
+
+
+def test_what_is_packed_too_tightly_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_formats, "MAX_UNPACKED_BYTES", 1_000_000)
+    for pack in (bz2.compress, lzma.compress):
+        file = tmp_path / "bomb.csv"
+        file.write_bytes(pack(b"0" * 3_000_000))
+        assert fails(file).message == f"{file} unpacks to more than 1,000,000 bytes"
+
+
+def test_damage_in_any_packing_is_refused(tmp_path: Path) -> None:
+    for kind in ("csv.zst", "csv.bz2", "json.xz", "csv in utf-16", "feather of 2019"):
+        whole = write(tmp_path, kind, rows_of(50))
+        content = whole.read_bytes()
+        file = tmp_path / "cut"
+        for size in range(9, len(content) - 3, len(content) // 6):
+            file.write_bytes(content[:size])
+            assert fails(file).code in ("source.bad_file", "source.empty_file")
 
 
 def test_a_row_of_times_in_words_is_no_header(tmp_path: Path) -> None:
