@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from cryptocast import config, models, plugins
 from cryptocast.clock import SystemClock
 from cryptocast.config import Secrets, Settings
-from cryptocast.errors import ConfigError, StateError
+from cryptocast.errors import ConfigError, StateError, UsageError
 from cryptocast.metering import Budget
 from cryptocast.seams import CandleSource, Clock, Inline, Progress, Silence, Steps
 from cryptocast.sources import Setup, open_source
@@ -21,6 +21,8 @@ from cryptocast.store import Store
 from cryptocast.values import Market
 
 if TYPE_CHECKING:
+    from polars import DataFrame
+
     from cryptocast.bundles import Bundle
     from cryptocast.registry import Registry
 
@@ -28,6 +30,9 @@ T = TypeVar("T")
 
 ENVIRONMENT = "CRYPTOCAST_WORKSPACE"
 IDENTITY = "workspace.identity"
+MOST_ROWS = 1_000_000
+"""The number of rows that a query returns at most, unless it is told otherwise."""
+
 FOLDERS = ("bundles", "mlartifacts", "reports", "archive", "logs")
 
 
@@ -135,6 +140,36 @@ class Workspace:
             file = self.folder / "cryptocast.duckdb"
             self._store = Store(file, self.settings.store.wait_seconds)
         return self._store
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Store]:
+        """Yield a private copy of what the database holds by the clock; it blocks no tick."""
+        from cryptocast.store.copies import snapshot  # late: a tick makes none
+
+        with snapshot(self.store) as copy:
+            with copy.write() as writer:
+                if self.clock.virtual:
+                    writer.forget_later(self.clock.now())
+            yield copy
+
+    def query(self, sql: str, *, most: int = MOST_ROWS, seconds: float = 60.0) -> DataFrame:
+        """Return the rows of one SELECT about the tables and views, as a polars frame.
+
+        It runs on a snapshot, so that it blocks no tick, reads nothing else and writes nothing.
+        Raises UsageError (`usage.sql`) for anything but one SELECT, for its errors, for more
+        than `most` rows, and if it takes longer than `seconds`.
+        """
+        import polars as pl  # late: the tick needs none
+
+        from cryptocast.store.exporter import ask
+
+        with self.snapshot() as copy:
+            asked = ask(copy.path, sql, most=most, seconds=seconds)
+        if asked.more:
+            raise UsageError(
+                f"the query has more than {most:,} rows", code="usage.sql", hint="ask for less"
+            )
+        return pl.DataFrame(asked.rows, asked.columns, orient="row", infer_schema_length=None)
 
     @property
     def optuna(self) -> Path:

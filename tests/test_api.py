@@ -42,14 +42,14 @@ def test_importing_the_package_loads_nothing_of_it() -> None:
     assert done.stdout == "['cryptocast']\n"
 
 
-def test_the_example_of_the_guide_runs(
+def test_the_examples_of_the_guide_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    examples = blocks(PAGES["scripts"], "python")
-    [example] = [block for block in examples if "forecast_once" in block]
+    look, mirror, example = blocks(PAGES["scripts"], "python")
     folder = tmp_path / "btc"
     monkeypatch.setenv("CRYPTOCAST_MODEL__KIND", "random_walk")
     good("init", "-w", folder, "--source", "sim", "--days", "1", "--as-of", AS_OF)
+    monkeypatch.setenv("CRYPTOCAST_STORE__MIRROR", "true")
     monkeypatch.chdir(tmp_path)
     # The simulator has only past days at once, so the example's clock is set to one of them.
     clock = 'Workspace.open(Path("btc"), clock=VirtualClock(1717372800))'
@@ -63,3 +63,6 @@ def test_the_example_of_the_guide_runs(
     [own] = candles.values()  # type: ignore[attr-defined]  # a dict of Candles
     assert 280 <= len(own) <= 288  # some bars are missing
     assert len(newest) == 1  # type: ignore[arg-type]  # a dict
+    for text in (look, mirror):
+        exec(text, names)
+        assert "crps_bp" in names["frame"].columns  # type: ignore[attr-defined]  # a polars frame

@@ -137,9 +137,9 @@ def test_a_path_may_begin_at_home(file: Path) -> None:
             "known: " + ", ".join(Settings.model_fields),
         ),
         (
-            "[store]\nqqq = 1",
-            "unknown setting 'store.qqq' in {}",
-            "known: store.wait_seconds",
+            "[store]\nzzzzzzzz = 1",
+            "unknown setting 'store.zzzzzzzz' in {}",
+            "known: store.wait_seconds, store.mirror",
         ),
     ],
 )

@@ -76,6 +76,7 @@ class StoreSettings(Section):
     """`[store]`."""
 
     wait_seconds: float = Field(30, ge=0, description="how long to wait for a busy database")
+    mirror: bool = Field(False, description="keep a copy to read at any time, mirror.duckdb")
 
 
 class MonitorSettings(Section):

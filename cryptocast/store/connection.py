@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 
 from cryptocast.drafts import REFUSALS
-from cryptocast.errors import StoreError
+from cryptocast.errors import StoreError, UsageError
 
 ALIAS = "store"
 """The name that the file is attached under."""
@@ -154,6 +154,53 @@ def attach(
         pause = min(pause * 1.6, _LONGEST_PAUSE_SECONDS)
 
 
+@contextmanager
+def one_select(
+    copy: Path, sql: str, seconds: float, out: Path | None
+) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
+    """Yield a connection that reads a copy, may write `out`, and nothing else; and rows to select.
+
+    The rows are those of the only statement in `sql`. Memory, disk and time have bounds. Raises
+    UsageError (`usage.sql`) for anything but one SELECT, for its errors, and after `seconds`.
+    """
+    with translated(copy), new_engine(copy) as engine:
+        attach(engine, copy, time.monotonic(), read_only=True)
+        engine.execute(f"USE {ALIAS}")
+        engine.execute("SET memory_limit = '512MB'; SET max_temp_directory_size = '2GB'")
+        if out is not None:
+            engine.execute(f"SET allowed_paths = ['{quoted(out)}']")
+        engine.execute("SET enable_external_access = false; SET lock_configuration = true")
+        timer = threading.Timer(seconds, engine.interrupt)
+        timer.start()
+        try:
+            statements = engine.extract_statements(sql)
+            if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
+                raise _no_query("a query is one SELECT: nothing else is run")
+            yield engine, f"(\n{statements[0].query.rstrip().rstrip(';')}\n) AS t"
+        except duckdb.InterruptException as error:
+            raise _no_query(f"the query took longer than {seconds:g} s") from error
+        except duckdb.PermissionException as error:
+            raise _no_query("a query reads this database and nothing else") from error
+        except duckdb.Error as error:
+            if out is not None and out.name in str(error):
+                raise translate(error, out) or error from error
+            detail = re.split(r"\n\n|\nLINE ", str(error))[0]
+            raise _no_query(" ".join(detail.split())) from error
+        finally:
+            timer.cancel()
+
+
+def _no_query(message: str) -> UsageError:
+    return UsageError(
+        message, code="usage.sql", hint='cryptocast query "SHOW TABLES" lists tables and views'
+    )
+
+
+def quoted(file: Path) -> str:
+    """Return the name of a file as a text in SQL, where no parameter can stand."""
+    return str(file).replace("'", "''")
+
+
 def _identity(path: Path) -> tuple[int, int] | None:
     """Return which file has the name, or None if there is none."""
     try:
@@ -174,6 +221,7 @@ def _busy(path: Path, holder: str) -> StoreError:
     return StoreError(
         f"{path} is in use by {holder}",
         code="store.busy",
-        hint="try again when it is done; [store] wait_seconds says how long to wait for it",
+        hint="close it there, or wait: the next tick makes up for what was missed. "
+        "cryptocast query and [store] mirror read without blocking anybody",
         retry=True,
     )

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
 from cryptocast.errors import StoreError
-from cryptocast.store.connection import translate
+from cryptocast.store.connection import one_select, quoted, translate
 from cryptocast.store.reader import Reader
 from cryptocast.values import Market
 
@@ -148,9 +149,51 @@ def frugally(reader: Reader, draft: Path, file: Path) -> Iterator[None]:
             reader.query("RESET memory_limit")
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The first rows that a query returns, and whether there are more."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]  # times are datetimes in UTC
+    more: bool
+
+
+def ask(copy: Path, sql: str, *, most: int, seconds: float) -> Asked:
+    """Return at most `most` rows of one SELECT, run on a copy of the database.
+
+    Raises UsageError (`usage.sql`) for anything but one SELECT, for an error in it, and if it
+    takes longer than `seconds`.
+    """
+    with one_select(copy, sql, seconds, None) as (connection, rows):
+        cursor = connection.execute(f"SELECT * FROM {rows} LIMIT {most + 1}")  # noqa: S608 - it is meant to be SQL, in a sandbox
+        columns = tuple(str(column[0]) for column in cursor.description or ())
+        found = cursor.fetchmany(most + 1)
+    return Asked(columns, tuple(found[:most]), len(found) > most)
+
+
+def copy_asked(copy: Path, sql: str, file: Path, suffix: str, *, most: int, seconds: float) -> int:
+    """Write at most `most` rows of one SELECT into a file; return how many these are.
+
+    Raises what `ask` raises, and StoreError if the file cannot be written.
+    """
+    with one_select(copy, sql, seconds, file) as (connection, rows):
+        columns = "*"
+        if suffix != ".parquet":
+            described = connection.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()  # noqa: S608 - as above
+            columns = _columns_as_text(described)
+        [(count,)] = connection.execute(
+            f"COPY (SELECT {columns} FROM {rows} LIMIT {most}) TO '{quoted(file)}'"  # noqa: S608 - as above
+            f" ({FORMATS[suffix]}, USE_TMP_FILE false)"
+        ).fetchall()
+    return int(count)
+
+
 def _as_text(reader: Reader, kind: str) -> str:
-    columns = reader.query(f"DESCRIBE {_TABLES[kind].name}")
-    return ", ".join(_text(str(name), str(sql_type)) for name, sql_type, *_ in columns)
+    return _columns_as_text(reader.query(f"DESCRIBE {_TABLES[kind].name}"))
+
+
+def _columns_as_text(described: Sequence[tuple[Any, ...]]) -> str:
+    return ", ".join(_text(str(name), str(sql_type)) for name, sql_type, *_ in described)
 
 
 def _source(selection: Selection) -> str:

@@ -161,8 +161,7 @@ class Ledger:
         """Return the served sets of these modes with origins in `[start, end)`.
 
         Sets with other levels or another horizon are left out, and those of a virtual clock if
-        there are others. One market at a time: a
-        week of sets is a million numbers.
+        there are others. One market at a time: a week of sets is a million numbers.
         """
         parameters = {
             "market": market.id,

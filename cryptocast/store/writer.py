@@ -15,6 +15,14 @@ from cryptocast.store.ledger_writer import LedgerWriter, as_json, now_or
 from cryptocast.store.reader import Reader
 from cryptocast.values import Candles, Deployment, IntArray, Market, iso
 
+_KNOWN_SINCE = {
+    "forecast_sets": "issued_at",
+    "ticks": "finished_at",
+    "deployments": "at",
+    "events": "at",
+    "scores": "at",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -195,6 +203,16 @@ class Writer(Reader):
             [number, float(stored.at), now_or(written_at), *dataclasses.astuple(stored)[2:]],
         )
         return stored
+
+    def forget_later(self, now: float) -> None:
+        """Remove what was not known at a moment yet, in a copy that is read on a virtual clock."""
+        for market in (Market.of(name, "", "") for name in self.stored_markets()):
+            self.query(
+                "DELETE FROM candles WHERE market = ? AND open_time > to_timestamp(?)",
+                [market.id, now - market.interval_seconds],
+            )
+        for table, moment in _KNOWN_SINCE.items():
+            self.query(f'DELETE FROM {table} WHERE "{moment}" > to_timestamp(?)', [now])  # noqa: S608 - constants
 
     def put_event(
         self, at: float, kind: str, market: str | None, detail: Mapping[str, Any]

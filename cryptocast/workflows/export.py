@@ -13,7 +13,7 @@ from cryptocast.drafts import replacing
 from cryptocast.errors import ConfigError, StateError, UsageError
 from cryptocast.store import Reader, exporter
 from cryptocast.store.copies import snapshot
-from cryptocast.store.exporter import FORMATS, KINDS, Selection
+from cryptocast.store.exporter import FORMATS, KINDS, Asked, Selection
 from cryptocast.values import DAY_SECONDS, Market, iso
 from cryptocast.workspace import Workspace
 
@@ -42,6 +42,16 @@ class ExportReport:
     end: int | None
     first: int  # open time, origin or time of making of its rows
     last: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskedFile:
+    """A file with the rows of a query."""
+
+    file: Path  # absolute
+    format: str
+    rows: int
+    bytes: int
 
 
 def export(
@@ -99,6 +109,26 @@ def export(
         first=extent.first,
         last=extent.last,
     )
+
+
+def query(
+    ws: Workspace, sql: str, *, out: Path | None, most: int, seconds: float
+) -> Asked | AskedFile:
+    """Return the first `most` rows of one SELECT on a snapshot, or write them into `out`.
+
+    Raises UsageError for an impossible `out`, and `usage.sql` for anything but one SELECT, its
+    errors, and if it takes longer than `seconds`; StoreError if the disk refuses.
+    """
+    if out is None:
+        with ws.snapshot() as copy:
+            return exporter.ask(copy.path, sql, most=most, seconds=seconds)
+    file = out.resolve()
+    suffix = _suffix(file)
+    with replacing(file) as draft:
+        with ws.snapshot() as copy:
+            rows = exporter.copy_asked(copy.path, sql, draft, suffix, most=most, seconds=seconds)
+        size = draft.stat().st_size
+    return AskedFile(file, suffix.removeprefix("."), rows, size)
 
 
 def _scorecard(

@@ -116,7 +116,7 @@ def _afterwards(
 
 
 def _tell(ws: Workspace) -> list[str]:
-    """Send alerts and write metrics; return what failed of them."""
+    """Send alerts, write metrics and renew the mirror; return what failed of them."""
     step = ws.steps.step
     failures: list[str] = []
     if ws.settings.notify.receiver:
@@ -126,6 +126,11 @@ def _tell(ws: Workspace) -> list[str]:
         failures += step("send alerts", lambda: send_alerts(ws))
     if ws.settings.metrics.file is not None:
         failures += step("write the metrics", lambda: write_metrics(ws))
+    if ws.settings.store.mirror:
+        # Late as well: few have one.
+        from cryptocast.workflows.serving.mirror import renew_mirror
+
+        failures += step("renew the mirror", lambda: renew_mirror(ws.store, ws.folder))
     return failures
 
 

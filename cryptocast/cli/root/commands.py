@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 _GROUPS = {
     "Start": ("init", "guide", "config"),
-    "Data": ("fetch", "export"),
+    "Data": ("fetch", "export", "query"),
     "Learning": (
         *("tune", "train", "evaluate", "models", "promote", "rollback"),
         *("retrain", "audit", "pretrain"),
