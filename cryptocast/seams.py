@@ -176,6 +176,9 @@ class Progress(Protocol):
     def advance(self, done: float, total: float, detail: str = "") -> None:
         """Show that the present stage is `done` of `total` on its way."""
 
+    def waiting(self, what: str) -> None:
+        """Say what is waited for; called again while that lasts."""
+
 
 class Silence:
     """A Progress that says nothing."""
@@ -184,6 +187,9 @@ class Silence:
         """Say nothing."""
 
     def advance(self, done: float, total: float, detail: str = "") -> None:
+        """Say nothing."""
+
+    def waiting(self, what: str) -> None:
         """Say nothing."""
 
 

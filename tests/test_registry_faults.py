@@ -18,6 +18,7 @@ from cryptocast.errors import RegistryError
 from cryptocast.registry import Registry
 from cryptocast.registry.local import make
 from support.commands import start_loaded
+from support.loopback import Loopback, Reply, continues, drip, drip_head
 from support.patience import forbid_sleep, record_sleep
 
 ADDRESS = "check MLFLOW_TRACKING_URI or [mlflow] tracking_uri"
@@ -243,3 +244,22 @@ def test_two_processes_that_make_a_store_at_once_share_it(tmp_path: Path) -> Non
         for maker in makers:
             maker.kill()
             maker.communicate()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [drip_head(), continues(), drip(), Reply(503, b"", {"Retry-After": "3600"})],
+    ids=["drips its head", "only continues", "drips its body", "asks for an hour"],
+)
+def test_a_server_that_never_ends_its_answer_or_asks_for_an_hour_is_given_up(
+    fault: Reply, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+    with Loopback({}) as server:
+        server.faults.extend([fault] * 9)
+        uri = server.base_url("mlflow").removesuffix("/mlflow")
+        error = failure(uri)
+    assert error.code == "registry.unreachable"
+    assert error.message == f"the MLflow store {uri} cannot be reached"

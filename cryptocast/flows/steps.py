@@ -60,6 +60,10 @@ class TaskSteps:
             self._logged_at = now
             self._log.info(" ".join(f"{done / total:.0%} {detail}".split()))
 
+    def waiting(self, what: str) -> None:
+        """Log what is waited for."""
+        self._log.info(f"waiting for {what}")
+
     def warn(self, warnings: Iterable[str]) -> None:
         """Write warnings into the log of the flow."""
         for text in warnings:

@@ -9,8 +9,11 @@ from typing import Any
 from cryptocast.errors import ConfigError, NotifyError
 from cryptocast.notify import Receiver
 from cryptocast.values import Alert
+from cryptocast.wire import limit_replies
 
 NEEDS_URL = True
+
+limit_replies()
 
 _TYPES = {"problem": "warning", "recovered": "success", "news": "info"}
 # These log the URL and what was sent, at one level or another.

@@ -18,9 +18,11 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from cryptocast.errors import ConfigError, NotifyError
 from cryptocast.notify import Receiver
 from cryptocast.values import Alert, iso
+from cryptocast.wire import limit_replies
 
 NEEDS_URL = True
 
+limit_replies()
 _LOOPBACK = re.compile(r"(localhost|127\.[\d.]+|::1)$")
 
 

@@ -2,8 +2,10 @@
 
 import os
 
-# Set before the import, so that nothing is printed on stdout, and a server that does not answer is
-# given up after a minute, not a quarter of an hour.
+# Set before the import, so that nothing is printed on stdout, and a server that does not answer,
+# drips or asks to come back in an hour is given up after a minute.
+os.environ.setdefault("MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER", "false")
+os.environ.setdefault("PGCONNECT_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -11,6 +13,9 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 from cryptocast.registry.client import CHALLENGER, MODEL, SELECTION, Registry
 from cryptocast.registry.records import RegisteredVersion, TrainingData, git_commit, packages
+from cryptocast.wire import limit_replies
+
+limit_replies()
 
 __all__ = [
     "CHALLENGER",

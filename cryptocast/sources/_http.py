@@ -21,6 +21,9 @@ from cryptocast.errors import CryptocastError, SourceError
 from cryptocast.sources import _faults
 from cryptocast.sources._faults import Refusal
 from cryptocast.sources._pace import Limits, Waits
+from cryptocast.wire import limit_replies
+
+limit_replies()
 
 Query = Mapping[str, str | int]
 

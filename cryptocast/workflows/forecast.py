@@ -6,13 +6,21 @@ needs no training. Whatever is not production is labelled with the reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from cryptocast.errors import CryptocastError, StateError, StoreError, no_production
-from cryptocast.values import ForecastSet, iso
+from cryptocast.values import ForecastSet, Market, iso
 from cryptocast.workflows.serving.afterwards import cast_shadow, make_up
-from cryptocast.workflows.serving.catch_up import CaughtUp, catch_up
+from cryptocast.workflows.serving.catch_up import (
+    TICK_SECONDS,
+    CaughtUp,
+    CaughtUpSoon,
+    catch_up,
+    catch_up_soon,
+)
 from cryptocast.workflows.serving.events import refuse_gone
 from cryptocast.workflows.serving.ladder import Ladder, production_versions
 from cryptocast.workflows.serving.recordings import refuse_running
@@ -20,6 +28,7 @@ from cryptocast.workflows.serving.sets import Question
 from cryptocast.workflows.serving.tick import (
     Forecasts,
     TickReport,
+    TickStart,
     as_questions,
     forecast_newest,
     look_up,
@@ -74,31 +83,56 @@ def _serve(ws: Workspace, *, fetch: bool, symbols: tuple[str, ...]) -> TickRepor
         raise no_production()
     if not start.missing:
         return TickReport(False, tuple(start.served[m] for m in start.markets))
-    caught = {market: CaughtUp(market) for market in start.missing}
-    if fetch:
-        caught = step(
-            "get candles into the database", lambda: catch_up(ws, start.missing, start.started)
+    caught: dict[Market, CaughtUp] = {}
+    served, new = dict(start.served), False
+    forecasts, ladder = Forecasts(), None
+    for ready in _caught_up(ws, start, fetch=fetch):
+        caught |= ready
+        ladder = ladder or step(
+            "load the production model",
+            lambda: Ladder(ws.settings, ws.bundle, production_versions(start.productions)),
         )
-    ladder = step(
-        "load the production model",
-        lambda: Ladder(ws.settings, ws.bundle, production_versions(start.productions)),
-    )
-    forecasts = step("forecast", lambda: forecast_newest(ws, start, caught, ladder))
-    report = step(
-        "store the forecast", lambda: store_forecasts(ws.store, start, forecasts, ws.clock)
-    )
+        part = start.only(ready)
+        made = step("forecast", partial(forecast_newest, ws, part, ready, ladder))
+        stored = step(
+            "store the forecast", partial(store_forecasts, ws.store, part, made, ws.clock)
+        )
+        served |= {s.market: s for s in stored.forecasts}
+        new, forecasts = new or stored.new, forecasts.joined(made)
     if forecasts.failed_everywhere and not start.served:
         # The reason why no candle came says more than that there are too few.
         first = forecasts.failures[0]
         raise caught[first.market].error or first.error
-    warnings = tuple(tick_warnings(caught, forecasts))
     questions = [
         question
         for question in as_questions(start, caught)
         if question.market not in start.productions
         or start.productions[question.market].model_version != forecasts.shadow
     ]
-    return replace(report, warnings=(*warnings, *_afterwards(ws, forecasts, questions)))
+    warnings = (*tick_warnings(caught, forecasts), *_afterwards(ws, forecasts, questions))
+    return TickReport(new, tuple(served[m] for m in markets if m in served), warnings)
+
+
+def _caught_up(
+    ws: Workspace, start: TickStart, *, fetch: bool
+) -> Iterator[Mapping[Market, CaughtUp]]:
+    """Yield the markets that have their candles; last those that were waited for.
+
+    What is yielded first is forecast and stored while the others' sources keep us waiting.
+    """
+    if not fetch:
+        yield {market: CaughtUp(market) for market in start.missing}
+        return
+    get, deadline = "get candles into the database", time.monotonic() + TICK_SECONDS
+    soon = CaughtUpSoon({}, {})
+    if len(start.missing) > 1:
+        soon = ws.steps.step(get, lambda: catch_up_soon(ws, start.missing, start.started))
+    if soon.ready:
+        yield soon.ready
+    rest = [market for market in start.missing if market not in soon.ready]
+    if rest:
+        late = partial(catch_up, ws, rest, start.started, deadline, soon.failed)
+        yield ws.steps.step(get, late)
 
 
 def _afterwards(

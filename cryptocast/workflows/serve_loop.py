@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from cryptocast.seams import Progress, Silence
 from cryptocast.workflows.forecast import tick
 from cryptocast.workflows.serving.housekeeping import Housekeeping, Pulse
 from cryptocast.workflows.serving.loop import LoopTick, TickLoop, TickTimes
@@ -45,6 +46,19 @@ class Stop:
             self._may_raise = False
 
 
+class _Waits(Silence):
+    """A Progress that shows what a tick waits for, in the health file too, and nothing else."""
+
+    def __init__(self, shown: Progress, pulse: Pulse) -> None:
+        self._shown = shown
+        self._pulse = pulse
+
+    def waiting(self, what: str) -> None:
+        """Say what is waited for."""
+        self._shown.waiting(what)
+        self._pulse.waiting(what)
+
+
 def serve_loop(
     ws: Workspace,
     stop: Stop,
@@ -69,6 +83,7 @@ def serve_loop(
     beside = Housekeeping(
         ws.settings, ws.clock, ws.folder, report_every_minutes=report_every_minutes
     )
+    ws.progress = _Waits(ws.progress, pulse)
     pulse.begin()
     ticks = 0
     try:

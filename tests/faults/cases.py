@@ -15,8 +15,10 @@ from support.loopback import (
     Reply,
     Rewrite,
     as_json,
+    continues,
     cut_off,
     drip,
+    drip_head,
     hang,
     html,
     reset,
@@ -170,6 +172,12 @@ CUT: dict[str, Fault] = {
     ),
     "time-out inside the body": lasting(
         drip(3600.0), "source.timeout", most=4, from_page=1, patience=BRIEF
+    ),
+    "a head that drips": lasting(
+        drip_head(), "source.timeout", most=4, from_page=1, patience=BRIEF
+    ),
+    "100 Continue without end": lasting(
+        continues(), "source.timeout", most=4, from_page=1, patience=BRIEF
     ),
     "a drip": lasting(drip(0.002), "source.timeout", most=1, from_page=1),
     "cut off": lasting(cut_off(), "source.unreachable", most=4),

@@ -25,8 +25,10 @@ from support.replies import (
     Reply,
     Request,
     as_json,
+    continues,
     cut_off,
     drip,
+    drip_head,
     hang,
     html,
     redirect,
@@ -44,8 +46,10 @@ __all__ = [
     "Request",
     "Rewrite",
     "as_json",
+    "continues",
     "cut_off",
     "drip",
+    "drip_head",
     "hang",
     "html",
     "redirect",
@@ -152,7 +156,19 @@ class _Handler(BaseHTTPRequestHandler):
         if reply.hang_seconds:
             loopback.stopping.wait(reply.hang_seconds)
             return
+        if reply.head:
+            self._never_end(reply)
+            return
         self._send(reply)
+
+    def _never_end(self, reply: Reply) -> None:
+        """Send the head again and again, until the client leaves or the server stops."""
+        pieces = [bytes([byte]) for byte in reply.head] if reply.drip_seconds else [reply.head]
+        while True:
+            for piece in pieces:
+                self.wfile.write(piece)
+                if self.server.loopback.stopping.wait(reply.drip_seconds):
+                    return
 
     def _send(self, reply: Reply) -> None:
         self.send_response_only(reply.status)

@@ -29,6 +29,7 @@ class Reply:
     hang_seconds: float = 0.0
     drip_seconds: float = 0.0
     reset: bool = False
+    head: bytes = b""  # sent again and again instead of an answer, a byte at a time if it drips
 
 
 def as_json(document: Any, status: int = 200, **headers: str) -> Reply:
@@ -61,6 +62,16 @@ def hang(seconds: float = 3600.0) -> Reply:
 def drip(seconds: float = 0.05) -> Reply:
     """A byte now and a byte then: no single read times out."""
     return Reply(200, b" " * 2000, drip_seconds=seconds)
+
+
+def drip_head(seconds: float = 0.02) -> Reply:
+    """A head that never ends, a byte now and a byte then."""
+    return Reply(head=b"HTTP/1.1 200 OK\r\nX: " + b"x" * 60_000, drip_seconds=seconds)
+
+
+def continues() -> Reply:
+    """`100 Continue` without end."""
+    return Reply(head=b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
 def reset() -> Reply:

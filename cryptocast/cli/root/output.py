@@ -106,6 +106,7 @@ class Checklist:
         self._name = ""
         self._detail = ""
         self._started = 0.0
+        self._waiting = ""
 
     def stage(self, name: str) -> None:
         """Tick off the previous stage and begin this one."""
@@ -119,6 +120,12 @@ class Checklist:
         self._detail = detail or self._detail
         if self._live is not None and self._task is not None:
             self._live.update(self._task, completed=done, total=total, detail=detail)
+
+    def waiting(self, what: str) -> None:
+        """Print what is waited for, once while it stays the same."""
+        if what != self._waiting:
+            self._waiting = what
+            print(f"waiting for {what}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Tick off the last stage and leave the terminal as it was."""

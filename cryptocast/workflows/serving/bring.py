@@ -29,7 +29,9 @@ from cryptocast.workspace import Workspace
 OVERLAP_BARS = 3
 """How many of the newest stored candles are asked for again with those after them."""
 
-_AT_ONCE = 8
+_AT_ONCE = 8  # threads per source
+_LOOK_SECONDS = 0.5
+_QUIET_SECONDS = 5.0  # so long nothing comes before it is said what is waited for
 # A bar that a source with a delay lacks so soon after its close may still come.
 _SETTLED_SECONDS = 60.0
 
@@ -74,16 +76,16 @@ class _CleanPage:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Fault:
-    """The error that ended an errand early."""
+class _End:
+    """The end of an errand, and the error that it came early by."""
 
     market: Market
-    error: Exception
+    error: Exception | None
 
 
-_Delivery = _CleanPage | _Fault
-_Arrivals = SimpleQueue[tuple[_Delivery, Event] | None]
-"""Each delivery with the event that says it is stored; None when a thread has ended."""
+_Delivery = _CleanPage | _End
+_Arrivals = SimpleQueue[tuple[_Delivery, Event]]
+"""Each delivery with the event that says it is stored."""
 
 
 def bring(
@@ -92,13 +94,16 @@ def bring(
     """Run errands and store what they bring; return the result of each.
 
     Bars that a well-formed answer lacks are noted. If a source fails, the errand of that market
-    alone ends, with its `error`; a StoreError ends all. `deadline` is on the monotonic clock.
+    alone ends, with its `error`; a StoreError ends all. `deadline` is on the monotonic clock: it
+    holds whatever a source does, which is then left to its thread.
     """
     asked_at = time.time()
     results = {errand.market: Brought() for errand in errands}
     total = sum(end - start for errand in errands for start, end in errand.ranges)
     done = 0
-    for batch in _batches(errands, partial(_run, clock=ws.clock, deadline=deadline)):
+    run = partial(_run, clock=ws.clock, deadline=deadline)
+    # A source that keeps its own time has the better error.
+    for batch in _batches(errands, run, deadline + _LOOK_SECONDS, ws.progress.waiting):
         pages = [delivery for delivery in batch if isinstance(delivery, _CleanPage)]
         if pages:
             with ws.store.write() as writer:
@@ -109,11 +114,11 @@ def bring(
         for page in pages:
             done += page.raw.end - page.raw.start
             ws.progress.advance(min(done, total), total, _reached(page))
-        for fault in batch:
-            if isinstance(fault, _Fault):
-                if not isinstance(fault.error, CryptocastError):
-                    raise fault.error
-                results[fault.market].error = fault.error
+        for end in batch:
+            if isinstance(end, _End) and end.error is not None:
+                if not isinstance(end.error, CryptocastError):
+                    raise end.error
+                results[end.market].error = end.error
     return results
 
 
@@ -146,36 +151,60 @@ def _keep_missing(writer: Writer, page: _CleanPage, asked_at: float) -> None:
 
 
 def _batches(
-    errands: Sequence[Errand], run: Callable[[Errand], Iterator[_Delivery]]
+    errands: Sequence[Errand],
+    run: Callable[[Errand], Iterator[_Delivery]],
+    deadline: float,
+    waiting: Callable[[str], None],
 ) -> Iterator[list[_Delivery]]:
-    """Yield what the errands bring; asking for the next batch says that this one is stored."""
-    if len(errands) == 1:
-        for delivery in run(errands[0]):
-            yield [delivery]
-        return
+    """Yield what the errands bring; asking for the next batch says that this one is stored.
+
+    An errand that is not over at the deadline is left to its thread, and ends with an error.
+    """
     arrivals: _Arrivals = SimpleQueue()
     stop = Event()
-    working = min(_AT_ONCE, len(errands))
-    work = partial(_work, deque(errands), run, arrivals, stop)
-    for _ in range(working):
-        # Daemons: an interruption does not wait for an answer that is under way.
-        Thread(target=work, daemon=True).start()
-    waiting: list[tuple[_Delivery, Event]] = []
+    todo: dict[int, deque[Errand]] = {}
+    for errand in errands:
+        todo.setdefault(id(errand.source), deque()).append(errand)
+    for of_one_source in todo.values():  # one that is slow keeps no other waiting
+        for _ in range(min(_AT_ONCE, len(of_one_source))):
+            # Daemons: an interruption does not wait for an answer that is under way.
+            Thread(target=_work, args=(of_one_source, run, arrivals, stop), daemon=True).start()
+    going = {errand.market: errand for errand in errands}
     try:
-        while working:
-            arrived = [arrivals.get()]
-            with suppress(Empty):
-                while True:
-                    arrived.append(arrivals.get_nowait())
-            working -= arrived.count(None)
-            waiting = [entry for entry in arrived if entry is not None]
-            yield [delivery for delivery, _ in waiting]
-            for _, stored in waiting:
+        while going:
+            arrived = _arrived(arrivals, min(deadline, time.monotonic() + _QUIET_SECONDS))
+            if not arrived and time.monotonic() >= deadline:
+                yield [_End(market, _left_alone(errand)) for market, errand in going.items()]
+                return
+            if not arrived:
+                waiting(", ".join(market.id for market in going))
+                continue
+            yield [delivery for delivery, _ in arrived]
+            for delivery, stored in arrived:
                 stored.set()
+                if isinstance(delivery, _End):
+                    del going[delivery.market]
     finally:
         stop.set()
-        for _, stored in waiting:
-            stored.set()
+
+
+def _arrived(arrivals: _Arrivals, until: float) -> list[tuple[_Delivery, Event]]:
+    """Wait for the next delivery, at most until then; return it with those behind it."""
+    arrived = []
+    with suppress(Empty):
+        arrived.append(arrivals.get(timeout=max(until - time.monotonic(), 0.0)))
+        while True:
+            arrived.append(arrivals.get_nowait())
+    return arrived
+
+
+def _left_alone(errand: Errand) -> SourceError:
+    return SourceError(
+        f"{errand.source.name} did not finish its answer in time",
+        code="source.timeout",
+        hint="the next tick asks again; [[source.fallback]] names another source",
+        retry=True,
+    )
 
 
 def _work(
@@ -191,20 +220,21 @@ def _work(
             for delivery in run(todo.popleft()):
                 stored.clear()
                 arrivals.put((delivery, stored))
-                stored.wait()
-                if stop.is_set():
-                    break
-    arrivals.put(None)
+                while not stored.wait(_LOOK_SECONDS):
+                    if stop.is_set():
+                        return
 
 
 def _run(errand: Errand, clock: Clock, deadline: float) -> Iterator[_Delivery]:
-    """Yield the pages of an errand; a fault is the last delivery."""
+    """Yield the pages of an errand, and last how it ended."""
+    error: Exception | None = None
     try:
         for start, end in errand.ranges:
             for page in errand.source.pages(errand.market, start, end, deadline=deadline):
                 yield _cleaned(errand, page, clock)
-    except Exception as error:
-        yield _Fault(errand.market, error)
+    except Exception as fault:
+        error = fault
+    yield _End(errand.market, error)
 
 
 def _cleaned(errand: Errand, page: Page, clock: Clock) -> _CleanPage:

@@ -18,6 +18,7 @@ from cryptocast.workspace import Workspace
 TICK_SECONDS = 60.0
 """How long a tick waits for all sources together."""
 
+_SOON_SECONDS = 10.0  # then the markets that are ready are served, and the others waited for
 _ASK_AGAIN_SECONDS = 2.0
 
 
@@ -30,42 +31,81 @@ class CaughtUp:
     told: tuple[str, ...] = ()  # rows of its source that no candle can be made of, and more
 
 
-def catch_up(ws: Workspace, markets: Sequence[Market], started: float) -> dict[Market, CaughtUp]:
+@dataclass(frozen=True, slots=True)
+class CaughtUpSoon:
+    """The markets that are ready, and the errors of sources that need not be asked again."""
+
+    ready: Mapping[Market, CaughtUp]
+    failed: Mapping[Market, CryptocastError]
+
+
+def catch_up_soon(ws: Workspace, markets: Sequence[Market], started: float) -> CaughtUpSoon:
+    """Bring the candles of markets whose sources answer at once; raise what `catch_up` raises."""
+    origins = {market: market.floor(started) for market in markets}
+    errors, told = _bring_newest(ws, origins, time.monotonic() + _SOON_SECONDS)
+    behind = _without_newest(ws.store, origins).keys()
+    ready = {m: CaughtUp(m, errors.get(m), told.get(m, ())) for m in markets if m not in behind}
+    for market in behind - errors.keys():
+        if not _may_be_late(ws.source(market.source)):
+            ready[market] = CaughtUp(market, None, told.get(market, ()))
+    # A source that had no time is asked again, with more.
+    failed = {m: e for m, e in errors.items() if m not in ready and e.code != "source.timeout"}
+    return CaughtUpSoon(ready, failed)
+
+
+def catch_up(
+    ws: Workspace,
+    markets: Sequence[Market],
+    started: float,
+    deadline: float,
+    failed: Mapping[Market, CryptocastError],
+) -> dict[Market, CaughtUp]:
     """Bring the candles up to each market's origin, and ask again for holes close by.
 
     If a source publishes its newest candle with a delay, that is waited for, up to
-    `[loop] wait_seconds` after the origin. If a source fails and leaves its series without
-    the newest candle, the fallback sources are tried in their order; their candles are kept
-    under their own market. Raises SourceError (`clock.skew`) if this machine's clock and
-    that of a source disagree: nothing may be forecast by such a clock.
+    `[loop] wait_seconds` after the origin. If a source fails (or is among the `failed`) and
+    leaves its series without the newest candle, the fallback sources are tried in their order;
+    their candles are kept under their own market. All is over at the monotonic `deadline`.
+    Raises SourceError (`clock.skew`) if this machine's clock and that of a source disagree:
+    nothing may be forecast by such a clock.
     """
-    deadline = time.monotonic() + TICK_SECONDS
     fallbacks = ws.settings.source.fallback
-    share = deadline - TICK_SECONDS * len(fallbacks) / (len(fallbacks) + 1)
     origins = {market: market.floor(started) for market in markets}
-    errors, told = _bring_newest(ws, origins, share)
+    share = _share(deadline, len(fallbacks) + 1)
+    untried = {m: origin for m, origin in origins.items() if m not in failed}
+    errors, told = _bring_newest(ws, untried, share) if untried else ({}, {})
+    errors |= failed
     caught = {m: CaughtUp(m, errors.get(m), told.get(m, ())) for m in markets}
-    for number, fallback in enumerate(fallbacks, start=1):
-        failed = {m: origins[m] for m in errors if caught[m].series == m}
-        if not failed:
+    for number, fallback in enumerate(fallbacks):
+        behind_now = {m: origins[m] for m in errors if caught[m].series == m}
+        if not behind_now:
             break
         stands_in = {
             m: Market(fallback.name, m.base, m.quote, m.interval)
-            for m in _without_newest(ws.store, failed)
+            for m in _without_newest(ws.store, behind_now)
             if m.source != fallback.name
         }
         if not stands_in:
             continue
-        left = deadline - time.monotonic()
-        share = deadline - left * (len(fallbacks) - number) / (len(fallbacks) - number + 1)
         # Only a series that got the newest candle is better than the stale one.
         wanted = {series: origins[m] for m, series in stands_in.items()}
-        missed, _ = _bring_newest(ws, wanted, share)
+        missed, _ = _bring_newest(ws, wanted, _share(deadline, len(fallbacks) - number))
         behind = _without_newest(ws.store, wanted)
         for market, series in stands_in.items():
             if series not in behind and series not in missed:
                 caught[market] = CaughtUp(series, errors[market], told.get(market, ()))
     return caught
+
+
+def _share(deadline: float, sources: int) -> float:
+    """Return when the next of so many sources must be done, on the monotonic clock."""
+    now = time.monotonic()
+    return now + (deadline - now) / sources
+
+
+def _may_be_late(source: CandleSource) -> bool:
+    """Return whether a newest candle that is missing may still appear, and asking costs nothing."""
+    return source.publishes_late and not source.metered
 
 
 def _bring_newest(
@@ -81,8 +121,7 @@ def _bring_newest(
             ws.clock.sleep_until(newest + loop.delay_seconds)
         patience_seconds = newest + loop.wait_seconds - ws.clock.now()
     until = min(deadline, time.monotonic() + patience_seconds)
-    # A newest candle that may still appear is asked for again, if that costs nothing.
-    patient = {m for m, source in sources.items() if source.publishes_late and not source.metered}
+    patient = {m for m, source in sources.items() if _may_be_late(source)}
     errors: dict[Market, CryptocastError] = {}
     told: dict[Market, tuple[str, ...]] = {}
     errands = _errands(ws.store, sources, origins, ws.settings)

@@ -57,7 +57,14 @@ class Pulse:
 
     def note(self, **facts: object) -> None:
         """Note the result of a tick that is over."""
+        self._facts.pop("waiting_for", None)
         self._facts |= {"state": "running", **facts}
+        self._write()
+        self.beat()
+
+    def waiting(self, what: str) -> None:
+        """Note what a tick waits for."""
+        self._facts |= {"state": "waiting", "waiting_for": what}
         self._write()
         self.beat()
 

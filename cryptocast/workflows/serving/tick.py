@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from cryptocast.seams import Clock
 from cryptocast.store import Reader, Store, Tick, Unserved, unserved_origins
@@ -40,15 +40,28 @@ class TickStart:
         """The markets without a served set at the origin."""
         return [market for market in self.markets if market not in self.served]
 
+    def only(self, markets: Container[Market]) -> TickStart:
+        """Return the same start for these of its markets."""
+        return replace(self, markets=tuple(m for m in self.markets if m in markets))
+
 
 @dataclass(frozen=True, slots=True)
 class Forecasts:
     """The forecasts of a tick at its origin, and the work that it leaves for afterwards."""
 
-    sets: tuple[ForecastSet, ...]
-    failures: tuple[FailedOrigin, ...]
-    unserved: tuple[Unserved, ...]  # earlier origins without a served set
-    shadow: str | None  # the version that shadows
+    sets: tuple[ForecastSet, ...] = ()
+    failures: tuple[FailedOrigin, ...] = ()
+    unserved: tuple[Unserved, ...] = ()  # earlier origins without a served set
+    shadow: str | None = None  # the version that shadows
+
+    def joined(self, later: Forecasts) -> Forecasts:
+        """Return these and those of other markets that were made later."""
+        return Forecasts(
+            self.sets + later.sets,
+            self.failures + later.failures,
+            self.unserved + later.unserved,
+            later.shadow,
+        )
 
     @property
     def failed_everywhere(self) -> bool:
@@ -97,11 +110,11 @@ def store_forecasts(
         written = writer.ledger.put_sets(forecasts.sets, served=True, virtual=clock.virtual)
         new = [s for s, is_new in zip(forecasts.sets, written, strict=True) if is_new]
         writer.ledger.put_ticks(_ticks(new, forecasts.failures, start.started, finished))
-    served = {s.market: s for s in new} | dict(start.served)
+    served = {s.market: s for s in new}
     if not all(written):
         with store.read() as reader:
             served |= reader.ledger.served(start.missing, start.origin)
-    return TickReport(bool(new), tuple(served[m] for m in start.markets if m in served))
+    return TickReport(bool(new), tuple(served.values()))
 
 
 def _ticks(

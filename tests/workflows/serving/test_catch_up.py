@@ -248,11 +248,11 @@ def test_a_plan_that_is_used_up_costs_one_refused_call_and_no_forecast(world: Wo
 def test_the_time_of_a_tick_is_shared_between_the_sources(
     world: World, monkeypatch: pytest.MonkeyPatch, impatient: None
 ) -> None:
-    from cryptocast.workflows.serving import catch_up
+    from cryptocast.workflows import forecast
 
     world.source("bitvavo")
     fill(world)
-    monkeypatch.setattr(catch_up, "TICK_SECONDS", 400.0)
+    monkeypatch.setattr(forecast, "TICK_SECONDS", 400.0)
     world.fallbacks("coinbase")
     world.server.faults.extend([hang()] * PATIENT.tries)
     waits = wait_briefly_for_what_hangs(monkeypatch, world.server)

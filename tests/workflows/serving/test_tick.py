@@ -53,6 +53,9 @@ class Stages:
     def advance(self, done: float, total: float, detail: str = "") -> None:
         pass
 
+    def waiting(self, what: str) -> None:
+        pass
+
 
 def steps(folder: Path, bar: int, *, fetch: bool = True, **settings: Any) -> Recording:
     """One tick, recorded."""
