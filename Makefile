@@ -6,7 +6,13 @@ WORKSPACE ?= demo
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+TOOLS_INSTALLED := $(VENV)/.installed-tools
+PREFECT_INSTALLED := $(VENV)/.installed-prefect
 BENCH_INSTALLED := $(VENV)/.installed-bench
+# Bytecode is not made at once, as most modules are never loaded; of those that are, it is kept
+# whatever the environment says: the tests start hundreds of processes.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-compile
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check retrain cron flows bench soak accuracy ablation renewal guide clean
@@ -16,15 +22,15 @@ help: ## list the targets
 	@echo "WORKSPACE=FOLDER names the workspace of retrain, cron and flows (now: $(WORKSPACE))"
 
 demo: $(INSTALLED) ## an offline workspace in demo/: init, one forecast, the status screen
-	$(BIN)/cryptocast init -w demo --config configs/demo.toml
+	@echo "The demo takes a minute or two: a week of two simulated markets, five trials of the search."
+	$(BIN)/cryptocast init -w demo --config demo
 	$(BIN)/cryptocast forecast --once -w demo
 	$(BIN)/cryptocast status -w demo
 
-# Bytecode is kept whatever the environment says: the tests start hundreds of processes.
-test: $(INSTALLED) ## all tests, and which of them took longest
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist loadfile --durations=10
+test: $(TOOLS_INSTALLED) ## all tests, and which of them took longest
+	$(BIN)/python -m pytest -n auto --dist loadfile --durations=10
 
-check: $(INSTALLED) ## lint, formatting, types, layers
+check: $(TOOLS_INSTALLED) ## lint, formatting, types, layers
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -38,7 +44,7 @@ cron: $(INSTALLED) ## print the crontab line that forecasts after each close in 
 
 flows: export PREFECT_API_URL := http://127.0.0.1:4200/api
 flows: export PREFECT_SERVER_ANALYTICS_ENABLED := false
-flows: $(INSTALLED) ## a Prefect server, and the flows of WORKSPACE on it, until Ctrl-C
+flows: $(PREFECT_INSTALLED) ## a Prefect server, and the flows of WORKSPACE on it, until Ctrl-C
 	test -f '$(WORKSPACE)/cryptocast.toml' || { mkdir -p '$(WORKSPACE)' && cp configs/demo.toml '$(WORKSPACE)/cryptocast.toml'; }
 	trap '$(BIN)/prefect server stop' EXIT; trap 'exit 0' INT TERM; \
 	$(BIN)/prefect server start --background; \
@@ -68,11 +74,21 @@ clean: ## remove the virtual environment, caches and the demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml
+	@echo "Installing cryptocast into $(VENV): 1.9 GB, of which PyTorch without CUDA is 0.7 GB; some minutes."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable . --group test --group lint
+	$(PIP_INSTALL) --editable .
 	touch $@
 
-$(BENCH_INSTALLED): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --group bench
+$(TOOLS_INSTALLED): $(INSTALLED)
+	@echo "Installing what tests and checks need besides: 0.3 GB."
+	$(PIP_INSTALL) --upgrade 'pip>=25.1'
+	$(PIP_INSTALL) --group test --group lint
+	touch $@
+
+$(PREFECT_INSTALLED): $(INSTALLED)
+	$(PIP_INSTALL) --editable '.[prefect]'
+	touch $@
+
+$(BENCH_INSTALLED): $(TOOLS_INSTALLED)
+	$(PIP_INSTALL) --group bench
 	touch $@

@@ -1,6 +1,6 @@
 """Print configs/serving-requirements.txt: python configs/serving_requirements.py > that file.
 
-Each line stands in pyproject.toml too, with the same range: an image and a workspace agree.
+Each line stands in pyproject.toml too, with the same range: who serves and who trains agree.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ SERVING = {
 """What forecast, serve-loop, fetch, status, export and schedule import."""
 
 HEAD = """\
-# What configs/Dockerfile installs besides the package itself. Made from pyproject.toml by
-# python configs/serving_requirements.py > configs/serving-requirements.txt
+# What serving needs besides the package itself: a light installation, and configs/Dockerfile.
+# Made from pyproject.toml by configs/serving_requirements.py.
 """
 
 

@@ -415,6 +415,32 @@ def test_a_model_belongs_to_who_made_it_and_a_store_may_hold_several(tmp_path: P
         assert again == other
 
 
+def test_names_hold_no_slash_but_what_an_older_program_named_is_found_again(
+    registry: Registry, folder: Path
+) -> None:
+    client = registry._client
+
+    def opened(market: str) -> Registry:
+        store = folder / "mlflow.db", folder / "mlartifacts"
+        return Registry(f"sqlite:///{store[0]}", f"cryptocast {market}", store[1])
+
+    fresh = opened("sim:ETH/EUR:5m")
+    experiment = client.get_experiment(fresh._store.experiment)
+    assert experiment.name == "cryptocast sim:ETH-EUR:5m"
+    assert opened("sim:ETH/EUR:5m")._store.experiment == experiment.experiment_id
+    with fresh.runs.pipeline("init sim:ETH/EUR:5m") as run_id:
+        assert client.get_run(run_id).info.run_name == "init sim:ETH-EUR:5m"
+    with fresh.runs.pipeline("init sim:ETH/EUR:5m") as again:
+        assert again == run_id
+    older = client.create_experiment("cryptocast sim:BTC/EUR:5m")
+    kept = opened("sim:BTC/EUR:5m")
+    assert kept._store.experiment == older
+    tags = {"stage": "pipeline"}
+    begun = client.create_run(older, run_name="init sim:BTC/EUR:5m", tags=tags).info.run_id
+    with kept.runs.pipeline("init sim:BTC/EUR:5m") as run_id:
+        assert run_id == begun
+
+
 def test_variables_of_mlflow_are_in_the_environment_only_while_it_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 
 from cryptocast import bundles, dataset
 from cryptocast.bundles import Card
+from cryptocast.cli.root.options import configurations
 from cryptocast.config import Settings
 from cryptocast.models import _graphs
 from cryptocast.sources.sim import simulate
@@ -166,16 +168,23 @@ def test_the_dockerfile_copies_what_is_there_and_its_context_holds() -> None:
         if word == "COPY" and not rest.startswith("--from")
         for source in rest.split()[:-1]
     ]
-    assert {"configs/serving-requirements.txt", "cryptocast", "pyproject.toml"} <= set(copied)
+    assert {"configs", "cryptocast", "pyproject.toml"} <= set(copied)
     for source in copied:
         assert (ROOT / source).exists()
-        assert f"!{source}" in ignored
+        assert f"!{Path(source).parts[0]}" in ignored
+
+
+def test_the_wheel_holds_the_requirements_and_the_configurations_by_name() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["force-include"] == {"configs": "cryptocast/configs"}
+    assert configurations() == {file.stem: file for file in CONFIGS.glob("*.toml")}
 
 
 def test_the_dockerfile_installs_the_requirements_and_then_the_package_alone() -> None:
     installs = [rest for word, rest in instructions() if word == "RUN" and " install " in rest]
     first, second = [line.split(" install ", 1)[1] for line in installs if "pip" in line]
-    assert first == "--no-cache-dir --requirement serving-requirements.txt"
+    assert first == "--no-cache-dir --requirement configs/serving-requirements.txt"
     assert second == "--no-cache-dir --no-deps ."
     for word in ("http:", "https:", "index-url"):
         assert word not in DOCKERFILE + REQUIREMENTS

@@ -145,9 +145,13 @@ class Connection:
             self.experiment = self._experiment_id(experiment, location)
 
     def _experiment_id(self, name: str, location: str | None) -> str:
-        while (experiment := self.client.get_experiment_by_name(name)) is None:
-            with unless("RESOURCE_ALREADY_EXISTS"):  # another process made it in between
+        """Return the id of the experiment; an older store has it under a name with slashes."""
+        experiment = self.client.get_experiment_by_name(name)
+        while experiment is None:
+            name = without_slashes(name)
+            with unless("RESOURCE_ALREADY_EXISTS"):  # another process may have made it
                 self.client.create_experiment(name, location)
+            experiment = self.client.get_experiment_by_name(name)
         if experiment.lifecycle_stage == "deleted":  # by hand; without it nothing can be logged
             self.client.restore_experiment(experiment.experiment_id)
         return str(experiment.experiment_id)
@@ -193,6 +197,11 @@ class Connection:
             for name in [k for k in os.environ if k.startswith("MLFLOW_")]:
                 del os.environ[name]
             os.environ.update(before)
+
+
+def without_slashes(name: str) -> str:
+    """Return a name that MLflow's pages do not take for a path."""
+    return name.replace("/", "-")
 
 
 def translate(error: Exception, uri: str) -> RegistryError:

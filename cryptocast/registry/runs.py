@@ -16,7 +16,7 @@ from mlflow.entities import Param, RunTag
 
 from cryptocast.errors import RegistryError
 from cryptocast.registry import pruning
-from cryptocast.registry.connection import Connection
+from cryptocast.registry.connection import Connection, without_slashes
 from cryptocast.registry.records import TrainingData, git_commit, packages, points, signature
 from cryptocast.values import Epoch, Fitted
 
@@ -69,12 +69,18 @@ class Runs:
         If a pipeline of that name was interrupted its run goes on; runs that it left unfinished
         are ended.
         """
-        wanted = f"tags.stage = 'pipeline' and attributes.run_name = '{name}'"
+        wanted = "tags.stage = 'pipeline'"
         if self._owner is not None:
             wanted += f" and tags.`{OWNER}` = '{self._owner}'"
         client = self._store.client
         with self._store.translated():
-            interrupted = client.search_runs([self._store.experiment], wanted)[:1]
+            interrupted = [
+                run
+                for each in (without_slashes(name), name)  # an older store has slashes
+                for run in client.search_runs(
+                    [self._store.experiment], f"{wanted} and attributes.run_name = '{each}'"
+                )
+            ][:1]
             for run in interrupted:
                 self._end_children(run.info.run_id)
                 client.update_run(run.info.run_id, "RUNNING")
@@ -82,7 +88,8 @@ class Runs:
             with self._ended(interrupted[0].info.run_id):
                 yield interrupted[0].info.run_id
         else:
-            with self.begin(name, tags={"stage": "pipeline", **(tags or {})}) as run_id:
+            every_tag = {"stage": "pipeline", **(tags or {})}
+            with self.begin(without_slashes(name), tags=every_tag) as run_id:
                 yield run_id
 
     def _end_children(self, run_id: str) -> None:

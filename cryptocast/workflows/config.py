@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import tomlkit
-
 from cryptocast import config as settings_of
 from cryptocast.drafts import replacing
 from cryptocast.workspace import Workspace
@@ -65,6 +63,8 @@ def change(ws: Workspace, key: str, value: Any) -> Setting:
 
     The value is that of the workspace's settings, where it has been checked. Comments stay.
     """
+    import tomlkit  # late: an installation that only serves shows settings without it
+
     section, _, name = key.partition(".")
     text = settings_of.read_text(ws.file)
     if value is not None:

@@ -52,7 +52,7 @@ def train(
         chosen, origin = _named_params(ws.store, model, params, study_market(settings, markets))
         require_bars(settings.data, model, material)
         training = TrainingPlan(model, chosen, settings.model.levels, seed, origin)
-        report = ws.step(f"train {model.kind}", lambda: train_on(ws, material, training))
+        report = ws.step(training.name, lambda: train_on(ws, material, training))
         return dataclasses.replace(report, no_base=no_base)
 
     return for_each_group(model_groups(settings, ws.markets(symbols)), train_group)
@@ -117,9 +117,7 @@ def repeat(ws: Workspace, version: str) -> RepeatReport:
     first = Forecaster(registry.onnx(version))
     model = models.get(card.kind)
     training = TrainingPlan(model, card.params, card.levels, card.seed, f"version {version}")
-    trained = ws.step(
-        f"train {card.kind}", lambda: learn(ws, material, training, {"repeat_of": version})
-    )
+    trained = ws.step(training.name, lambda: learn(ws, material, training, {"repeat_of": version}))
     again = Forecaster(registry.onnx(trained.version))
     difference = _largest_difference(material.windows(material.learned), first, again)
     return RepeatReport(trained, version, difference == 0, difference, changes_since(card))

@@ -178,7 +178,13 @@ def test_init_tells_candles_split_tuning_scores_and_decision(made: Made) -> None
 
 
 def test_init_ticks_off_its_steps_on_stderr(made: Made) -> None:
-    steps = ("fetch candles", "preprocess and split", "tune lstm", "train lstm", "evaluate")
+    steps = (
+        "fetch candles",
+        "preprocess and split",
+        "tune lstm",
+        "train lstm from scratch",
+        "evaluate",
+    )
     for step in (*steps, "select and promote"):
         assert f"✓ {step}" in made.talk
 

@@ -33,7 +33,7 @@ LEARNING = [
     "preprocess and split",
     "train random_walk",
     "tune lstm",
-    "train lstm",
+    "train lstm from scratch",
     "evaluate",
     "select and promote",
 ]

@@ -99,7 +99,7 @@ def test_the_model_of_mlflow_forecasts_what_the_bundle_and_the_tick_do(
 
 def test_the_runs_of_init_read_like_a_story(client: mlflow.MlflowClient) -> None:
     (experiment,) = client.search_experiments(filter_string="name LIKE 'cryptocast %'")
-    assert experiment.name == "cryptocast file:BTC/EUR:5m"
+    assert experiment.name == "cryptocast file:BTC-EUR:5m"
     runs = client.search_runs(
         [experiment.experiment_id], order_by=["attributes.start_time ASC", "tags.`mlflow.runName`"]
     )
@@ -112,11 +112,15 @@ def test_the_runs_of_init_read_like_a_story(client: mlflow.MlflowClient) -> None
         ("tune lstm", pipeline),
         ("trial 0", "tune lstm"),
         ("trial 1", "tune lstm"),
-        ("train lstm", pipeline),
+        ("train lstm from scratch", pipeline),
         ("evaluate", pipeline),
     ]
     whole = runs[0].data.tags
     assert whole["decision"]
+    assert whole["promoted"] == "yes"
+    skills = runs[0].data.metrics
+    assert skills["validation_skill.random_walk"] == 0
+    assert {"validation_skill.trained", "gate_skill.trained", "gate_origins.trained"} <= set(skills)
     assert whole["serves"] in ("version 1 (random_walk)", "version 2 (lstm)")
     assert {run.data.tags["mlflow.source.name"] for run in runs} == {"cryptocast"}
     tested = runs[-1]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cryptocast import dataset
+from cryptocast import dataset, models
 from cryptocast.bundles import Card
 from cryptocast.dataset import Bars, Part, Split
 from cryptocast.errors import StateError
@@ -123,6 +123,15 @@ class TrainingPlan:
     levels: tuple[float, ...]
     seed: int
     params_from: str = "default"  # or best, a file, or the version that is repeated
+
+    @property
+    def name(self) -> str:
+        """The name of its step and of its run, which tells where a network starts."""
+        params = {**self.model.defaults(), **self.params}
+        if "start_at" not in params:
+            return f"train {self.model.kind}"
+        where = "scratch" if params["start_at"] == models.HAR else "base"
+        return f"train {self.model.kind} from {where}"
 
 
 def _laid_out(

@@ -15,10 +15,10 @@ import numpy as np
 from cryptocast import models
 from cryptocast.config import DataSettings
 from cryptocast.evaluation import Verdict
-from cryptocast.registry import SELECTION, RegisteredVersion
+from cryptocast.registry import SELECTION, RegisteredVersion, Registry
 from cryptocast.seams import ModelKind
 from cryptocast.tuning import SearchPlan
-from cryptocast.values import Market, iso
+from cryptocast.values import OPPONENT_WALK, Market, iso
 from cryptocast.workflows.learning.bases import BASE, BaseNetwork, base_for
 from cryptocast.workflows.learning.cards import FINGERPRINT
 from cryptocast.workflows.learning.deployment import Decision
@@ -101,13 +101,31 @@ def pipeline(ws: Workspace, name: str, markets: Sequence[Market], *, seed: int) 
         decision, verdicts = ws.step(
             "select and promote", lambda: decide(ws, material, registered, prepared.unfit)
         )
-        serves = f"version {decision.version} ({decision.model})"
-        registry.runs.tag(run_id, {"decision": decision.reason, "serves": serves})
-    contenders = tuple(
-        Contender(role, v.version, v.kind, 1 - v.metrics[SELECTION], verdicts.get(v.version))
-        for role, v in registered.items()
-    )
+        contenders = tuple(
+            Contender(role, v.version, v.kind, 1 - v.metrics[SELECTION], verdicts.get(v.version))
+            for role, v in registered.items()
+        )
+        _log_result(registry, run_id, decision, contenders)
     return Renewal(split_rows(material), tuning, scores, decision, contenders, prepared.no_base)
+
+
+def _log_result(
+    registry: Registry, run_id: str, decision: Decision, contenders: Sequence[Contender]
+) -> None:
+    """Let a pipeline's run show what came out of it: skills are against the random walk."""
+    skills = {f"validation_skill.{c.role}": c.validation_skill for c in contenders}
+    for contender in contenders:
+        for comparison in () if contender.verdict is None else contender.verdict.comparisons:
+            if comparison.opponent == OPPONENT_WALK:
+                skills[f"gate_skill.{contender.role}"] = comparison.skill
+                skills[f"gate_origins.{contender.role}"] = comparison.n
+    registry.runs.log(run_id, metrics=skills)
+    tags = {
+        "decision": decision.reason,
+        "serves": f"version {decision.version} ({decision.model})",
+        "promoted": "yes" if decision.promoted else "no",
+    }
+    registry.runs.tag(run_id, tags)
 
 
 def prepare(ws: Workspace, markets: Sequence[Market]) -> Prepared:
@@ -181,7 +199,7 @@ def _train(ws: Workspace, material: Material, run: _Run, role: str, training: Tr
     earlier = ws.registry().versions(tags | same_data)
     if earlier:
         return earlier[0].version
-    report = ws.step(f"train {training.model.kind}", lambda: train_on(ws, material, training, tags))
+    report = ws.step(training.name, lambda: train_on(ws, material, training, tags))
     return report.version
 
 

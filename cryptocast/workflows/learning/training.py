@@ -73,7 +73,7 @@ def learn(
     registry, tags, kind = ws.registry(), tags or {}, training.model.kind
     card = make_card(material, training)
     with checkpoint(ws.folder / "checkpoints", card) as file:
-        with registry.runs.begin(f"train {kind}", tags={"stage": "train", **tags}) as run_id:
+        with registry.runs.begin(training.name, tags={"stage": "train", **tags}) as run_id:
             run = TrainingRun(training.seed, _epoch_shower(ws.progress), file)
             fitted = fit(material, training, run)
             card = dataclasses.replace(card, params=fitted.params)

@@ -23,7 +23,7 @@ MODELS = [
     "preprocess and split",
     "train random_walk",
     "tune lstm",
-    "train lstm",
+    "train lstm from scratch",
     "evaluate",
     "select and promote",
 ]
