@@ -18,6 +18,18 @@ from __future__ import annotations
 from typing import ClassVar
 
 
+def printable(text: str) -> str:
+    """Return a text that is safe for a terminal: control characters as escapes (`\\x1b`).
+
+    Texts hold names and values of other people's files. Line ends and tabs stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
+    )
+
+
 class CryptocastError(Exception):
     """A failure that a person can do something about.
 
@@ -38,10 +50,10 @@ class CryptocastError(Exception):
         code: str | None = None,
         retry: bool | None = None,
     ) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = printable(message)
+        super().__init__(self.message)
         if hint is not None:
-            self.hint = hint
+            self.hint = printable(hint)
         if code is not None:
             self.code = code
         if retry is not None:

@@ -79,6 +79,7 @@ LEVEL_UNIT = 1e-3
 """The feature `level` is the logarithm of sigma in this unit: 10 bp a bar."""
 
 _SYMBOL = re.compile(r"[A-Z0-9]{1,20}/[A-Z0-9]{1,20}")
+_CONTRACT = re.compile(r"/[^:]*:[A-Za-z]")  # the currency in which it is settled
 
 
 def iso(moment: float) -> str:
@@ -119,6 +120,12 @@ class Market:
 
         Raises ConfigError for a malformed symbol or an unknown interval.
         """
+        if _CONTRACT.search(symbol):
+            raise ConfigError(
+                f"'{symbol}' is a contract with a currency of its own, not a spot market",
+                code="config.symbol",
+                hint="write BASE/QUOTE alone, for example BTC/EUR",
+            )
         if symbol.count(":") >= 2:
             source, symbol, interval = symbol.rsplit(":", 2)
         if not _SYMBOL.fullmatch(symbol):

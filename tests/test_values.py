@@ -87,6 +87,17 @@ def test_a_malformed_symbol_is_refused(symbol: str) -> None:
     assert caught.value.hint == "write BASE/QUOTE in capitals, for example BTC/EUR"
 
 
+@pytest.mark.parametrize(
+    "symbol", ["BTC/USDT:USDT", "btc/usdt:usdt", "binance:BTC/USDT:USDT", "binance:BTC/USD:BTC:5m"]
+)
+def test_a_contract_with_a_settle_currency_is_no_spot_market(symbol: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Market.of(symbol, "bitvavo", "5m")
+    assert caught.value.message == (
+        f"'{symbol}' is a contract with a currency of its own, not a spot market"
+    )
+
+
 @pytest.mark.parametrize("symbol", ["BTC/EUR", "kraken:BTC/EUR:4m"])
 def test_an_unknown_interval_is_refused(symbol: str) -> None:
     with pytest.raises(ConfigError) as caught:

@@ -23,7 +23,7 @@ EXAMPLE = "cryptocast serve-loop --delay 10"
 GRACE_SECONDS = 0.6
 """How long the main thread has to end by itself; the last words have half of it again."""
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def command(
@@ -69,7 +69,9 @@ def command(
 
 @contextmanager
 def stopped_by_signals(last_words: Callable[[], None]) -> Iterator[Stop]:
-    """Yield a Stop that SIGTERM and SIGINT trigger within a second; for the main thread.
+    """Yield a Stop that SIGTERM, SIGINT and SIGHUP trigger within a second; for the main thread.
+
+    SIGHUP comes when the terminal closes; under `nohup` it is ignored as before.
 
     Python runs a signal handler between two steps of the main thread, so one that is inside a
     name look-up, or a long call into a library, doesn't hear it. In that case a thread calls
@@ -80,7 +82,8 @@ def stopped_by_signals(last_words: Callable[[], None]) -> Iterator[Stop]:
 
     stop, over = Stop(), Event()
     for name in _SIGNALS:
-        signal.signal(name, stop.ask)
+        if name is not signal.SIGHUP or signal.getsignal(name) is not signal.SIG_IGN:
+            signal.signal(name, stop.ask)
     reading, writing = socket.socketpair()
     writing.setblocking(False)
     before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)

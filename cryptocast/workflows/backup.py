@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,7 +41,8 @@ def backup(ws: Workspace, *, out: Path | None = None, keep: int | None = None) -
     """Copy what the workspace holds into `out`, by default `backups/<stamp>` inside it.
 
     Databases come first: what their rows name is on the disk before they are written. They
-    are read again as a whole. `.env`, logs and hidden files are left out. With `keep`, only
+    are read again as a whole. `.env`, logs and hidden files are left out, and so is, with a
+    warning, what is a link or no regular file: it may lead anywhere. With `keep`, only
     the newest `keep` backups of this workspace stay in the same folder, once the new one is
     whole. Raises UsageError for an impossible `out`, and StoreError if a database is busy or
     damaged or the disk refuses: then nothing is left behind.
@@ -55,7 +57,7 @@ def backup(ws: Workspace, *, out: Path | None = None, keep: int | None = None) -
     with arriving(folder) as draft:
         shutil.copyfile(ws.file, draft / config.FILE_NAME)
         rows, held_seconds = _copy_databases(ws, draft)
-        _copy_folders(ws, draft)
+        left_out = _copy_folders(ws, draft)
         files, size = _measure(draft)
         card = {
             "workspace": str(home),
@@ -71,14 +73,16 @@ def backup(ws: Workspace, *, out: Path | None = None, keep: int | None = None) -
     for old in removed:
         remove_backup(old)
     elsewhere = ws.settings.mlflow.tracking_uri or ws.secrets.environ.get("MLFLOW_TRACKING_URI")
-    warnings = ("runs and versions are in another MLflow store: back that up too",)
+    warnings = [f"{path} is left out: it is a link, or no regular file" for path in left_out]
+    if elsewhere:
+        warnings.append("runs and versions are in another MLflow store: back that up too")
     return BackupReport(
         Backup(folder, made_at, size),
         files,
         rows,
         held_seconds,
         tuple(removed),
-        warnings if elsewhere else (),
+        tuple(warnings),
     )
 
 
@@ -139,29 +143,56 @@ def _copy_databases(ws: Workspace, draft: Path) -> tuple[dict[str, Mapping[str, 
     return rows, held_seconds
 
 
-def _copy_folders(ws: Workspace, draft: Path) -> None:
+def _copy_folders(ws: Workspace, draft: Path) -> list[Path]:
+    """Copy the folders, and return what was left out of them."""
     ws.progress.stage("copy the files")
+    left_out = []
     for number, name in enumerate(_FOLDERS):
         ws.progress.advance(number, len(_FOLDERS), name)
-        _copy_folder(ws.folder / name, draft / name)
+        if (ws.folder / name).is_symlink():
+            left_out.append(ws.folder / name)
+        else:
+            left_out += _copy_folder(ws.folder / name, draft / name)
+    return left_out
 
 
-def _copy_folder(source: Path, target: Path) -> None:
-    """Copy a folder, again if something in it was replaced meanwhile."""
+def _copy_folder(source: Path, target: Path) -> list[Path]:
+    """Copy a folder, again if something in it was replaced meanwhile; return what was left out."""
     if not source.is_dir():
-        return
+        return []
     for left in reversed(range(_ATTEMPTS)):
         shutil.rmtree(target, ignore_errors=True)
+        left_out: list[Path] = []
+
+        def ignore(folder: str, names: Sequence[str], odd: list[Path] = left_out) -> set[str]:
+            odd += [path for name in names if _leads_elsewhere(path := Path(folder, name))]
+            return {name for name in names if name.startswith(".") or Path(folder, name) in odd}
+
         try:
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns(".*"))
-            return
+            shutil.copytree(source, target, ignore=ignore)
         except OSError as error:
             if not left or "No such file" not in str(error):
                 raise disk_error(error, source) from error
+        else:
+            return left_out
         time.sleep(_PAUSE_SECONDS)
+    return []
+
+
+def _leads_elsewhere(path: Path) -> bool:
+    """Return whether a path is a link, or neither a folder nor a regular file."""
+    try:
+        mode = path.lstat().st_mode
+    except OSError:  # it has gone meanwhile, which is seen when it is copied
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def _measure(folder: Path) -> tuple[int, int]:
     """Return how many files a folder holds, and their bytes."""
-    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    sizes = [
+        path.stat().st_size
+        for path in folder.rglob("*")
+        if path.is_file() and not path.is_symlink()
+    ]
     return len(sizes), sum(sizes)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from cryptocast import plugins
 from cryptocast.config import Settings
 from cryptocast.display import counted
 from cryptocast.errors import ConfigError, StateError, UsageError
-from cryptocast.sources import Setup
+from cryptocast.sources import PACKAGE, Setup
 from cryptocast.sources.file import Source
 from cryptocast.values import Gap, Market, iso
 from cryptocast.workflows.serving.bring import OVERLAP_BARS
@@ -92,9 +93,11 @@ def import_files(
 
 
 def _target(settings: Settings, symbol: str) -> Market:
-    """Return the market to import into. Raise ConfigError for another interval."""
+    """Return the market to import into. Raise ConfigError for another interval or no source."""
     interval = settings.market.interval
     market = Market.of(symbol, settings.source.name, interval)
+    sources = plugins.names(PACKAGE)
+    plugins.require(market.source.partition(":")[0], sources, what="source", key="--market")
     if market.interval != interval:
         raise ConfigError(
             f"{market.id} is not of this workspace's interval, {interval}",

@@ -96,7 +96,7 @@ def test_a_reader_that_leaves_is_no_error(workspace: Path) -> None:
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_serve_loop_ends_at_once_when_it_is_told_to(
     workspace: Path, name: signal.Signals
 ) -> None:

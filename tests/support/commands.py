@@ -278,7 +278,9 @@ def _mlflow_is_loaded() -> None:
 @pytest.fixture(autouse=True)
 def _signals_stay() -> Iterator[None]:
     """serve-loop takes the signals of its process, which here is pytest's."""
-    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
     yield
     for name, handler in before.items():
         signal.signal(name, handler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
 import subprocess
@@ -237,6 +238,25 @@ def test_a_bundle_that_is_replaced_meanwhile_is_copied_whole(
     folder = made(workspace)
     assert seen[0] == seen[1] == workspace / "bundles"
     assert listing(folder / "bundles") == listing(workspace / "bundles")
+
+
+def test_links_and_pipes_are_not_followed_but_told(workspace: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "key").write_text("do not copy", encoding="utf-8")
+    (workspace / "reports").mkdir(exist_ok=True)
+    (workspace / "reports" / "page.html").symlink_to(secret / "key")
+    (workspace / "bundles" / "x").symlink_to(secret)
+    shutil.rmtree(workspace / "archive", ignore_errors=True)
+    (workspace / "archive").symlink_to(secret)
+    os.mkfifo(workspace / "mlartifacts" / "pipe")
+    done = run("backup", "-w", workspace, "--out", tmp_path / "copy")
+    assert done.code == 0
+    texts = [f.read_bytes() for f in (tmp_path / "copy").rglob("*") if f.is_file()]
+    assert not any(b"do not copy" in text for text in texts)
+    assert not any(f.is_symlink() for f in (tmp_path / "copy").rglob("*"))
+    for name in ("reports/page.html", "bundles/x", "archive", "mlartifacts/pipe"):
+        assert f"warning: {workspace / name} is left out: it is a link, or no reg" in done.err
 
 
 def test_an_empty_workspace_can_be_backed_up(tmp_path: Path) -> None:

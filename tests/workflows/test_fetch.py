@@ -343,6 +343,47 @@ def test_import_options_that_do_not_go_together_are_refused(
     assert (done.code, done.error["message"]) == (2, message)
 
 
+@pytest.mark.parametrize("source", ["bitvavoo", "nosuch", "Kraken", "\x1b]0;evil\x07"])
+def test_an_import_into_a_market_of_no_source_is_refused(
+    folder: Path, tmp_path: Path, source: str
+) -> None:
+    file = tmp_path / "candles.csv"
+    file.write_text("ts,open,high,low,close\n", encoding="utf-8")
+    done = run(
+        *("fetch", "-w", folder, "--source", "file", "--path", file),
+        *("--market", f"{source}:BTC/EUR:5m"),
+    )
+    assert done.code == 2
+    assert "error: there is no source '" in done.err
+    assert "\x1b" not in done.err
+    assert "bitvavo, ccxt, coinbase" in done.err
+
+
+def test_no_escape_sequence_of_a_file_reaches_the_terminal(folder: Path, tmp_path: Path) -> None:
+    evil = "\x1b[2J\x1b]0;evil\x07\u202e\x9b31m"
+    header = "ts,open,high,low,close"
+    contents = {
+        "candles.csv": f"{header}{evil}\n1717200000,1,1,1,1\n",
+        f"BTC-EUR{evil}.csv": f"{header}\n{evil},1,1,1,1\n",
+        "BTC-EUR.csv": f"{header},market\n1717200000,1,1,1,1,{evil}\n1717200300,1,1,1,1,b\n",
+        "ETH-EUR.csv": f"{header}\n1717200000,1,1,1,{evil}\n",
+        "BTC-EUR_1.csv": f"{header},volume {evil}a,volume b\n1717200000,1,1,1,1,1,1\n",
+        "c.json": f'[{{"ts": 1717200000, "{evil.encode("unicode_escape").decode()}": 1}}]',
+    }
+    for name, content in contents.items():
+        file = tmp_path / name
+        file.write_text(content, encoding="utf-8")
+        done = run(
+            *("fetch", "-w", folder, "--source", "file", "--path", file),
+            *("--market", "kraken:ETH/EUR:5m" if name.startswith("ETH") else "kraken:BTC/EUR:5m"),
+        )
+        assert done.err
+        assert not set(evil.replace("[2J", "").replace("]0;evil", "").replace("31m", "")) & set(
+            done.err + done.out
+        ), name
+        file.unlink()
+
+
 def test_an_import_of_another_interval_is_refused(folder: Path, tmp_path: Path) -> None:
     file = write(tmp_path / "BTC-EUR.csv", candles())
     done = run(

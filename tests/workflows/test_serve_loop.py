@@ -468,9 +468,9 @@ def test_two_loops_serve_each_origin_once(workspace: Path) -> None:
 # How it stops.
 
 
-@pytest.fixture(params=[signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+@pytest.fixture(params=["SIGTERM", "SIGINT", "SIGHUP"])
 def told_to_stop(request: pytest.FixtureRequest) -> signal.Signals:
-    return signal.Signals(request.param)
+    return signal.Signals[request.param]
 
 
 def stops(child: subprocess.Popen[str], name: signal.Signals) -> tuple[str, str]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 _PATHS = ("/", "/report.html")
 _IDLE_SECONDS = 10  # a browser that opens a connection and sends nothing blocks nobody longer
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class PageServer:
@@ -64,7 +64,7 @@ class PageServer:
         return self._ws.markets()[0].floor(self._ws.clock.now())
 
     def serve_until_stopped(self) -> None:
-        """Answer until SIGINT or SIGTERM."""
+        """Answer until SIGINT, SIGTERM or SIGHUP."""
         stop = threading.Event()
         before = {s: signal.signal(s, lambda *_: stop.set()) for s in _SIGNALS}
         worker = threading.Thread(target=self._http.serve_forever, args=(0.1,), daemon=True)
