@@ -69,5 +69,6 @@ def _show_topics(console: Console) -> None:
 def _show_page(console: Console, text: str) -> None:
     from rich.markdown import Markdown
 
-    lines = (line for line in text.splitlines() if not line.startswith("<!-- "))
+    # Comments and pictures are for the page in a browser.
+    lines = (line for line in text.splitlines() if not line.startswith(("<!-- ", "![")))
     console.print(Markdown("\n".join(lines)))

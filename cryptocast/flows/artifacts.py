@@ -42,14 +42,16 @@ def show_renewals(
     name = deployment_name(folder)
     every = [row for renewal in renewals.renewals for row in renewal.scores]
     scores = sorted(every, key=lambda row: row["step"] != "all")  # the sums first
-    rows = [plain({key: row.get(key) for key in _SCORES}) for row in islice(scores, MOST_ROWS)]
+    rows = [{key: _short(row.get(key)) for key in _SCORES} for row in islice(scores, MOST_ROWS)]
     text = "\n".join(islice(_decision_lines(renewals, findings), MOST_ROWS))
 
     def publish() -> None:
         create_table_artifact(
             rows, key=f"scores-{name}", description="Scores on the test candles, in basis points"
         )
-        create_markdown_artifact(text, key=f"decision-{name}")
+        create_markdown_artifact(
+            text, key=f"decision-{name}", description="What serves now, and why"
+        )
 
     _publish(publish, steps)
 
@@ -60,6 +62,11 @@ def _publish(publish: Callable[[], object], steps: TaskSteps) -> None:
         publish()
     except Exception as error:  # whatever Prefect's client raises, the run has succeeded
         steps.warn([f"no artifact was written: {type(error).__name__}: {error}"])
+
+
+def _short(value: Any) -> Any:
+    """Return a value as JSON takes it, a figure with four digits."""
+    return plain(float(f"{value:.4g}") if isinstance(value, float) else value)
 
 
 def _forecast_rows(forecast: ForecastSet) -> list[dict[str, Any]]:
@@ -88,7 +95,8 @@ def _decision_lines(renewals: Renewals, findings: Mapping[str, str | None]) -> l
     lines = []
     for decision in renewals.decisions:
         verb = "promoted" if decision.promoted else "kept"
-        lines += [f"### {decision.market}: version {decision.version} ({decision.model}) {verb}"]
+        market = "" if decision.market == "*" else f" for {decision.market}"
+        lines += [f"### Version {decision.version} ({decision.model}) {verb}{market}"]
         lines += ["", decision.reason, ""]
         if finding := findings.get(decision.market):
             lines += [finding, ""]
