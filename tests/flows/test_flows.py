@@ -85,8 +85,12 @@ def test_initialize_promotes_the_bundle_of_the_command_byte_for_byte(
     assert made.data["decision"]["reason"] in (state.message or "")
     assert_tasks(state, ["fetch candles", *LEARNING])
     assert bundles(folder) == bundles(made.folder)
-    assert len(artifact("scores", folder)) == len(made.data["scores"])
-    assert made.data["decision"]["reason"] in artifact("decision", folder)
+    scores = artifact("scores", folder)
+    assert [row["crps_bp"] for row in scores] == [float(f"{row['crps_bp']:.4g}") for row in scores]
+    assert len(scores) == len(made.data["scores"])
+    text = artifact("decision", folder)
+    assert text.startswith(f"### Version {made.data['decision']['version']} (lstm) promoted\n")
+    assert made.data["decision"]["reason"] in text
     again = initialize(str(folder), as_of=AS_OF, return_state=True)
     assert again.name == "There already"
 
