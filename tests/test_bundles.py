@@ -20,7 +20,7 @@ from cryptocast.values import FEATURES
 from support.synthetic import LEVELS, bars, windows
 
 QUANTILES = np.outer([1.0, 2.0], np.array(LEVELS) - 0.5)
-GRAPH = _graphs.constant(QUANTILES, 16)
+GRAPH = _graphs.Graph(16).constant(QUANTILES)
 CARD = Card(
     version="7",
     kind="lstm",
@@ -69,7 +69,7 @@ def test_the_same_model_is_frozen_to_the_same_bytes(folder: Path) -> None:
 
 def test_a_bundle_that_is_there_is_replaced(folder: Path) -> None:
     (folder / "stray.txt").write_text("old")
-    other = _graphs.constant(QUANTILES * 2, 16)
+    other = _graphs.Graph(16).constant(QUANTILES * 2)
     freeze(folder, dataclasses.replace(CARD, seed=4), other)
     assert load(folder).card.seed == 4
     assert (folder / "model.onnx").read_bytes() == other

@@ -27,7 +27,7 @@ CARD = {"kind": "lstm", "levels": list(LEVELS), "version": ""}
 
 
 def graph(scale: float = 1.0) -> bytes:
-    return _graphs.constant(QUANTILES * scale, 16)
+    return _graphs.Graph(16).constant(QUANTILES * scale)
 
 
 @pytest.fixture(scope="module")

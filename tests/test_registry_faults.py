@@ -32,7 +32,7 @@ import numpy as np
 from cryptocast.models import _graphs
 from cryptocast.registry import Registry
 from cryptocast.values import Fitted
-graph = _graphs.constant(np.arange(6.0).reshape(2, 3), 4)
+graph = _graphs.Graph(4).constant(np.arange(6.0).reshape(2, 3))
 print("ready", flush=True)
 for line in sys.stdin:
     folder = Path(line.strip())

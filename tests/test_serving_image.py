@@ -112,7 +112,7 @@ def workspace(tmp_path: Path) -> Iterator[Path]:
         code_version="0.1.0", packages={},
     )  # fmt: skip
     quantiles = np.tile(np.array(LEVELS) - 0.5, (24, 1))
-    bundles.freeze(tmp_path / "bundles" / "1", card, _graphs.constant(quantiles, 64))
+    bundles.freeze(tmp_path / "bundles" / "1", card, _graphs.Graph(64).constant(quantiles))
     with Store(tmp_path / "cryptocast.duckdb", 60).write() as writer:
         writer.put_deployment(Deployment(0, 1, "*", "1", None, "promote", "a test", "{}"))
     with Loopback({"BTC/EUR": traded}) as server:

@@ -6,7 +6,7 @@ are a few operators, written in milliseconds, and a test holds them equal to tor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -91,6 +91,13 @@ class Graph:
         quantiles = self.Add(self.fixed(base[None]), self._over_levels(shift))
         return self._finish(quantiles, *base.shape)
 
+    def constant(self, quantiles: FloatArray) -> bytes:
+        """Finish with the same quantiles [H, Q] for every window."""
+        # The number of windows decides the number of answers.
+        count = self.Shape("inputs", start=0, end=1)
+        shape = self.Concat(count, self.whole(*quantiles.shape), axis=0)
+        return self._finish(self.Expand(self.fixed(quantiles[None]), shape), *quantiles.shape)
+
     def _over_levels(self, values: str) -> str:
         return self.Unsqueeze(values, self.axis(2))
 
@@ -100,9 +107,22 @@ class Graph:
         return name
 
     def _finish(self, quantiles: str, horizon: int, levels: int) -> bytes:
+        """Return the checked model that answers with these quantiles [N, H, Q]."""
         self._nodes.append(helper.make_node("Identity", [quantiles], ["quantiles"]))
-        window = (self._lookback, len(FEATURES))
-        return serialise(self._nodes, self._tensors, window, (horizon, levels))
+        window, answer = (self._lookback, len(FEATURES)), (horizon, levels)
+        graph = helper.make_graph(
+            self._nodes,
+            "cryptocast",
+            [helper.make_tensor_value_info("inputs", TensorProto.FLOAT, ["N", *window])],
+            [helper.make_tensor_value_info("quantiles", TensorProto.FLOAT, ["N", *answer])],
+            [numpy_helper.from_array(t.copy(order="C"), name) for name, t in self._tensors.items()],
+        )
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", _OPSET)], producer_name="cryptocast"
+        )
+        model.ir_version = _IR_VERSION
+        onnx.checker.check_model(model)
+        return bytes(model.SerializeToString())
 
 
 def _outwards(levels: int) -> FloatArray:
@@ -111,41 +131,3 @@ def _outwards(levels: int) -> FloatArray:
     above = (gap >= middle) & (gap < level)
     below = (gap < middle) & (gap >= level)
     return above.astype(np.float64) - below.astype(np.float64)
-
-
-def constant(quantiles: FloatArray, lookback: int) -> bytes:
-    """Return a graph that answers every window with the same quantiles [H, Q]."""
-    horizon, levels = quantiles.shape
-    nodes = [
-        # The number of windows decides the number of answers.
-        helper.make_node("Shape", ["inputs"], ["count"], start=0, end=1),
-        helper.make_node("Concat", ["count", "inner"], ["shape"], axis=0),
-        helper.make_node("Expand", ["base", "shape"], ["quantiles"]),
-    ]
-    tensors: dict[str, NDArray[np.generic]] = {
-        "base": quantiles.astype(np.float32)[None],
-        "inner": np.array([horizon, levels], dtype=np.int64),
-    }
-    return serialise(nodes, tensors, (lookback, len(FEATURES)), (horizon, levels))
-
-
-def serialise(
-    nodes: Sequence[onnx.NodeProto],
-    tensors: Mapping[str, NDArray[np.generic]],
-    window: tuple[int, int],
-    answer: tuple[int, int],
-) -> bytes:
-    """Return a checked model from `inputs` [N, *window] to `quantiles` [N, *answer]."""
-    graph = helper.make_graph(
-        nodes,
-        "cryptocast",
-        [helper.make_tensor_value_info("inputs", TensorProto.FLOAT, ["N", *window])],
-        [helper.make_tensor_value_info("quantiles", TensorProto.FLOAT, ["N", *answer])],
-        [numpy_helper.from_array(t.copy(order="C"), name) for name, t in tensors.items()],
-    )
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", _OPSET)], producer_name="cryptocast"
-    )
-    model.ir_version = _IR_VERSION
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString())

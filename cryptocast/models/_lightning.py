@@ -224,11 +224,8 @@ class _Keeper(Callback):
             loss = float(self.training.loss(network(*inputs), targets))
         network.train()
         if loss < self.best_loss or not self.best:
-            self.best, self.best_loss, self.best_epoch = (
-                copy.deepcopy(network.state_dict()),
-                loss,
-                number,
-            )
+            self.best = copy.deepcopy(network.state_dict())
+            self.best_loss, self.best_epoch = loss, number
         return loss
 
     def _save(self, trainer: Trainer, file: Path) -> None:

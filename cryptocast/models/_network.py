@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -69,28 +70,27 @@ def shape_of(params: Params) -> Shape:
             hint="known: " + ", ".join(Shape.__dataclass_fields__),
         )
     shape = Shape(**params)  # type: ignore[arg-type]  # checked by value below
-    whole = ("hidden", "layers", "batch_size", "epochs", "patience")
-    words = ("features", "start_at")
-    for name in words:
-        if not isinstance(getattr(shape, name), str):
+    for name in sorted(Shape.__dataclass_fields__):
+        default = getattr(Shape(), name)
+        if not _is_possible(name, getattr(shape, name), default):
             raise ConfigError(
                 f"the lstm cannot have {name} = {getattr(shape, name)!r}",
                 code="config.params",
-                hint=f'its default is "{getattr(Shape(), name)}"',
+                hint=f"its default is {json.dumps(default)}",
             )
-    _ = shape.places
-    for name in sorted(set(Shape.__dataclass_fields__) - set(words)):
-        value = getattr(shape, name)
-        right = type(value) is int if name in whole else type(value) in (int, float)
-        least = 1 if name in whole else 0
-        beyond = (name == "dropout" and value >= 1) or (name == "bound" and value == 0)
-        if not right or not math.isfinite(value) or value < least or beyond:
-            raise ConfigError(
-                f"the lstm cannot have {name} = {value!r}",
-                code="config.params",
-                hint=f"its default is {getattr(Shape(), name)}",
-            )
+    _ = shape.places  # raises for a feature that does not exist
     return shape
+
+
+def _is_possible(name: str, value: Any, default: object) -> bool:
+    """Return whether a value is of its default's kind, and neither too small nor too large."""
+    if isinstance(default, str):
+        return isinstance(value, str)
+    if isinstance(default, int):
+        return type(value) is int and value >= 1
+    if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
+        return False
+    return value < 1 if name == "dropout" else value > 0 if name == "bound" else True
 
 
 class Start(Protocol):

@@ -53,7 +53,7 @@ def test_the_correction_is_bounded_however_wild_the_window() -> None:
 
 def test_a_constant_answers_every_window_alike() -> None:
     quantiles = np.array([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.5]])
-    forecaster = Forecaster(_graphs.constant(quantiles, LOOKBACK))
+    forecaster = Forecaster(_graphs.Graph(LOOKBACK).constant(quantiles))
     for windows in (0, 1, 5):
         found = forecaster(np.zeros((windows, LOOKBACK, len(FEATURES))))
         np.testing.assert_array_equal(found, np.tile(quantiles, (windows, 1, 1)))
@@ -73,7 +73,7 @@ def test_a_graph_is_plain_onnx_with_named_ends(layers: int) -> None:
     made = (
         to_onnx(network(layers), START, np.zeros((HORIZON, LEVELS)), LOOKBACK)
         if layers
-        else _graphs.constant(np.zeros((HORIZON, LEVELS)), LOOKBACK)
+        else _graphs.Graph(LOOKBACK).constant(np.zeros((HORIZON, LEVELS)))
     )
     model = onnx.load_from_string(made)
     onnx.checker.check_model(model, full_check=True)

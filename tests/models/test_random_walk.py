@@ -33,7 +33,7 @@ def chosen(seen: PastOrigins) -> np.ndarray:
 
 def plain(seen: PastOrigins) -> bytes:
     """The walk in sigma's own decay."""
-    return _graphs.constant(symmetric(seen.origins.standardised, LEVELS), seen.lookback)
+    return _graphs.Graph(seen.lookback).constant(symmetric(seen.origins.standardised, LEVELS))
 
 
 def test_few_windows_get_the_quantiles_of_all_that_came_before() -> None:

@@ -28,7 +28,7 @@ class Model(Baseline):
         origins, sigma = past.origins, past.origins.sigma
         if not len(origins):
             base = _quantiles.reference_shape(levels, past.horizon)
-            return Fitted(self.kind, {}, _graphs.constant(base, past.lookback))
+            return Fitted(self.kind, {}, _graphs.Graph(past.lookback).constant(base))
         typical = float(np.median(sigma))
         base = _quantiles.symmetric(origins.standardised * (sigma / typical)[:, None], levels)
         graph = _graphs.Graph(past.lookback)

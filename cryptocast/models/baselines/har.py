@@ -45,9 +45,11 @@ class Model(Baseline):
 
 def correction(newest: FloatArray, ratios: FloatArray) -> Correction:
     """Return what the spans' volatilities say of the ratios [N, H], over all features [N, F]."""
-    spans = newest[:, [FEATURES.index(name) for name in SPANS]]
-    over_spans = learn_correction(spans, paths(ratios.shape[1]), ratios, _BOUND)
-    return replace(over_spans, weights=_places() @ over_spans.weights)
+    places = [FEATURES.index(name) for name in SPANS]
+    over_spans = learn_correction(newest[:, places], paths(ratios.shape[1]), ratios, _BOUND)
+    weights = np.zeros((len(FEATURES), ratios.shape[1]))
+    weights[places] = over_spans.weights
+    return replace(over_spans, weights=weights)
 
 
 def paths(horizon: int) -> FloatArray:
@@ -55,8 +57,3 @@ def paths(horizon: int) -> FloatArray:
     slope = 2 * np.log(np.arange(1, horizon + 1)) / np.log(max(horizon, 2)) - 1
     basis = np.stack([np.ones(horizon), slope, slope**2], axis=1)  # [H, 3]
     return np.stack([np.kron(np.eye(len(SPANS)), row) for row in basis])
-
-
-def _places() -> FloatArray:
-    """Return [F, P] the matrix that takes the spans from all features."""
-    return np.array([[float(name == span) for span in SPANS] for name in FEATURES])

@@ -41,9 +41,13 @@ class Model(Baseline):
         chosen = choose(ratios, log_scales, past, levels)
         base = _quantiles.symmetric(ratios / np.exp(log_scales[:, chosen]), levels)
         if not chosen.any():
-            return Fitted(self.kind, {}, _graphs.constant(base, past.lookback))
+            return Fitted(self.kind, {}, _graphs.Graph(past.lookback).constant(base))
+        # [F, H] 1 if a step is measured in that feature; no feature means sigma itself.
+        picked = np.zeros((len(FEATURES), len(chosen)))
+        for place, name in enumerate(_DECAYS, start=1):
+            picked[FEATURES.index(name)] = chosen == place
         graph = _graphs.Graph(past.lookback)
-        log_scale = graph.MatMul(graph.newest(), graph.fixed(_pick(chosen)))
+        log_scale = graph.MatMul(graph.newest(), graph.fixed(picked))
         return Fitted(self.kind, {}, graph.stretched(base, log_scale))
 
 
@@ -73,11 +77,3 @@ def choose(
     best = np.where(errors_better.any(axis=0), 1 + errors_better.argmax(axis=0), 0)
     least = np.maximum(_LEAST_A_STRETCH, _LEAST_INDEPENDENT * np.arange(1, horizon + 1))
     return np.asarray(np.where((counts >= least).all(axis=0), best, 0), dtype=np.int64)
-
-
-def _pick(chosen: IntArray) -> FloatArray:
-    """Return [F, H] 1 if a step is measured in that feature; no feature means sigma itself."""
-    weights = np.zeros((len(FEATURES), len(chosen)))
-    for place, name in enumerate(_DECAYS, start=1):
-        weights[FEATURES.index(name)] = chosen == place
-    return weights
