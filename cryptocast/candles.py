@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,30 +34,32 @@ def normalise(
     market: Market,
     *,
     now: float,
-    start: int | None = None,
-    end: int | None = None,
+    start: float = -math.inf,
+    end: float = math.inf,
 ) -> Normalised:
     """Align, sort, de-duplicate and check the candles of one market.
 
     Times are floored to the interval. Rows are dropped, in this order, if they lie outside
-    `[start, end)` (Unix seconds; None is no bound), if their candle is not closed at `now`, and
-    if their values are impossible: a price that is not finite or not above zero, a high below
-    the low, a volume that is negative or infinite. Of the rows left for one open time the last
-    in the input wins, so an impossible row never hides a sane one.
+    `[start, end)` (Unix seconds), if their candle is not closed at `now`, and if their values are
+    impossible: a price that is not finite or not above zero, a high below the low, a volume that
+    is negative or infinite. Of the rows left for one open time the last in the input wins, so an
+    impossible row never hides a sane one.
 
     Nothing is mended: an open or close outside `[low, high]` (venues do publish them) is
     kept as given, and a volume of NaN means that the source has none.
     """
     interval = market.interval_seconds
     times = raw.open_time // interval * interval
-    inside = _within(times, start, end)
+    inside = (times >= start) & (times < end)
     closed = times + interval <= now
     faults = _faults(raw)
     bad = np.logical_or.reduce([mask for mask, _ in faults])
 
     rejected = np.flatnonzero(inside & closed & bad)
     kept = np.flatnonzero(inside & closed & ~bad)
-    index = _last_of_each_time(times, kept)
+    # Of the rows of one time the last, which comes first from behind.
+    _, place = np.unique(times[kept][::-1], return_index=True)
+    index = kept[::-1][place]
     return Normalised(
         candles=replace(raw.take(index), open_time=times[index]),
         rejected=len(rejected),
@@ -66,15 +69,6 @@ def normalise(
         unclosed=int(np.count_nonzero(inside & ~closed)),
         out_of_range=int(np.count_nonzero(~inside)),
     )
-
-
-def _last_of_each_time(times: IntArray, rows: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return the rows sorted by time; of those of one time, only the last in the input."""
-    # A stable sort leaves rows of one time in the order of the input.
-    rows = rows[np.argsort(times[rows], kind="stable")]
-    rising = times[rows]
-    last: _Mask = np.append(rising[1:] != rising[:-1], True)[: len(rows)]
-    return np.asarray(rows[last])
 
 
 def aggregate(candles: Candles, finer_seconds: int, seconds: int) -> Candles:
@@ -96,15 +90,6 @@ def aggregate(candles: Candles, finer_seconds: int, seconds: int) -> Candles:
         np.add.reduceat(candles.volume, starts),
     )
     return whole.take(lasts - starts + 1 == seconds // finer_seconds)
-
-
-def _within(times: IntArray, start: int | None, end: int | None) -> _Mask:
-    inside = np.ones(len(times), dtype=np.bool_)
-    if start is not None:
-        inside &= times >= start
-    if end is not None:
-        inside &= times < end
-    return inside
 
 
 def _faults(raw: Candles) -> list[tuple[_Mask, str]]:

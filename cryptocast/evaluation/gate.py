@@ -21,8 +21,14 @@ from statistics import NormalDist
 import numpy as np
 
 from cryptocast.config import GateSettings
-from cryptocast.evaluation.bootstrap import Resampling, bounds, resampled_sums, standard_error
-from cryptocast.evaluation.comparison import diebold_mariano, effective_n
+from cryptocast.evaluation.comparison import (
+    Resampling,
+    bounds,
+    diebold_mariano,
+    effective_n,
+    resampled_sums,
+    standard_error,
+)
 from cryptocast.values import FloatArray, IntArray
 
 

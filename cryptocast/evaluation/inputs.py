@@ -52,7 +52,7 @@ def inputs_test(
     wrong = ~(np.abs(inputs - counted) <= _TOLERANCE * np.abs(counted) + _SLACK)  # NaN is wrong
     sums = _sums(wrong, np.full(len(names), _HALF), np.full(len(names), CEILING * _WRONG_LIMIT))
     worst = int(np.argmax(np.minimum(sums[-1], _WRONG_LIMIT)))
-    test = _test("inputs", sums[:, worst], _WRONG_LIMIT, bars)
+    test = Test.of("inputs", sums[:, worst], _WRONG_LIMIT, bars)
     if test.since is None:
         return test
     rows = wrong[:, worst] & (bars >= test.since)
@@ -77,7 +77,7 @@ def still_test(newest: FloatArray, learned: FloatArray, bars: IntArray) -> Test 
     same = _same(newest[moved, 0], newest[moved, 1])
     sums = _sums(same, (1 + usual) / 2, ceilings * _STILL_LIMIT)
     worst = int(np.argmax(sums[-1]))
-    test = _test("still", sums[:, worst], _STILL_LIMIT, bars[moved])
+    test = Test.of("still", sums[:, worst], _STILL_LIMIT, bars[moved])
     return test if test.since is None else replace(test, feature=_CANDLE_FEATURES[worst])
 
 
@@ -87,19 +87,13 @@ def answers_test(served: FloatArray, answers: FloatArray, bars: IntArray) -> Tes
     off = ~(np.abs(served - answers) <= _OFF * width)
     other = np.any(off, axis=(1, 2), keepdims=True)[..., 0]
     sums = _sums(other, np.array([_HALF]), np.array([CEILING * _OFF_LIMIT]))
-    return _test("answers", sums[:, 0], _OFF_LIMIT, bars)
+    return Test.of("answers", sums[:, 0], _OFF_LIMIT, bars)
 
 
 def _sums(faults: NDArray[np.bool_], allowances: FloatArray, ceilings: FloatArray) -> FloatArray:
     """Return Page's sums of the faults of each input, [N, I]."""
     columns = zip(faults.T.astype(np.float64), allowances, ceilings, strict=True)
     return np.stack([cusum(each, allowed, top) for each, allowed, top in columns], axis=1)
-
-
-def _test(name: str, sums: FloatArray, limit: float, bars: IntArray) -> Test:
-    statistic, low = float(sums[-1]), np.flatnonzero(sums == 0)
-    rose = int(bars[low[-1] + 1 if len(low) else 0]) if statistic >= limit / 2 else None
-    return Test(name, statistic, limit, rose)
 
 
 def _stillest(learned: FloatArray) -> FloatArray | None:

@@ -77,6 +77,14 @@ def mean(values: FloatArray) -> float | None:
     return float(np.nanmean(values)) if np.isfinite(values).any() else None
 
 
+def row_means(values: FloatArray) -> FloatArray:
+    """Return the mean of what is known in each row of values [N, K], [N]; NaN for an empty row."""
+    known = np.isfinite(values)
+    count = known.sum(axis=1)
+    total = np.where(known, values, 0.0).sum(axis=1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
 def _index(levels: Sequence[float], wanted: float) -> int | None:
     close = np.flatnonzero(np.isclose(levels, wanted, atol=1e-9))
     return int(close[0]) if len(close) else None

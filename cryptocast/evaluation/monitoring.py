@@ -31,7 +31,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from cryptocast.evaluation.metrics import BP, crps_bp
+from cryptocast.evaluation.metrics import BP, crps_bp, row_means
 from cryptocast.values import FloatArray, IntArray
 
 HEALTHY, WATCH, DECLINED, UNKNOWN = "healthy", "watch", "declined", "unknown"
@@ -72,6 +72,13 @@ class Test:
     feature: str | None = None  # the worst input, if there is one
     fault: str | None = None  # what that input is instead of what it should be
 
+    @classmethod
+    def of(cls, name: str, sums: FloatArray, threshold: float, bars: IntArray) -> Test:
+        """Return the test after the last of its sums [T], one after each of `bars` [T]."""
+        statistic, low = float(sums[-1]), np.flatnonzero(sums == 0)
+        rose = int(bars[low[-1] + 1 if len(low) else 0]) if statistic >= threshold / 2 else None
+        return cls(name, statistic, threshold, rose)
+
     @property
     def verdict(self) -> str:
         """The verdict: `declined` from the threshold on, `watch` from half of it."""
@@ -101,10 +108,12 @@ def sequential_tests(
     width = by_bar(surprise[0], bars) - _CONTROL * by_bar(surprise[1], bars)
     loss = by_bar(loss_beyond(served, walk, targets, levels, promise), bars)
     series = {"loss": (loss, LOSS), "narrow": (width, NARROW), "wide": (-width, WIDE)}
-    return tuple(
-        _test(name, values, rule, false_alarm_bars * _TESTS, int(bars[0]))
-        for name, (values, rule) in series.items()
-    )
+    tests = []
+    for name, (values, rule) in series.items():
+        limit = threshold(rule, false_alarm_bars * _TESTS)
+        sums = cusum(values, rule.allowance, CEILING * limit)
+        tests.append(Test.of(name, sums, limit, bars[0] + np.arange(len(sums))))
+    return tuple(tests)
 
 
 def width_surprise(
@@ -153,10 +162,7 @@ def by_bar(values: FloatArray, bars: IntArray) -> FloatArray:
     steps = values.shape[1]
     closed = np.full((int(bars[-1] - bars[0]) + steps, steps), np.nan)
     closed[(bars - bars[0])[:, None] + np.arange(steps), np.arange(steps)] = values
-    known = np.isfinite(closed)
-    total = np.where(known, closed, 0.0).sum(axis=1)
-    count = known.sum(axis=1)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return row_means(closed)
 
 
 def cusum(series: FloatArray, allowance: float, ceiling: float = math.inf) -> FloatArray:
@@ -185,15 +191,6 @@ def threshold(rule: Rule, false_alarm_bars: float) -> float:
     for _ in range(50):
         v -= (math.expm1(v) - v - wanted) / math.expm1(v)
     return max(v / (2 * drift) - 1.166, 1.0) * rule.deviation
-
-
-def _test(name: str, series: FloatArray, rule: Rule, false_alarm_bars: float, first: int) -> Test:
-    limit = threshold(rule, false_alarm_bars)
-    sums = cusum(series, rule.allowance, CEILING * limit)
-    statistic = float(sums[-1])
-    zeros = np.flatnonzero(sums == 0)
-    rose = first + (int(zeros[-1]) + 1 if len(zeros) else 0)
-    return Test(name, statistic, limit, rose if statistic >= limit / 2 else None)
 
 
 def _usual_surprise() -> float:

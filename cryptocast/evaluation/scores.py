@@ -11,11 +11,14 @@ import polars as pl
 
 from cryptocast import schemas
 from cryptocast.evaluation import metrics
-from cryptocast.evaluation.bootstrap import Resampling, block_length, bounds, resampled_sums
 from cryptocast.evaluation.comparison import (
+    Resampling,
+    block_length,
+    bounds,
     diebold_mariano,
     effective_n,
     long_run_variance,
+    resampled_sums,
     wilson,
 )
 from cryptocast.values import FloatArray, IntArray
@@ -122,7 +125,7 @@ def _row(
 ) -> Mapping[str, Any]:
     horizon = targets.shape[1]
     at = slice(None) if step is None else slice(step - 1, step)
-    better = by_origin(walk[:, at] - figures.loss[:, at])
+    better = metrics.row_means(walk[:, at] - figures.loss[:, at])
     n = int(np.isfinite(targets[:, at]).sum())
     shares = figures.below[at].sum(axis=0) / max(n, 1)
     is_walk = figures.candidate.is_walk
@@ -194,14 +197,6 @@ def direction_interval(hit: FloatArray, step: int) -> tuple[float | None, float 
     else:
         trials = min(share * (1 - share) * count**2 / (variance * len(surplus)), count)
     return wilson(share, trials, CONFIDENCE)
-
-
-def by_origin(values: FloatArray) -> FloatArray:
-    """Return the mean of each origin over its steps, [N]; NaN if it has none."""
-    known = np.isfinite(values)
-    count = known.sum(axis=1)
-    total = np.where(known, values, 0.0).sum(axis=1)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _mean(values: FloatArray) -> FloatArray:

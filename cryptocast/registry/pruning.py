@@ -41,7 +41,8 @@ def old_runs(client: MlflowClient, before: float) -> list[OldRun]:
             continue
         files = [_folder(run.info.artifact_uri)]
         files += [_folder(model.artifact_location) for model in _models(client, run)]
-        size = sum(_size(folder) for folder in files if folder is not None)
+        paths = (path for folder in files if folder is not None for path in folder.rglob("*"))
+        size = sum(path.stat().st_size for path in paths if path.is_file())
         reason = "deleted" if deleted else "trial"
         old.append(OldRun(run.info.run_id, run.info.run_name, reason, ended, size))
     return sorted(old, key=lambda run: run.ended_at)
@@ -83,10 +84,6 @@ def _folder(uri: str) -> Path | None:
     """Return the folder of a `file:` URI, or None for other places."""
     parts = urlparse(uri)
     return Path(unquote(parts.path)) if parts.scheme in ("", "file") and parts.path else None
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _remove(folder: Path | None) -> None:

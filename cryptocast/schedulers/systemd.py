@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from cryptocast.drafts import swapping
 from cryptocast.errors import UsageError
 from cryptocast.schedulers import Plan, Text, call, mark, unique_name
 from cryptocast.values import INTERVAL_SECONDS
@@ -114,9 +115,8 @@ def _written(file: Path, text: str) -> bool:
         if file.is_file() and file.read_bytes() == content:
             return False
         file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_name(f".{file.name}.new")
-        draft.write_bytes(content)
-        draft.replace(file)
+        with swapping(file) as draft:
+            draft.write_bytes(content)
     except OSError as error:
         raise UsageError(
             f"{file} cannot be written: {error.strerror}", code="usage.scheduler", hint=_HINT

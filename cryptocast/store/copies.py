@@ -43,7 +43,12 @@ def copy_store(store: Store, target: Path) -> Copied:
     busy, the disk is full, or the copy cannot be read or lacks rows.
     """
     copied = _copy_bytes(store, target)
-    _demand_rows(target, copied.rows, _read_whole(target))
+    with translated(target), new_engine(target) as engine:
+        engine.execute(f"SET memory_limit = '{_MEMORY}'")  # else it keeps every block it read
+        attach(engine, target, time.monotonic(), read_only=False)
+        whole = _contents(engine, ALIAS)
+        engine.execute(f"DETACH {ALIAS}")
+    _demand_rows(target, copied.rows, {table: rows for table, (rows, _) in whole.items()})
     return copied
 
 
@@ -66,7 +71,11 @@ def snapshot(store: Store) -> Iterator[Store]:
 def _copy_bytes(store: Store, target: Path) -> Copied:
     with store.hold(read_only=True) as (connection, after):
         began = time.monotonic()
-        rows = {table: _count(connection, table) for table in _tables(connection)}
+        counts = 'SELECT count(*) FROM "{}"'
+        rows = {
+            table: int(connection.execute(counts.format(table)).fetchall()[0][0])
+            for table in _tables(connection, ALIAS)
+        }
         try:
             for suffix in ("", ".wal"):
                 path = store.path.with_name(store.path.name + suffix)
@@ -79,32 +88,20 @@ def _copy_bytes(store: Store, target: Path) -> Copied:
         return Copied(rows, time.monotonic() - began)
 
 
-def _read_whole(file: Path) -> dict[str, int]:
-    """Read every value of a file, so that a damaged block is an error; return rows by table."""
-    query = 'SELECT count(*), bit_xor(hash(t)) FROM "{}" AS t'
-    with translated(file), new_engine(file) as engine:
-        engine.execute(f"SET memory_limit = '{_MEMORY}'")  # else it keeps every block it read
-        attach(engine, file, time.monotonic(), read_only=False)
-        engine.execute(f"USE {ALIAS}")
-        rows = {
-            table: int(engine.execute(query.format(table)).fetchall()[0][0])
-            for table in _tables(engine)
-        }
-        engine.execute("USE memory")
-        engine.execute(f"DETACH {ALIAS}")
-    return rows
-
-
-def _tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
+def _tables(connection: duckdb.DuckDBPyConnection, database: str) -> list[str]:
     rows = connection.execute(
-        "SELECT table_name FROM duckdb_tables() WHERE database_name = ? ORDER BY 1", [ALIAS]
+        "SELECT table_name FROM duckdb_tables() WHERE database_name = ? ORDER BY 1", [database]
     ).fetchall()
     return [name for (name,) in rows]
 
 
-def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
-    query = f'SELECT count(*) FROM "{table}"'  # noqa: S608 - the name of a table
-    return int(connection.execute(query).fetchall()[0][0])
+def _contents(connection: duckdb.DuckDBPyConnection, database: str) -> dict[str, tuple[int, int]]:
+    """Read every value, so that a damaged block is an error; return rows and a hash by table."""
+    query = 'SELECT count(*), bit_xor(hash(t)) FROM {}."{}" AS t'
+    return {
+        table: connection.execute(query.format(database, table)).fetchall()[0]
+        for table in _tables(connection, database)
+    }
 
 
 def compact(store: Store) -> None:
@@ -122,7 +119,12 @@ def compact(store: Store) -> None:
             try:
                 connection.execute("ATTACH ? AS compacted", [str(draft)])
                 connection.execute(f"COPY FROM DATABASE {ALIAS} TO compacted")
-                _demand_equal(connection)
+                if _contents(connection, ALIAS) != _contents(connection, "compacted"):
+                    raise StoreError(
+                        "the compacted database differs from the one that it was made of",
+                        code="store.corrupt",
+                        hint="nothing was changed; check the disk, and make a backup",
+                    )
                 connection.execute("DETACH compacted")
             finally:
                 connection.execute("RESET memory_limit")
@@ -136,25 +138,6 @@ def compact(store: Store) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _demand_equal(connection: duckdb.DuckDBPyConnection) -> None:
-    counts = []
-    for database in (ALIAS, "compacted"):
-        rows = connection.execute(
-            "SELECT table_name FROM duckdb_tables() WHERE database_name = ? ORDER BY 1", [database]
-        ).fetchall()
-        query = "SELECT count(*), bit_xor(hash(t)) FROM {}.{} AS t"
-        names = [name for (name,) in rows]
-        counts.append(
-            [(name, connection.execute(query.format(database, name)).fetchall()) for name in names]
-        )
-    if counts[0] != counts[1]:
-        raise StoreError(
-            "the compacted database differs from the one that it was made of",
-            code="store.corrupt",
-            hint="nothing was changed; check the disk, and make a backup",
-        )
-
-
 def copy_sqlite(source: Path, target: Path, wait_seconds: float) -> Copied:
     """Copy a SQLite database by its online backup, and check the copy.
 
@@ -166,12 +149,7 @@ def copy_sqlite(source: Path, target: Path, wait_seconds: float) -> Copied:
 
     def tick(state: int, *_: int) -> None:
         if state in _HELD and time.monotonic() - began > wait_seconds:
-            raise StoreError(
-                f"{source} is in use",
-                code="store.busy",
-                hint="try again when MLflow or Optuna are done with it",
-                retry=True,
-            )
+            raise _busy(f"{source} is in use")
 
     try:
         with (
@@ -205,12 +183,7 @@ def _sqlite_rows(connection: sqlite3.Connection) -> dict[str, int]:
 def _translated_sqlite(error: Exception, source: Path, target: Path) -> StoreError:
     text = str(error)
     if "locked" in text or "busy" in text:
-        return StoreError(
-            f"{source} is in use: {text}",
-            code="store.busy",
-            hint="try again when MLflow or Optuna are done with it",
-            retry=True,
-        )
+        return _busy(f"{source} is in use: {text}")
     if "disk is full" in text or "No space" in text:
         return StoreError(
             f"{target} cannot grow: the disk is full", code="store.full", hint="free some space"
@@ -218,6 +191,11 @@ def _translated_sqlite(error: Exception, source: Path, target: Path) -> StoreErr
     if "malformed" in text or "not a database" in text:
         return _damaged(source, text)
     return StoreError(f"{source} cannot be copied: {text}", hint="check the disk and the folder")
+
+
+def _busy(message: str) -> StoreError:
+    hint = "try again when MLflow or Optuna are done with it"
+    return StoreError(message, code="store.busy", hint=hint, retry=True)
 
 
 def _damaged(source: Path, detail: str) -> StoreError:

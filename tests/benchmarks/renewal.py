@@ -24,7 +24,7 @@ import numpy as np
 from cryptocast import cli
 from cryptocast.clock import VirtualClock
 from cryptocast.errors import StateError
-from cryptocast.evaluation.bootstrap import Resampling, resampled_sums, standard_error
+from cryptocast.evaluation.comparison import Resampling, resampled_sums, standard_error
 from cryptocast.evaluation.metrics import crps_bp
 from cryptocast.values import FloatArray, iso, parse_time
 from cryptocast.workflows.fetch import fetch

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from pairs import DAY, SCORED_DAYS, Pair
 
-from cryptocast.evaluation.bootstrap import Resampling, bounds, resampled_sums
+from cryptocast.evaluation.comparison import Resampling, bounds, resampled_sums
 from cryptocast.values import FloatArray
 
 WALK = "random_walk"

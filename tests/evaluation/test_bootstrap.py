@@ -8,7 +8,7 @@ from scipy import stats
 
 from benchmarks.gate_curve import HORIZON, against, noise, promoted
 from cryptocast.config import GateSettings
-from cryptocast.evaluation.bootstrap import (
+from cryptocast.evaluation.comparison import (
     Resampling,
     block_length,
     bounds,
