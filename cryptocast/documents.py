@@ -24,13 +24,16 @@ def plain(value: Any) -> Any:
     return to_jsonable_python(value, inf_nan_mode="null", fallback=_fallback)
 
 
-def document(value: DataclassInstance, *, times: Sequence[str] = ()) -> dict[str, Any]:
+def document(
+    value: DataclassInstance, *, times: Sequence[str] = (), without: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return the fields of a frozen value as JSON knows them, in their order.
 
     The fields named in `times` are moments: Unix seconds become ISO 8601, None stays. A market
-    becomes its id.
+    becomes its id. Those named in `without` are left out.
     """
-    fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    names = [field.name for field in dataclasses.fields(value) if field.name not in without]
+    fields = {name: getattr(value, name) for name in names}
     for name, content in fields.items():
         if isinstance(content, Market):
             fields[name] = content.id

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -381,6 +382,33 @@ class Deployment:
     action: str  # promote, force, rollback
     reason: str
     scores: str  # JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One row of `events`."""
+
+    at: float
+    kind: str
+    market: str | None
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorVerdict:
+    """A verdict of the monitor: healthy, watch, declined or unknown."""
+
+    at: float
+    verdict: str
+    reason: str
+
+    @classmethod
+    def of(cls, event: Event | None) -> MonitorVerdict | None:
+        """Return the verdict that an event holds, or None without an event."""
+        if event is None:
+            return None
+        verdict, reason = (str(event.detail.get(name) or "") for name in ("verdict", "reason"))
+        return cls(event.at, verdict or "unknown", reason)
 
 
 @dataclass(frozen=True, slots=True)

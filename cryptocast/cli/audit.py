@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cryptocast.cli.doctor import MARKS, check_document, checks_code
+from cryptocast.cli.doctor import MARKS, checks_code
 from cryptocast.cli.root.options import Run
 from cryptocast.cli.root.output import Answer
 
@@ -36,6 +36,7 @@ def command(
     random walks. Measure the skill again one candle later. Raise the alarm if the direction is
     right too often. Exit 6 if a check fails; nothing is written.
     """
+    from cryptocast.documents import document
     from cryptocast.workflows.audit import audit
 
     with run.open() as ws:
@@ -49,7 +50,7 @@ def command(
     data = {
         "version": report.version,
         "model": report.kind,
-        "checks": [check_document(check) for check in report.checks],
+        "checks": [document(check, without=("gaps",)) for check in report.checks],
         **report.figures,
     }
     return Answer(data, show, exit_code=checks_code(report.checks))

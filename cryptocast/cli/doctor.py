@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cryptocast.cli.fetch import gaps_document
 from cryptocast.cli.root.options import Run
@@ -25,6 +25,7 @@ def command(run: Run) -> Answer:
     Exit 6 if a check fails. Each source is asked for one page of candles (1 credit at
     CoinCap).
     """
+    from cryptocast.documents import document
     from cryptocast.workflows.doctor import doctor
 
     with run.open() as ws:
@@ -38,20 +39,11 @@ def command(run: Run) -> Answer:
                 line(console, f"         -> {check.hint}")
 
     documents = [
-        check_document(check) | ({"gaps": gaps_document(check.gaps)} if check.gaps else {})
+        document(check, without=("gaps",))
+        | ({"gaps": gaps_document(check.gaps)} if check.gaps else {})
         for check in checks
     ]
     return Answer({"checks": documents}, show, exit_code=checks_code(checks))
-
-
-def check_document(check: Check) -> dict[str, Any]:
-    """Return a check's finding and what to do about it."""
-    return {
-        "name": check.name,
-        "status": check.status,
-        "detail": check.detail,
-        "hint": check.hint,
-    }
 
 
 def checks_code(checks: Iterable[Check]) -> int:

@@ -114,23 +114,11 @@ def gaps_document(gaps: Sequence[Gap]) -> list[dict[str, Any]]:
 
 def candles_document(report: FetchReport) -> list[dict[str, Any]]:
     """Return per market what is stored in the range, what is new, and what is missing."""
-    from cryptocast.values import iso
+    from cryptocast.documents import document
 
     return [
-        {
-            "market": m.market,
-            "rows": m.rows,
-            "first": None if m.first is None else iso(m.first),
-            "last": None if m.last is None else iso(m.last),
-            "new": m.new,
-            "revised": m.revised,
-            "repaired": m.repaired,
-            "rejected": m.rejected,
-            "missing": m.missing,
-            "confirmed": m.confirmed,
-            "gaps": gaps_document(m.gaps),
-            "error": m.error,
-        }
+        document(m, times=("first", "last"), without=("example", "unreachable_bars"))
+        | {"gaps": gaps_document(m.gaps)}
         for m in report.markets
     ]
 

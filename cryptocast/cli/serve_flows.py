@@ -39,19 +39,12 @@ def _announce(run: Run, service: Service) -> None:
     import sys
 
     from cryptocast.cli.root.output import print_document, warn
+    from cryptocast.documents import document
 
     if service.crashed:
         warn(f"{service.crashed} runs of an earlier process are marked as crashed")
     if run.as_json:
-        print_document(
-            NAME,
-            {
-                "server": service.server,
-                "flows": service.flows,
-                "crashed": service.crashed,
-                "initializing": service.initializing,
-            },
-        )
+        print_document(NAME, document(service))
     elif not run.quiet:
         print(f"Served on {service.server}, until you press Ctrl-C:")
         for flow in service.flows:

@@ -14,7 +14,7 @@ from cryptocast.cli.root.output import Answer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cryptocast.store import ServedCoverage, StandIn, Tick
+    from cryptocast.store import ServedCoverage, StandIn
     from cryptocast.values import Deployment, ForecastSet
     from cryptocast.workflows.status import MarketStatus, StatusReport
 
@@ -110,9 +110,12 @@ def _production_document(row: Deployment, report: StatusReport) -> dict[str, Any
 
 
 def _market_document(m: MarketStatus) -> dict[str, Any]:
+    from cryptocast.documents import document
     from cryptocast.values import iso
 
     stored, forecast = m.stored, m.forecast
+    hidden = ("market", "started_at", "finished_at")
+    tick = None if m.tick is None else document(m.tick, times=("origin",), without=hidden)
     return {
         "market": m.market.id,
         "version": None if m.production is None else m.production.model_version,
@@ -133,7 +136,7 @@ def _market_document(m: MarketStatus) -> dict[str, Any]:
         "coverage": None if m.coverage is None else _coverage_document(m.coverage),
         "skill_vs_random_walk": m.skill,
         "ticks": m.ticks,
-        "last_tick": None if m.tick is None else _tick_document(m.tick),
+        "last_tick": tick,
     }
 
 
@@ -153,17 +156,6 @@ def _coverage_document(coverage: ServedCoverage) -> dict[str, Any]:
         "n": coverage.n,
         "coverage80": coverage.in80,
         "coverage90": coverage.in90,
-    }
-
-
-def _tick_document(tick: Tick) -> dict[str, Any]:
-    from cryptocast.values import iso
-
-    return {
-        "origin": iso(tick.origin),
-        "status": tick.status,
-        "error_code": tick.error_code,
-        "detail": tick.detail,
     }
 
 

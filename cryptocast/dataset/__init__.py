@@ -1,23 +1,16 @@
 """Candles become what models learn from: bars, features, windows, targets, folds. Pure numpy."""
 
-from cryptocast.dataset.bars import Bars, lay_out
-from cryptocast.dataset.features import compute, context_bars
-from cryptocast.dataset.folds import Part, Split, plan, rolling
-from cryptocast.dataset.windows import at_origin, before, cut, log_returns, to_prices, unfit
-
-__all__ = [
-    "Bars",
-    "Part",
-    "Split",
-    "at_origin",
-    "before",
-    "compute",
-    "context_bars",
-    "cut",
-    "lay_out",
-    "log_returns",
-    "plan",
-    "rolling",
-    "to_prices",
-    "unfit",
-]
+from cryptocast.dataset.bars import Bars as Bars
+from cryptocast.dataset.bars import lay_out as lay_out
+from cryptocast.dataset.features import compute as compute
+from cryptocast.dataset.features import context_bars as context_bars
+from cryptocast.dataset.folds import Part as Part
+from cryptocast.dataset.folds import Split as Split
+from cryptocast.dataset.folds import plan as plan
+from cryptocast.dataset.folds import rolling as rolling
+from cryptocast.dataset.windows import at_origin as at_origin
+from cryptocast.dataset.windows import before as before
+from cryptocast.dataset.windows import cut as cut
+from cryptocast.dataset.windows import log_returns as log_returns
+from cryptocast.dataset.windows import to_prices as to_prices
+from cryptocast.dataset.windows import unfit as unfit

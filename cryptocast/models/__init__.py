@@ -5,22 +5,12 @@ from __future__ import annotations
 from typing import cast
 
 from cryptocast import plugins
-from cryptocast.models._quantiles import reference_shape
-from cryptocast.models.base import HAR, Series
-from cryptocast.models.base import folder as base_folder
-from cryptocast.models.base import intervals as base_intervals
+from cryptocast.models._quantiles import reference_shape as reference_shape
+from cryptocast.models.base import HAR as HAR
+from cryptocast.models.base import Series as Series
+from cryptocast.models.base import base_folder as base_folder
+from cryptocast.models.base import base_intervals as base_intervals
 from cryptocast.seams import ModelKind
-
-__all__ = [
-    "HAR",
-    "Series",
-    "base_folder",
-    "base_intervals",
-    "baseline_kinds",
-    "get",
-    "kinds",
-    "reference_shape",
-]
 
 _BASELINES = f"{__name__}.baselines"
 

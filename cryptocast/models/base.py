@@ -37,14 +37,14 @@ class Series:
     targets: NDArray[np.float32]  # [N, H] in units of sigma * sqrt(step), NaN where unknown
 
 
-def intervals() -> tuple[str, ...]:
+def base_intervals() -> tuple[str, ...]:
     """Return the intervals for which a base network is shipped."""
     return tuple(sorted(folder.name for folder in _SHIPPED.iterdir() if folder.is_dir()))
 
 
-def folder(name: str) -> Path:
+def base_folder(name: str) -> Path:
     """Return the folder of a base network: of the shipped one for an interval, or of that name."""
-    return _SHIPPED / name if name in intervals() else Path(name)
+    return _SHIPPED / name if name in base_intervals() else Path(name)
 
 
 def load(name: str, horizon: int) -> Base:
@@ -54,12 +54,13 @@ def load(name: str, horizon: int) -> Base:
     cannot be read.
     """
     try:
-        graph = (folder(name) / "model.onnx").read_bytes()
+        graph = (base_folder(name) / "model.onnx").read_bytes()
     except OSError as error:
+        shipped = ", ".join(base_intervals())
         raise ConfigError(
             f"there is no base network '{name}'",
             code="config.base",
-            hint=f"shipped: {', '.join(intervals())}; or the folder that cryptocast pretrain wrote",
+            hint=f"shipped: {shipped}; or the folder that cryptocast pretrain wrote",
         ) from error
     network = _read(graph, name)
     if network.horizon < horizon:

@@ -11,19 +11,14 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
-from cryptocast.registry.client import CHALLENGER, MODEL, SELECTION, Registry
-from cryptocast.registry.records import RegisteredVersion, TrainingData, git_commit, packages
+from cryptocast.registry.client import CHALLENGER as CHALLENGER
+from cryptocast.registry.client import MODEL as MODEL
+from cryptocast.registry.client import SELECTION as SELECTION
+from cryptocast.registry.client import Registry as Registry
+from cryptocast.registry.records import RegisteredVersion as RegisteredVersion
+from cryptocast.registry.records import TrainingData as TrainingData
+from cryptocast.registry.records import git_commit as git_commit
+from cryptocast.registry.records import packages as packages
 from cryptocast.wire import limit_replies
 
 limit_replies()
-
-__all__ = [
-    "CHALLENGER",
-    "MODEL",
-    "SELECTION",
-    "RegisteredVersion",
-    "Registry",
-    "TrainingData",
-    "git_commit",
-    "packages",
-]

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from cryptocast.values import (
     DAY_SECONDS,
     Candles,
     Deployment,
+    Event,
     FloatArray,
     ForecastSet,
     Gap,
     IntArray,
     Market,
+    MonitorVerdict,
 )
 
 _DRAWN_SHARES = (0.9, 0.8, 0.5)  # of the ranges that are drawn, if the quantile levels include them
@@ -144,25 +145,6 @@ class MarketFacts:
         return sum(i.count for i in self.incidents if i.kind != "gap" and i.end > since)
 
 
-@dataclass(frozen=True, slots=True)
-class Happening:
-    """One row of the table `events`."""
-
-    at: float
-    kind: str
-    market: str | None
-    detail: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class MonitorVerdict:
-    """The last verdict of the monitor."""
-
-    at: float
-    verdict: str  # healthy, watch, declined, unknown
-    reason: str
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class ReportFacts:
     """Everything that the page shows of a workspace; the worst market comes first."""
@@ -175,7 +157,7 @@ class ReportFacts:
     interval_seconds: int
     markets: Sequence[MarketFacts]
     deployments: Sequence[Deployment]
-    events: Sequence[Happening]  # newest first
+    events: Sequence[Event]  # newest first
     verdict: MonitorVerdict | None
     promised: Mapping[int, float | None]  # skill, by the id of the deployment
     others: Sequence[str] = ()  # series that are stored but not configured

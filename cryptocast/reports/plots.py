@@ -111,7 +111,6 @@ def fan(
     levels: Sequence[float],
     quantiles: ArrayLike,
     *,
-    unit: str = "quote currency",
     title: str = "Forecast",
 ) -> Figure:
     """Draw past prices, and the forecast quantiles [H, Q] of the prices at `target_times` [H].
@@ -119,7 +118,7 @@ def fan(
     `times` [N] are the moments at which `closes` [N] were known; those after the origin show
     the outcome. All times are Unix seconds. The baseline is the last price at the origin.
     """
-    drawn, axes = canvas(title, "time, UTC", f"price, {unit}")
+    drawn, axes = canvas(title, "time, UTC", "price, quote currency")
     past, price = moments(times), np.asarray(closes, dtype=float).reshape(-1)
     targets, grid = moments(target_times), np.asarray(quantiles, dtype=float)
     if len(targets) and len(levels):

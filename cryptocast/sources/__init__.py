@@ -14,8 +14,6 @@ from cryptocast.seams import CandleSource, Clock, Meter
 from cryptocast.sources._pace import PATIENCE, Patience
 from cryptocast.values import Market, iso
 
-__all__ = ["PACKAGE", "Setup", "open_source", "refuse_future", "resolve_auto"]
-
 PACKAGE = "cryptocast.sources"
 
 

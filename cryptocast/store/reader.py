@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cryptocast.store.ledger import Ledger
 from cryptocast.store.serving import Productions
-from cryptocast.values import Candles, Deployment, Market
+from cryptocast.values import Candles, Deployment, Event, Market
 
 _MARKETS_PER_QUERY = 100
 _FOREVER = 32_503_680_000.0  # the year 3000: later than any candle
@@ -43,16 +43,6 @@ class Credits:
     def used(self) -> bool:
         """True if the source was called, or refused a call, in that month."""
         return self.calls > 0 or self.refused_at is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One row of `events`."""
-
-    at: float
-    kind: str
-    market: str | None
-    detail: Mapping[str, Any]
 
 
 class Reader:

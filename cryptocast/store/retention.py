@@ -160,25 +160,22 @@ def archive(reader: Reader, limits: Mapping[str, int], folder: Path) -> dict[str
     """
     expected = archivable(reader, limits)
     with arriving(folder) as draft, frugally(reader, draft, folder):
-        files = {table: draft / f"{table}.parquet" for table in _ARCHIVED}
-        for table, file in files.items():
+        for table in _ARCHIVED:
             reader.query(
                 f"""
                 COPY ({_old(table)} ORDER BY t.market, t.{TABLES[table]}) TO $file
                 (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false,
                     ROW_GROUP_SIZE {_ROWS_PER_GROUP})
                 """,
-                {**_parameters(limits), "file": str(file)},
+                {**_parameters(limits), "file": str(draft / f"{table}.parquet")},
             )
-        query = "SELECT * FROM read_parquet($file)"
-        again = [_summary(reader, t, query, {"file": str(file)}) for t, file in files.items()]
-        if again != expected:
+        if _read_again(reader, draft) != expected:
             raise StoreError(
                 f"{folder} does not hold what was written into it",
                 code="store.archive",
                 hint="check the disk; nothing was deleted",
             )
-        return {table: _sha256(file) for table, file in files.items()}
+        return {table: _sha256(draft / f"{table}.parquet") for table in _ARCHIVED}
 
 
 def delete_archived(writer: Writer, limits: Mapping[str, int]) -> None:
@@ -211,6 +208,12 @@ def _old(table: str) -> str:
         f"{_ARCHIVED[table]} JOIN {_LIMITS} ON l.market = t.market "
         f"WHERE t.{TABLES[table]} < to_timestamp(l.moment)"
     )
+
+
+def _read_again(reader: Reader, folder: Path) -> list[Archived]:
+    query = "SELECT * FROM read_parquet($file)"
+    files = {table: {"file": str(folder / f"{table}.parquet")} for table in _ARCHIVED}
+    return [_summary(reader, table, query, file) for table, file in files.items()]
 
 
 def _summary(reader: Reader, table: str, query: str, parameters: Mapping[str, object]) -> Archived:

@@ -9,10 +9,10 @@ from pathlib import Path
 from cryptocast import store
 from cryptocast.drafts import replacing
 from cryptocast.errors import UsageError
-from cryptocast.reports.facts import Happening, Incident, MarketFacts, MonitorVerdict, ReportFacts
+from cryptocast.reports.facts import Incident, MarketFacts, ReportFacts
 from cryptocast.reports.page import render
-from cryptocast.store import Event, Reader, Trouble
-from cryptocast.values import DAY_SECONDS, ForecastSet, Gap, Market
+from cryptocast.store import Reader, Trouble
+from cryptocast.values import DAY_SECONDS, ForecastSet, Gap, Market, MonitorVerdict
 from cryptocast.workflows.watching.facts import MONITOR, promised_skill
 from cryptocast.workflows.watching.outcomes import outcomes
 from cryptocast.workflows.watching.served import ServedReader
@@ -83,8 +83,8 @@ def gather(ws: Workspace, days: float) -> ReportFacts:
         interval_seconds=markets[0].interval_seconds,
         markets=sorted(facts, key=_goodness),
         deployments=deployments,
-        events=[Happening(e.at, e.kind, e.market, e.detail) for e in events],
-        verdict=None if verdict is None else _verdict(verdict),
+        events=events,
+        verdict=MonitorVerdict.of(verdict),
         others=sorted(others),
         promised={row.id: promised_skill(row, deployments) for row in deployments},
     )
@@ -109,11 +109,6 @@ def _market(
         incidents=_incidents(market, gaps, troubles),
         ticks=ticks,
     )
-
-
-def _verdict(event: Event) -> MonitorVerdict:
-    verdict, reason = (str(event.detail.get(name) or "") for name in ("verdict", "reason"))
-    return MonitorVerdict(event.at, verdict or "unknown", reason)
 
 
 def _goodness(market: MarketFacts) -> tuple[bool, float]:

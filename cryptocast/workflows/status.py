@@ -12,8 +12,15 @@ from typing import Any
 
 from cryptocast import store
 from cryptocast.config import Settings
-from cryptocast.store import CandleSummary, Credits, Event, Reader, ServedCoverage, StandIn, Tick
-from cryptocast.values import DAY_SECONDS, Candles, Deployment, ForecastSet, Market
+from cryptocast.store import CandleSummary, Credits, Reader, ServedCoverage, StandIn, Tick
+from cryptocast.values import (
+    DAY_SECONDS,
+    Candles,
+    Deployment,
+    ForecastSet,
+    Market,
+    MonitorVerdict,
+)
 from cryptocast.workflows.serving.housekeeping import HEALTH_FILE
 from cryptocast.workflows.watching.facts import MONITOR, promised_skill, shown_steps
 from cryptocast.workspace import Workspace
@@ -50,15 +57,6 @@ class MarketStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
-    """The last verdict of the monitor."""
-
-    at: float
-    verdict: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class StatusReport:
     """The workspace at a moment."""
 
@@ -67,7 +65,7 @@ class StatusReport:
     markets: tuple[MarketStatus, ...]  # worst first, else as configured
     credits: Mapping[str, Credits]  # of each source that has cost any this month
     monthly_credits: int
-    health: Health | None
+    health: MonitorVerdict | None
     shadow: str | None
     promised: Mapping[int, float | None]  # skill, by the id of a deployment that is production
     loop: Mapping[str, Any] | None  # its health file
@@ -117,7 +115,7 @@ def status(ws: Workspace, *, symbols: tuple[str, ...] = ()) -> StatusReport:
         markets=tuple(sorted(statuses, key=_badness)),
         credits={source: cost for source, cost in spent.items() if cost.used},
         monthly_credits=settings.source.monthly_credits,
-        health=None if verdict is None else _health(verdict),
+        health=MonitorVerdict.of(verdict),
         shadow=None if shadow is None else shadow.detail.get("version"),
         promised={row.id: promised_skill(row, deployments) for row in productions},
         loop=_loop_health(ws.folder),
@@ -209,13 +207,6 @@ def _badness(market: MarketStatus) -> tuple[int, float]:
     """Return the sort key of a market: its number of issues, then how far coverage is off."""
     in90 = None if market.coverage is None else market.coverage.in90
     return -len(market.issues), 0.0 if in90 is None else -round(abs(in90 - 0.9), 2)
-
-
-def _health(verdict: Event) -> Health:
-    detail = verdict.detail
-    return Health(
-        verdict.at, str(detail.get("verdict", "unknown")), str(detail.get("reason") or "")
-    )
 
 
 def _skills_by_market(verdict: Mapping[str, Any]) -> dict[str, float]:

@@ -23,8 +23,16 @@ from rich.console import Console
 
 from cryptocast.cli.screens.status import is_plain, screen
 from cryptocast.store import CandleSummary, Credits, ServedCoverage, StandIn, Tick
-from cryptocast.values import Candles, Deployment, ForecastSet, Gap, Market, ServedModel
-from cryptocast.workflows.status import Health, MarketStatus, StatusReport
+from cryptocast.values import (
+    Candles,
+    Deployment,
+    ForecastSet,
+    Gap,
+    Market,
+    MonitorVerdict,
+    ServedModel,
+)
+from cryptocast.workflows.status import MarketStatus, StatusReport
 from support.commands import NEXT, good, run
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -86,7 +94,7 @@ def report(*markets: MarketStatus, **changes: object) -> StatusReport:
         markets=markets or (market(),),
         credits={},
         monthly_credits=4000,
-        health=Health(NOW - 180, "healthy", "skill and coverage are as promised"),
+        health=MonitorVerdict(NOW - 180, "healthy", "skill and coverage are as promised"),
         shadow=None,
         promised={PRODUCTION.id: 0.0061},
         loop=None,
@@ -116,7 +124,7 @@ def troubled() -> StatusReport:
     )
     return report(
         bad,
-        health=Health(NOW - 7200, "declined", "skill fell below zero"),
+        health=MonitorVerdict(NOW - 7200, "declined", "skill fell below zero"),
         shadow="4",
         credits={"coincap": Credits(3600, 3720, None)},
         loop={"state": "running", "pid": 4711, "consecutive_failures": 2, "updated_at": "09:00Z"},
@@ -182,7 +190,7 @@ def test_no_line_is_wider_than_the_terminal(made: object, width: int) -> None:
 def test_without_unicode_every_character_is_ascii(made: object) -> None:
     assert callable(made)
     shown = made()
-    odd = replace(shown, health=Health(NOW, "watch", "größer als ±3 %"))
+    odd = replace(shown, health=MonitorVerdict(NOW, "watch", "größer als ±3 %"))
     assert text(odd, 80, plain=True).isascii()
 
 

@@ -11,17 +11,24 @@ import numpy as np
 from cryptocast.reports.facts import (
     Calibration,
     CoverageCurve,
-    Happening,
     Incident,
     MarketFacts,
     MarketOutcomes,
-    MonitorVerdict,
     ReportFacts,
     Rolling,
     Score,
     ServedVersion,
 )
-from cryptocast.values import Candles, Deployment, ForecastSet, Gap, Market, ServedModel
+from cryptocast.values import (
+    Candles,
+    Deployment,
+    Event,
+    ForecastSet,
+    Gap,
+    Market,
+    MonitorVerdict,
+    ServedModel,
+)
 
 BAR = 300
 DAY = 86_400
@@ -139,7 +146,7 @@ def facts(*markets: MarketFacts, n: int = 864, **changes: Any) -> ReportFacts:
             Deployment(2, START + 1.5 * DAY, model_version="2", **deployed),
         ],
         "promised": {1: 0.012, 2: 0.012},
-        "events": [Happening(START + 60, "candle.revised", MARKET.id, {"close": 1.5})],
+        "events": [Event(START + 60, "candle.revised", MARKET.id, {"close": 1.5})],
         "verdict": MonitorVerdict(now - 600, "healthy", "skill +1.0 % in the last week"),
     }
     return ReportFacts(**(given | changes))

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from cryptocast.cli.root.output import print_document, table, warn
 from cryptocast.display import last_price, percent, price_range
@@ -23,19 +23,6 @@ if TYPE_CHECKING:
 _AROUND_THE_TABLE = 8  # lines of the terminal that no row can have
 
 
-class LoopView(Protocol):
-    """Shows ticks as they end, and then a summary."""
-
-    def shown(self) -> AbstractContextManager[None]:
-        """Return a block that lasts as long as the loop."""
-
-    def tick(self, turn: LoopTick) -> None:
-        """Show a tick that has ended."""
-
-    def end(self, ticks: int, failed: int) -> None:
-        """Show the summary."""
-
-
 class LoopOutput:
     """Passes ticks and warnings on to the view that options and terminal call for, and counts.
 
@@ -43,7 +30,7 @@ class LoopOutput:
     """
 
     def __init__(self, run: Run) -> None:
-        self._view: LoopView
+        self._view: Nothing
         if run.as_json:
             self._view = Documents("serve-loop")
         elif run.quiet:
@@ -83,17 +70,17 @@ def _full_disk_ignored() -> Iterator[None]:
 
 
 class Nothing:
-    """A view that shows nothing; warnings are printed elsewhere."""
+    """A view that shows nothing, for the others to add to; warnings are printed elsewhere."""
 
     def shown(self) -> AbstractContextManager[None]:
-        """Return a block that does nothing."""
+        """Return a block that lasts as long as the loop."""
         return nullcontext()
 
     def tick(self, turn: LoopTick) -> None:
-        """Show nothing."""
+        """Show a tick that has ended."""
 
     def end(self, ticks: int, failed: int) -> None:
-        """Show nothing."""
+        """Show the summary."""
 
 
 class Documents(Nothing):
@@ -139,7 +126,7 @@ class Lines(Nothing):
         print(_summary(ticks, failed), flush=True)
 
 
-class Screen:
+class Screen(Nothing):
     """One screen, redrawn every second: a row per market, and a countdown below.
 
     Warnings stay above it, in the terminal's history.

@@ -10,8 +10,7 @@ from cryptocast.config import RetrainSettings
 from cryptocast.errors import no_production
 from cryptocast.evaluation.inputs import TESTS as INPUT_TESTS
 from cryptocast.evaluation.monitoring import DECLINED, UNKNOWN
-from cryptocast.store import Event
-from cryptocast.values import DAY_SECONDS, Market, iso
+from cryptocast.values import DAY_SECONDS, Event, Market, iso
 from cryptocast.workflows.watching import verdicts
 from cryptocast.workflows.watching.facts import MONITOR
 from cryptocast.workspace import Workspace

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from cryptocast import store
 from cryptocast.config import NotifySettings
 from cryptocast.store import ALL_MARKETS, Credits, Reader, StandIn
-from cryptocast.values import DAY_SECONDS, OPPONENT_WALK, Deployment, Market
+from cryptocast.values import DAY_SECONDS, OPPONENT_WALK, Deployment, Market, MonitorVerdict
 from cryptocast.workspace import Workspace
 
 MONITOR = "monitor"
@@ -33,7 +33,7 @@ class AlertFacts:
     newest: Mapping[Market, int]  # open time of the newest candle
     missed: Mapping[Market, Sequence[int]]  # origins of the last day
     deployments: Sequence[Deployment]
-    verdict: tuple[str, str] | None  # the monitor's, and its reason
+    verdict: MonitorVerdict | None
     credits: Mapping[str, Credits]
     monthly_credits: int
     rule: NotifySettings
@@ -42,7 +42,6 @@ class AlertFacts:
 def alert_facts(ws: Workspace, reader: Reader) -> AlertFacts:
     """Read the facts from the store."""
     markets, now = ws.markets(), ws.clock.now()
-    verdict = reader.newest_event(MONITOR, now)
     system_now = time.time()
     spent = reader.credits([m.source for m in markets], system_now)
     return AlertFacts(
@@ -55,9 +54,7 @@ def alert_facts(ws: Workspace, reader: Reader) -> AlertFacts:
         newest={market: span.last for market, span in reader.spans(markets, now).items()},
         missed=store.missed_origins(reader, markets, now - DAY_SECONDS),
         deployments=reader.deployments(),
-        verdict=None
-        if verdict is None
-        else (str(verdict.detail.get("verdict")), str(verdict.detail.get("reason") or "")),
+        verdict=MonitorVerdict.of(reader.newest_event(MONITOR, now)),
         credits={source: cost for source, cost in spent.items() if cost.used},
         monthly_credits=ws.settings.source.monthly_credits,
         rule=ws.settings.notify,

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from cryptocast.documents import document
 from cryptocast.notify import Outcome
-from cryptocast.store import Event, Writer
-from cryptocast.values import Alert
+from cryptocast.store import Writer
+from cryptocast.values import Event
 from cryptocast.workflows.watching.news import News
 
 ALERT = "alert"
@@ -107,7 +108,11 @@ def settle(
         "failures": failures,
         "error": None if outcome.error is None else outcome.error.message,
         "states": states,
-        "alerts": [_document(each.alert) for each in taken if each.alert is not None],
+        "alerts": [
+            document(each.alert, without=("at", "workspace", "markets"))
+            for each in taken
+            if each.alert is not None
+        ],
     }
     _put(writer, attempt, detail)
     return failures
@@ -116,12 +121,3 @@ def settle(
 def _put(writer: Writer, attempt: Attempt, detail: Mapping[str, Any]) -> None:
     sender = {"receiver": attempt.receiver, "system_at": attempt.system_at}
     writer.put_event(attempt.at, ALERT, None, {**sender, **detail})
-
-
-def _document(alert: Alert) -> dict[str, str]:
-    return {
-        "kind": alert.kind,
-        "state": alert.state,
-        "title": alert.title,
-        "text": alert.text,
-    }

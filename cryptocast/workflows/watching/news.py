@@ -40,15 +40,15 @@ def news(facts: AlertFacts, known: Mapping[str, States], kinds: Sequence[str]) -
 
 
 def _declined(facts: AlertFacts, known: States) -> Iterator[News]:
-    verdict, reason = facts.verdict or ("unknown", "")
+    verdict = facts.verdict
     # `watch` and `unknown` say neither: the state stays.
-    state = {"declined": ON, "healthy": OFF}.get(verdict)
-    if state is None or state == known.get("", OFF):
+    state = None if verdict is None else {"declined": ON, "healthy": OFF}.get(verdict.verdict)
+    if verdict is None or state is None or state == known.get("", OFF):
         return
     problem, title = "problem", "the forecasts have declined"
     if state == OFF:
         problem, title = "recovered", "the forecasts are healthy again"
-    reason = reason or "the monitor gave no reason"
+    reason = verdict.reason or "the monitor gave no reason"
     yield News("declined", {"": state}, _alert(facts, "declined", problem, title, reason))
 
 
