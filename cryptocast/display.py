@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -97,6 +98,12 @@ def number(value: float | None, decimals: int = 2) -> str:
 def counted(count: int, thing: str) -> str:
     """Return a number with its noun: `1 candle`, `2,016 candles`."""
     return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
+def listed(texts: Sequence[str], most: int, separator: str = ", ") -> str:
+    """Return the first texts in a row, and how many more there are: `a, b and 3 more`."""
+    more = len(texts) - most
+    return separator.join(texts[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def ahead(seconds: float) -> str:

@@ -84,8 +84,9 @@ def command(
 
 def _answer(report: EvaluateReport) -> Answer:
     from cryptocast.values import iso
+    from cryptocast.workflows.learning.scoring import score_rows
 
-    rows = report.rows()
+    rows = score_rows(report.scores)
     data = {
         "evaluation": report.evaluation,
         "start": iso(report.start),
@@ -107,11 +108,12 @@ def _answer(report: EvaluateReport) -> Answer:
 
 def _live(run: Run, days: float | None) -> Answer:
     from cryptocast.values import iso
+    from cryptocast.workflows.learning.scoring import score_rows
     from cryptocast.workflows.watching.served import LIVE, live
 
     with run.open() as ws:
         report = live(ws, days=days)
-    rows = report.rows()
+    rows = score_rows(report.scores)
     data = {
         "start": iso(report.start),
         "end": iso(report.end),

@@ -8,7 +8,7 @@ import typer
 
 from cryptocast.cli.root.options import Run, completing, listed
 from cryptocast.cli.root.output import Answer, table
-from cryptocast.display import NOTHING, number, percent
+from cryptocast.display import NOTHING, listed, number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,6 +138,5 @@ def _drift_lines(drift: list[dict[str, Any]]) -> Iterator[str]:
     week = [row for row in drift if row["window"] == "week" and row["psi"] > _SHIFTED]
     for market in dict.fromkeys(row["market"] for row in week):
         rows = sorted((r for r in week if r["market"] == market), key=lambda r: -r["psi"])
-        features = ", ".join(f"{r['feature']} {r['psi']:.2f}" for r in rows[:_SHOWN_FEATURES])
-        more = f" and {len(rows) - _SHOWN_FEATURES} more" if len(rows) > _SHOWN_FEATURES else ""
-        yield f"Inputs of {market} have drifted since training (PSI): {features}{more}"
+        features = listed([f"{r['feature']} {r['psi']:.2f}" for r in rows], _SHOWN_FEATURES)
+        yield f"Inputs of {market} have drifted since training (PSI): {features}"

@@ -17,24 +17,12 @@ from numpy.typing import NDArray
 from cryptocast.evaluation import metrics
 from cryptocast.evaluation.comparison import effective_n, long_run_variance, wilson
 from cryptocast.evaluation.scores import CONFIDENCE
-from cryptocast.values import DAY_SECONDS, FloatArray, IntArray
+from cryptocast.values import DAY_SECONDS, FloatArray, IntArray, Rolling, Score
 
 _HOUR_SECONDS = 3_600
 _MOST_POINTS = 400  # of skill over time: more than any chart can show
 _FEWEST_WINDOWS = 4  # that a range holds: the window of a short range is shorter
 _Z = 1.6449  # both sides of 90 % of a normal
-
-
-@dataclass(frozen=True, slots=True)
-class MeanFigures:
-    """Means over some of the scored (origin, step) pairs; None if there are none."""
-
-    n: int  # scored pairs
-    crps_bp: float | None
-    walk_bp: float | None  # of the random walk on the same pairs
-    skill: float | None
-    coverage80: float | None
-    coverage90: float | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,13 +46,13 @@ class ServedFigures:
             metrics.inside(quantiles, targets, levels, 0.9),
         )
 
-    def means(self) -> MeanFigures:
-        """Return the means over all origins and steps."""
+    def means(self) -> Score:
+        """Return the means over all origins and steps, without an interval."""
         crps = metrics.mean(self.loss)
         walk = metrics.mean(np.where(np.isfinite(self.loss), self.walk, np.nan))
         skill = None if crps is None or not walk else 1 - crps / walk
         n = int(np.isfinite(self.loss).sum())
-        return MeanFigures(n, crps, walk, skill, metrics.mean(self.in80), metrics.mean(self.in90))
+        return Score(n, crps, walk, skill, metrics.mean(self.in80), metrics.mean(self.in90))
 
     def at_step(self, step: int) -> ServedFigures:
         """Return the figures of one step (1..H), [N, 1]."""
@@ -78,18 +66,9 @@ class ServedFigures:
         return ServedFigures(self.loss[index], self.walk[index], self.in80[index], self.in90[index])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RollingSkill:
-    """Skill over a window that moves along the scored origins, with its 90 % interval."""
-
-    window: int  # origins
-    last: IntArray  # [T] the row of the last origin in each window
-    skill: FloatArray  # [T]
-    low: FloatArray  # [T]
-    high: FloatArray  # [T]
-
-
-def rolling_skill(loss: FloatArray, walk: FloatArray, day_bars: int) -> RollingSkill | None:
+def rolling_skill(
+    loss: FloatArray, walk: FloatArray, origins: IntArray, day_bars: int
+) -> Rolling | None:
     """Return the skill over windows of a day (of `day_bars`), by a ratio of means.
 
     A range of few days has shorter windows, and about 400 windows at most are computed. The
@@ -108,7 +87,7 @@ def rolling_skill(loss: FloatArray, walk: FloatArray, day_bars: int) -> RollingS
     ends = np.arange(len(scored), window - 1, -every)[::-1]
     rows = [_window(losses[i - window : i], walks[i - window : i], horizon) for i in ends]
     skill, half = np.array(rows).T
-    return RollingSkill(window, scored[ends - 1], skill, skill - half, skill + half)
+    return Rolling(window, origins[scored[ends - 1]], skill, skill - half, skill + half)
 
 
 def _window(loss: FloatArray, walk: FloatArray, horizon: int) -> tuple[float, float]:

@@ -19,34 +19,11 @@ from cryptocast.values import (
     IntArray,
     Market,
     MonitorVerdict,
+    Rolling,
+    Score,
 )
 
 _DRAWN_SHARES = (0.9, 0.8, 0.5)  # of the ranges that are drawn, if the quantile levels include them
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """Served forecasts against the random walk: per step, per day, per version or in total."""
-
-    n: int  # scored (origin, step) pairs
-    crps_bp: float | None
-    walk_bp: float | None  # of the random walk on the same pairs
-    skill: float | None
-    coverage80: float | None
-    coverage90: float | None
-    low: float | None = None  # the 90 % interval of the skill
-    high: float | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Rolling:
-    """Skill over a moving window, with its 90 % interval."""
-
-    window_bars: int
-    times: IntArray  # [T] last origin of the window
-    skill: FloatArray  # [T]
-    low: FloatArray  # [T]
-    high: FloatArray  # [T]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

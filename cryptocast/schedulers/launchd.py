@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import plistlib
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from cryptocast.errors import UsageError
 from cryptocast.schedulers import Plan, Text, unique_name
@@ -20,12 +20,16 @@ def when(plan: Plan) -> str:
 
 def texts(plan: Plan) -> tuple[Text, ...]:
     """Return the property list, with the file that it belongs into."""
+    minutes, hours = plan.local_times()
+    # A minute or hour that is left out means every one.
+    minute = [{}] if len(minutes) == _ALL_MINUTES else [{"Minute": m} for m in minutes]
+    hour = [{}] if len(hours) == _ALL_HOURS else [{"Hour": h} for h in hours]
     document = {
         "Label": unique_name(plan.workspace),
         "ProgramArguments": list(plan.command),
         "StandardOutPath": str(plan.log),
         "StandardErrorPath": str(plan.log),
-        "StartCalendarInterval": _calendar(plan),
+        "StartCalendarInterval": [{**h, **m} for h in hour for m in minute],
     }
     text = plistlib.dumps(document, sort_keys=False).decode()
     return (Text(_place(plan.workspace), text),)
@@ -52,11 +56,3 @@ def remove(workspace: Path) -> NoReturn:
 def _place(workspace: Path) -> str:
     """Return the file that launchd reads for this workspace."""
     return f"~/Library/LaunchAgents/{unique_name(workspace)}.plist"
-
-
-def _calendar(plan: Plan) -> list[dict[str, Any]]:
-    """Return the local times; a minute or hour that is left out means every one."""
-    minutes, hours = plan.local_times()
-    minute = [{}] if len(minutes) == _ALL_MINUTES else [{"Minute": m} for m in minutes]
-    hour = [{}] if len(hours) == _ALL_HOURS else [{"Hour": h} for h in hours]
-    return [{**h, **m} for h in hour for m in minute]

@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
@@ -40,10 +39,6 @@ class EvaluateReport:
     left_out: tuple[str, ...]  # baselines that could not be fitted, and why
     scores: pl.DataFrame
     diagnoses: tuple[Diagnosis, ...]  # of each version on each market
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the scores as JSON shows them: the step of all steps together is "all"."""
-        return score_rows(self.scores)
 
 
 def evaluate(

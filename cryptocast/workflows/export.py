@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cryptocast.drafts import replacing
+from cryptocast.drafts import replacing, require_place
 from cryptocast.errors import ConfigError, StateError, UsageError
 from cryptocast.store import Reader, exporter
 from cryptocast.store.copies import snapshot
@@ -195,10 +195,7 @@ def _suffix(file: Path) -> str:
         raise UsageError(
             f"{file} names no format by its ending", hint=f"end it in one of {', '.join(FORMATS)}"
         )
-    if file.is_dir():
-        raise UsageError(f"{file} is a folder", hint="name the file to write")
-    if not file.parent.is_dir():
-        raise UsageError(f"there is no folder {file.parent}", hint=f"mkdir -p {file.parent}")
+    require_place(file)
     return suffix
 
 

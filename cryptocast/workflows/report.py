@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptocast import store
-from cryptocast.drafts import replacing
-from cryptocast.errors import UsageError
+from cryptocast.drafts import replacing, require_place
 from cryptocast.reports.facts import Incident, MarketFacts, ReportFacts
 from cryptocast.reports.page import render
 from cryptocast.store import Reader, Trouble
@@ -45,20 +44,13 @@ def report(ws: Workspace, *, out: Path | None = None, days: float | None = None)
         file = ws.folder / "reports" / "report.html"
         file.parent.mkdir(parents=True, exist_ok=True)
     else:
-        file = _checked(out.resolve())
+        file = out.resolve()
+        require_place(file)
     with replacing(file) as part:
         facts = gather(ws, DAYS if days is None else days)
         part.write_text(render(facts), encoding="utf-8")
         size = part.stat().st_size
     return ReportReport(file, size, facts)
-
-
-def _checked(file: Path) -> Path:
-    if file.is_dir():
-        raise UsageError(f"{file} is a folder", hint="name the file to write")
-    if not file.parent.is_dir():
-        raise UsageError(f"there is no folder {file.parent}", hint=f"mkdir -p {file.parent}")
-    return file
 
 
 def gather(ws: Workspace, days: float) -> ReportFacts:
@@ -100,13 +92,15 @@ def _market(
         served = ServedReader(reader, ws.settings, ws.clock.now()).sets(market, *span)
         troubles = store.troubles(reader, market, *span)
         ticks = store.tick_counts(reader, [market], *span).get(market, {})
+    missing = [Incident("gap", gap.start, gap.end, gap.bars, "candles missing") for gap in gaps]
+    runs = _runs(troubles, market.interval_seconds)
     return MarketFacts(
         market=market,
         candles=candles,
         newest=newest,
         outcomes=None if served is None else outcomes(market, served),
         gaps=tuple(gaps),
-        incidents=_incidents(market, gaps, troubles),
+        incidents=tuple(sorted([*missing, *runs], key=lambda each: each.start)),
         ticks=ticks,
     )
 
@@ -121,14 +115,6 @@ def _gaps(reader: Reader, market: Market, start: int, end: int) -> list[Gap]:
     """Return the missing bars between the first and the last candle of the range."""
     span = reader.spans([market], end, start).get(market)
     return store.gaps(reader, {market: (span.first, span.last)})[market] if span else []
-
-
-def _incidents(
-    market: Market, gaps: Sequence[Gap], troubles: Iterable[Trouble]
-) -> tuple[Incident, ...]:
-    missing = [Incident("gap", gap.start, gap.end, gap.bars, "candles missing") for gap in gaps]
-    runs = _runs(troubles, market.interval_seconds)
-    return tuple(sorted([*missing, *runs], key=lambda each: each.start))
 
 
 def _runs(troubles: Iterable[Trouble], interval: int) -> Iterator[Incident]:

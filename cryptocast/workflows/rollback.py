@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from cryptocast.display import listed
 from cryptocast.errors import StateError, UsageError, no_production
 from cryptocast.evaluation import Verdict
 from cryptocast.store import ALL_MARKETS
@@ -56,9 +57,8 @@ def _rows_to_undo(
     if named:
         return {market.id: row for market, row in serving.items()}
     names = [market.symbol for market in serving]
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     raise UsageError(
-        f"several versions serve, those of {', '.join(names[:_NAMED])}{more}",
+        f"several versions serve, those of {listed(names, _NAMED)}",
         code="usage.market",
         hint=f"cryptocast rollback --symbol {names[0]}",
     )

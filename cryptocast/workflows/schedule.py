@@ -83,10 +83,15 @@ def install(ws: Workspace, kind: str, put: Callable[[Plan], bool]) -> Schedule:
 def plan_of(settings: Settings, workspace_folder: Path) -> Plan:
     """Return the tick that the scheduler starts. Raises UsageError for an unfit path."""
     folder = schedulers.checked(workspace_folder)
+    # This installation's own program, wherever PATH leads. The link in a virtual environment is
+    # not followed: the Python behind it has no packages.
+    python = Path(sys.executable)
+    script = python.parent / "cryptocast"
+    program = (str(script),) if script.is_file() else (str(python), "-m", "cryptocast")
     tick = ("forecast", "--once", "--quiet", "--workspace", str(folder))
     return Plan(
         workspace=folder,
-        command=(*_executable(), *tick),
+        command=(*program, *tick),
         log=folder / "logs" / LOG,
         interval=settings.markets()[0].interval,
         offsets=frozenset({-time.timezone, -time.altzone}),
@@ -95,18 +100,12 @@ def plan_of(settings: Settings, workspace_folder: Path) -> Plan:
     )
 
 
-def _executable() -> tuple[str, ...]:
-    """Return this installation's own program, wherever PATH leads."""
-    # The link in a virtual environment is not followed: the Python behind it has no packages.
-    python = Path(sys.executable)
-    script = python.parent / "cryptocast"
-    return (str(script),) if script.is_file() else (str(python), "-m", "cryptocast")
-
-
 def _variables(settings: Settings, folder: Path, kind: str) -> Iterator[Variable]:
     """Yield the variables that a tick here depends on: a scheduler has none of this shell's."""
     kept = workspace.with_dotenv(folder, {})
-    needed = [settings.source.api_key.removeprefix("env:")] if _needs_key(settings) else []
+    sources = {market.source for market in settings.markets()}
+    sources |= {fallback.name for fallback in settings.source.fallback}
+    needed = [settings.source.api_key.removeprefix("env:")] if _KEYED in sources else []
     overriding = [
         variable
         for variable in sorted(os.environ)
@@ -128,9 +127,3 @@ def _variable(variable: str, kept: Mapping[str, str], file: Path) -> Variable:
         reason = f"{variable} is set in this shell only, and a scheduled tick does not see it"
         return Variable(variable, SHELL, f"{reason}: write it into {file}")
     return Variable(variable, None, f"{variable} is not set: write it into {file}")
-
-
-def _needs_key(settings: Settings) -> bool:
-    """Return whether a market's source, or a fallback for it, asks for a key."""
-    names = {market.source for market in settings.markets()}
-    return _KEYED in names | {fallback.name for fallback in settings.source.fallback}

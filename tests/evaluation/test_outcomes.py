@@ -17,7 +17,8 @@ from cryptocast.values import FloatArray
 N, H = 400, 4
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 Z = np.array([-1.645, -0.674, 0.0, 0.674, 1.645])
-ORIGINS = 1_717_372_800 + 300 * np.arange(N)
+ROWS = np.arange(N)
+ORIGINS = 1_717_372_800 + 300 * ROWS
 
 
 def drawn(seed: int = 1) -> FloatArray:
@@ -60,27 +61,27 @@ def test_without_a_walk_there_is_no_skill() -> None:
 
 def test_rolling_skill_is_a_ratio_of_means_over_each_window() -> None:
     of_all = figures()
-    rolled = rolling_skill(of_all.loss, of_all.walk, day_bars=60)
+    rolled = rolling_skill(of_all.loss, of_all.walk, ROWS, day_bars=60)
     assert rolled is not None
-    assert rolled.window == 60
+    assert rolled.window_bars == 60
     assert (rolled.low < rolled.skill).all()
     assert (rolled.skill < rolled.high).all()
     rows = np.flatnonzero(np.isfinite(of_all.loss).any(axis=1))
-    for last, skill in zip(rolled.last, rolled.skill, strict=True):
+    for last, skill in zip(rolled.times, rolled.skill, strict=True):
         at = int(np.searchsorted(rows, last))
         window = rows[at - 59 : at + 1]
         ratio = np.nansum(of_all.loss[window]) / np.nansum(of_all.walk[window])
         assert skill == pytest.approx(1 - ratio)
-    assert rolled.last[-1] == rows[-1]
+    assert rolled.times[-1] == rows[-1]
 
 
 def test_a_short_range_has_shorter_windows_or_none() -> None:
     of_all = figures()
-    short = rolling_skill(of_all.loss[:80], of_all.walk[:80], day_bars=288)
+    short = rolling_skill(of_all.loss[:80], of_all.walk[:80], ROWS, day_bars=288)
     assert short is not None
-    assert short.window == np.isfinite(of_all.loss[:80]).any(axis=1).sum() // 4
-    assert rolling_skill(of_all.loss[:30], of_all.walk[:30], day_bars=288) is None
-    assert rolling_skill(of_all.loss, np.full((N, H), np.nan), day_bars=60) is None
+    assert short.window_bars == np.isfinite(of_all.loss[:80]).any(axis=1).sum() // 4
+    assert rolling_skill(of_all.loss[:30], of_all.walk[:30], ROWS, day_bars=288) is None
+    assert rolling_skill(of_all.loss, np.full((N, H), np.nan), ROWS, day_bars=60) is None
 
 
 def test_coverage_is_counted_by_step_and_by_hour() -> None:

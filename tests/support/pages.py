@@ -15,8 +15,6 @@ from cryptocast.reports.facts import (
     MarketFacts,
     MarketOutcomes,
     ReportFacts,
-    Rolling,
-    Score,
     ServedVersion,
 )
 from cryptocast.values import (
@@ -27,6 +25,8 @@ from cryptocast.values import (
     Gap,
     Market,
     MonitorVerdict,
+    Rolling,
+    Score,
     ServedModel,
 )
 

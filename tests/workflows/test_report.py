@@ -21,6 +21,7 @@ from cryptocast.reports.facts import MarketFacts
 from cryptocast.store import Store, Tick, Trouble
 from cryptocast.values import iso
 from cryptocast.workflows import report as module
+from cryptocast.workflows.learning.scoring import score_rows
 from cryptocast.workflows.replay import plan, replay
 from cryptocast.workflows.report import gather, report
 from cryptocast.workflows.watching.served import live
@@ -80,7 +81,7 @@ def words(folder: Path, bar: float = LAST) -> str:
 def test_the_figures_are_those_of_evaluate_live_and_of_the_view(replayed: Path) -> None:
     found = only(replayed)
     with at(replayed, LAST) as ws:
-        rows = live(ws, days=30).rows()
+        rows = score_rows(live(ws, days=30).scores)
     served = {row["step"]: row for row in rows if row["model"] == "served"}
     assert found.outcomes is not None
     told = {"all": found.outcomes.total, **dict(enumerate(found.outcomes.steps, 1))}

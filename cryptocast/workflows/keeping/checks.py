@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from cryptocast import store, workspace
 from cryptocast.bundles import load
 from cryptocast.config import Secrets, Settings
+from cryptocast.display import listed
 from cryptocast.errors import CryptocastError
 from cryptocast.metering import calls_a_tick, loop_cost, monthly_cost
 from cryptocast.seams import CandleSource
@@ -177,13 +178,13 @@ def _gaps(market: Market, gaps: Sequence[Gap], confirmed: int) -> Check:
     missing = sum(gap.bars for gap in gaps)
     if missing == 0:
         return Check(name, OK, "no bar is missing")
-    shown = ", ".join(f"{iso(g.start)} to {iso(g.end)} ({g.bars})" for g in gaps[:_SHOWN_GAPS])
-    more = f" and {len(gaps) - _SHOWN_GAPS} more" if len(gaps) > _SHOWN_GAPS else ""
+    runs = [f"{iso(gap.start)} to {iso(gap.end)} ({gap.bars})" for gap in gaps]
+    shown = listed(runs, _SHOWN_GAPS)
     if confirmed == missing:
-        detail = f"the source lacks {missing} of the bars: {shown}{more}"
+        detail = f"the source lacks {missing} of the bars: {shown}"
         return Check(name, OK, detail, gaps=tuple(gaps))
     counts = f"{missing - confirmed} bars to ask for, {confirmed} that the source lacks"
-    return Check(name, WARNING, f"{counts}: {shown}{more}", "cryptocast fetch", tuple(gaps))
+    return Check(name, WARNING, f"{counts}: {shown}", "cryptocast fetch", tuple(gaps))
 
 
 def aliases(registry: Registry, database: Store, markets: Sequence[Market]) -> Iterator[Check]:

@@ -51,7 +51,8 @@ def flush(store: Store, workspace: Path, settings: Settings, now: float) -> Flus
         tables = retention.archivable(reader, limits)
         if not any(table.rows for table in tables):
             return Flushed(None, (), {})
-        folder = archives / _stamp()
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3] + "Z"  # no two are alike
+        folder = archives / stamp
         hashes = retention.archive(reader, limits, folder)
     with store.write() as writer:
         if retention.archivable(writer, limits) != tables:
@@ -88,11 +89,6 @@ def _manifest(tables: Sequence[Archived], hashes: Mapping[str, str]) -> dict[str
         t.table: {"rows": t.rows, "fingerprint": t.fingerprint, "sha256": hashes[t.table]}
         for t in tables
     }
-
-
-def _stamp() -> str:
-    """Return the system's time as the name of a folder; two folders never share one."""
-    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3] + "Z"
 
 
 def _remove_unfinished(store: Store, archives: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from cryptocast import __version__, dataset
 from cryptocast.bundles import Card
+from cryptocast.display import listed
 from cryptocast.registry import TrainingData, git_commit, packages
 from cryptocast.values import FEATURES, iso
 from cryptocast.workflows.learning.bases import BASE, evidence_of
@@ -86,5 +87,4 @@ def run_params(card: Card) -> Mapping[str, str]:
 
 def shown(markets: Sequence[str], separator: str = ", ") -> str:
     """Return the ids of markets, of hundreds only the first ones: MLflow keeps no long texts."""
-    more = len(markets) - _SHOWN_MARKETS
-    return separator.join(markets[:_SHOWN_MARKETS]) + (f" and {more} more" if more > 0 else "")
+    return listed(markets, _SHOWN_MARKETS, separator)

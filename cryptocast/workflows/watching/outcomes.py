@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
@@ -23,13 +22,11 @@ from cryptocast.reports.facts import (
     Calibration,
     CoverageCurve,
     MarketOutcomes,
-    Rolling,
-    Score,
     ServedVersion,
     pictured_steps,
 )
 from cryptocast.store import Served
-from cryptocast.values import DAY_SECONDS, FloatArray, IntArray, Market
+from cryptocast.values import DAY_SECONDS, FloatArray, IntArray, Market, Score
 from cryptocast.workflows.learning.scoring import WALK, baseline
 from cryptocast.workflows.watching.served import ServedSets
 
@@ -41,10 +38,13 @@ def outcomes(market: Market, sets: ServedSets) -> MarketOutcomes:
     baselines = _baselines(sets)
     walk = baselines[0].quantiles if baselines else np.full_like(quantiles, np.nan)
     figures = ServedFigures.of(quantiles, walk, targets, levels)
-    bounds: Mapping[int | None, tuple[float | None, float | None]] = {}
+    # The 90 % interval of the served skill by step; None: over all steps.
+    bounds: dict[int | None, tuple[float | None, float | None]] = {}
     if baselines and np.isfinite(targets).any():
         candidates = [Candidate("served", None, quantiles), *baselines]
-        bounds = _skill_bounds(evaluation.score(candidates, targets, levels, market.id))
+        scores = evaluation.score(candidates, targets, levels, market.id)
+        own = scores.filter(pl.col("model") == "served").select("step", "skill_low", "skill_high")
+        bounds = {step: (low, high) for step, low, high in own.rows()}
     steps = range(1, targets.shape[1] + 1)
     day = served.origins // DAY_SECONDS * DAY_SECONDS
     return MarketOutcomes(
@@ -59,7 +59,9 @@ def outcomes(market: Market, sets: ServedSets) -> MarketOutcomes:
             _score(figures.at_step(step), *bounds.get(step, (None, None))) for step in steps
         ),
         days={int(at): _score(figures.at_origins(day == at)) for at in np.unique(day)},
-        rolling=_rolling(figures, market, served.origins),
+        rolling=rolling_skill(
+            figures.loss, figures.walk, served.origins, DAY_SECONDS // market.interval_seconds
+        ),
         by_step=_coverage(
             np.array(steps), coverage_by_step(figures.in80), coverage_by_step(figures.in90)
         ),
@@ -85,21 +87,8 @@ def _baselines(sets: ServedSets) -> list[Candidate]:
         return []  # too few candles before the first set
 
 
-def _skill_bounds(scores: pl.DataFrame) -> dict[int | None, tuple[float | None, float | None]]:
-    """Return the 90 % interval of the served skill by step; None: over all steps."""
-    served = scores.filter(pl.col("model") == "served").select("step", "skill_low", "skill_high")
-    return {step: (low, high) for step, low, high in served.rows()}
-
-
 def _score(figures: ServedFigures, low: float | None = None, high: float | None = None) -> Score:
-    return Score(**dataclasses.asdict(figures.means()), low=low, high=high)
-
-
-def _rolling(figures: ServedFigures, market: Market, origins: IntArray) -> Rolling | None:
-    rolled = rolling_skill(figures.loss, figures.walk, DAY_SECONDS // market.interval_seconds)
-    if rolled is None:
-        return None
-    return Rolling(rolled.window, origins[rolled.last], rolled.skill, rolled.low, rolled.high)
+    return dataclasses.replace(figures.means(), low=low, high=high)
 
 
 def _coverage(at: IntArray, in80: Shares, in90: Shares) -> CoverageCurve:

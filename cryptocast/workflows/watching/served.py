@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,7 +16,7 @@ from cryptocast.errors import StateError
 from cryptocast.evaluation import Candidate
 from cryptocast.store import Reader, Served
 from cryptocast.values import DAY_SECONDS, FloatArray, Market, Windows
-from cryptocast.workflows.learning.scoring import baseline, score_rows
+from cryptocast.workflows.learning.scoring import baseline
 from cryptocast.workspace import Workspace
 
 LIVE = ("live",)
@@ -158,10 +157,6 @@ class LiveReport:
     modes: tuple[str, ...]  # live, or replay if nothing was served live
     scores: pl.DataFrame
     scale: dict[str, FloatArray]  # [H] of each market: the mean widening
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the scores as the contract writes them."""
-        return score_rows(self.scores)
 
 
 def live(ws: Workspace, *, days: float | None = None) -> LiveReport:
