@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from threading import Event
 
 _LOOK_AGAIN_SECONDS = 5.0
 
@@ -17,18 +16,16 @@ class SystemClock:
         """Return the present, in Unix seconds."""
         return time.time()
 
-    def sleep_until(self, moment: float, stop: Event | None = None) -> None:
-        """Sleep until `moment`; wake early when `stop` is set.
+    def sleep_until(self, moment: float) -> None:
+        """Sleep until `moment`.
 
         It never sleeps longer than `moment` seemed away when it began, by the monotonic
         clock: a wall clock that is set back prolongs nothing (and the caller looks at it
         again). A clock that leaps ahead, or a suspended machine, is noticed within 5 s.
         """
-        waiter = stop or Event()
         latest = time.monotonic() + (moment - self.now())
         while (left := min(moment - self.now(), latest - time.monotonic())) > 0:
-            if waiter.wait(min(left, _LOOK_AGAIN_SECONDS)):
-                return
+            time.sleep(min(left, _LOOK_AGAIN_SECONDS))
 
 
 class VirtualClock:
@@ -44,6 +41,6 @@ class VirtualClock:
         """Return the virtual present, in Unix seconds."""
         return self._now
 
-    def sleep_until(self, moment: float, stop: Event | None = None) -> None:  # noqa: ARG002 - same shape as SystemClock's
+    def sleep_until(self, moment: float) -> None:
         """Leap to `moment` at once."""
         self._now = max(self._now, float(moment))

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 from typing import Protocol, TypeVar
 
 from cryptocast.values import Alert, Epoch, Fitted, Market, Page, Windows
@@ -24,8 +23,8 @@ class Clock(Protocol):
     def now(self) -> float:
         """Return the present, in Unix seconds."""
 
-    def sleep_until(self, moment: float, stop: Event | None = None) -> None:
-        """Return at `moment`, or early when `stop` is set."""
+    def sleep_until(self, moment: float) -> None:
+        """Return at `moment`."""
 
 
 class CandleSource(Protocol):

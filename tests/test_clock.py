@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import threading
 import time
 
 import pytest
@@ -22,53 +21,43 @@ def test_the_system_clock_sleeps_until_the_moment() -> None:
 
 
 def test_a_moment_that_has_passed_is_not_slept_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threading.Event, "wait", lambda event, seconds: pytest.fail("it waited"))
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("it slept"))
     SystemClock().sleep_until(time.time() - 100)
 
 
-def test_a_sleeper_wakes_when_it_is_told_to_stop() -> None:
-    stop = threading.Event()
-    threading.Timer(0.05, stop.set).start()
-    began = time.monotonic()
-    SystemClock().sleep_until(time.time() + 3600, stop)
-    assert time.monotonic() - began < 1800
-
-
-class Waiter(threading.Event):
-    """Waits for nothing: the two clocks are moved by hand, as `wall` and `monotonic` say."""
+class Sleeper:
+    """Sleeps in no time: the two clocks are moved by hand, as `wall` and `monotonic` say."""
 
     def __init__(self, patch: pytest.MonkeyPatch, *, wall: float, monotonic: float) -> None:
-        super().__init__()
         self.waits: list[float] = []
         self.wall = self.monotonic = 0.0
         self.a_second = wall, monotonic
         patch.setattr(SystemClock, "now", lambda _: self.wall)
         patch.setattr(time, "monotonic", lambda: self.monotonic)
+        patch.setattr(time, "sleep", self.sleep)
 
-    def wait(self, timeout: float | None = None) -> bool:
-        assert timeout is not None
-        self.waits.append(timeout)
-        self.wall += timeout * self.a_second[0]
-        self.monotonic += timeout * self.a_second[1]
-        return False
+    def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.wall += seconds * self.a_second[0]
+        self.monotonic += seconds * self.a_second[1]
 
 
 def test_the_wall_clock_is_looked_at_every_five_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    waiter = Waiter(monkeypatch, wall=1, monotonic=1)
-    SystemClock().sleep_until(12, waiter)
-    assert waiter.waits == [5, 5, 2]
+    sleeper = Sleeper(monkeypatch, wall=1, monotonic=1)
+    SystemClock().sleep_until(12)
+    assert sleeper.waits == [5, 5, 2]
 
 
 def test_a_suspended_machine_wakes_up_when_it_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    waiter = Waiter(monkeypatch, wall=100, monotonic=1)  # the monotonic clock stood still
-    SystemClock().sleep_until(600, waiter)
-    assert waiter.waits == [5, 5]
+    sleeper = Sleeper(monkeypatch, wall=100, monotonic=1)  # the monotonic clock stood still
+    SystemClock().sleep_until(600)
+    assert sleeper.waits == [5, 5]
 
 
 def test_a_clock_that_is_set_back_prolongs_no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
-    waiter = Waiter(monkeypatch, wall=-720, monotonic=1)
-    SystemClock().sleep_until(12, waiter)
-    assert waiter.waits == [5, 5, 2]
+    sleeper = Sleeper(monkeypatch, wall=-720, monotonic=1)
+    SystemClock().sleep_until(12)
+    assert sleeper.waits == [5, 5, 2]
 
 
 def test_a_virtual_clock_stands_still_and_leaps_when_asked_to_sleep() -> None:
@@ -81,5 +70,5 @@ def test_a_virtual_clock_stands_still_and_leaps_when_asked_to_sleep() -> None:
 
 def test_a_virtual_clock_never_goes_back() -> None:
     clock = VirtualClock(1_000)
-    clock.sleep_until(500, threading.Event())
+    clock.sleep_until(500)
     assert clock.now() == 1_000.0

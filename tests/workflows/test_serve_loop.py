@@ -54,7 +54,7 @@ class Wall:
     def now(self) -> float:
         return self.shows
 
-    def sleep_until(self, moment: float, stop: object = None) -> None:
+    def sleep_until(self, moment: float) -> None:
         assert self.shows < moment <= self.shows + 30
         self.shows = moment
         if self.sets and moment >= self.sets[0][0]:
