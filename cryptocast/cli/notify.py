@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from cryptocast.values import Alert
     from cryptocast.workflows.watching.alerts import Receipt
 
 NAME = "notify"
@@ -49,23 +49,15 @@ def command(
 
 
 def _document(sent: Receipt) -> dict[str, Any]:
+    from cryptocast.documents import document
+
     return {
         "receiver": sent.receiver,
-        "alerts": [_alert_document(alert) for alert in sent.alerts],
+        "alerts": [
+            document(replace(alert, at=round(alert.at)), times=("at",), without=("workspace",))
+            for alert in sent.alerts
+        ],
         "error": sent.error,
-    }
-
-
-def _alert_document(alert: Alert) -> dict[str, Any]:
-    from cryptocast.values import iso
-
-    return {
-        "at": iso(round(alert.at)),
-        "kind": alert.kind,
-        "state": alert.state,
-        "title": alert.title,
-        "text": alert.text,
-        "markets": alert.markets,
     }
 
 

@@ -13,11 +13,13 @@ import re
 import ssl
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from cryptocast.documents import document
 from cryptocast.errors import ConfigError, NotifyError
 from cryptocast.notify import Receiver
-from cryptocast.values import Alert, iso
+from cryptocast.values import Alert
 from cryptocast.wire import limit_replies
 
 NEEDS_URL = True
@@ -52,15 +54,7 @@ class Notifier:
 
     def send(self, alert: Alert) -> None:
         """Post the alert. Raise NotifyError if it was not taken; redirections are not followed."""
-        body = {
-            "at": iso(round(alert.at)),
-            "kind": alert.kind,
-            "state": alert.state,
-            "title": alert.title,
-            "text": alert.text,
-            "workspace": alert.workspace,
-            "markets": list(alert.markets),
-        }
+        body = document(replace(alert, at=round(alert.at)), times=("at",))
         request = urllib.request.Request(  # noqa: S310 - the scheme was checked above
             self._url, json.dumps(body).encode(), self._headers, method="POST"
         )

@@ -82,6 +82,8 @@ class Ladder:
         `in_sample`, versions also answer at origins that they have learned from.
         """
         self._settings = settings
+        # [H, Q] the random walk's quantiles in units of sigma * sqrt(step).
+        self._shape = reference_shape(settings.model.levels, settings.model.horizon)
         self._versions = versions
         self._none = none
         self._in_sample = in_sample
@@ -145,8 +147,7 @@ class Ladder:
         if not places_left:
             return
         windows = dataset.before(ascent.request.bars, ascent.request.at[places_left], 1)
-        shape = self._shape()
-        quantiles = windows.unit(len(shape))[..., None] * shape  # [N, H, Q]
+        quantiles = windows.unit(len(self._shape))[..., None] * self._shape  # [N, H, Q]
         for place, answer in zip(places_left, quantiles, strict=True):
             model = ServedModel(BUILTIN_RANDOM_WALK, "random_walk", ascent.reasons[place])
             ascent.answers[place] = model, answer
@@ -166,17 +167,13 @@ class Ladder:
 
     def _sane(self, quantiles: FloatArray, windows: Windows) -> NDArray[np.bool_]:
         """Return [N] whether quantiles are finite and rising and no width is out of proportion."""
-        shape = self._shape()
+        shape = self._shape
         usual = windows.unit(len(shape)) * (shape[:, -1] - shape[:, 0])
         with np.errstate(invalid="ignore"):
             widening = (quantiles[..., -1] - quantiles[..., 0]) / usual
             proper = (widening < _MOST_WIDENING) & (widening > 1 / _MOST_WIDENING)
             rising = (np.diff(quantiles) > 0).all(axis=(1, 2))
         return np.asarray(np.isfinite(quantiles).all(axis=(1, 2)) & rising & proper.all(axis=1))
-
-    def _shape(self) -> FloatArray:
-        """Return [H, Q] the random walk's quantiles in units of sigma * sqrt(step)."""
-        return reference_shape(self._settings.model.levels, self._settings.model.horizon)
 
 
 def production_versions(
