@@ -13,7 +13,7 @@ from cryptocast.drafts import replacing, require_place
 from cryptocast.errors import ConfigError, StateError, UsageError
 from cryptocast.store import Reader, exporter
 from cryptocast.store.copies import snapshot
-from cryptocast.store.exporter import FORMATS, KINDS, Asked, Selection
+from cryptocast.store.exporter import FORMATS, KINDS, Asked, Extent, Selection
 from cryptocast.values import DAY_SECONDS, Market, iso
 from cryptocast.workspace import Workspace
 
@@ -96,19 +96,7 @@ def export(
             if extent is None:
                 raise _nothing(reader, selection)
             exporter.copy(reader, selection, draft, suffix)
-        size = draft.stat().st_size
-    return ExportReport(
-        what=what,
-        file=file,
-        format=suffix.removeprefix("."),
-        rows=extent.rows,
-        bytes=size,
-        markets=extent.markets,
-        start=start,
-        end=end,
-        first=extent.first,
-        last=extent.last,
-    )
+        return _report(what, draft, file, extent, start, end)
 
 
 def query(
@@ -156,20 +144,27 @@ def _scorecard(
         )
     last = ws.markets()[0].floor(report.now)
     first = last - 7 * DAY_SECONDS
+    markets = tuple(dict.fromkeys(row["market"] for row in rows))
     with replacing(file) as draft:
         _write(draft, suffix, [{**row, "start": first, "end": last} for row in rows])
-        size = draft.stat().st_size
+        return _report(SCORECARD, draft, file, Extent(len(rows), markets, first, last), None, None)
+
+
+def _report(
+    what: str, draft: Path, file: Path, extent: Extent, start: int | None, end: int | None
+) -> ExportReport:
+    """Return the report of a draft that is about to become `file`."""
     return ExportReport(
-        what=SCORECARD,
+        what=what,
         file=file,
-        format=suffix.removeprefix("."),
-        rows=len(rows),
-        bytes=size,
-        markets=tuple(dict.fromkeys(row["market"] for row in rows)),
-        start=None,
-        end=None,
-        first=first,
-        last=last,
+        format=_suffix(file).removeprefix("."),
+        rows=extent.rows,
+        bytes=draft.stat().st_size,
+        markets=extent.markets,
+        start=start,
+        end=end,
+        first=extent.first,
+        last=extent.last,
     )
 
 

@@ -21,12 +21,10 @@ from cryptocast.values import (
     Market,
     MonitorVerdict,
 )
+from cryptocast.workflows.serving.events import SHADOW
 from cryptocast.workflows.serving.housekeeping import HEALTH_FILE
 from cryptocast.workflows.watching.facts import MONITOR, promised_skill, shown_steps
 from cryptocast.workspace import Workspace
-
-SHADOW = "shadow"
-"""The kind of the events that say which version shadows; the room that writes them loads ONNX."""
 
 _DRAWN_BARS = 1000  # as many as any chart draws
 

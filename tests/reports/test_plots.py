@@ -30,7 +30,7 @@ PICTURES: dict[str, tuple[Callable[..., bytes], tuple[Any, ...], dict[str, Any]]
         {"low": {"lstm v2": RISING - 0.01}, "high": {"lstm v2": RISING + 0.01}},
     ),
     "skill by hour": (plots.skill_by_hour, (HOURS, np.full(24, 12)), {}),
-    "fan": (plots.fan, (TIMES, CLOSES, TARGETS, LEVELS, QUANTILES), {"unit": "EUR"}),
+    "fan": (plots.fan, (TIMES, CLOSES, TARGETS, LEVELS, QUANTILES), {"title": "BTC/EUR"}),
     "history": (
         plots.history,
         ([1.0, 0.99, float("nan"), 1.2], ["complete", "complete", "diverged", "pruned"]),

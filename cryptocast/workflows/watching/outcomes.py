@@ -38,14 +38,12 @@ def outcomes(market: Market, sets: ServedSets) -> MarketOutcomes:
     baselines = _baselines(sets)
     walk = baselines[0].quantiles if baselines else np.full_like(quantiles, np.nan)
     figures = ServedFigures.of(quantiles, walk, targets, levels)
-    # The 90 % interval of the served skill by step; None: over all steps.
     bounds: dict[int | None, tuple[float | None, float | None]] = {}
     if baselines and np.isfinite(targets).any():
         candidates = [Candidate("served", None, quantiles), *baselines]
-        scores = evaluation.score(candidates, targets, levels, market.id)
-        own = scores.filter(pl.col("model") == "served").select("step", "skill_low", "skill_high")
-        bounds = {step: (low, high) for step, low, high in own.rows()}
+        bounds = _skill_bounds(evaluation.score(candidates, targets, levels, market.id))
     steps = range(1, targets.shape[1] + 1)
+    day_bars = DAY_SECONDS // market.interval_seconds
     day = served.origins // DAY_SECONDS * DAY_SECONDS
     return MarketOutcomes(
         mode=sets.mode,
@@ -59,9 +57,7 @@ def outcomes(market: Market, sets: ServedSets) -> MarketOutcomes:
             _score(figures.at_step(step), *bounds.get(step, (None, None))) for step in steps
         ),
         days={int(at): _score(figures.at_origins(day == at)) for at in np.unique(day)},
-        rolling=rolling_skill(
-            figures.loss, figures.walk, served.origins, DAY_SECONDS // market.interval_seconds
-        ),
+        rolling=rolling_skill(figures.loss, figures.walk, served.origins, day_bars),
         by_step=_coverage(
             np.array(steps), coverage_by_step(figures.in80), coverage_by_step(figures.in90)
         ),
@@ -85,6 +81,12 @@ def _baselines(sets: ServedSets) -> list[Candidate]:
         return [baseline(kind, *sets.windows, sets.levels) for kind in (WALK, "constant")]
     except CryptocastError:
         return []  # too few candles before the first set
+
+
+def _skill_bounds(scores: pl.DataFrame) -> dict[int | None, tuple[float | None, float | None]]:
+    """Return the 90 % interval of the served skill by step; None: over all steps."""
+    served = scores.filter(pl.col("model") == "served").select("step", "skill_low", "skill_high")
+    return {step: (low, high) for step, low, high in served.rows()}
 
 
 def _score(figures: ServedFigures, low: float | None = None, high: float | None = None) -> Score:
