@@ -336,6 +336,10 @@ class ServedModel:
     kind: str
     fallback: str | None
 
+    def __str__(self) -> str:
+        stands_in = f", standing in: {self.fallback}" if self.fallback else ""
+        return f"version {self.version} ({self.kind}){stands_in}"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ForecastSet:
@@ -364,6 +368,13 @@ class ForecastSet:
     def narrowest(self) -> float:
         """The width of its narrowest range, from the lowest to the highest quantile of a step."""
         return float(np.ptp(self.quantiles, axis=1).min())
+
+    def ends(self, share: float) -> tuple[int, int] | None:
+        """Return where the ends of a central range lie among the levels; None if one does not."""
+        low, high = round((1 - share) / 2, 9), round((1 + share) / 2, 9)
+        if low not in self.levels or high not in self.levels:
+            return None
+        return self.levels.index(low), self.levels.index(high)
 
     def target_time(self, step: int) -> int:
         """Return the moment whose price step `step` (1..H) forecasts."""

@@ -83,17 +83,11 @@ def command(
 
 
 def _answer(report: EvaluateReport) -> Answer:
-    from cryptocast.values import iso
+    from cryptocast.documents import document
     from cryptocast.workflows.learning.scoring import score_rows
 
-    rows = score_rows(report.scores)
-    data = {
-        "evaluation": report.evaluation,
-        "start": iso(report.start),
-        "end": iso(report.end),
-        "in_sample": report.in_sample,
-        "scores": rows,
-    }
+    rows, others = score_rows(report.scores), ("left_out", "scores", "diagnoses")
+    data = document(report, times=("start", "end"), without=others) | {"scores": rows}
     warnings = [
         f"version {version} learned from some of these candles: its scores are too good"
         for version in report.in_sample
@@ -107,20 +101,14 @@ def _answer(report: EvaluateReport) -> Answer:
 
 
 def _live(run: Run, days: float | None) -> Answer:
-    from cryptocast.values import iso
+    from cryptocast.documents import document
     from cryptocast.workflows.learning.scoring import score_rows
     from cryptocast.workflows.watching.served import LIVE, live
 
     with run.open() as ws:
         report = live(ws, days=days)
     rows = score_rows(report.scores)
-    data = {
-        "start": iso(report.start),
-        "end": iso(report.end),
-        "modes": report.modes,
-        "scale": report.scale,
-        "scores": rows,
-    }
+    data = document(report, times=("start", "end"), without=("scores",)) | {"scores": rows}
 
     def show(console: Console) -> None:
         title = f"Served from {data['start']} to {data['end']}"

@@ -63,7 +63,7 @@ def _table(forecast: ForecastSet) -> Table:
     from cryptocast.workflows.watching.facts import shown_steps
 
     market, levels, width = forecast.market, list(forecast.levels), forecast.narrowest
-    ranges = {name: _ends(levels, share) for name, share in _SHOWN_SHARES.items()}
+    ranges = {name: forecast.ends(share) for name, share in _SHOWN_SHARES.items()}
     ends = {name: pair for name, pair in ranges.items() if pair is not None}
     rows = []
     for step in shown_steps(market, len(forecast.quantiles)):
@@ -77,20 +77,9 @@ def _table(forecast: ForecastSet) -> Table:
 def _title(forecast: ForecastSet) -> str:
     from cryptocast.values import iso
 
-    by = f"version {forecast.model.version} ({forecast.model.kind})"
-    if forecast.model.fallback:
-        by += f", standing in: {forecast.model.fallback}"
     stale = f", {counted(forecast.stale_bars, 'bar')} old" if forecast.stale_bars else ""
     market = forecast.market
     return (
         f"{market.symbol}  {last_price(forecast)} {market.quote}{stale}  "
-        f"at {iso(forecast.origin)}  by {by}"
+        f"at {iso(forecast.origin)}  by {forecast.model}"
     )
-
-
-def _ends(levels: list[float], share: float) -> tuple[int, int] | None:
-    """Return where the ends of the central range lie among the levels, or None."""
-    low, high = round((1 - share) / 2, 9), round((1 + share) / 2, 9)
-    if low not in levels or high not in levels:
-        return None
-    return levels.index(low), levels.index(high)

@@ -180,8 +180,9 @@ def _ranges(forecast: ForecastSet | None, width: int, plain: bool) -> Iterator[T
         return
     market, levels, narrowest = forecast.market, forecast.levels, forecast.narrowest
     ends = {percent(levels[-1] - levels[0], 0, sign=False): (0, len(levels) - 1)}
-    if 0.1 in levels and 0.9 in levels and len(levels) > 3 and width >= _NARROW:
-        ends = {"80%": (levels.index(0.1), levels.index(0.9))} | ends
+    inner = forecast.ends(0.8)
+    if inner is not None and len(levels) > 3 and width >= _NARROW:
+        ends = {"80%": inner} | ends
     rows = [["in", "at", *ends, ""]]
     for step in shown_steps(market, len(forecast.quantiles)):
         row, target = forecast.quantiles[step - 1], forecast.target_time(step)
