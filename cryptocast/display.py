@@ -100,7 +100,7 @@ def counted(count: int, thing: str) -> str:
     return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
 
 
-def listed(texts: Sequence[str], most: int, separator: str = ", ") -> str:
+def first_few(texts: Sequence[str], most: int, separator: str = ", ") -> str:
     """Return the first texts in a row, and how many more there are: `a, b and 3 more`."""
     more = len(texts) - most
     return separator.join(texts[:most]) + (f" and {more} more" if more > 0 else "")

@@ -8,7 +8,7 @@ import typer
 
 from cryptocast.cli.root.options import Run, completing, listed
 from cryptocast.cli.root.output import Answer, table
-from cryptocast.display import NOTHING, listed, number, percent
+from cryptocast.display import NOTHING, first_few, number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,5 +138,5 @@ def _drift_lines(drift: list[dict[str, Any]]) -> Iterator[str]:
     week = [row for row in drift if row["window"] == "week" and row["psi"] > _SHIFTED]
     for market in dict.fromkeys(row["market"] for row in week):
         rows = sorted((r for r in week if r["market"] == market), key=lambda r: -r["psi"])
-        features = listed([f"{r['feature']} {r['psi']:.2f}" for r in rows], _SHOWN_FEATURES)
+        features = first_few([f"{r['feature']} {r['psi']:.2f}" for r in rows], _SHOWN_FEATURES)
         yield f"Inputs of {market} have drifted since training (PSI): {features}"

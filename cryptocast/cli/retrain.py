@@ -18,7 +18,7 @@ from cryptocast.cli.root.output import (
     sentences,
     table,
 )
-from cryptocast.display import counted, listed, percent
+from cryptocast.display import counted, first_few, percent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -238,7 +238,7 @@ def _findings(findings: Mapping[str, str | None]) -> Iterator[str]:
 
     for finding in dict.fromkeys(filter(None, findings.values())):
         markets = [m for m, text in findings.items() if text == finding and m != ALL_MARKETS]
-        names = f" for {listed(markets, SHOWN_MARKETS)}" if markets else ""
+        names = f" for {first_few(markets, SHOWN_MARKETS)}" if markets else ""
         yield f"Finding{names}: {finding}"
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 200
 
-_SHARES = {"80 %": (0.1, 0.9), "90 %": (0.05, 0.95)}
+_SHARES = {"80 %": 0.8, "90 %": 0.9}
 _SCORES = ("model", "version", "market", "step", "n", "crps_bp", "skill_vs_random_walk", "p_value")
 
 
@@ -71,13 +71,8 @@ def _short(value: Any) -> Any:
 
 def _forecast_rows(forecast: ForecastSet) -> list[dict[str, Any]]:
     """Return the rows of one set; a range is left out if its levels were not forecast."""
-    levels = list(forecast.levels)
-    ends = {
-        name: (levels.index(low), levels.index(high))
-        for name, (low, high) in _SHARES.items()
-        if low in levels and high in levels
-    }
-    median, width = levels.index(0.5), forecast.narrowest
+    ends = {name: pair for name, share in _SHARES.items() if (pair := forecast.ends(share))}
+    median, width = forecast.levels.index(0.5), forecast.narrowest
     return [
         {
             "market": forecast.market.symbol,

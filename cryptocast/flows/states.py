@@ -33,10 +33,10 @@ def served(report: TickReport) -> State[Any]:
     """Return Served, or There already if another process had stored the forecasts."""
     texts = []
     for forecast in report.forecasts[:_NAMED]:
-        by = f"version {forecast.model.version} ({forecast.model.kind})"
-        by += f", standing in: {forecast.model.fallback}" if forecast.model.fallback else ""
         last = f"{last_price(forecast)} {forecast.market.quote}"
-        texts.append(f"{forecast.market.symbol} {last} at {iso(forecast.origin)} by {by}")
+        texts.append(
+            f"{forecast.market.symbol} {last} at {iso(forecast.origin)} by {forecast.model}"
+        )
     if (more := len(report.forecasts) - _NAMED) > 0:
         texts.append(f"and {counted(more, 'more market')}")
     return Completed(name="Served" if report.new else "There already", message="; ".join(texts))

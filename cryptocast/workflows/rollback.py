@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cryptocast.display import listed
+from cryptocast.display import first_few
 from cryptocast.errors import StateError, UsageError, no_production
 from cryptocast.evaluation import Verdict
 from cryptocast.store import ALL_MARKETS
@@ -58,7 +58,7 @@ def _rows_to_undo(
         return {market.id: row for market, row in serving.items()}
     names = [market.symbol for market in serving]
     raise UsageError(
-        f"several versions serve, those of {listed(names, _NAMED)}",
+        f"several versions serve, those of {first_few(names, _NAMED)}",
         code="usage.market",
         hint=f"cryptocast rollback --symbol {names[0]}",
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from cryptocast import store, workspace
 from cryptocast.bundles import load
 from cryptocast.config import Secrets, Settings
-from cryptocast.display import listed
+from cryptocast.display import first_few
 from cryptocast.errors import CryptocastError
 from cryptocast.metering import calls_a_tick, loop_cost, monthly_cost
 from cryptocast.seams import CandleSource
@@ -179,7 +179,7 @@ def _gaps(market: Market, gaps: Sequence[Gap], confirmed: int) -> Check:
     if missing == 0:
         return Check(name, OK, "no bar is missing")
     runs = [f"{iso(gap.start)} to {iso(gap.end)} ({gap.bars})" for gap in gaps]
-    shown = listed(runs, _SHOWN_GAPS)
+    shown = first_few(runs, _SHOWN_GAPS)
     if confirmed == missing:
         detail = f"the source lacks {missing} of the bars: {shown}"
         return Check(name, OK, detail, gaps=tuple(gaps))

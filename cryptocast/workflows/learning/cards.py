@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from cryptocast import __version__, dataset
 from cryptocast.bundles import Card
-from cryptocast.display import listed
+from cryptocast.display import first_few
 from cryptocast.registry import TrainingData, git_commit, packages
 from cryptocast.values import FEATURES, iso
 from cryptocast.workflows.learning.bases import BASE, evidence_of
@@ -87,4 +87,4 @@ def run_params(card: Card) -> Mapping[str, str]:
 
 def shown(markets: Sequence[str], separator: str = ", ") -> str:
     """Return the ids of markets, of hundreds only the first ones: MLflow keeps no long texts."""
-    return listed(markets, _SHOWN_MARKETS, separator)
+    return first_few(markets, _SHOWN_MARKETS, separator)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from cryptocast.display import listed
+from cryptocast.display import first_few
 from cryptocast.metering import QUIET_SECONDS
 from cryptocast.store import ALL_MARKETS
 from cryptocast.values import Alert, Market, iso
@@ -61,7 +61,7 @@ def _promotion(facts: AlertFacts, known: States) -> Iterator[News]:
     new = [row for row in facts.deployments if row.id > int(known[""])]
     if len(new) > _NAMED:  # of hundreds of markets with a model each
         states, title = {"": str(new[-1].id)}, f"{len(new)} versions were deployed"
-        text = listed([f"{row.market} {row.model_version}" for row in new], _NAMED)
+        text = first_few([f"{row.market} {row.model_version}" for row in new], _NAMED)
         yield News("promotion", states, _alert(facts, "promotion", "news", title, text))
         return
     for row in new:
@@ -177,7 +177,7 @@ def _alert(
 
 def _names(markets: Iterable[Market]) -> str:
     """Return the symbols of the first few markets, and how many more there are."""
-    return listed([market.symbol for market in markets], _NAMED)
+    return first_few([market.symbol for market in markets], _NAMED)
 
 
 def _sources(markets: Iterable[Market]) -> str:
