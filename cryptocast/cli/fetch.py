@@ -116,9 +116,9 @@ def candles_document(report: FetchReport) -> list[dict[str, Any]]:
     """Return per market what is stored in the range, what is new, and what is missing."""
     from cryptocast.documents import document
 
+    hidden = ("example", "remarks", "unreachable_bars")
     return [
-        document(m, times=("first", "last"), without=("example", "unreachable_bars"))
-        | {"gaps": gaps_document(m.gaps)}
+        document(m, times=("first", "last"), without=hidden) | {"gaps": gaps_document(m.gaps)}
         for m in report.markets
     ]
 
