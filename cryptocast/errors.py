@@ -15,7 +15,13 @@ CryptocastError                 code, exit_code, retry; message: what, hint: wha
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?![0-9]+(/|$))")  # host:5000 has none
+_HOST = re.compile(r"([A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
+_LIKE_AN_ADDRESS = re.compile(r"[^\s'\"<>()]*(?:://|@|\?\w+=)[^\s'\"<>()]*")
+_NOT_SHOWN = "(an address that is not shown)"
 
 
 def printable(text: str) -> str:
@@ -135,3 +141,36 @@ def no_production() -> StateError:
     return StateError(
         "there is no production model", code="state.no_production", hint="cryptocast init"
     )
+
+
+def shown_url(url: str) -> str:
+    """Return the part of an address that cannot hold a secret: scheme, host, port and path.
+
+    User, password, query and fragment are left out. A password may hold any character, so an
+    address that looks odd in any way is not shown at all. A path without a scheme is returned.
+    """
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        odd = _SCHEME.match(url) or any(c in url for c in "@?=;")
+        return _NOT_SHOWN if odd else url
+    rest = re.split(r"[?#]", rest, maxsplit=1)[0]
+    authority, slash, path = rest.partition("/")
+    host = authority.rpartition("@")[2]
+    odd = not _SCHEME.fullmatch(scheme + ":") or not _HOST.fullmatch(host)
+    odd = odd or any(c in path for c in ("@;\\" if host else ";\\"))
+    odd = odd or not url.isprintable() or "@" in url[len(scheme) + 3 + len(rest) :]
+    return _NOT_SHOWN if odd else f"{scheme}://{host}{slash}{path}"
+
+
+def holds_secret(url: str) -> bool:
+    """Return whether an address has a part, or a shape, that may hold a secret."""
+    return shown_url(url) != url
+
+
+def without_secrets(text: str) -> str:
+    """Return a foreign text with every address in it as `shown_url` shows it.
+
+    If one of them is odd, the rest of the text may be part of it, and nothing is shown.
+    """
+    cleaned = _LIKE_AN_ADDRESS.sub(lambda found: shown_url(found[0]), text)
+    return _NOT_SHOWN if _NOT_SHOWN in cleaned else cleaned

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,9 @@ def iso(moment: float) -> str:
     return stamp.isoformat(timespec="seconds" if whole else "milliseconds") + "Z"
 
 
+_FIRST_YEAR, _LAST_YEAR = 1971, 2261  # a lookback before the first, and the last of nanoseconds
+
+
 def parse_time(text: str) -> int:
     """Return an ISO 8601 date or time as Unix seconds; without an offset it is UTC.
 
@@ -103,7 +107,39 @@ def parse_time(text: str) -> int:
         ) from None
     if stamp.tzinfo is None:
         stamp = stamp.replace(tzinfo=UTC)
+    if not _FIRST_YEAR <= stamp.year <= _LAST_YEAR:
+        raise UsageError(
+            f"'{text}' is not a time of the years {_FIRST_YEAR} to {_LAST_YEAR}",
+            hint="write it as 2024-06-03T00:00:00Z",
+        )
     return math.floor(stamp.timestamp())
+
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # one slash: pathlib joins the two
+
+
+def parse_path(text: str | Path) -> Path:
+    """Return a path on this machine, with `~` written out.
+
+    Raises UsageError for an address, a NUL character, and a user that does not exist.
+    """
+    if _ADDRESS.match(str(text)):
+        # It may hold a password: it is not repeated.
+        raise UsageError(
+            "an address stands where a path belongs",
+            code="usage.path",
+            hint="name a file or folder of this machine",
+        )
+    if "\0" in str(text):
+        raise UsageError("a path holds a NUL character", code="usage.path", hint="write it anew")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise UsageError(
+            f"{text} cannot be found: nobody's home folder is known by that name",
+            code="usage.path",
+            hint="write the path without ~",
+        ) from None
 
 
 @dataclass(frozen=True, slots=True, order=True)

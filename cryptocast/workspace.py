@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -18,7 +20,7 @@ from cryptocast.metering import Budget
 from cryptocast.seams import CandleSource, Clock, Inline, Progress, Silence, Steps
 from cryptocast.sources import Setup, open_source
 from cryptocast.store import Store
-from cryptocast.values import Market
+from cryptocast.values import Market, parse_path
 
 if TYPE_CHECKING:
     from polars import DataFrame
@@ -33,19 +35,29 @@ IDENTITY = "workspace.identity"
 MOST_ROWS = 1_000_000
 """The number of rows that a query returns at most, unless it is told otherwise."""
 
+_ODD_IN_A_NAME = re.compile(r"[?#\x00-\x1f\ud800-\udfff]|%[0-9A-Fa-f]{2}")
 FOLDERS = ("bundles", "mlartifacts", "reports", "archive", "logs")
 
 
 def find(option: Path | None, environ: Mapping[str, str], cwd: Path) -> Path:
-    """Return the workspace folder: by option, by variable, a parent that is one, or `cwd`."""
-    if option is not None:
-        return option.expanduser().resolve()
-    if named := environ.get(ENVIRONMENT):
-        return Path(named).expanduser().resolve()
-    for folder in (cwd, *cwd.parents):
-        if (folder / config.FILE_NAME).is_file():
-            return folder
-    return cwd
+    """Return the workspace folder: by option, by variable, a parent that is one, or `cwd`.
+
+    Raises UsageError for a name that databases would take for a part of an address.
+    """
+    named = option or environ.get(ENVIRONMENT)
+    if named:
+        folder = parse_path(named).resolve()
+    else:
+        above = (f for f in (cwd, *cwd.parents) if (f / config.FILE_NAME).is_file())
+        folder = next(above, cwd)
+    odd = _ODD_IN_A_NAME.search(str(folder))
+    if odd:
+        raise UsageError(
+            f"the folder {folder} cannot hold a workspace: its name has {odd[0]!r} in it",
+            code="usage.path",
+            hint="take a name in UTF-8 without ?, # and %xx",
+        )
+    return folder
 
 
 def with_dotenv(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
@@ -55,7 +67,8 @@ def with_dotenv(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
         return dict(environ)
     from dotenv import dotenv_values  # late: most workspaces have no such file
 
-    return {k: v for k, v in dotenv_values(file).items() if v is not None} | dict(environ)
+    values = dotenv_values(stream=io.StringIO(config.read_text(file)))
+    return {k: v for k, v in values.items() if v is not None} | dict(environ)
 
 
 def require_plugins(settings: Settings) -> None:

@@ -314,7 +314,8 @@ def test_a_file_that_is_no_text_is_refused(file: Path) -> None:
         ),
         (
             f"[mlflow]\ntracking_uri = 'postgresql://u:{SECRET}@host/db'",
-            "mlflow.tracking_uri in {} holds a user or password: write env:NAME and put it there",
+            "mlflow.tracking_uri in {} holds a user, password or query: write env:NAME and put it "
+            "there",
         ),
     ],
 )
@@ -340,7 +341,12 @@ def test_a_secret_in_the_file_is_refused(file: Path, text: str, message: str) ->
         f"[mlflow]\ntracking_uri = ['postgresql://u:{SECRET}@host/db']",
         f"[mlflow]\ntracking_uri = 'postgresql://u:pa/{SECRET}@host/db'",
         f"[mlflow]\ntracking_uri = 'postgresql:///db?user=u&password={SECRET}'",
+        f"[mlflow]\ntracking_uri = 'mssql+pyodbc:///?odbc_connect={SECRET}'",
+        f"[mlflow]\ntracking_uri = 'u:{SECRET}@host/db'",
         f"[mlflow]\nuri = 'postgresql://u:{SECRET}@host/db'",
+        f"[source]\npath = 'https://u:{SECRET}@host/candles.csv'",
+        f"[source]\npath = ['s3://bucket/x?key={SECRET}']",
+        f"[metrics]\nfile = 'https://u:{SECRET}@host/x.prom'",
         f"api_key = '{SECRET}'",
         f"[source]\napi_key = {SECRET}",
     ],
@@ -408,7 +414,7 @@ def test_rendered_defaults_load_as_the_defaults(file: Path) -> None:
             assert written.startswith((f"{key} =", f"[[{section}.{key}]]"))
 
 
-texts = st.text(st.characters(codec="utf-8"), max_size=20)
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 numbers = st.floats(1e-9, 3650) | st.integers(1, 3650)
 chosen = st.builds(
     lambda symbols, interval, name, path, columns, slugs, days, half, timeout, uri: {

@@ -14,6 +14,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
+from cryptocast.errors import holds_secret
 from cryptocast.values import INTERVAL_SECONDS
 
 SMALLEST_PLAN = 500
@@ -63,7 +64,7 @@ class MarketSettings(Section):
 def _checked_base_url(value: str | None) -> str | None:
     """Return a root that may stand in a file: without a secret, and of an API that still exists."""
     # First, because the refusals below repeat the value.
-    if value is not None and ("@" in value or "?" in value):
+    if value is not None and holds_secret(value):
         raise PlainSecret("must hold neither a user, a password nor a query")
     if value is not None and "api.coincap.io" in value:
         raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import os
 import re
 import tomllib
@@ -15,7 +16,8 @@ from pydantic import ValidationError
 
 from cryptocast.config.learning import PlainSecret, Section
 from cryptocast.config.settings import TABLES, Settings
-from cryptocast.errors import ConfigError
+from cryptocast.errors import ConfigError, UsageError
+from cryptocast.values import parse_path
 
 FILE_NAME = "cryptocast.toml"
 ENVIRONMENT_PREFIX = "CRYPTOCAST_"
@@ -29,6 +31,8 @@ _MAY_HOLD_SECRETS = frozenset(
         "mlflow.tracking_uri",
     }
 )
+
+_CENTURY = {"_days": 36_500, "_hours": 876_000, "_minutes": 5e7, "_seconds": 3e9}
 
 Origin = Literal["default", "file", "environment", "option"]
 
@@ -50,33 +54,56 @@ def load(
     origins: dict[str, Origin] = {}
 
     def put(key: str, value: Any, origin: Origin) -> None:
+        _demand_sane(key, value)
         section, _, name = key.partition(".")
         merged.setdefault(section, {})[name] = value
         origins[key] = origin
 
-    for key, value in _from_file(file).items():
-        put(key, value if file is None else _located(key, value, file.parent), "file")
-    for key, value in _from_environment(environ).items():
-        put(key, _located(key, value, cwd), "environment")
-    for key, value in (options or {}).items():
-        put(key, _located(key, value, cwd), "option")
     try:
+        for key, value in _from_file(file).items():
+            put(key, value if file is None else _located(key, value, file.parent), "file")
+        for key, value in _from_environment(environ).items():
+            put(key, _located(key, value, cwd), "environment")
+        for key, value in (options or {}).items():
+            put(key, _located(key, value, cwd), "option")
         return Settings.model_validate(merged), origins
     except ValidationError as error:
         raise _translate(error, origins, file) from None
+    except RecursionError:
+        raise ConfigError(
+            "the settings are nested too deeply", hint="look for brackets without end"
+        ) from None
 
 
 def read_text(file: Path) -> str:
     """Return a configuration file's text. Raises ConfigError if it cannot be read."""
     try:
-        return file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        if isinstance(error, OSError):
+            hint = "check the path that --config or the workspace names"
+            raise _unreadable(file, str(error.strerror), hint) from None
+        raise _unreadable(file, "it is not UTF-8 text", "save it as UTF-8") from None
+    if "\0" in text:
+        raise _unreadable(file, "it holds a NUL character", "save it as UTF-8")
+    return text
+
+
+def _unreadable(file: Path, reason: str, hint: str) -> ConfigError:
+    return ConfigError(
+        f"cannot read the configuration {file}: {reason}", code="config.file", hint=hint
+    )
+
+
+def _demand_sane(key: str, value: Any) -> None:
+    """Raise ConfigError for a NUL character, and for a length of time of over a century."""
+    if "\\u0000" in json.dumps(value, default=str):
+        raise ConfigError(f"{key} holds a NUL character", hint="write it anew")
+    most = next((most for unit, most in _CENTURY.items() if key.endswith(unit)), None)
+    if most is not None and isinstance(value, int | float) and most < value < math.inf:
         raise ConfigError(
-            f"cannot read the configuration {file}: {reason}",
-            code="config.file",
-            hint="check the path that --config or the workspace names",
-        ) from None
+            f"{key} = {value} is not allowed", hint=f"must be less than or equal to {most}"
+        )
 
 
 def _from_file(file: Path | None) -> dict[str, Any]:
@@ -84,7 +111,7 @@ def _from_file(file: Path | None) -> dict[str, Any]:
         return {}
     try:
         document = tomllib.loads(read_text(file))
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # also numbers of thousands of digits
         raise ConfigError(
             f"{file} is not valid TOML: {error}", code="config.toml", hint="mend that line"
         ) from None
@@ -146,7 +173,7 @@ def _decode(section: str, key: str, text: str) -> Any:
         return text
     try:
         value = json.loads(text)
-    except json.JSONDecodeError:
+    except ValueError:  # also numbers of thousands of digits
         return text
     # A folder may be called 2024: where text is allowed too, only a list or table is read as JSON.
     takes_text = field is not None and str in get_args(field.annotation)
@@ -155,6 +182,13 @@ def _decode(section: str, key: str, text: str) -> Any:
 
 def _located(key: str, value: Any, folder: Path | None) -> Any:
     """Return the value with relative paths seen from the folder; other values stay as they are."""
+    try:
+        return _placed(key, value, folder)
+    except UsageError as error:
+        raise ConfigError(f"{key}: {error.message}", hint=error.hint) from None
+
+
+def _placed(key: str, value: Any, folder: Path | None) -> Any:
     if key in ("source.path", "metrics.file", "model.base"):
         return _absolute(value, folder)
     if key == "notify.receiver" and isinstance(value, list | tuple):
@@ -170,7 +204,7 @@ def _located(key: str, value: Any, folder: Path | None) -> Any:
 def _absolute(value: Any, folder: Path | None) -> Any:
     if isinstance(value, str):
         # abspath, not resolve: a glob's stars and a link's name stay as they were written.
-        return os.path.abspath((folder or Path.cwd()) / Path(value).expanduser())  # noqa: PTH100
+        return os.path.abspath((folder or Path.cwd()) / parse_path(value))  # noqa: PTH100
     if isinstance(value, list | tuple):
         return [_absolute(v, folder) for v in value]
     return value

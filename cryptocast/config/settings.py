@@ -5,7 +5,6 @@ Each field's description is the comment that `init` writes above the key.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
@@ -26,12 +25,8 @@ from cryptocast.config.learning import (
     Strings,
     TuneSettings,
 )
-from cryptocast.errors import ConfigError
+from cryptocast.errors import ConfigError, holds_secret
 from cryptocast.values import ALERTS, Market
-
-_CREDENTIALS_IN_URL = re.compile(
-    r"://[^/\s][^@\s]*@|[?&](password|passwd|token|secret|key)=", re.IGNORECASE
-)
 
 
 class LoopSettings(Section):
@@ -122,8 +117,8 @@ class MlflowSettings(Section):
     @field_validator("tracking_uri")
     @classmethod
     def _no_password(cls, value: str | None) -> str | None:
-        if value is not None and _CREDENTIALS_IN_URL.search(value):
-            raise PlainSecret("holds a user or password: write env:NAME and put it there")
+        if value is not None and not REFERENCE.fullmatch(value) and holds_secret(value):
+            raise PlainSecret("holds a user, password or query: write env:NAME and put it there")
         return value
 
 

@@ -20,7 +20,7 @@ from cryptocast.flows import states
 from cryptocast.flows.artifacts import show_forecasts, show_renewals
 from cryptocast.flows.steps import TaskSteps
 from cryptocast.seams import Clock
-from cryptocast.values import parse_time
+from cryptocast.values import parse_path, parse_time
 from cryptocast.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def retrain(
 
 def _folder(workspace: str) -> Path:
     """Return the folder that a flow's parameter names."""
-    return Path(workspace).expanduser().resolve()
+    return parse_path(workspace).resolve()
 
 
 def _clock(as_of: str | None) -> Clock:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -16,7 +15,7 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from cryptocast.errors import ConfigError, FlowsError
+from cryptocast.errors import ConfigError, FlowsError, shown_url
 
 _PATIENCE_SECONDS = 30.0  # with a server that accepts a connection and says nothing
 
@@ -50,8 +49,7 @@ def api_url() -> str:
             code="config.prefect",
             hint="prefect server start, then: export PREFECT_API_URL=http://127.0.0.1:4200/api",
         )
-    parts = urlsplit(str(url))
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return shown_url(str(url))
 
 
 @contextmanager

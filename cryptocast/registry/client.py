@@ -13,8 +13,8 @@ import mlflow
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from cryptocast.errors import RegistryError, StateError
-from cryptocast.registry.connection import Connection, every_page, unless, without_credentials
+from cryptocast.errors import RegistryError, StateError, shown_url
+from cryptocast.registry.connection import Connection, every_page, unless
 from cryptocast.registry.records import RegisteredVersion, runs_of, version_of
 from cryptocast.registry.runs import CARD, OWNER, Runs
 
@@ -65,7 +65,7 @@ class Registry:
             return
         tags = self._client.get_registered_model(self._name).tags
         if tags.get(OWNER, self._owner) != self._owner:
-            where = without_credentials(self._store.uri)
+            where = shown_url(self._store.uri)
             raise RegistryError(
                 f"the model '{self._name}' in the MLflow store {where} is another workspace's",
                 code="registry.taken",

@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from cryptocast.errors import RegistryError
+from cryptocast.errors import RegistryError, holds_secret, shown_url, without_secrets
 from cryptocast.registry.local import give_up_soon, local_file, make, update_uris
 
 # We report a failure once; MLflow would log a traceback of it before that.
@@ -166,7 +166,7 @@ class Connection:
                 yield
         except _FOREIGN as error:
             # --verbose shows the cause: it is left out if it may repeat a password.
-            cause = error if without_credentials(self.uri) == self.uri else None
+            cause = None if holds_secret(self.uri) else error
             raise translate(error, self.uri) from cause
 
     @contextlib.contextmanager
@@ -206,7 +206,7 @@ def without_slashes(name: str) -> str:
 
 def translate(error: Exception, uri: str) -> RegistryError:
     """Return the RegistryError for an exception; it names the URI without any credentials."""
-    where = f"the MLflow store {without_credentials(uri)}"
+    where = f"the MLflow store {shown_url(uri)}"
     text = str(error).strip()
     if schema := re.search(
         r"out-of-date database schema \(found version (\w+)|Can't locate revision .*'(\w+)'", text
@@ -215,14 +215,10 @@ def translate(error: Exception, uri: str) -> RegistryError:
     for pattern, code, words, hint, retry in _TRANSLATIONS:
         if re.search(pattern, text):
             return RegistryError(f"{where} {words}", code=code, hint=hint, retry=retry)
-    first = without_credentials(text.partition("\n")[0])[:200]
+    # The text may repeat the address in any shape.
+    first = type(error).__name__ if holds_secret(uri) else text.partition("\n")[0]
+    first = without_secrets(first)[:200]
     return RegistryError(f"{where} failed: {first}", hint=_CHECK_ADDRESS, retry=True)
-
-
-def without_credentials(text: str) -> str:
-    """Return the text without the user and password of any URI in it."""
-    text = re.sub(r"://[^/\s][^@\s]*@", "://", text)
-    return re.sub(r"(?i)([?&](password|passwd|token|secret|key)=)[^&\s]*", r"\1...", text)
 
 
 def _other_schema(where: str, schema: str) -> RegistryError:

@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptocast.drafts import swapping
 from cryptocast.errors import UsageError
 from cryptocast.schedulers import Plan, Text, call, mark, unique_name
-from cryptocast.values import INTERVAL_SECONDS
+from cryptocast.values import INTERVAL_SECONDS, parse_path
 
 _HINT = "cryptocast schedule --kind cron --install, or cryptocast serve-loop"
 
@@ -104,7 +104,7 @@ def remove(workspace: Path) -> bool:
 def _files(workspace: Path) -> tuple[Path, Path]:
     """Return the files of the service and of the timer."""
     home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    folder = Path(home).expanduser() / "systemd" / "user"
+    folder = parse_path(home) / "systemd" / "user"
     return folder / f"{unique_name(workspace)}.service", folder / f"{unique_name(workspace)}.timer"
 
 

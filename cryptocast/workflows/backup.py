@@ -16,6 +16,7 @@ from cryptocast import __version__, config
 from cryptocast.drafts import abandoned, arriving, discard, disk_error
 from cryptocast.errors import StoreError, UsageError
 from cryptocast.store.copies import copy_sqlite, copy_store
+from cryptocast.values import parse_path
 from cryptocast.workflows.keeping.copies import CARD, FOLDER, Backup, backups, remove_backup
 from cryptocast.workspace import Workspace
 
@@ -49,7 +50,7 @@ def backup(ws: Workspace, *, out: Path | None = None, keep: int | None = None) -
     """
     made_at = time.time()
     home = ws.folder.resolve()
-    folder = (out or _free_name(home / FOLDER, made_at)).expanduser().resolve()
+    folder = parse_path(out or _free_name(home / FOLDER, made_at)).resolve()
     _demand_place(home, folder)
     _demand_room(home, folder)
     for draft in abandoned(home / FOLDER):  # of backups that were killed

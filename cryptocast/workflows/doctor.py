@@ -8,6 +8,7 @@ from cryptocast.errors import CryptocastError
 from cryptocast.notify import open_notifier
 from cryptocast.values import OK, Check
 from cryptocast.workflows.keeping import checks
+from cryptocast.workflows.keeping.answers import sources
 from cryptocast.workflows.watching import alerts
 from cryptocast.workspace import Workspace
 
@@ -15,15 +16,16 @@ from cryptocast.workspace import Workspace
 def doctor(ws: Workspace) -> list[Check]:
     """Check everything that a forecast needs; an error becomes a failed check.
 
-    Each source in use is asked for one bar (one credit if calls cost), which also lifts a
+    Each source in use is asked for its markets (a credit each if calls cost), which also lifts a
     block after an earlier refusal for want of credits.
     """
     results: list[Check] = []
     parts: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
         ("workspace", lambda: checks.folders(ws.folder)),
+        ("secrets", lambda: checks.secrets_file(ws.folder)),
         ("disk", lambda: checks.disk(ws.folder)),
         ("store", lambda: checks.database(ws.store)),
-        ("source", lambda: checks.sources(ws)),
+        ("source", lambda: sources(ws)),
         ("candles", lambda: checks.stored_candles(ws.store, ws.settings, ws.clock.now())),
         ("mlflow", lambda: checks.aliases(ws.registry(), ws.store, ws.markets())),
         ("production", lambda: checks.bundles(ws.folder / "bundles", ws.store, ws.settings)),

@@ -5,11 +5,11 @@ Production serves throughout; it changes only in the transaction that promotes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from cryptocast.errors import CryptocastError
+from cryptocast.errors import ConfigError, CryptocastError
 from cryptocast.locks import alone
 from cryptocast.seams import Clock
 from cryptocast.store import Store
@@ -17,6 +17,7 @@ from cryptocast.values import iso
 from cryptocast.workflows.fetch import fetch
 from cryptocast.workflows.keeping.flush import Flushed, flush
 from cryptocast.workflows.learning.deployment import Decision, mend_aliases
+from cryptocast.workflows.learning.material import without_candles
 from cryptocast.workflows.learning.pipeline import Renewal, pipeline
 from cryptocast.workflows.learning.renewals import (
     Renewals,
@@ -50,9 +51,10 @@ def retrain(
 ) -> RetrainReport:
     """Renew the model from the newest candles; production stays if nothing is better.
 
-    If each market has a model of its own (`[model] scope`), each is renewed. `clear`: after the
-    newest candles have been fetched, archive the old ones and resolved forecasts. `if_needed`:
-    only if the monitor says `declined`, no cool-down holds and the day's budget is not spent.
+    If each market has a model of its own (`[model] scope`), each is renewed. A market that its
+    source no longer knows, or that has no candles, fails alone. `clear`: after the newest candles
+    have been fetched, archive the old ones and resolved forecasts. `if_needed`: only if the monitor
+    says `declined`, no cool-down holds and the day's budget is not spent.
     Raises StoreError (`retrain.running`) if another one is under way, and the first error if
     every model failed.
     """
@@ -64,8 +66,10 @@ def retrain(
                 return RetrainReport(reason, *production_of(ws), None, None, None, {})
         # If the source is down it ends here: nothing is archived, and no attempt is noted.
         candles = ws.step("fetch candles", lambda: fetch(ws, days=ws.settings.data.days))
+        dead = _dead(ws, candles)
         if clear or not per_market(ws.settings):
-            candles.demand_all()
+            candles.demand_all(but=dead)
+        reasons = _set_apart(reasons, dead)
         flushed = None
         if clear:
             now = ws.clock.now()
@@ -80,9 +84,27 @@ def retrain(
             findings[renewal.decision.market] = finding
             return renewal
 
-        renewals = renew_groups(ws, reasons, candles.errors, renew)
+        renewals = renew_groups(ws, reasons, {**dead, **candles.errors}, renew)
         production = production_of(ws)
         return RetrainReport(_joined(reasons), *production, flushed, candles, renewals, findings)
+
+
+def _dead(ws: Workspace, candles: FetchReport) -> dict[str, CryptocastError]:
+    """Return the markets, by id, that no later fetch helps: unknown there, or without candles."""
+    errors = {m: e for m, e in candles.errors.items() if isinstance(e, ConfigError)}
+    alive = [market for market in ws.markets() if market.id not in candles.errors]
+    return {**errors, **(without_candles(ws, alive) if alive else {})}
+
+
+def _set_apart(reasons: Mapping[Group, str], dead: Collection[str]) -> dict[Group, str]:
+    """Return the groups with their dead markets in groups of their own: those fail alone."""
+    apart: dict[Group, str] = {}
+    for markets, reason in reasons.items():
+        living = tuple(market for market in markets if market.id not in dead)
+        apart |= {(market,): reason for market in markets if market.id in dead}
+        if living:
+            apart[living] = reason
+    return apart
 
 
 @dataclass(frozen=True, slots=True)

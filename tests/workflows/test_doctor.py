@@ -339,3 +339,22 @@ def test_a_real_process_exits_with_6(tmp_path: Path) -> None:
     process = start_loaded("doctor", "-w", tmp_path, "-q")
     out, _ = process.communicate(timeout=600)
     assert (process.returncode, out) == (6, "")
+
+
+def test_a_secrets_file_that_others_can_read_is_a_warning(workspace: Path) -> None:
+    file = workspace / ".env"
+    file.write_text("X=1\n", encoding="utf-8")
+    file.chmod(0o644)
+    found = doctor(workspace, "--as-of", AS_OF)["secrets"]
+    assert told(found) == ("warning", f"others can read {file}", f"chmod 600 {file}")
+    file.chmod(0o600)
+    assert "secrets" not in doctor(workspace, "--as-of", AS_OF)
+
+
+def test_each_market_is_looked_at_whatever_is_wrong_with_another(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CRYPTOCAST_MARKET__SYMBOLS", '["GONE/EUR", "BTC/EUR"]')
+    checks = doctor(workspace, "--as-of", AS_OF, code=6)
+    assert checks["source file:GONE/EUR:5m"]["status"] == "failed"
+    assert checks["source file:BTC/EUR:5m"]["status"] == "ok"

@@ -31,6 +31,7 @@ from support.commands import (
     NEXT,
     NOW,
     Made,
+    candles,
     counts,
     good,
     query,
@@ -388,6 +389,31 @@ def test_a_dead_source_loses_nothing_and_is_no_attempt(
 
 
 # What goes wrong.
+
+
+@pytest.mark.usefixtures("walking")
+def test_a_market_that_is_delisted_fails_alone_and_is_named(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, impatient: None
+) -> None:
+    both = {"BTC/EUR": candles(), "GONE/EUR": candles("GONE/EUR")}
+    with Loopback(both) as server:
+        server.now = NOW
+        source = {
+            "CRYPTOCAST_SOURCE__NAME": "bitvavo",
+            "CRYPTOCAST_SOURCE__BASE_URL": server.base_url("bitvavo"),
+            "CRYPTOCAST_MARKET__SYMBOLS": '["GONE/EUR", "BTC/EUR"]',
+        }
+        setting(monkeypatch, source | LENIENT)
+        good("fetch", "-w", workspace, "--as-of", AS_OF)
+        del server.candles["GONE/EUR"]
+        server.now = None
+        done = run("retrain", "-w", workspace, "--as-of", NEXT, "--json")
+    assert done.code == 2
+    gone, all_others = done.data["decisions"]
+    assert (gone["market"], gone["promoted"]) == ("bitvavo:GONE/EUR:5m", False)
+    assert (all_others["market"], all_others["promoted"]) == ("*", True)
+    assert "warning: bitvavo:GONE/EUR:5m: bitvavo does not know this market" in done.err
+    assert "check [market] symbols" in done.err
 
 
 @pytest.mark.usefixtures("walking")

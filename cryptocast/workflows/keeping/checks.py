@@ -1,27 +1,22 @@
-"""The checks of doctor: folders, disk, database, sources, candles, aliases and bundles."""
+"""The checks of doctor: folders, disk, database, candles, aliases and bundles."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptocast import store, workspace
 from cryptocast.bundles import load
-from cryptocast.config import Secrets, Settings
+from cryptocast.config import Settings
 from cryptocast.display import first_few
 from cryptocast.errors import CryptocastError
-from cryptocast.metering import calls_a_tick, loop_cost, monthly_cost
-from cryptocast.seams import CandleSource
-from cryptocast.store import Credits, Store
-from cryptocast.values import DAY_SECONDS, FAILED, OK, WARNING, Check, Gap, Market, Page, iso
+from cryptocast.store import Store
+from cryptocast.values import DAY_SECONDS, FAILED, OK, WARNING, Check, Gap, Market, iso
 from cryptocast.workflows.learning.deployment import PRODUCTION, alias
 from cryptocast.workflows.learning.versions import mismatch
-from cryptocast.workspace import Workspace
 
 if TYPE_CHECKING:
     from cryptocast.registry import Registry  # loads MLflow, which an image that serves lacks
@@ -54,6 +49,13 @@ def folders(folder: Path) -> Iterator[Check]:
         yield Check("leftovers", WARNING, f"a killed process left {names}", f"rm {names}")
 
 
+def secrets_file(folder: Path) -> Iterator[Check]:
+    """Check that nobody else can read the keys in the workspace's `.env` file."""
+    file = folder / ".env"
+    if os.name == "posix" and file.is_file() and file.stat().st_mode & 0o077:
+        yield Check("secrets", WARNING, f"others can read {file}", f"chmod 600 {file}")
+
+
 def disk(folder: Path) -> Iterator[Check]:
     """Check that there is some disk space left."""
     free = shutil.disk_usage(folder).free
@@ -78,73 +80,6 @@ def database(configured: Store) -> Iterator[Check]:
     size = impatient.path.stat().st_size / 1e6
     names = f"{', '.join(markets[:5]) or 'no market'}{' ...' if len(markets) > 5 else ''}"
     yield Check("store", OK, f"{size:,.1f} MB, candles of {names}; nobody holds it")
-
-
-def sources(ws: Workspace) -> Iterator[Check]:
-    """Check each source in use: whether it answers, its clock, and what it costs."""
-    settings, now = ws.settings.source, ws.clock.now()
-    markets = {market.source: market for market in reversed(ws.markets())}
-    names = dict.fromkeys(market.source for market in ws.markets())
-    for fallback in settings.fallback:
-        names.setdefault(fallback.name)
-        markets.setdefault(fallback.name, replace(ws.markets()[0], source=fallback.name))
-    for name in names:
-        source = ws.source(name)
-        if source.metered:
-            yield _key(settings.api_key, ws.secrets)
-            ws.budget.lift(name)
-        yield from _answer(source, markets[name], now)
-        if source.metered:
-            calls = calls_a_tick(m for m in ws.markets() if m.source == name)
-            with ws.store.read() as reader:
-                spent = reader.credits([name], time.time())[name]
-            yield _credits(spent, settings.monthly_credits, calls, ws.settings.market.interval)
-
-
-def _key(reference: str, secrets: Secrets) -> Check:
-    variable = reference.removeprefix("env:")
-    if secrets.resolve(reference) is None:
-        hint = f"put {variable}=... into the environment or the workspace's .env file"
-        return Check("key", FAILED, f"{variable} is not set", hint)
-    return Check("key", OK, f"{variable} is set")
-
-
-def _answer(source: CandleSource, market: Market, now: float) -> Iterator[Check]:
-    """Check whether a source answers for a market (and so accepts the key), and its clock."""
-    name, interval = f"source {market.source}", market.interval_seconds
-    end = market.floor(now)
-    pages: list[Page] = []
-    try:
-        pages = list(source.pages(market, end - 4 * interval, end))
-    except CryptocastError as error:
-        yield failure(name, error)
-        return
-    rows = sum(len(page.candles) for page in pages)
-    yield Check(name, OK, f"answers for {market.symbol}: {rows} of its last 4 candles")
-    skews = [page.skew_seconds for page in pages if page.skew_seconds is not None]
-    if not skews:
-        return
-    detail = f"{abs(skews[-1]):,.1f} s {'behind' if skews[-1] > 0 else 'ahead of'} {market.source}"
-    hint = "set this machine's clock, for example: sudo timedatectl set-ntp true"
-    if abs(skews[-1]) <= _SMALL_SKEW_SECONDS:
-        yield Check("clock", OK, detail)
-    else:
-        yield Check("clock", FAILED if abs(skews[-1]) > interval else WARNING, detail, hint)
-
-
-def _credits(spent: Credits, monthly: int, calls: int, interval: str) -> Check:
-    """Check what a metered source has cost this month, and what a loop will cost."""
-    detail = (
-        f"{spent.credits:,} of {monthly:,} credits this month in {spent.calls:,} calls; "
-        f"{loop_cost(calls, interval, monthly)}"
-    )
-    larger = "take a larger plan and set [source] monthly_credits"
-    if spent.refused_at is not None or spent.credits >= monthly:
-        return Check("credits", FAILED, detail, f"{larger}, or add a [[source.fallback]]")
-    if monthly_cost(calls, interval) > monthly:
-        hint = f"tick less often, {larger}, or add a [[source.fallback]]"
-        return Check("credits", WARNING, detail, hint)
-    return Check("credits", OK, detail)
 
 
 def stored_candles(database: Store, settings: Settings, now: float) -> Iterator[Check]:

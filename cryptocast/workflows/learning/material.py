@@ -183,6 +183,23 @@ def gather(
     )
 
 
+def without_candles(ws: Workspace, markets: Sequence[Market]) -> dict[str, StateError]:
+    """Return the markets, by id, that `gather` would refuse, each with its error."""
+    interval = markets[0].interval_seconds
+    end = markets[0].floor(ws.clock.now())
+    wanted = round(ws.settings.data.days * DAY_SECONDS) // interval
+    errors = {}
+    with ws.store.read() as reader:
+        spans = reader.spans(markets, end, end - wanted * interval)
+        for market in markets:
+            try:
+                rows = spans[market].rows if market in spans else 0
+                _require_candles(reader, market, rows, wanted)
+            except StateError as error:
+                errors[market.id] = error
+    return errors
+
+
 def _require_candles(reader: Reader, market: Market, rows: int, wanted: int) -> None:
     """Raise StateError if a market has too few candles to forecast at all."""
     if rows == 0:

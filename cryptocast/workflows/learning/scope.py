@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from cryptocast.bundles import Card
 from cryptocast.config import Settings
-from cryptocast.errors import CryptocastError, ModelError, SourceError, StateError
+from cryptocast.errors import ConfigError, CryptocastError, ModelError, SourceError, StateError
 from cryptocast.store import ALL_MARKETS
 from cryptocast.values import Market
 
@@ -40,7 +40,8 @@ def for_each_group(
     for markets in groups:
         try:
             results.append(work(markets))
-        except (StateError, ModelError, SourceError) as error:  # others would fail every group
+        except (ConfigError, StateError, ModelError, SourceError) as error:
+            # Others would fail every group.
             failures[markets[0]] = error
     if not results:
         raise next(iter(failures.values()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from cryptocast.errors import CryptocastError, UsageError
@@ -45,11 +45,16 @@ class FetchReport:
     end: int
     markets: tuple[MarketFetch, ...]
 
-    def demand_all(self) -> None:
-        """Raise the first error if the fetch of any market ended early."""
+    def demand_all(self, but: Collection[str] = ()) -> None:
+        """Raise the first error if the fetch of any market, but these ids, ended early."""
         for market in self.markets:
-            if market.error is not None:
-                raise market.error
+            if market.error is not None and market.market not in but:
+                raise self.named(market.market, market.error)
+
+    def named(self, market: str, error: CryptocastError) -> CryptocastError:
+        """Return the error of a market with its name in the message, if there are several."""
+        message = error.message if len(self.markets) == 1 else f"{market}: {error.message}"
+        return type(error)(message, hint=error.hint, code=error.code, retry=error.retry)
 
     @property
     def errors(self) -> dict[str, CryptocastError]:
@@ -136,10 +141,11 @@ def carry_out(ws: Workspace, plans: Sequence[FetchPlan], provenance: str) -> Fet
     brought = bring(ws, errands, provenance=provenance) if errands else {}
     with ws.store.read() as reader:
         markets = [_result(reader, plan, brought.get(plan.market, Brought())) for plan in plans]
-    if all(market.error is not None for market in markets):
-        raise markets[0].error or AssertionError("a fetch has at least one market")
     first, last = min(plan.start for plan in plans), max(plan.end for plan in plans)
-    return FetchReport(first, last, tuple(markets))
+    report = FetchReport(first, last, tuple(markets))
+    if all(market.error is not None for market in markets):
+        report.demand_all()
+    return report
 
 
 def _result(reader: Reader, plan: FetchPlan, brought: Brought) -> MarketFetch:
