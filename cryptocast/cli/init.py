@@ -179,6 +179,10 @@ def _made(
             )
         clock = "" if as_of is None else f" --as-of {as_of}"
         line(console, f"Next: cryptocast forecast --once -w {report.folder}{clock}")
+        if as_of is None:
+            from cryptocast.workflows.watching.ticking import NOTHING
+
+            line(console, f"      {NOTHING}")
 
     return Answer(
         _document(report) | renewals_document(candles, renewals),

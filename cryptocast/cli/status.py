@@ -70,7 +70,8 @@ def _document(report: StatusReport) -> dict[str, Any]:
     productions = [_production_document(row, report) for row in report.productions]
     return {
         "now": iso(report.now),
-        "next_tick": iso(report.next_tick),
+        "next_tick": None if report.next_tick is None else iso(report.next_tick),
+        "ticked_by": report.ticked_by,
         "issues": report.issues,
         "health": None
         if report.health is None

@@ -2,7 +2,7 @@
 
 A scheduler has `when(plan)` (how often, in its own words), `texts(plan)` (what it reads, and
 where that belongs), `install(plan)` and `remove(workspace)`, which return whether anything
-changed. None of them locks: the tick itself is safe when it runs twice.
+changed, and `installed(workspace)`. None of them locks: the tick itself is safe when it runs twice.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +23,7 @@ from cryptocast.errors import UsageError
 from cryptocast.values import INTERVAL_SECONDS
 
 _DAY_MINUTES = 1440
+_LOCAL = ("cron", "systemd", "launchd")  # those that can be asked without a server
 _PATIENCE_SECONDS = 30
 
 
@@ -76,6 +78,15 @@ def checked(workspace: Path) -> Path:
             hint="rename the folder, or cryptocast serve-loop",
         )
     return workspace
+
+
+def installed(workspace: Path) -> str | None:
+    """Return the kind of the scheduler on this machine that has a workspace's ticks, or None."""
+    for kind in _LOCAL:
+        with suppress(UsageError):  # there is no such scheduler here
+            if get(kind).installed(workspace):
+                return kind
+    return None
 
 
 def mark(workspace: Path) -> str:

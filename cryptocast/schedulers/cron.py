@@ -50,6 +50,11 @@ def remove(workspace: Path) -> bool:
     return _write(before, [line for line in before if not _is_of(line, workspace)])
 
 
+def installed(workspace: Path) -> bool:
+    """Return whether the user's crontab has a line of this workspace."""
+    return any(_is_of(line, workspace) for line in _lines())
+
+
 def _lines() -> list[str]:
     """Return the user's crontab, split at line feeds alone, so that every other character stays."""
     text = call("crontab", "-l", hint=_HINT, empty="no crontab for")

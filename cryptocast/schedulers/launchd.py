@@ -53,6 +53,11 @@ def remove(workspace: Path) -> NoReturn:
     )
 
 
+def installed(workspace: Path) -> bool:
+    """Return whether the user has put the property list in place."""
+    return Path(_place(workspace)).expanduser().exists()
+
+
 def _place(workspace: Path) -> str:
     """Return the file that launchd reads for this workspace."""
     return f"~/Library/LaunchAgents/{unique_name(workspace)}.plist"

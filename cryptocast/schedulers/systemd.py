@@ -101,6 +101,11 @@ def remove(workspace: Path) -> bool:
     return True
 
 
+def installed(workspace: Path) -> bool:
+    """Return whether the user has a timer of this workspace."""
+    return _files(workspace)[1].exists()
+
+
 def _files(workspace: Path) -> tuple[Path, Path]:
     """Return the files of the service and of the timer."""
     home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"

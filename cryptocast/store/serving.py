@@ -143,6 +143,19 @@ def stand_ins(reader: Reader, markets: Sequence[Market], by: float) -> dict[Mark
     return {market: StandIn(*row) for market, *row in rows}
 
 
+def served_in_time(reader: Reader, market: Market, start: float, by: float) -> int:
+    """Count the origins in `[start, by]` that ticks on the system's clock served."""
+    [(count,)] = reader.query(
+        """
+        SELECT count(*) FROM forecast_sets
+        WHERE market = $market AND served AND NOT "virtual" AND mode IN ('live', 'late')
+            AND origin >= to_timestamp($start) AND origin <= to_timestamp($by)
+        """,
+        {"market": market.id, "start": float(start), "by": float(by)},
+    )
+    return int(count)
+
+
 _COVERAGE = """
 WITH sets AS (
     SELECT market, mode = 'live' AS live, s."virtual", origin, interval_seconds, quantiles,

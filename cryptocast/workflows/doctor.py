@@ -9,7 +9,7 @@ from cryptocast.notify import open_notifier
 from cryptocast.values import OK, Check
 from cryptocast.workflows.keeping import checks
 from cryptocast.workflows.keeping.answers import sources
-from cryptocast.workflows.watching import alerts
+from cryptocast.workflows.watching import alerts, ticking
 from cryptocast.workspace import Workspace
 
 
@@ -29,6 +29,7 @@ def doctor(ws: Workspace) -> list[Check]:
         ("candles", lambda: checks.stored_candles(ws.store, ws.settings, ws.clock.now())),
         ("mlflow", lambda: checks.aliases(ws.registry(), ws.store, ws.markets())),
         ("production", lambda: checks.bundles(ws.folder / "bundles", ws.store, ws.settings)),
+        ("schedule", lambda: ticking.checks(ws)),
         ("receivers", lambda: _receivers(ws)),
     )
     for done, (name, part) in enumerate(parts):

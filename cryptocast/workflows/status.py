@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from cryptocast import store
@@ -20,10 +17,12 @@ from cryptocast.values import (
     ForecastSet,
     Market,
     MonitorVerdict,
+    iso,
 )
 from cryptocast.workflows.serving.events import SHADOW
-from cryptocast.workflows.serving.housekeeping import HEALTH_FILE
+from cryptocast.workflows.serving.recordings import is_recorded
 from cryptocast.workflows.watching.facts import MONITOR, promised_skill, shown_steps
+from cryptocast.workflows.watching.ticking import loop_health, missed_words, ticked_by
 from cryptocast.workspace import Workspace
 
 _DRAWN_BARS = 1000  # as many as any chart draws
@@ -59,7 +58,9 @@ class StatusReport:
     """The workspace at a moment."""
 
     now: float
-    next_tick: float
+    next_tick: float | None  # None: nothing ticks by itself
+    ticked_by: str | None  # what ticks by itself; None on a virtual clock
+    recorded_until: int | None  # the end of recorded candles; None: the source goes on
     markets: tuple[MarketStatus, ...]  # worst first, else as configured
     credits: Mapping[str, Credits]  # of each source that has cost any this month
     monthly_credits: int
@@ -100,8 +101,11 @@ def status(ws: Workspace, *, symbols: tuple[str, ...] = ()) -> StatusReport:
     with ws.store.read() as reader:
         verdict = reader.newest_event(MONITOR, now)
         shadow = reader.newest_event(SHADOW, now)
+        health = loop_health(ws.folder)
+        by = None if ws.clock.virtual else ticked_by(reader, ws.folder, markets[0], health, now)
         skills = {} if verdict is None else _skills_by_market(verdict.detail)
-        statuses = _market_statuses(reader, markets, now, settings, skills)
+        played = is_recorded(settings) and not ws.clock.virtual
+        statuses = _market_statuses(reader, markets, now, settings, skills, played=played)
         sources = dict.fromkeys(market.source for market in ws.markets())
         spent = reader.credits(list(sources), time.time())
         deployments = reader.deployments()
@@ -109,14 +113,18 @@ def status(ws: Workspace, *, symbols: tuple[str, ...] = ()) -> StatusReport:
     productions = [m.production for m in statuses if m.production is not None]
     return StatusReport(
         now=now,
-        next_tick=market.floor(now) + market.interval_seconds + settings.loop.delay_seconds,
+        next_tick=market.floor(now) + market.interval_seconds + settings.loop.delay_seconds
+        if by is not None or ws.clock.virtual
+        else None,
+        ticked_by=by,
+        recorded_until=_recorded_until(statuses) if is_recorded(settings) else None,
         markets=tuple(sorted(statuses, key=_badness)),
         credits={source: cost for source, cost in spent.items() if cost.used},
         monthly_credits=settings.source.monthly_credits,
         health=MonitorVerdict.of(verdict),
         shadow=None if shadow is None else shadow.detail.get("version"),
         promised={row.id: promised_skill(row, deployments) for row in productions},
-        loop=_loop_health(ws.folder),
+        loop=health,
     )
 
 
@@ -126,6 +134,8 @@ def _market_statuses(
     now: float,
     settings: Settings,
     skills: Mapping[str, float],
+    *,
+    played: bool,
 ) -> list[MarketStatus]:
     """Read the status of every market, by one query each for all of them."""
     closed, yesterday = markets[0].floor(now), now - DAY_SECONDS
@@ -157,9 +167,15 @@ def _market_statuses(
             issues=(),
         )
         unserved = bool(productions) and market not in productions
-        issues = _issues(status, settings.loop.max_stale_bars, unserved=unserved)
+        issues = _issues(status, settings.loop.max_stale_bars, unserved=unserved, played=played)
         statuses.append(replace(status, issues=tuple(issues)))
     return statuses
+
+
+def _recorded_until(markets: Sequence[MarketStatus]) -> int | None:
+    """Return when the newest of the recorded candles closed, or None if there is none."""
+    ends = [m.stored.last + m.market.interval_seconds for m in markets if m.stored is not None]
+    return max(ends, default=None)
 
 
 def _bars_behind(market: Market, stored: CandleSummary | None, closed: int) -> int | None:
@@ -177,10 +193,13 @@ def _drawn(reader: Reader, market: Market, closed: int) -> Candles:
     return reader.candles([market], start, closed)[market]
 
 
-def _issues(market: MarketStatus, max_stale_bars: int, *, unserved: bool) -> list[str]:
+def _issues(
+    market: MarketStatus, max_stale_bars: int, *, unserved: bool, played: bool
+) -> list[str]:
     """Return what is wrong with a market, worst first.
 
-    `unserved` says that other markets have a model, and this one has none.
+    `unserved` says that other markets have a model, and this one has none; `played` that recorded
+    candles are looked at by the system's clock.
     """
     issues = []
     behind, overdue, tick = market.behind_bars, market.overdue_bars, market.tick
@@ -188,10 +207,15 @@ def _issues(market: MarketStatus, max_stale_bars: int, *, unserved: bool) -> lis
         issues.append("it has no model yet: cryptocast retrain")
     if behind is None:
         issues.append("no candles yet: cryptocast fetch")
+    if played and market.stored is not None and behind:
+        end = iso(market.stored.last + market.market.interval_seconds)
+        return [*issues, f"the recorded candles end at {end}: look at them with --as-of {end}"]
     if market.forecast is None:
         issues.append("no forecast yet: cryptocast forecast --once")
     elif overdue >= 2:
         issues.append(f"no forecast for the last {overdue} origins: does anything tick?")
+    if (missed := missed_words(market.ticks)) is not None:
+        issues.append(missed)
     if tick is not None and tick.status == "failed":
         issues.append(f"the last tick failed: {tick.detail or tick.error_code}")
     if market.stand_in is not None:
@@ -212,11 +236,3 @@ def _skills_by_market(verdict: Mapping[str, Any]) -> dict[str, float]:
     days = (w for w in verdict.get("windows") or () if w.get("window") == "day")
     skills = {str(w.get("market")): w.get("skill_vs_random_walk") for w in days}
     return {market: float(skill) for market, skill in skills.items() if skill is not None}
-
-
-def _loop_health(folder: Path) -> Mapping[str, Any] | None:
-    """Read the health file of `serve-loop`; None if there is none that can be read."""
-    with suppress(OSError, ValueError):
-        health = json.loads((folder / "logs" / HEALTH_FILE).read_text(encoding="utf-8"))
-        return health if isinstance(health, dict) else None
-    return None

@@ -91,6 +91,8 @@ def report(*markets: MarketStatus, **changes: object) -> StatusReport:
     good = StatusReport(
         now=NOW,
         next_tick=END + 310.0,
+        ticked_by="cron",
+        recorded_until=None,
         markets=markets or (market(),),
         credits={},
         monthly_credits=4000,

@@ -68,6 +68,7 @@ def test_a_sound_workspace_has_only_ok_lines(workspace: Path) -> None:
         "mlflow",
         "production",
         "previous",
+        "schedule",
     }
     assert checks["source file"]["detail"] == "answers for BTC/EUR: 4 of its last 4 candles"
     assert checks["production"]["detail"] == "version 2 (lstm), its hash is right"

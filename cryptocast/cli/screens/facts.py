@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cryptocast.display import counted, percent
 from cryptocast.values import DAY_SECONDS, iso
+from cryptocast.workflows.watching.ticking import NOTHING
 
 if TYPE_CHECKING:
     from cryptocast.store import CandleSummary
@@ -41,8 +42,18 @@ def facts(report: StatusReport) -> Iterator[tuple[str, str]]:
         yield "Credits", f"{source} {budget} ({share})"
     if report.loop is not None:
         yield "Loop", _loop(report.loop)
+    yield "Next tick", _next_tick(report)
+
+
+def _next_tick(report: StatusReport) -> str:
+    if report.recorded_until is not None and report.ticked_by is None:
+        moment = iso(report.next_tick or report.recorded_until)
+        return f"of recorded candles: cryptocast forecast --once --as-of {moment}"
+    if report.next_tick is None:
+        return NOTHING
     minutes, seconds = divmod(round(max(report.next_tick - report.now, 0)), 60)
-    yield "Next tick", f"{iso(int(report.next_tick))[11:]}, in {minutes}:{seconds:02}"
+    by = "" if report.ticked_by is None else f", by {report.ticked_by}"
+    return f"{iso(int(report.next_tick))[11:]}, in {minutes}:{seconds:02}{by}"
 
 
 def ago(seconds: float) -> str:
