@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,14 +15,16 @@ from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterId,
     FlowRunFilter,
+    FlowRunFilterExpectedStartTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import TerminationSignal
 from prefect.runner import Runner
-from prefect.states import Crashed
+from prefect.states import Cancelled, Crashed
 
 from cryptocast.flows.deployments import deployment, refuse_pooled
 from cryptocast.flows.server import answering, api_url, connected
@@ -57,9 +60,10 @@ def serve_flows(ws: Workspace, announce: Callable[[Service], None]) -> None:
     """Register the flows of a workspace, call `announce`, and run what is due until stopped.
 
     Runs that an earlier process left behind are marked as crashed first, because they would keep
-    their places for minutes. Raises ConfigError without an address of a server, StoreError
-    (`serve-flows.running`) if another process serves this workspace, and FlowsError if the server
-    cannot be reached or refuses, or if a work pool has these flows.
+    their places for minutes; of overdue runs only the newest stays. Raises ConfigError without
+    an address of a server, StoreError (`serve-flows.running`) if another process serves this
+    workspace, and FlowsError if the server cannot be reached or refuses, or if a work pool has
+    these flows.
     """
     server = api_url()
     planned = flow_schedules(plan_of(ws.settings, ws.folder))
@@ -70,6 +74,7 @@ def serve_flows(ws: Workspace, announce: Callable[[Service], None]) -> None:
             refuse_pooled(client, ws.folder)
             ids = asyncio.run(_register(runner, deployments))
             crashed = _crash_leftovers(client, ids)
+            cancel_overdue(client, ids)
             initializing = not _has_model(ws)
             if initializing:
                 client.create_flow_run_from_deployment(ids[-1])
@@ -102,6 +107,28 @@ def _crash_leftovers(client: SyncPrefectClient, deployments: Sequence[UUID]) -> 
         )
         client.set_flow_run_state(run.id, state, force=True)
     return len(runs)
+
+
+def cancel_overdue(client: SyncPrefectClient, deployments: Sequence[UUID]) -> None:
+    """Cancel each deployment's overdue runs except the newest, which makes up for the others.
+
+    Runs that somebody started with parameters of his own stay.
+    """
+    overdue = FlowRunFilter(
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+        expected_start_time=FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
+    )
+    for one in deployments:
+        runs = client.read_flow_runs(
+            flow_run_filter=overdue,
+            deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[one])),
+            sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+            limit=_READ_AT_ONCE,
+        )
+        usual = client.read_deployment(one).parameters
+        for run in [run for run in runs if run.parameters == usual][1:]:
+            state: State[Any] = Cancelled(message="A later run makes up for it.")
+            client.set_flow_run_state(run.id, state, force=True)
 
 
 def _has_model(ws: Workspace) -> bool:

@@ -24,7 +24,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Scheduled
 
-from cryptocast.flows import server
+from cryptocast.flows import server, serving
 from cryptocast.schedulers.prefect import deployment_name
 from support.commands import AS_OF, HELD, NEXT, good, query, run, start
 
@@ -167,6 +167,25 @@ def test_the_deployments_go_into_a_pool_once_and_are_deleted_again(fresh: Path) 
     assert done.error["hint"] == "cryptocast schedule --kind prefect --remove"
     assert good(*options, "--remove")["changed"] is True
     assert good(*options, "--remove")["changed"] is False
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_of_overdue_runs_the_newest_stays_and_those_with_parameters_of_their_own(
+    fresh: Path,
+) -> None:
+    good("schedule", "--kind", "prefect", "--install", "-w", fresh)
+    name = f"cryptocast-produce/{deployment_name(fresh)}"
+    own = tick(name, fresh, AS_OF, 30)
+    with get_client(sync_client=True) as client:
+        produce = client.read_deployment_by_name(name).id
+        dues = [datetime.now(UTC) + timedelta(minutes=minutes) for minutes in (-15, -10, -5, 5)]
+        runs = [
+            client.create_flow_run_from_deployment(produce, state=Scheduled(scheduled_time=due))
+            for due in dues
+        ]
+        serving.cancel_overdue(client, [produce])
+        states = [client.read_flow_run(run.id).state_name for run in [own, *runs]]
+    assert states == ["Scheduled", "Cancelled", "Cancelled", "Scheduled", "Scheduled"]
 
 
 CONTACTS = [
