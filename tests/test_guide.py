@@ -25,7 +25,7 @@ from support.commands import (  # noqa: F401 - fixtures work where their names a
     _small_networks,
     good,
     run,
-    start,
+    start_loaded,
     write,
 )
 from support.guide import FOLDER, PAGES, README, ROOT, shell_lines, with_settings
@@ -138,7 +138,7 @@ def test_the_commands_of_the_readme_and_the_guide_run_as_written(
 
 def stopped(*words: str) -> Done:
     """Start a command as a process; stop it, as a service manager would, when it has spoken."""
-    with start(*words) as child:
+    with start_loaded(*words) as child:
         assert child.stdout is not None
         child.stdout.readline()
         child.send_signal(signal.SIGTERM)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cryptocast import __version__
-from support.commands import HELD, NEXT, counts, good, listing, process, start
+from support.commands import HELD, NEXT, counts, good, listing, process, start, start_loaded
 
 HEAVY = (
     "torch", "lightning", "mlflow", "optuna", "pandas", "sklearn", "matplotlib", "polars",
@@ -54,7 +54,7 @@ def test_a_database_in_use_is_told_with_its_holder_and_nothing_is_written(
     workspace: Path,
 ) -> None:
     before = counts(workspace), listing(workspace)
-    holder = start(workspace / "cryptocast.duckdb", script=HELD)
+    holder = start_loaded(workspace / "cryptocast.duckdb", script=HELD)
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"

@@ -25,7 +25,6 @@ from support.commands import (
     good,
     query,
     run,
-    start,
     start_loaded,
     state,
     write,
@@ -84,7 +83,7 @@ def moment(bar: float) -> str:
 @contextmanager
 def holding(script: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
     """A process that holds the database."""
-    child = start(folder / "cryptocast.duckdb", script=script)
+    child = start_loaded(folder / "cryptocast.duckdb", script=script)
     try:
         assert child.stdout is not None
         assert child.stdout.readline() == "held\n"
@@ -191,7 +190,7 @@ def test_readers_and_a_loop_break_nothing_of_each_other(w: Path, tmp_path: Path)
     ticked(w, 0)
     options = ("--as-of", moment(1), "--max-ticks", "15")
     path = {"CRYPTOCAST_SOURCE__PATH": str(tmp_path / "none.parquet")}
-    child = start("serve-loop", "-w", w, *options, environ=path)
+    child = start_loaded("serve-loop", "-w", w, *options, environ=path)
     try:
         while child.poll() is None:
             as_of = ("-w", w, "--as-of", moment(30), "--json")
@@ -217,7 +216,7 @@ def test_a_folder_that_may_only_be_read_is_told_and_can_be_looked_at(w: Path) ->
     base.chmod(0o755)
     folder = Path(shutil.copytree(w, base / "w"))
     try:
-        child = start(folder, moment(2), moment(1), script=READER)
+        child = start_loaded(folder, moment(2), moment(1), script=READER)
         out, err = child.communicate(timeout=600)
         folder.chmod(0o755)
         for entry in folder.iterdir():

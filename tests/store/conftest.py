@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-import cryptocast
 from cryptocast.store import Store
 from cryptocast.values import Candles, ForecastSet, Market, ServedModel
 from support import engines
+from support.commands import start_loaded
 from support.engines import _kept_engines  # noqa: F401 - fixtures work where their names are
 
 START = 1_717_372_800  # 2024-06-03T00:00:00Z
@@ -97,18 +95,10 @@ def make_set(market: Market) -> Callable[..., ForecastSet]:
 @pytest.fixture
 def child() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start Python in another process on a script; it ends with the test."""
-    environment = os.environ | {"PYTHONPATH": str(Path(cryptocast.__file__).parents[1])}
     started: list[subprocess.Popen[str]] = []
 
     def start(script: str, *arguments: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-c", script, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
+        process = start_loaded(*arguments, script=script)
         started.append(process)
         return process
 

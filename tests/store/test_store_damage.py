@@ -14,6 +14,7 @@ from cryptocast.errors import StoreError
 from cryptocast.store import Store, schema
 from cryptocast.store.connection import translate
 from cryptocast.values import Candles, Market
+from support.commands import process
 
 Query = Callable[[str], list[tuple[Any, ...]]]
 HINT = "restore a copy, or move the file and its .wal away and run cryptocast init"
@@ -220,8 +221,6 @@ print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
 """
 
 
-def test_the_store_works_without_pandas_pytz_pyarrow_and_polars(
-    store: Store, child: Callable[..., subprocess.Popen[str]]
-) -> None:
-    output, errors = child(USE, str(store.path)).communicate()
-    assert (output, errors) == ("[]\n", "")
+def test_the_store_works_without_pandas_pytz_pyarrow_and_polars(store: Store) -> None:
+    done = process(store.path, script=USE)
+    assert (done.out, done.err) == ("[]\n", "")

@@ -20,6 +20,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,18 +33,23 @@ _LOADED = (
     "arch.univariate",
     "ccxt",
     "duckdb",
+    "git",
     "lightning.pytorch",
     "matplotlib.figure",
     "mlflow.pyfunc",
     "mlflow.store.tracking.sqlalchemy_store",
     "onnx",
+    "onnxruntime",
     "optuna",
     "pandas",
     "scipy.stats",
+    "sklearn.ensemble",
+    "tomlkit",
     "cryptocast.cli",
+    "cryptocast.models.lstm",
     "cryptocast.registry",
-    "cryptocast.store",
     "cryptocast.tuning",
+    "cryptocast.workflows.serve_loop",
 )
 
 
@@ -203,8 +209,9 @@ def _run(job: dict[str, Any]) -> NoReturn:
         code = 1
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(ValueError, OSError):  # it is closed, or nobody reads it any more
+            stream.flush()
     os._exit(code if isinstance(code, int) else code is not None)
 
 

@@ -24,7 +24,7 @@ from support.commands import (
     process,
     query,
     run,
-    start,
+    start_loaded,
 )
 
 TABLES = ("candles", "forecast_sets", "ticks", "deployments", "events", "scores")
@@ -89,7 +89,7 @@ def test_a_copied_backup_is_the_workspace_and_ticks_on(workspace: Path, tmp_path
 
 
 def test_backups_while_ticks_write_are_whole_and_lose_no_tick(workspace: Path) -> None:
-    child = start(str(workspace), str(NOW + INTERVAL), script=TICKS)
+    child = start_loaded(str(workspace), str(NOW + INTERVAL), script=TICKS)
     try:
         assert child.stdout is not None
         assert child.stdout.readline() == "0\n"
@@ -112,7 +112,7 @@ def test_backups_while_ticks_write_are_whole_and_lose_no_tick(workspace: Path) -
 
 
 def test_a_killed_backup_is_none_and_the_next_one_removes_what_it_left(workspace: Path) -> None:
-    child = start("backup", "-w", workspace, script=HALTING)
+    child = start_loaded("backup", "-w", workspace, script=HALTING)
     try:
         assert child.stdout is not None
         assert child.stdout.readline() == "here\n"
@@ -211,7 +211,7 @@ def test_a_database_that_somebody_writes_to_for_long_is_told(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CRYPTOCAST_STORE__WAIT_SECONDS", "0")
-    holder = start(workspace / "cryptocast.duckdb", script=HELD)
+    holder = start_loaded(workspace / "cryptocast.duckdb", script=HELD)
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"

@@ -12,18 +12,7 @@ import duckdb
 import pytest
 
 from cryptocast.workflows.keeping import checks
-from support.commands import (
-    AS_OF,
-    HELD,
-    INTERVAL,
-    NOW,
-    candles,
-    good,
-    query,
-    run,
-    start,
-    start_loaded,
-)
+from support.commands import AS_OF, HELD, INTERVAL, NOW, candles, good, query, run, start_loaded
 from support.loopback import KEY, Loopback, as_json
 
 Found = dict[str, dict[str, str]]
@@ -191,7 +180,7 @@ def test_a_database_in_use_is_told_with_its_holder(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CRYPTOCAST_STORE__WAIT_SECONDS", "0.2")
-    holder = start(workspace / "cryptocast.duckdb", script=HELD)
+    holder = start_loaded(workspace / "cryptocast.duckdb", script=HELD)
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"

@@ -25,7 +25,7 @@ from cryptocast.store import Store, exporter
 from cryptocast.values import Candles, ForecastSet, Market, ServedModel, iso, parse_time
 from cryptocast.workflows.export import export
 from cryptocast.workspace import Workspace
-from support.commands import good, listing, process, run, start
+from support.commands import good, listing, process, run, start_loaded
 
 BTC = Market("bitvavo", "BTC", "EUR", "5m")
 BTC_HOUR = Market("kraken", "BTC", "EUR", "1h")
@@ -468,7 +468,7 @@ def test_what_a_killed_export_left_is_removed_by_the_next_one(folder: Path, tmp_
     others += [tmp_path / ".y.csv.99999999.part", tmp_path / f".x.csv.{10**20}.part"]
     for other in others:
         other.touch()
-    child = start("export", "candles", "--out", out, "-w", folder, script=HALF)
+    child = start_loaded("export", "candles", "--out", out, "-w", folder, script=HALF)
     try:
         assert child.stdout is not None
         assert child.stdout.readline() == "here\n"

@@ -16,7 +16,7 @@ import pytest
 from cryptocast.store import Store, Tick
 from cryptocast.values import Deployment, ForecastSet, Market, ServedModel, iso
 from cryptocast.workflows.keeping import spent
-from support.commands import BTC, INTERVAL, NOW, candles, good, listing, query, run, start
+from support.commands import BTC, INTERVAL, NOW, candles, good, listing, query, run, start_loaded
 
 DAY = 86_400
 KEPT = 2016
@@ -346,7 +346,7 @@ for bar in range(12):
     code = cli.run(["forecast", "--once", "-q", "-w", folder, "--as-of", iso(first + 300 * bar)])
     print(code, flush=True)
 """
-    child = start(str(workspace), str(NOW + INTERVAL), script=script)
+    child = start_loaded(str(workspace), str(NOW + INTERVAL), script=script)
     assert child.stdout is not None
     assert child.stdout.readline() == "0\n"
     for _ in range(3):

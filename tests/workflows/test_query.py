@@ -14,7 +14,7 @@ from cryptocast.clock import VirtualClock
 from cryptocast.errors import UsageError
 from cryptocast.workflows.serve_loop import Stop, serve_loop
 from cryptocast.workspace import Workspace
-from support.commands import BARS, INTERVAL, NOW, good, listing, query, run, start, state
+from support.commands import BARS, INTERVAL, NOW, good, listing, query, run, start_loaded, state
 from support.ticks import at, sets
 
 # A notebook that looks at the database, and forgets to close it.
@@ -30,7 +30,7 @@ sys.stdin.readline()
 @contextmanager
 def notebook(file: Path) -> Iterator[int]:
     """Another process that holds a database open; its number."""
-    with start(file, script=NOTEBOOK) as child:
+    with start_loaded(file, script=NOTEBOOK) as child:
         try:
             assert child.stdout is not None
             assert child.stdout.readline() == "held\n"

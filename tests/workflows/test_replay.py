@@ -13,7 +13,7 @@ from cryptocast.errors import StateError
 from cryptocast.values import iso
 from cryptocast.workflows import replay as module
 from cryptocast.workflows.replay import plan, replay
-from support.commands import BARS, Done, query, run, start
+from support.commands import BARS, Done, query, run, start_loaded
 from support.ticks import MARKETS, SYMBOLS, at, change, drop, origin, sets, spoil_from, tick_rows
 from support.ticks import ticked as ticked_once
 
@@ -155,7 +155,7 @@ def test_interrupted_it_goes_on_after_the_last_block(
 def test_killed_it_goes_on_after_the_last_block(w: Path) -> None:
     other = copy(w, "other")
     times = ("--start", iso(origin(1)), "--end", iso(origin(40)), "--as-of", iso(origin(40)))
-    child = start("replay", "-w", w, *times, script=HALTING)
+    child = start_loaded("replay", "-w", w, *times, script=HALTING)
     try:
         assert child.stdout is not None
         assert child.stdout.readline() == "here\n"

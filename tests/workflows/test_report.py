@@ -26,7 +26,18 @@ from cryptocast.workflows.replay import plan, replay
 from cryptocast.workflows.report import gather, report
 from cryptocast.workflows.watching.served import live
 from cryptocast.workspace import Workspace
-from support.commands import INTERVAL, NOW, Done, counts, good, listing, process, query, run, start
+from support.commands import (
+    INTERVAL,
+    NOW,
+    Done,
+    counts,
+    good,
+    listing,
+    process,
+    query,
+    run,
+    start_loaded,
+)
 from support.ticks import BTC, SYMBOLS, at, change, drop, origin, ticked
 
 LAST = 143
@@ -308,7 +319,7 @@ def test_it_loads_nothing_that_trains(replayed: Path, tmp_path: Path) -> None:
 @pytest.fixture
 def server(r: Path) -> Iterator[Any]:
     options = ("report", "-w", r, "--as-of", iso(origin(LAST)), "--serve", "--port", "0", "--json")
-    with start(*options) as child:
+    with start_loaded(*options) as child:
         try:
             yield child
         finally:

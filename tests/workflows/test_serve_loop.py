@@ -29,7 +29,7 @@ from cryptocast.workflows.serving.housekeeping import Pulse
 from cryptocast.workflows.serving.loop import BUGS_IN_A_ROW, LoopTick
 from cryptocast.workflows.serving.tick import TickReport
 from cryptocast.workspace import Workspace
-from support.commands import HELD, NEXT, good, query, run, start
+from support.commands import HELD, NEXT, good, query, run, start_loaded
 from support.loopback import Loopback
 from support.replies import hang
 
@@ -453,7 +453,7 @@ def test_output_into_a_full_disk_stops_no_forecast(workspace: Path) -> None:
 
 def test_two_loops_serve_each_origin_once(workspace: Path) -> None:
     options = ("serve-loop", "-w", workspace, "--as-of", NEXT, "--max-ticks", "6", "--json")
-    loops = [start(*options) for _ in range(2)]
+    loops = [start_loaded(*options) for _ in range(2)]
     try:
         outs = [loop.communicate(timeout=600)[0].splitlines() for loop in loops]
     finally:
@@ -506,7 +506,7 @@ def test_it_stops_while_a_source_does_not_answer(
             "CRYPTOCAST_SOURCE__BASE_URL": server.base_url("bitvavo"),
             "CRYPTOCAST_MARKET__SYMBOLS": '["BTC/EUR"]',
         }
-        child = start("serve-loop", "-w", workspace, "--json", environ=environ)
+        child = start_loaded("serve-loop", "-w", workspace, "--json", environ=environ)
         try:
             until(lambda: server.requests)
             assert stops(child, told_to_stop) == (STOPPED, "")
@@ -517,10 +517,10 @@ def test_it_stops_while_a_source_does_not_answer(
 
 
 def test_it_stops_while_another_process_holds_the_database(workspace: Path) -> None:
-    with start(workspace / "cryptocast.duckdb", script=HELD) as holder:
+    with start_loaded(workspace / "cryptocast.duckdb", script=HELD) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        child = start("serve-loop", "-w", workspace, "--json", environ=SIM | WAIT)
+        child = start_loaded("serve-loop", "-w", workspace, "--json", environ=SIM | WAIT)
         try:
             until(lambda: in_a_tick(workspace))
             time.sleep(0.2)
@@ -542,7 +542,7 @@ sys.exit(cli.run(sys.argv[1:]))
 
 
 def test_it_stops_even_where_a_library_hears_no_signal(workspace: Path) -> None:
-    child = start("serve-loop", "-w", workspace, "--json", script=DEAF, environ=SIM)
+    child = start_loaded("serve-loop", "-w", workspace, "--json", script=DEAF, environ=SIM)
     try:
         until(lambda: in_a_tick(workspace))
         time.sleep(0.1)
