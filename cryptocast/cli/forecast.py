@@ -36,7 +36,7 @@ def command(
     Repeated within the same 5 minutes it changes nothing.
     """
     from cryptocast.errors import UsageError
-    from cryptocast.workflows.forecast import documents, newest, tick
+    from cryptocast.workflows.forecast import document, newest, tick
 
     if no_fetch and not once:
         raise UsageError(
@@ -48,7 +48,7 @@ def command(
             report = tick(ws, fetch=not no_fetch, symbols=chosen)
         else:
             report = newest(ws, symbols=chosen)
-    data = {"new": report.new, "forecasts": list(documents(report))}
+    data = {"new": report.new, "forecasts": [document(each) for each in report.forecasts]}
 
     def show(console: Console) -> None:
         for forecast in report.forecasts:

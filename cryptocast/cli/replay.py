@@ -79,11 +79,9 @@ class _Counts:
 
     def add(self, block: Block) -> None:
         """Count the sets and failures of one block."""
-        from cryptocast.workflows.replay import fallbacks
-
         self.made += len(block.sets)
         self.failures += block.failures
-        self.fallbacks.update(fallbacks(block.sets))
+        self.fallbacks.update(s.model.fallback for s in block.sets if s.model.fallback)
 
 
 def _document(planned: Replay, counts: _Counts) -> dict[str, Any]:

@@ -62,19 +62,15 @@ def sparkline(values: Sequence[float], width: int = 60) -> str:
     return "".join(block(v) for v in shown)
 
 
-def bars(
-    values: Mapping[str, float],
-    width: int = 60,
-    show: Callable[[float], str] = lambda value: f"{value:.0%}",
-) -> list[str]:
-    """Return one line per value: its name, a bar from zero, and the value as `show` writes it.
+def bars(values: Mapping[str, float], width: int = 60) -> list[str]:
+    """Return one line per value: its name, a bar from zero, and the value as a percentage.
 
     The largest value fills what the widest name and value leave of `width`; negative values and
     NaN have no bar. Names that leave no room for a bar are kept whole.
     """
     if not values:
         return []
-    figures = {name: show(v) if math.isfinite(v) else "-" for name, v in values.items()}
+    figures = {name: f"{v:.0%}" if math.isfinite(v) else "-" for name, v in values.items()}
     names, numbers = (max(map(len, texts)) for texts in (figures, figures.values()))
     room = max(width - names - numbers - 2, 1)
     most = max((v for v in values.values() if math.isfinite(v)), default=0.0)

@@ -74,7 +74,7 @@ _NO_CANDLES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class _Label:
-    """What the name of a file says beyond the pair."""
+    """The parts of a file's name beyond the pair."""
 
     kind: int  # 0: candles of trades; 1: of a contract; 2: prices never traded; 3: no candles
     series: frozenset[str]  # words that are not understood, or that name another series

@@ -114,7 +114,9 @@ def copy(reader: Reader, selection: Selection, file: Path, suffix: str) -> None:
     finite is NULL in text. Raises StoreError if the file cannot be written, and
     `store.memory` if very wide forecasts cannot be sorted.
     """
-    columns = "t.*" if suffix == ".parquet" else _as_text(reader, selection.kind)
+    columns = "t.*"
+    if suffix != ".parquet":
+        columns = _as_text(reader.query(f"DESCRIBE {_TABLES[selection.kind].name}"))
     query = f"""
         COPY (SELECT {columns} {_source(selection)} ORDER BY {_TABLES[selection.kind].order})
         TO $file ({FORMATS[suffix]}, USE_TMP_FILE false)
@@ -180,20 +182,12 @@ def copy_asked(copy: Path, sql: str, file: Path, suffix: str, *, most: int, seco
         columns = "*"
         if suffix != ".parquet":
             described = connection.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()  # noqa: S608 - as above
-            columns = _columns_as_text(described)
+            columns = _as_text(described)
         [(count,)] = connection.execute(
             f"COPY (SELECT {columns} FROM {rows} LIMIT {most}) TO '{quoted(file)}'"  # noqa: S608 - as above
             f" ({FORMATS[suffix]}, USE_TMP_FILE false)"
         ).fetchall()
     return int(count)
-
-
-def _as_text(reader: Reader, kind: str) -> str:
-    return _columns_as_text(reader.query(f"DESCRIBE {_TABLES[kind].name}"))
-
-
-def _columns_as_text(described: Sequence[tuple[Any, ...]]) -> str:
-    return ", ".join(_text(str(name), str(sql_type)) for name, sql_type, *_ in described)
 
 
 def _source(selection: Selection) -> str:
@@ -217,11 +211,15 @@ def _values(selection: Selection) -> dict[str, object]:
     }
 
 
-def _text(name: str, sql_type: str) -> str:
-    """Return the expression of a column as CSV and JSON show it."""
-    if sql_type == "TIMESTAMP WITH TIME ZONE":
-        fraction = "" if name in _GRID else ".%f"
-        return f'strftime(t."{name}", \'%Y-%m-%dT%H:%M:%S{fraction}Z\') AS "{name}"'
-    if sql_type == "DOUBLE":
-        return f'CASE WHEN isfinite(t."{name}") THEN t."{name}" END AS "{name}"'
-    return f't."{name}"'
+def _as_text(described: Sequence[tuple[Any, ...]]) -> str:
+    """Return the expressions of the described columns as CSV and JSON show them."""
+    expressions = []
+    for name, sql_type, *_ in described:
+        text = f't."{name}"'
+        if str(sql_type) == "TIMESTAMP WITH TIME ZONE":
+            fraction = "" if name in _GRID else ".%f"
+            text = f"strftime({text}, '%Y-%m-%dT%H:%M:%S{fraction}Z')"
+        elif str(sql_type) == "DOUBLE":
+            text = f"CASE WHEN isfinite({text}) THEN {text} END"
+        expressions.append(f'{text} AS "{name}"')
+    return ", ".join(expressions)

@@ -79,7 +79,6 @@ class LedgerWriter(Ledger):
         at: float,
         start: int,
         end: int,
-        written_at: float | None = None,
     ) -> int:
         """Append the scores of an evaluation of the origins in `[start, end)`; return its number.
 
@@ -96,7 +95,7 @@ class LedgerWriter(Ledger):
             {
                 "number": number,
                 "at": float(at),
-                "written_at": now_or(written_at),
+                "written_at": time.time(),
                 "start": float(start),
                 "end": float(end),
                 "rows": as_json(list(rows)),

@@ -168,11 +168,6 @@ def _tell(ws: Workspace) -> list[str]:
     return failures
 
 
-def documents(report: TickReport) -> Iterator[dict[str, object]]:
-    """Yield the document of every set of a report."""
-    return map(document, report.forecasts)
-
-
 def document(forecast: ForecastSet) -> dict[str, object]:
     """Return a set as the JSON document that the contract describes."""
     return {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -135,11 +134,6 @@ def replay(ws: Workspace, planned: Replay) -> Iterator[Block]:
         reached = f"{run.market.symbol} to {iso(run.origins[-1])}"
         ws.progress.advance(done, planned.origins, reached)
         yield Block(run.market, tuple(new), tuple(failures))
-
-
-def fallbacks(sets: Sequence[ForecastSet]) -> dict[str, int]:
-    """Return how many sets were made by a stand-in, per reason."""
-    return dict(Counter(s.model.fallback for s in sets if s.model.fallback))
 
 
 def _past_origins(market: Market, start: int, end: int, latest: int) -> range:

@@ -45,8 +45,8 @@ def test_bars_are_in_proportion_and_fill_the_width() -> None:
 
 
 def test_what_has_no_size_has_no_bar() -> None:
-    shown = bars({"a": NAN, "b": -1.0, "c": 2.0}, width=12, show=lambda value: f"{value:.0f}")
-    assert shown == ["a          -", "b         -1", "c ███████  2"]
+    shown = bars({"a": NAN, "b": -0.01, "c": 0.02}, width=12)
+    assert shown == ["a          -", "b        -1%", "c ██████  2%"]
     assert bars({}) == []
     assert bars({"a": 0.0}, width=10) == ["a       0%"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cryptocast.cli.root.output import print_document, table, warn
 from cryptocast.display import last_price, percent, price_range
 from cryptocast.values import iso
-from cryptocast.workflows.forecast import documents
+from cryptocast.workflows.forecast import document
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -93,7 +93,8 @@ class Documents(Nothing):
         """Print the tick's document."""
         data: dict[str, Any] = {"at": iso(turn.at)}
         if turn.report is not None:
-            data |= {"new": turn.report.new, "forecasts": list(documents(turn.report))}
+            forecasts = [document(each) for each in turn.report.forecasts]
+            data |= {"new": turn.report.new, "forecasts": forecasts}
         if turn.error is not None:
             data |= {"error": turn.error.code}
         print_document(self._command, data)
