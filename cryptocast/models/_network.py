@@ -90,7 +90,7 @@ def _is_possible(name: str, value: Any, default: object) -> bool:
         return type(value) is int and value >= 1
     if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
         return False
-    return value < 1 if name == "dropout" else value > 0 if name == "bound" else True
+    return bool({"dropout": value < 1, "bound": value > 0}.get(name, True))
 
 
 class Start(Protocol):
