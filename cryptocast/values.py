@@ -456,6 +456,27 @@ class Rolling:
     high: FloatArray  # [T]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Shares:
+    """Shares of outcomes inside a range, for each of K steps or hours."""
+
+    n: IntArray  # [K] outcomes
+    share: FloatArray  # [K]
+    low: FloatArray  # [K] 90 % interval
+    high: FloatArray  # [K]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibration:
+    """Where in the forecast distributions of one step the prices fell."""
+
+    step: int
+    n: int
+    alone: float  # number of independent outcomes that would carry as much information
+    below: FloatArray  # [Q] share of targets at or below each quantile
+    between: FloatArray  # [Q + 1] share between neighbouring quantiles (the PIT's histogram)
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One row of `events`."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cryptocast.evaluation import metrics
 from cryptocast.evaluation.comparison import effective_n, long_run_variance, wilson
 from cryptocast.evaluation.scores import CONFIDENCE
-from cryptocast.values import DAY_SECONDS, FloatArray, IntArray, Rolling, Score
+from cryptocast.values import DAY_SECONDS, Calibration, FloatArray, IntArray, Rolling, Score, Shares
 
 _HOUR_SECONDS = 3_600
 _MOST_POINTS = 400  # of skill over time: more than any chart can show
@@ -101,16 +101,6 @@ def _window(loss: FloatArray, walk: FloatArray, horizon: int) -> tuple[float, fl
     return float(skill), half
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Shares:
-    """Shares of outcomes inside a range, for each of K steps or hours."""
-
-    n: IntArray  # [K] outcomes
-    share: FloatArray  # [K]
-    low: FloatArray  # [K] 90 % interval
-    high: FloatArray  # [K]
-
-
 def coverage_by_step(hits: FloatArray) -> Shares:
     """Return the share of hits of each step [H].
 
@@ -148,15 +138,9 @@ def _shares(groups: Iterable[tuple[FloatArray, float]]) -> Shares:
     return Shares(n.astype(np.int64), *columns)
 
 
-def step_calibration(
-    quantiles: FloatArray, targets: FloatArray, step: int
-) -> tuple[int, FloatArray, FloatArray]:
-    """Return where the outcomes of one step fell in their forecast distributions.
-
-    That is their number, the share at or below each quantile [Q], and the share between
-    neighbouring quantiles [Q + 1] (the histogram of the probability integral transform, PIT).
-    """
+def step_calibration(quantiles: FloatArray, targets: FloatArray, step: int) -> Calibration:
+    """Return where the outcomes of one step fell in their forecast distributions."""
     at = slice(step - 1, step)
     n = int(np.isfinite(targets[:, at]).sum())
     below = metrics.below(quantiles[:, at], targets[:, at])[0] / max(n, 1)
-    return n, below, np.diff(below, prepend=0.0, append=1.0)
+    return Calibration(step, n, n / step, below, np.diff(below, prepend=0.0, append=1.0))

@@ -181,9 +181,10 @@ def _skill(outcomes: MarketOutcomes) -> dict[str, Any]:
 
 
 def _coverage(curve: CoverageCurve) -> dict[str, Any]:
-    columns: dict[str, Any] = {"at": curve.at.tolist(), "n": curve.n.tolist()}
-    for name in ("share80", "low80", "high80", "share90", "low90", "high90"):
-        columns[name] = _rounded(getattr(curve, name), 4)
+    columns: dict[str, Any] = {"at": curve.at.tolist(), "n": curve.in80.n.tolist()}
+    for percent, shares in (("80", curve.in80), ("90", curve.in90)):
+        for name in ("share", "low", "high"):
+            columns[name + percent] = _rounded(getattr(shares, name), 4)
     return columns
 
 

@@ -81,18 +81,19 @@ def width_now(outcomes: MarketOutcomes, facts: ReportFacts) -> str:
 
 def coverage_now(curve: CoverageCurve, name: str) -> str:
     """Say how far coverage is off, and at which `name` (step or hour) most."""
-    if not np.isfinite(curve.share80).any():
+    in80 = curve.in80
+    if not np.isfinite(in80.share).any():
         return "Nothing is known yet, or the quantile levels include no 80 % range."
-    weight = np.where(np.isfinite(curve.share80), curve.n, 0)
-    mean = float(np.average(np.nan_to_num(curve.share80), weights=weight))
-    worst = int(np.nanargmax(np.abs(curve.share80 - 0.8)))
-    outside = int(((curve.low80 > 0.8) | (curve.high80 < 0.8)).sum())
+    weight = np.where(np.isfinite(in80.share), in80.n, 0)
+    mean = float(np.average(np.nan_to_num(in80.share), weights=weight))
+    worst = int(np.nanargmax(np.abs(in80.share - 0.8)))
+    outside = int(((in80.low > 0.8) | (in80.high < 0.8)).sum())
     luck = "Luck alone explains all of them."
     if outside:
         luck = f"Luck alone explains all but {outside} of {int((weight > 0).sum())}."
     return (
         f"{typeset_percent(mean, 1)} of the prices fell into the 80{NBSP}% range; furthest off is "
-        f"{name} {curve.at[worst]} with {typeset_percent(float(curve.share80[worst]), 1)}. {luck}"
+        f"{name} {curve.at[worst]} with {typeset_percent(float(in80.share[worst]), 1)}. {luck}"
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from cryptocast.values import (
     DAY_SECONDS,
+    Calibration,
     Candles,
     Deployment,
     Event,
@@ -21,6 +22,7 @@ from cryptocast.values import (
     MonitorVerdict,
     Rolling,
     Score,
+    Shares,
 )
 
 _DRAWN_SHARES = (0.9, 0.8, 0.5)  # of the ranges that are drawn, if the quantile levels include them
@@ -31,24 +33,8 @@ class CoverageCurve:
     """Share of prices that fell into the 80 % and the 90 % range, per step or per hour."""
 
     at: IntArray  # [K] steps, or hours (UTC) of the origin
-    n: IntArray  # [K]
-    share80: FloatArray  # [K]
-    low80: FloatArray  # [K] 90 % interval
-    high80: FloatArray  # [K]
-    share90: FloatArray  # [K]
-    low90: FloatArray  # [K]
-    high90: FloatArray  # [K]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Calibration:
-    """Where in the forecast distributions of one step the prices fell."""
-
-    step: int
-    n: int
-    alone: float  # number of independent outcomes that would carry as much information
-    below: FloatArray  # [Q] share of targets at or below each quantile
-    between: FloatArray  # [Q + 1] share between neighbouring quantiles (the PIT's histogram)
+    in80: Shares  # [K]
+    in90: Shares  # [K]
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,10 +107,10 @@ def test_hours_without_an_outcome_have_no_share() -> None:
 
 def test_calibration_counts_the_outcomes_between_quantiles() -> None:
     targets, quantiles = drawn(), fan()
-    n, below, between = step_calibration(quantiles, targets, 3)
+    found = step_calibration(quantiles, targets, 3)
     known = np.isfinite(targets[:, 2])
-    assert n == known.sum()
+    assert found.n == known.sum()
     for i in range(len(LEVELS)):
-        assert below[i] == pytest.approx(np.mean(targets[known, 2] <= quantiles[known, 2, i]))
-    assert between.sum() == pytest.approx(1)
-    assert between[0] == below[0]
+        assert found.below[i] == pytest.approx(np.mean(targets[known, 2] <= quantiles[known, 2, i]))
+    assert found.between.sum() == pytest.approx(1)
+    assert found.between[0] == found.below[0]

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from cryptocast.reports.facts import (
-    Calibration,
     CoverageCurve,
     Incident,
     MarketFacts,
@@ -18,6 +17,7 @@ from cryptocast.reports.facts import (
     ServedVersion,
 )
 from cryptocast.values import (
+    Calibration,
     Candles,
     Deployment,
     Event,
@@ -28,6 +28,7 @@ from cryptocast.values import (
     Rolling,
     Score,
     ServedModel,
+    Shares,
 )
 
 BAR = 300
@@ -91,10 +92,9 @@ def coverage(at: Any) -> CoverageCurve:
     """About right, with the fourth unknown."""
     share80, share90 = np.full(len(at), 0.79), np.full(len(at), 0.91)
     share80[3] = share90[3] = math.nan
-    return CoverageCurve(
-        at, np.full(len(at), 500), share80, share80 - 0.03, share80 + 0.03,
-        share90, share90 - 0.02, share90 + 0.02,
-    )  # fmt: skip
+    n = np.full(len(at), 500)
+    in80 = Shares(n, share80, share80 - 0.03, share80 + 0.03)
+    return CoverageCurve(at, in80, Shares(n, share90, share90 - 0.02, share90 + 0.02))
 
 
 def calibration(step: int) -> Calibration:

@@ -119,12 +119,12 @@ def test_the_parts_add_up_to_the_whole(replayed: Path) -> None:
     assert found.mode == "replay"
     assert sum(score.n for score in found.days.values()) == total.n
     assert sum(version.sets for version in found.versions) == LAST + 1 == len(found.origins)
-    assert found.by_step.n.sum() == found.by_hour.n.sum() == total.n
-    known = found.by_hour.n > 0
-    hours = np.average(found.by_hour.share80[known], weights=found.by_hour.n[known])
+    assert found.by_step.in80.n.sum() == found.by_hour.in80.n.sum() == total.n
+    known = found.by_hour.in80.n > 0
+    hours = np.average(found.by_hour.in80.share[known], weights=found.by_hour.in80.n[known])
     assert hours == pytest.approx(total.coverage80)
-    assert (found.by_step.low80 <= found.by_step.share80).all()
-    assert (found.by_step.share80 <= found.by_step.high80).all()
+    assert (found.by_step.in80.low <= found.by_step.in80.share).all()
+    assert (found.by_step.in80.share <= found.by_step.in80.high).all()
     for each in found.calibrations:
         assert each.between.sum() == pytest.approx(1)
         assert (np.diff(each.below) >= 0).all()

@@ -12,21 +12,19 @@ from cryptocast.errors import CryptocastError
 from cryptocast.evaluation import Candidate
 from cryptocast.evaluation.outcomes import (
     ServedFigures,
-    Shares,
     coverage_by_hour,
     coverage_by_step,
     rolling_skill,
     step_calibration,
 )
 from cryptocast.reports.facts import (
-    Calibration,
     CoverageCurve,
     MarketOutcomes,
     ServedVersion,
     pictured_steps,
 )
 from cryptocast.store import Served
-from cryptocast.values import DAY_SECONDS, FloatArray, IntArray, Market, Score
+from cryptocast.values import DAY_SECONDS, Market, Score
 from cryptocast.workflows.learning.scoring import WALK, baseline
 from cryptocast.workflows.watching.served import ServedSets
 
@@ -58,16 +56,16 @@ def outcomes(market: Market, sets: ServedSets) -> MarketOutcomes:
         ),
         days={int(at): _score(figures.at_origins(day == at)) for at in np.unique(day)},
         rolling=rolling_skill(figures.loss, figures.walk, served.origins, day_bars),
-        by_step=_coverage(
+        by_step=CoverageCurve(
             np.array(steps), coverage_by_step(figures.in80), coverage_by_step(figures.in90)
         ),
-        by_hour=_coverage(
+        by_hour=CoverageCurve(
             np.arange(24),
             coverage_by_hour(figures.in80, served.origins),
             coverage_by_hour(figures.in90, served.origins),
         ),
         calibrations=tuple(
-            _calibration(quantiles, targets, step) for step in pictured_steps(len(steps))
+            step_calibration(quantiles, targets, step) for step in pictured_steps(len(steps))
         ),
         versions=_versions(figures, served),
     )
@@ -91,17 +89,6 @@ def _skill_bounds(scores: pl.DataFrame) -> dict[int | None, tuple[float | None, 
 
 def _score(figures: ServedFigures, low: float | None = None, high: float | None = None) -> Score:
     return dataclasses.replace(figures.means(), low=low, high=high)
-
-
-def _coverage(at: IntArray, in80: Shares, in90: Shares) -> CoverageCurve:
-    return CoverageCurve(
-        at, in80.n, in80.share, in80.low, in80.high, in90.share, in90.low, in90.high
-    )
-
-
-def _calibration(quantiles: FloatArray, targets: FloatArray, step: int) -> Calibration:
-    n, below, between = step_calibration(quantiles, targets, step)
-    return Calibration(step, n, n / step, below, between)
 
 
 def _versions(figures: ServedFigures, served: Served) -> tuple[ServedVersion, ...]:
