@@ -51,7 +51,7 @@ flows: $(PREFECT_INSTALLED) ## a Prefect server, and the flows of WORKSPACE on i
 	for second in $$(seq 180); do $(BIN)/python -c 'import urllib.request as r; r.urlopen("$(PREFECT_API_URL)/health")' 2> /dev/null && break; sleep 1; done; \
 	$(BIN)/cryptocast serve-flows -w '$(WORKSPACE)'
 
-bench: $(BENCH_INSTALLED) ## the budgets, as ratios measured in one run (minutes)
+bench: $(BENCH_INSTALLED) ## the budgets, as ratios measured in one run (minutes); BENCH_SMOKE=1 only tries each row
 	$(BIN)/python tests/benchmarks/bench.py
 
 soak: $(INSTALLED) ## a month of ticks in one process, and 200 ticks killed at random (half an hour)

@@ -135,6 +135,22 @@ def test_tables_go_between_their_marks(
         record.record("y", "new")
 
 
+def test_a_row_is_a_ratio_of_what_was_measured_in_the_same_rounds(part: Any) -> None:
+    rows, summary = part("rows"), part("processes").Summary
+    mine, floor = summary((1.0, 4.0, 2.0), 30.0), summary((0.5, 1.0, 2.0), 20.0)
+    row = rows.timed("a tick", mine, "the floor", floor, 2.0)
+    assert (row.ratio, row.ok) == (2.0, True)
+    assert row.budget == "at most 2 x the floor 1.000 s (min 0.500)"
+    assert rows.timed("a tick", mine, "the floor", floor, 1.9).ok is False
+    held = rows.sized("memory", "MiB", mine.mebibytes, "the floor", floor.mebibytes, 1.6)
+    assert (held.measured, held.budget) == ("30 MiB", "at most 1.6 x the floor (20 MiB)")
+    faster = rows.Row("a tick: speed", "9 x", "the speed of imports", 9.0, 10.0, at_least=True)
+    assert (faster.ok, faster.budget) == (False, "at least 10 x the speed of imports")
+    text = rows.markdown([row, faster])
+    assert "| at most 2 x the floor 1.000 s (min 0.500) | 2.00 | ok |" in text
+    assert "OVER" in text
+
+
 @pytest.mark.parametrize("name", ["accuracy", "ablation", "speed"])
 def test_every_page_of_results_has_a_place_for_its_tables(name: str) -> None:
     page = (BENCHMARKS / "results" / f"{name}.md").read_text(encoding="utf-8")

@@ -45,7 +45,7 @@ class Keeper:
         self.secrets = Secrets({"COINCAP_API_KEY": key})
         self.start = start
         self.now = start + WEEK * BAR
-        self.answers: dict[tuple[str, str], HttpReply] = {}
+        self.answers: dict[tuple[str, str, str], HttpReply] = {}
         self.file = self._recorded()
         self.empty = self._store("empty.duckdb").path
         self.many = self._many()
@@ -75,9 +75,13 @@ class Keeper:
             engine.execute("DETACH store")
         return time.perf_counter() - started
 
-    def imported_bytes(self) -> int:
+    def imported(self) -> int:
         """The size of the database that `bring_in` made."""
         return (self.folder / "import" / DATABASE).stat().st_size
+
+    def inserted(self) -> int:
+        """The size of the database that `insert` made."""
+        return (self.folder / "insert.duckdb").stat().st_size
 
     def read(self) -> float:
         """The newest week of one market among many."""
@@ -90,6 +94,20 @@ class Keeper:
         assert len(found) == WEEK
         return seconds
 
+    def select(self) -> float:
+        """The floor of that: the same rows by DuckDB alone."""
+        end = self.start + TIMES * BAR
+        started = time.perf_counter()
+        with duckdb.connect(self.many.path) as connection:
+            found = connection.execute(
+                f"SELECT epoch(open_time)::BIGINT AS open_time, {', '.join(COLUMNS)} FROM candles "
+                f"WHERE market = 'bitvavo:C{MARKETS // 2}/EUR:5m' AND open_time >= "
+                f"to_timestamp({end - WEEK * BAR}) AND open_time < to_timestamp({end}) ORDER BY 1"
+            ).fetchnumpy()
+        seconds = time.perf_counter() - started
+        assert len(found["open_time"]) == WEEK
+        return seconds
+
     def bitvavo(self) -> float:
         """Parse and normalise one answer of 1,440 rows: a page, and its inclusive end."""
         return self._parse("bitvavo", "BTC/EUR", PAGE - 1)
@@ -97,6 +115,14 @@ class Keeper:
     def coincap(self) -> float:
         """The same of CoinCap, which gives them in five answers."""
         return self._parse("coincap", "BTC/USD", PAGE)
+
+    def bitvavo_decoded(self) -> float:
+        """The floor of that: the same answer as JSON."""
+        return self._decoded("bitvavo")
+
+    def coincap_decoded(self) -> float:
+        """The same of CoinCap."""
+        return self._decoded("coincap")
 
     def catch_up(self) -> float:
         """Fetch what many markets lack, a page each."""
@@ -131,7 +157,7 @@ class Keeper:
         ask = Http._ask
 
         def remembered(http: Http, path: str, query: Query, deadline: float) -> HttpReply:
-            key = path, json.dumps(dict(query))
+            key = name, path, json.dumps(dict(query))
             if key not in self.answers:
                 self.answers[key] = ask(http, path, query, deadline)
             return self.answers[key]
@@ -147,6 +173,16 @@ class Keeper:
         source.close()
         assert sum(len(page.candles) for page in kept) == bars
         return seconds
+
+    def _decoded(self, name: str) -> float:
+        """Decode what `_parse` remembers of a source."""
+        if not any(key[0] == name for key in self.answers):
+            getattr(self, name)()
+        bodies = [reply.body for key, reply in self.answers.items() if key[0] == name]
+        started = time.perf_counter()
+        for body in bodies:
+            json.loads(body)
+        return time.perf_counter() - started
 
     def _recorded(self) -> Path:
         """A million simulated candles as a Parquet file; some bars in between are missing."""

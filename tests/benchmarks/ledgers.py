@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import duckdb
+from sizes import size
 
 from cryptocast.clock import VirtualClock
 from cryptocast.values import parse_time
@@ -26,7 +27,8 @@ from cryptocast.workspace import Workspace
 
 START = "2024-06-08T00:00:00Z"
 BAR = 300
-YEAR, ROWS, MARKETS, REPLAYED, DAYS = 105_120, 100_000, 500, 2_016, 5
+YEAR, ROWS = size(105_120, 2_000), size(100_000, 4_800)
+MARKETS, REPLAYED, DAYS = size(500, 10), size(2_016, 48), 5
 
 # As a year of ticks would have left them: prices to 9 digits, a widening for each step.
 _SETS = """

@@ -87,6 +87,11 @@ def run(command: Sequence[str], folder: Path) -> Usage:
     return Usage(seconds, usage.ru_maxrss / unit, stdout)
 
 
+def once(usage: Usage) -> Summary:
+    """A single run of a process that takes too long for more."""
+    return Summary((usage.seconds,), usage.mebibytes)
+
+
 def interleaved(actions: Mapping[str, Callable[[int], Usage]], rounds: int) -> dict[str, Summary]:
     """Every action once a round, so that noise of the machine falls on all; a first round warms."""
     seen: dict[str, list[Usage]] = {name: [] for name in actions}
