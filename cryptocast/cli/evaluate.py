@@ -27,10 +27,10 @@ SHOWN_MARKETS = 6
 _SHOWN_STEPS = (1, 6, 12, 24, "all")
 _SKILL_LEGEND = (
     "eff: number of independent origins with as much information; CRPS in bp; skill against the "
-    "random walk in %, with its 90% interval; p: how often chance alone gives as much"
+    "random walk, with its 90% interval; p: how often chance alone gives as much"
 )
 _SHAPE_LEGEND = (
-    "MAE: relative to that of the last price; right: share of right directions, with its 90% "
+    "MAE: above that of the last price; right: share of right directions, with its 90% "
     "interval; in 80, in 90: coverage; off: mean distance from perfect calibration; QLIKE of the "
     "implied variance"
 )
@@ -157,9 +157,9 @@ def _skill_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
             str(row["n"]),
             number(row["effective_n"], 0),
             number(row["crps_bp"]),
-            number(_in_percent(row["skill_vs_random_walk"])),
-            _interval(_in_percent(row["skill_low"]), _in_percent(row["skill_high"]), "+.1f"),
-            _p_value(row["p_value"]),
+            percent(row["skill_vs_random_walk"], 2),
+            _interval(row["skill_low"], row["skill_high"], "+.1%"),
+            p_value(row["p_value"]),
         ]
         for row in rows
         if row["step"] in (_SHOWN_STEPS if row["version"] else (1, "all"))
@@ -175,11 +175,11 @@ def _shape_table(rows: Sequence[Mapping[str, Any]], market: str) -> Table:
     lines = (
         [
             _model(row),
-            number(row["relative_mae"], 3),
-            number(row["direction_accuracy"]),
-            _interval(row["direction_low"], row["direction_high"], ".2f"),
-            number(row["coverage80"]),
-            number(row["coverage90"]),
+            excess(row["relative_mae"]),
+            percent(row["direction_accuracy"], sign=False),
+            _interval(row["direction_low"], row["direction_high"], ".0%"),
+            percent(row["coverage80"], sign=False),
+            percent(row["coverage90"], sign=False),
             number(row["calibration"], 3),
             number(row["qlike"]),
         ]
@@ -194,11 +194,13 @@ def _model(row: Mapping[str, Any]) -> str:
     return f"{row['model']} v{row['version']}" if row["version"] else str(row["model"])
 
 
-def _in_percent(share: float | None) -> float | None:
-    return None if share is None else 100 * share
+def excess(ratio: float | None) -> str:
+    """Return how far a ratio is above 1, as a percentage, or a dash if there is none."""
+    return percent(None if ratio is None else ratio - 1)
 
 
-def _p_value(value: float | None) -> str:
+def p_value(value: float | None) -> str:
+    """Return a p-value with two decimals, or a dash if there is none."""
     return "<.01" if value is not None and value < 0.01 else number(value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ import typer
 from cryptocast import plugins
 from cryptocast.cli.fetch import candles_document
 from cryptocast.cli.retrain import (
+    Scores,
     renewals_code,
     renewals_document,
     renewals_warnings,
@@ -26,12 +28,10 @@ from cryptocast.cli.root.options import (
     configurations,
     listed,
 )
-from cryptocast.cli.root.output import Answer, line, sentences
+from cryptocast.cli.root.output import Answer, sentences
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from rich.console import Console
 
     from cryptocast.workflows.init import InitReport
     from cryptocast.workflows.learning.renewals import Renewals
@@ -84,6 +84,7 @@ def command(
     trials: Trials = None,
     seed: Seed = None,
     start: Start = None,
+    scores: Scores = False,
 ) -> Answer:
     """Make a workspace with a promoted model: fetch, split, tune, train, evaluate, promote.
 
@@ -112,7 +113,13 @@ def command(
     if report.candles is None or report.pipeline is None:
         ignored = config is not None or seed is not None or any(chosen.values())
         return _unchanged(report, options_ignored=ignored)
-    return _made(report, report.candles, report.pipeline, run.as_of)
+    clock = "" if run.as_of is None else f" --as-of {run.as_of}"
+    texts = [f"Next: cryptocast forecast --once -w {report.folder}{clock}"]
+    if run.as_of is None:
+        from cryptocast.workflows.watching.ticking import NOTHING
+
+        texts.append(f"      {NOTHING}")
+    return _made(report, report.candles, report.pipeline, texts, with_scores=scores)
 
 
 def _require_a_name(run: Run, environ: Mapping[str, str]) -> None:
@@ -165,28 +172,21 @@ def _unchanged(report: InitReport, *, options_ignored: bool) -> Answer:
 
 
 def _made(
-    report: InitReport, candles: FetchReport, renewals: Renewals, as_of: str | None
+    report: InitReport,
+    candles: FetchReport,
+    renewals: Renewals,
+    texts: Sequence[str],
+    *,
+    with_scores: bool,
 ) -> Answer:
     """Answer for a workspace whose pipeline has just run."""
-
-    def show(console: Console) -> None:
-        if report.source_reason:
-            console.print(f"source {report.source}: {report.source_reason}", markup=False)
-        show_renewals(console, candles, renewals)
-        if report.cost is not None:
-            console.print(
-                f"{report.source}: {report.cost} ([source] monthly_credits)", markup=False
-            )
-        clock = "" if as_of is None else f" --as-of {as_of}"
-        line(console, f"Next: cryptocast forecast --once -w {report.folder}{clock}")
-        if as_of is None:
-            from cryptocast.workflows.watching.ticking import NOTHING
-
-            line(console, f"      {NOTHING}")
-
+    if report.source_reason:
+        texts = [f"source {report.source}: {report.source_reason}", *texts]
+    if report.cost is not None:
+        texts = [f"{report.source}: {report.cost} ([source] monthly_credits)", *texts]
     return Answer(
         _document(report) | renewals_document(candles, renewals),
-        show,
+        lambda console: show_renewals(console, candles, renewals, texts, with_scores=with_scores),
         renewals_warnings(candles, renewals),
         renewals_code(renewals),
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cryptocast.cli.root.options import Run
 from cryptocast.cli.root.output import Answer, table
-from cryptocast.display import NOTHING, number, percent
+from cryptocast.display import NOTHING, percent
 
 if TYPE_CHECKING:
     from cryptocast.workflows.models import Entry
@@ -15,7 +15,7 @@ NAME = "models"
 EXAMPLE = "cryptocast models --json"
 
 _SHOWN_MARKETS = 3
-_COLUMNS = ("v", "kind, made", "aliases", "data", "vs walk", "test skill", "gate")
+_COLUMNS = ("v", "kind, made", "aliases", "data", "validation", "test", "gate")
 
 
 def command(run: Run) -> Answer:
@@ -34,7 +34,9 @@ def command(run: Run) -> Answer:
     ]
     return Answer(
         {"production": report.production, "versions": entries},
-        lambda console: console.print(table("Models", _COLUMNS, rows)),
+        lambda console: console.print(
+            table("Models: skill against the random walk", _COLUMNS, rows)
+        ),
         warnings,
     )
 
@@ -55,13 +57,14 @@ def _row(entry: Entry) -> list[str]:
         test = percent(entry.test.skill_vs_random_walk, 2)
         if entry.test.n is not None:
             test += f"\nn {entry.test.n:,}"
+    relative = entry.validation_crps_relative
     gate = "forced" if entry.forced else entry.gate or NOTHING
     return [
         entry.version,
         f"{entry.kind}\n{entry.created_at[:10]}",
         "\n".join(_names(entry)) or NOTHING,
         f"{(entry.data_start or NOTHING)[:10]}\n{(entry.data_end or NOTHING)[:10]}",
-        number(entry.validation_crps_relative, 4),
+        percent(None if relative is None else 1 - relative, 2),
         test,
         gate if entry.usable else "unusable",
     ]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cryptocast.cli.evaluate import excess
 from cryptocast.cli.root.options import Run, completing, listed
 from cryptocast.cli.root.output import Answer, table
 from cryptocast.display import NOTHING, first_few, number, percent
@@ -85,8 +86,8 @@ def _windows_table(windows: list[dict[str, Any]], now: str) -> Table:
             number(row["crps_bp"]),
             percent(row["skill_vs_random_walk"]),
             percent(row["promised_skill"]),
-            number(row["coverage80"]),
-            number(row["coverage90"]),
+            percent(row["coverage80"], sign=False),
+            percent(row["coverage90"], sign=False),
             percent(row["bias"]),
             number(row["pit_distance"], 3),
         ]
@@ -113,7 +114,7 @@ def _tests_table(tests: list[dict[str, Any]]) -> Table:
 
 
 def _scorecard_table(scorecard: list[dict[str, Any]]) -> Table:
-    figures = ("n", "CRPS bp", "QLIKE", "rel. MAE", "direction", "90%", "fee bp")
+    figures = ("n", "CRPS bp", "QLIKE", "MAE", "direction", "90%", "fee bp")
     rows = (
         [
             row["market"],
@@ -121,9 +122,9 @@ def _scorecard_table(scorecard: list[dict[str, Any]]) -> Table:
             f"{row['n']:,}",
             number(row["crps_bp"]),
             number(row["qlike"]),
-            number(row["relative_mae"], 3),
-            number(row["direction_accuracy"], 3),
-            f"{number(row['direction_low'])}-{number(row['direction_high'])}"
+            excess(row["relative_mae"]),
+            percent(row["direction_accuracy"], sign=False),
+            f"{row['direction_low']:.0%} {row['direction_high']:.0%}"
             if row["direction_low"] is not None
             else NOTHING,
             number(row["break_even_fee_bp"]),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cryptocast.cli.root.options import Run
-from cryptocast.cli.root.output import Answer, sentences
+from cryptocast.cli.root.output import Answer
+from cryptocast.display import percent
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from cryptocast.workflows.learning.deployment import Decision
 
 NAME = "promote"
@@ -38,7 +41,8 @@ def command(
 
     with run.open() as ws:
         decision = promote(ws, version, force=force, reason=reason)
-    return Answer({"decision": decision_document(decision)}, sentences(decision_sentence(decision)))
+    data = {"decision": decision_document(decision)}
+    return Answer(data, lambda console: show_decisions(console, [decision]))
 
 
 def decision_document(decision: Decision) -> dict[str, Any]:
@@ -49,20 +53,40 @@ def decision_document(decision: Decision) -> dict[str, Any]:
         "version": decision.version,
         "model": decision.model,
         "reason": decision.reason,
+        "promised_skill": decision.promised,
         "gate": decision.verdict.comparisons,
     }
 
 
-def decision_sentence(decision: Decision) -> str:
-    """Return the decision in one sentence."""
+def show_decisions(console: Console, decisions: Sequence[Decision]) -> None:
+    """Print what serves, why, and what is promised of it; of several decisions a line each.
+
+    Those that changed nothing come first, and no more than a screen holds are shown.
+    """
+    ordered = sorted(decisions, key=lambda decision: decision.promoted)
+    if len(ordered) == 1:
+        _show_decision(console, ordered[0])
+        return
+    for decision in ordered[:_SHOWN_DECISIONS]:
+        console.print(f"{_head(decision)}: {decision.reason}", markup=False)
+    if more := ordered[_SHOWN_DECISIONS:]:
+        promoted = sum(decision.promoted for decision in more)
+        console.print(f"and {len(more):,} more, {promoted:,} of them promoted")
+
+
+def _show_decision(console: Console, decision: Decision) -> None:
+    import textwrap
+
+    console.print(f"{_head(decision)}:", markup=False)
+    for clause in decision.reason.split("; "):
+        shown = textwrap.fill(clause, console.width, initial_indent="  ", subsequent_indent="    ")
+        console.print(shown, markup=False)
+
+
+def _head(decision: Decision) -> str:
+    """Return what serves, and what skill is promised of it, if any."""
     verb = "is production" if decision.promoted else "stays production"
     market = "" if decision.market == "*" else f" for {decision.market}"
-    return f"Version {decision.version} ({decision.model}) {verb}{market}: {decision.reason}"
-
-
-def decision_sentences(decisions: Sequence[Decision]) -> Iterator[str]:
-    """Yield a sentence per decision, up to a limit; those that changed nothing come first."""
-    ordered = sorted(decisions, key=lambda decision: decision.promoted)
-    yield from map(decision_sentence, ordered[:_SHOWN_DECISIONS])
-    if more := ordered[_SHOWN_DECISIONS:]:
-        yield f"and {len(more):,} more, {sum(d.promoted for d in more):,} of them promoted"
+    skill = percent(decision.promised, 2)
+    promise = "" if decision.promised is None else f", promised skill {skill}"
+    return f"Version {decision.version} ({decision.model}) {verb}{market}{promise}"

@@ -108,7 +108,7 @@ def _answer(page: ReportReport) -> Answer:
             ]
             for market in data["markets"]
         ]
-        columns = ("market", "forecasts", "mode", "skill", "in 80%", "incidents")
+        columns = ("market", "counted", "mode", "skill", "in 80%", "incidents")
         console.print(table(f"From {data['start']} to {data['end']}", columns, rows))
         line(console, f"{page.file} ({size(page.bytes)})")
 

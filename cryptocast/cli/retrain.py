@@ -2,36 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cryptocast.cli.evaluate import SHOWN_MARKETS, scores_tables
+from cryptocast.cli.evaluate import SHOWN_MARKETS, p_value, scores_tables
 from cryptocast.cli.fetch import candles_document, candles_table
-from cryptocast.cli.promote import decision_document, decision_sentences
+from cryptocast.cli.promote import decision_document, show_decisions
 from cryptocast.cli.root.options import Run, Seed, Trials
 from cryptocast.cli.root.output import (
     Answer,
     failure_code,
     failure_warnings,
+    line,
     sentences,
     table,
 )
-from cryptocast.display import counted, first_few, percent
+from cryptocast.display import NOTHING, counted, first_few, percent
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
     from cryptocast.workflows.keeping.flush import Flushed
-    from cryptocast.workflows.learning.pipeline import Renewal
+    from cryptocast.workflows.learning.pipeline import Contender, Renewal
     from cryptocast.workflows.learning.renewals import Renewals
     from cryptocast.workflows.retrain import RetrainPlan, RetrainReport
     from cryptocast.workflows.serving.fetching import FetchReport
 
 NAME = "retrain"
 EXAMPLE = "cryptocast retrain --if-needed"
+
+Scores = Annotated[
+    bool,
+    typer.Option("--scores", help="Show candles, split and test scores, too; MLflow has them."),
+]
+"""The option of `init` and `retrain`."""
+
+_LEGEND = (
+    "gate: on candles that no candidate learned from; p: how often chance alone gives as much; "
+    "promised: what to expect, from that and from other markets"
+)
 
 
 def command(
@@ -51,6 +63,7 @@ def command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be renewed, and why.")
     ] = False,
+    scores: Scores = False,
 ) -> Answer:
     """Renew the model: fetch, split, tune, train, evaluate, select, promote.
 
@@ -65,7 +78,11 @@ def command(
         report = retrain(ws, seed=seed or 0, clear=flush, if_needed=if_needed)
     if report.candles is None or report.pipeline is None:
         return _not_renewed(report)
-    return _renewed(report, report.candles, report.pipeline)
+    clock = "" if run.as_of is None else f" --as-of {run.as_of}"
+    texts = [*_findings(report.findings), f"Next: cryptocast status -w {ws.folder}{clock}"]
+    if report.flushed is not None:
+        texts.insert(0, _flushed_sentence(report.flushed))
+    return _renewed(report, report.candles, report.pipeline, texts, with_scores=scores)
 
 
 def _not_renewed(report: RetrainReport) -> Answer:
@@ -111,7 +128,14 @@ def _foreseen(plan: RetrainPlan, *, flush: bool) -> Answer:
     )
 
 
-def _renewed(report: RetrainReport, candles: FetchReport, renewals: Renewals) -> Answer:
+def _renewed(
+    report: RetrainReport,
+    candles: FetchReport,
+    renewals: Renewals,
+    texts: Sequence[str],
+    *,
+    with_scores: bool,
+) -> Answer:
     data = renewals_document(candles, renewals)
     for decision in data["decisions"]:
         decision["finding"] = report.findings.get(decision["market"])
@@ -120,15 +144,12 @@ def _renewed(report: RetrainReport, candles: FetchReport, renewals: Renewals) ->
         "finding": report.findings.get(renewals.decision.market),
         "flushed": _flushed_document(report.flushed),
     }
-
-    def show(console: Console) -> None:
-        if report.flushed is not None:
-            console.print(_flushed_sentence(report.flushed), markup=False)
-        show_renewals(console, candles, renewals)
-        for text in _findings(report.findings):
-            console.print(text, markup=False)
-
-    return Answer(data, show, renewals_warnings(candles, renewals), renewals_code(renewals))
+    return Answer(
+        data,
+        lambda console: show_renewals(console, candles, renewals, texts, with_scores=with_scores),
+        renewals_warnings(candles, renewals),
+        renewals_code(renewals),
+    )
 
 
 def renewals_document(candles: FetchReport, renewals: Renewals) -> dict[str, Any]:
@@ -152,20 +173,30 @@ def renewals_document(candles: FetchReport, renewals: Renewals) -> dict[str, Any
     }
 
 
-def show_renewals(console: Console, candles: FetchReport, renewals: Renewals) -> None:
-    """Print a pipeline's candles, split, scores, candidates and decisions."""
+def show_renewals(
+    console: Console,
+    candles: FetchReport,
+    renewals: Renewals,
+    texts: Sequence[str],
+    *,
+    with_scores: bool,
+) -> None:
+    """Print what a pipeline decided, these texts, and its candidates; then its scores if wanted."""
+    show_decisions(console, renewals.decisions)
+    for text in texts:
+        line(console, text)
+    console.print()
+    console.print(_candidates_table(renewals))
+    for reason in dict.fromkeys(r.no_base for r in renewals.renewals if r.no_base is not None):
+        console.print(f"No base network among them: {reason}", markup=False)
+    if not with_scores:
+        return
     console.print(candles_table(candles))
-    parts = ", ".join(
-        f"{name} {part['rows']:,}" for name, part in _split_document(renewals).items()
-    )
-    console.print(f"Split in candles: {parts} (the gate's are the last of the validation's)\n")
+    parts = {name: part["rows"] for name, part in _split_document(renewals).items()}
+    parts["validation"] -= parts["gate"]
+    shown = ", ".join(f"{name} {rows:,}" for name, rows in parts.items())
+    console.print(f"Split in candles: {shown}\n")
     console.print(*scores_tables(_scores(renewals), "Scores on the test set"))
-    for renewal in renewals.renewals[:SHOWN_MARKETS]:
-        console.print(_candidates_table(renewal))
-        if renewal.no_base is not None:
-            console.print(f"No candidate: {renewal.no_base}", markup=False)
-    for text in decision_sentences(renewals.decisions):
-        console.print(text, markup=False)
 
 
 def renewals_warnings(candles: FetchReport, renewals: Renewals) -> list[str]:
@@ -212,24 +243,35 @@ def _candidate_documents(renewal: Renewal) -> Iterator[dict[str, Any]]:
         }
 
 
-def _candidates_table(renewal: Renewal) -> Table:
-    """Return the candidates with their skills, and which one serves."""
-    from cryptocast.store import ALL_MARKETS
+def _candidates_table(renewals: Renewals) -> Table:
+    """Return the candidates with their skills and the gate's verdicts, market by market."""
+    shown = renewals.renewals[:SHOWN_MARKETS]
+    rows = [_candidate_row(renewal, c) for renewal in shown for c in renewal.candidates]
+    columns = ["candidate", "version", "validation", "gate", "p", "promised", ""]
+    if len(renewals.renewals) > 1:
+        columns.insert(0, "market")
+    else:
+        rows = [row[1:] for row in rows]
+    candidates = table("Candidates: skill against the random walk", columns, rows)
+    more = len(renewals.renewals) - len(shown)
+    candidates.caption = (f"and {more:,} more markets; " if more else "") + _LEGEND
+    return candidates
+
+
+def _candidate_row(renewal: Renewal, c: Contender) -> list[str]:
     from cryptocast.values import OPPONENT_WALK
 
-    rows = []
-    for c in renewal.candidates:
-        comparisons = () if c.verdict is None else c.verdict.comparisons
-        skills = (each.skill for each in comparisons if each.opponent == OPPONENT_WALK)
-        word = "-" if c.verdict is None else "refused"
-        if c.version == renewal.decision.version:
-            word = "serves"
-        skill = percent(next(skills, None), 2)
-        rows.append([c.role, c.version, percent(c.validation_skill, 2), skill, word])
-    columns = ("candidate", "version", "validation", "gate", "")
-    market = renewal.decision.market
-    name = "" if market == ALL_MARKETS else f" for {market}"
-    return table(f"Candidates{name}: skill against the random walk", columns, rows)
+    comparisons = () if c.verdict is None else c.verdict.comparisons
+    at_gate = [NOTHING] * 3
+    for each in comparisons:
+        if each.opponent == OPPONENT_WALK:
+            promised = percent(each.shrunken, 2)
+            at_gate = [percent(each.skill, 2), p_value(each.p_value), promised]
+    word = NOTHING if c.verdict is None else "refused" if comparisons else "nothing new"
+    if c.version == renewal.decision.version:
+        word = "serves"
+    validation = percent(c.validation_skill, 2)
+    return [renewal.decision.market, c.role, c.version, validation, *at_gate, word]
 
 
 def _findings(findings: Mapping[str, str | None]) -> Iterator[str]:

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from cryptocast.cli.promote import decision_document, decision_sentences
+from cryptocast.cli.promote import decision_document, show_decisions
 from cryptocast.cli.root.options import Run
-from cryptocast.cli.root.output import Answer, sentences
+from cryptocast.cli.root.output import Answer
 
 NAME = "rollback"
 EXAMPLE = 'cryptocast rollback --reason "coverage fell after the last promotion"'
@@ -32,5 +32,5 @@ def command(
     documents = [decision_document(decision) for decision in decisions]
     return Answer(
         {"decision": documents[0], "decisions": documents},
-        sentences(*decision_sentences(decisions)),
+        lambda console: show_decisions(console, decisions),
     )

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from cryptocast.evaluation.comparison import diebold_mariano
+from cryptocast.evaluation.comparison import diebold_mariano, long_run_variance
 from cryptocast.evaluation.metrics import inside, median
 from cryptocast.evaluation.scores import relative_crps
 from cryptocast.values import FloatArray, IntArray
 
+_NORMAL_90 = 1.645  # standard errors on either side of a 90 % interval
 _COVERAGE_ERRORS = 3.0  # standard errors that a coverage may be off by
 
 
@@ -33,8 +34,10 @@ class Edge:
 
     @property
     def shown(self) -> str:
-        """The value in words."""
-        return f"{self.value:.1%}" if self.measure == "direction accuracy" else f"{self.value:.4f}"
+        """The value in words: a MAE by how much it is above that of the last price."""
+        return (
+            f"{self.value:.1%}" if self.measure == "direction accuracy" else f"{-self.excess:+.2%}"
+        )
 
     def __str__(self) -> str:
         return f"{self.measure} {self.shown} at {step_range(self.steps)} (n = {self.n:,.0f})"
@@ -169,14 +172,19 @@ def range_coverages(
     return coverages
 
 
-def skill_against_truth(loss: FloatArray, truth: FloatArray) -> tuple[float, float | None]:
-    """Return the CRPS skill against the true distribution, and its one-sided p-value.
+def skill_against_truth(
+    loss: FloatArray, truth: FloatArray
+) -> tuple[float, float | None, float | None]:
+    """Return the CRPS skill against the true distribution, its one-sided p-value and its noise.
 
-    `loss` and `truth` [N, H] are the CRPS of the model and of the true distribution. The
-    p-value is None if there are too few origins to tell.
+    `loss` and `truth` [N, H] are the CRPS of the model and of the true distribution. The noise
+    is half of a 90 % interval. It and the p-value are None if there are too few origins to tell.
     """
     known = np.isfinite(truth).any(axis=0)
     relative = (truth - loss)[:, known] / np.nanmean(truth[:, known], axis=0)
     scored = np.isfinite(relative).any(axis=1)
     difference = np.nanmean(relative[scored], axis=1)
-    return 1 - relative_crps(loss, truth), diebold_mariano(difference, loss.shape[1])
+    horizon = loss.shape[1]
+    variance = long_run_variance(difference, horizon)
+    noise = None if variance is None else _NORMAL_90 * math.sqrt(variance / len(difference))
+    return 1 - relative_crps(loss, truth), diebold_mariano(difference, horizon), noise

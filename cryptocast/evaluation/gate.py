@@ -6,7 +6,9 @@ challenger passes against an opponent if
 
 - its skill, shrunken by its noise, lies above `least_skill`, and
 - its skill's lower bound (one-sided, at `confidence`) lies above `-worst_loss`: a loss as
-  large as that is ruled out.
+  large as that is ruled out, and
+- these origins do not speak against it: the upper bound of the skill on them alone is not below
+  0 (or a lower `least_skill`). No skill that it showed elsewhere outweighs that.
 
 `tests/benchmarks/gate_curve.py` measures how often challengers of which skill pass.
 """
@@ -29,7 +31,7 @@ from cryptocast.evaluation.comparison import (
     resampled_sums,
     standard_error,
 )
-from cryptocast.values import FloatArray, IntArray
+from cryptocast.values import OPPONENT_WALK, FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Comparison:
     effective_n: float | None  # independent ones that would say as much
     p_value: float | None  # one-sided Diebold-Mariano, that the challenger is not better
     prior: float | None = None  # the skill that it showed elsewhere; its own is drawn towards it
+    high_here: float | None = None  # the upper bound of the skill on these origins alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +104,11 @@ def compare_series(
     plan = Resampling.of(len(skills), rule.block_bars or 2 * horizon, rule.resamples)
     skill = float(skills.mean())
     low = high = shrunken = skill
+    high_here = None
     if len(skills) >= rule.least_origins:
         drawn = resampled_sums(skills[:, None], plan)[:, 0] / len(skills)
         low, high = bounds(skill, drawn, plan, rule.confidence)
+        high_here = high
         usual, noise = rule.prior_skill**2, standard_error(drawn, plan) ** 2
         shrunken = (skill * usual + (prior or 0.0) * noise) / (usual + noise)
         if prior is not None:
@@ -122,6 +127,7 @@ def compare_series(
         effective_n(skills, horizon),
         diebold_mariano(skills, horizon),
         prior,
+        high_here,
     )
 
 
@@ -151,16 +157,23 @@ def decide(comparisons: Mapping[str, Comparison], rule: GateSettings) -> Verdict
     for comparison in all_of_them:
         if (objection := _objection(comparison, rule)) is not None:
             return Verdict(False, objection, all_of_them)
-    word = "better" if all(_shown_here(c, rule) for c in all_of_them) else "expected to be better"
-    reasons = "; ".join(f"than {c.opponent}: {_words(c, rule)}" for c in all_of_them)
-    return Verdict(True, f"{word} {reasons}", all_of_them)
+    return Verdict(True, "; ".join(_grounds(c, rule) for c in all_of_them), all_of_them)
 
 
-def _shown_here(comparison: Comparison, rule: GateSettings) -> bool:
-    """Return whether the skill was shown on these origins, and not only elsewhere."""
-    if comparison.prior is None:
-        return True
-    return comparison.n >= rule.least_origins and comparison.skill > 0
+def is_refuted(comparison: Comparison, rule: GateSettings) -> bool:
+    """Return whether these origins speak against the challenger, whatever it showed elsewhere."""
+    return comparison.high_here is not None and comparison.high_here < min(rule.least_skill, 0)
+
+
+def _grounds(comparison: Comparison, rule: GateSettings) -> str:
+    """Return why the challenger passes against an opponent: it was seen here, or is believed."""
+    opponent, p, prior = comparison.opponent, comparison.p_value, comparison.prior
+    if comparison.n >= rule.least_origins and p is not None and p <= 1 - rule.confidence:
+        return f"better than {opponent}: {_seen(comparison, rule)}"
+    why = f"{comparison.shrunken:+.2%} is expected and a loss of {rule.worst_loss:.2%} ruled out"
+    if prior is not None and prior > 0:
+        why = f"it was {prior:+.2%} on other markets and years"
+    return f"not decided here: {_seen(comparison, rule, opponent)}; serves because {why}"
 
 
 def _objection(comparison: Comparison, rule: GateSettings) -> str | None:
@@ -168,20 +181,23 @@ def _objection(comparison: Comparison, rule: GateSettings) -> str | None:
     n, skill, opponent = comparison.n, comparison.skill, comparison.opponent
     if n < rule.least_origins and comparison.prior is None:
         return f"only {n} unseen origins to judge by, {rule.least_origins} are needed"
+    if n and skill == comparison.low == comparison.high == comparison.shrunken == 0:
+        return f"no better than {opponent}: it answers alike (n = {n} origins)"
+    seen = _seen(comparison, rule)
+    if is_refuted(comparison, rule):
+        bound = f"{rule.confidence:.0%} upper bound {comparison.high_here:+.2%}"
+        return f"worse than {opponent} here: {seen}, {bound}"
+    word = "promised" if opponent == OPPONENT_WALK else "expected"
+    believed = f"{word} {comparison.shrunken:+.2%}"
+    if comparison.prior is not None and n >= rule.least_origins:
+        believed += f", drawn towards the {comparison.prior:+.2%} shown elsewhere"
     if comparison.shrunken <= rule.least_skill:
-        if n and skill == comparison.low == comparison.high == 0:
-            return f"no better than {opponent}: it answers alike (n = {n} origins)"
-        if skill > 0 and comparison.prior is not None:
-            word = "probably no better than"
-        elif skill > 0:
-            word = f"not {rule.least_skill:.2%} better than"
-        else:
-            word = "worse than" if skill < 0 else "no better than"
-        return f"{word} {opponent} ({_words(comparison, rule)})"
+        least = f"{rule.least_skill:.2%} better" if rule.least_skill else "better"
+        return f"not shown to be {least} than {opponent}: {seen}, {believed}"
     if comparison.low <= -rule.worst_loss:
         return (
-            f"it may be worse than {opponent} by {rule.worst_loss:.2%} or more "
-            f"({_words(comparison, rule)})"
+            f"a loss of {rule.worst_loss:.2%} against {opponent} is not ruled out: {seen}, "
+            f"{believed}, {rule.confidence:.0%} lower bound {comparison.low:+.2%}"
         )
     return None
 
@@ -200,23 +216,14 @@ def _relative(mine: FloatArray, theirs: FloatArray) -> FloatArray:
     return np.asarray(np.where(np.isfinite(relative), relative, 0.0).mean(axis=1))
 
 
-def _words(comparison: Comparison, rule: GateSettings) -> str:
-    n, skill, shrunken = comparison.n, comparison.skill, comparison.shrunken
+def _seen(comparison: Comparison, rule: GateSettings, opponent: str | None = None) -> str:
+    """Return what was seen on the origins here, against an opponent that is named if given."""
+    n, p = comparison.n, comparison.p_value
+    against = "" if opponent is None else f" against {opponent}"
     if n == 0:
-        return f"no origin here to judge by, skill {shrunken:+.2%} on other markets and years"
-    if n < rule.least_origins and comparison.prior is not None:
-        return (
-            f"skill {shrunken:+.2%} on other markets and years; here only {n} origins "
-            f"to judge by (skill {skill:+.2%}), {rule.least_origins} are needed"
-        )
-    p = comparison.p_value
-    chance = "" if p is None else ", p < 0.01" if p < 0.01 else f", p = {p:.2f}"
-    alone = comparison.effective_n
-    effective = "" if alone is None else f" ({alone:.0f} effective)"
-    drawn = "shrunken"
-    if comparison.prior is not None:
-        drawn = f"drawn towards the {comparison.prior:+.2%} shown elsewhere:"
-    return (
-        f"skill {skill:+.2%}, {drawn} {shrunken:+.2%}, {rule.confidence:.0%} lower "
-        f"bound {comparison.low:+.2%}, n = {n} origins{effective}{chance}"
-    )
+        return f"no origin{against} to judge by"
+    skill = f"skill {comparison.skill:+.2%}{against}"
+    if n < rule.least_origins:
+        return f"{skill} on only {n} origins, {rule.least_origins} are needed"
+    chance = "" if p is None else " (p < 0.01)" if p < 0.01 else f" (p = {p:.2f})"
+    return f"{skill} on {n} origins{chance}"

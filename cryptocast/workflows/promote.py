@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from cryptocast.errors import GateRefused, UsageError
 from cryptocast.evaluation import Verdict
-from cryptocast.workflows.learning.deployment import Decision, deploy, freeze
+from cryptocast.workflows.learning.deployment import Decision, deploy, freeze, promised_at
+from cryptocast.workflows.learning.judging import judge
 from cryptocast.workflows.learning.material import gather
 from cryptocast.workflows.learning.scope import deployment_market, served_markets
-from cryptocast.workflows.learning.selection import judge
 from cryptocast.workflows.learning.versions import registered_bundle, version_named
 from cryptocast.workspace import Workspace
 
@@ -33,7 +33,8 @@ def promote(
     if [row.model_version for row in serving.values()] == [version] * len(markets):
         freeze(ws, challenger, market)  # restores a bundle or an alias that was lost
         already = "it was already"
-        return Decision(True, version, card.kind, already, Verdict(True, already), market)
+        verdict, promised = Verdict(True, already), promised_at(ws, market)
+        return Decision(True, version, card.kind, already, verdict, market, promised)
     verdict = judge(ws, gather(ws, markets, lookback=card.lookback), challenger)
     if not verdict.promoted and not force:
         raise GateRefused(

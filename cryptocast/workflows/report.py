@@ -12,7 +12,8 @@ from cryptocast.reports.facts import Incident, MarketFacts, ReportFacts
 from cryptocast.reports.page import render
 from cryptocast.store import Reader, Trouble
 from cryptocast.values import DAY_SECONDS, ForecastSet, Gap, Market, MonitorVerdict
-from cryptocast.workflows.watching.facts import MONITOR, promised_skill
+from cryptocast.workflows.learning.deployment import promised_skill
+from cryptocast.workflows.watching.facts import MONITOR
 from cryptocast.workflows.watching.outcomes import outcomes
 from cryptocast.workflows.watching.served import ServedReader
 from cryptocast.workspace import Workspace

@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from cryptocast.config import Settings
+from cryptocast.display import counted
 from cryptocast.errors import ConfigError, CryptocastError
 from cryptocast.locks import alone
 from cryptocast.seams import Clock
@@ -27,7 +29,7 @@ from cryptocast.workflows.learning.renewals import (
 from cryptocast.workflows.learning.scope import Group, model_groups, per_market, study_market
 from cryptocast.workflows.learning.versions import production_of
 from cryptocast.workflows.serving.fetching import FetchReport
-from cryptocast.workflows.watching.due import ATTEMPT, is_due, look
+from cryptocast.workflows.watching.due import ATTEMPT, has_declined, is_due, look
 from cryptocast.workspace import Workspace
 
 _NAMED = 3
@@ -157,25 +159,53 @@ def _attempt(ws: Workspace, markets: Group, reason: str, seed: int) -> tuple[Ren
     """Renew the model of these markets as an attempt that events keep; see `_finding`."""
     with _noted(ws.store, ws.clock, reason, study_market(ws.settings, markets)) as attempt:
         mend_aliases(ws)
+        since = _served_since(ws, markets)
+        declined = since is not None and has_declined(ws, markets, since)
         name = pipeline_name(ws.settings, f"retrain {attempt.started}", markets)
         renewal = pipeline(ws, name, markets, seed=seed)
         decision = renewal.decision
         attempt.promoted, attempt.outcome = decision.promoted, decision.reason
-        attempt.finding = _finding(decision, ws.settings.gate.least_origins)
+        if since is not None:
+            new_origins = int((ws.clock.now() - since) // markets[0].interval_seconds)
+            attempt.finding = _finding(decision, ws.settings, new_origins, declined=declined)
     return renewal, attempt.finding
 
 
-def _finding(decision: Decision, least_origins: int) -> str | None:
-    """Return what the comparison with production says of a decline, or None.
+def _served_since(ws: Workspace, markets: Group) -> float | None:
+    """Return when the newest version that serves these markets was deployed, or None."""
+    with ws.store.read() as reader:
+        serving = reader.productions().of_markets(markets)
+    return max((row.at for row in serving.values()), default=None)
 
-    It is made on the newest candles, which the new model has not learned from.
+
+def _finding(
+    decision: Decision, settings: Settings, new_origins: int, *, declined: bool
+) -> str | None:
+    """Return what the newest candles say of production, which served `new_origins`, or None.
+
+    They say something only if targets of enough new origins do not overlap, as many as the
+    gate's bootstrap takes as one block. That the model has aged is the test of the gate's
+    comparison with a fresh one; that the market has changed, the monitor's (`declined`).
     """
-    for comparison in decision.verdict.comparisons:
-        if comparison.opponent.startswith("production") and comparison.n >= least_origins:
-            if comparison.shrunken > 0:
-                aged = "the model has aged: a fresh one does better on the newest candles"
-                return aged if decision.promoted else f"{aged}, though not well enough to serve"
-            return "the market has changed: a fresh model does no better on the newest candles"
+    rule = settings.gate
+    opponents = decision.verdict.comparisons
+    found = next((c for c in opponents if c.opponent.startswith("production")), None)
+    if found is None:
+        return None
+    if new_origins < (needed := rule.block_bars or 2 * settings.model.horizon):
+        return (
+            f"nothing new to learn from yet: {counted(new_origins, 'origin')} since "
+            f"{found.opponent} was promoted, {needed} are needed"
+        )
+    p = found.p_value
+    seen = f"skill {found.skill:+.2%} on {found.n} origins"
+    if p is not None and p <= 1 - rule.confidence and found.n >= rule.least_origins:
+        aged = f"the model has aged: a fresh one does better ({seen}, p = {p:.2f})"
+        return aged if decision.promoted else f"{aged}, though not well enough to serve"
+    if declined:
+        return (
+            f"the market has changed: the forecasts declined, a fresh model is no better ({seen})"
+        )
     return None
 
 

@@ -19,9 +19,10 @@ from cryptocast.values import (
     MonitorVerdict,
     iso,
 )
+from cryptocast.workflows.learning.deployment import promised_skill
 from cryptocast.workflows.serving.events import SHADOW
 from cryptocast.workflows.serving.recordings import is_recorded
-from cryptocast.workflows.watching.facts import MONITOR, promised_skill, shown_steps
+from cryptocast.workflows.watching.facts import MONITOR, shown_steps
 from cryptocast.workflows.watching.ticking import loop_health, missed_words, ticked_by
 from cryptocast.workspace import Workspace
 

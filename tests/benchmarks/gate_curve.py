@@ -5,7 +5,9 @@
 Prints a table: the true skill against the number of gate origins, and in each cell the share of
 SERIES (default 1,000) simulated challengers that the default `[gate]` promotes. 312 origins are
 what a user with 7 days has. Once against one opponent (the random walk serves), once against
-two (it and production), whose noise is correlated 0.5: they share the challenger.
+two (it and production), whose noise is correlated 0.5: they share the challenger. Then a base
+network against the random walk: it has shown `SHOWN` on other markets and years. Once as it is,
+and once without the rule that origins which speak against it outweigh that (its `high_here`).
 
 The noise is that of the gate's statistic, the mean over 24 steps of the relative CRPS
 difference. Each origin's is a moving average of the shocks of the next 24 bars, weighed as
@@ -18,6 +20,7 @@ standard deviation an origin is 7.7 %, where 7.5 % was measured. Takes less than
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 
@@ -29,6 +32,7 @@ HORIZON = 24
 ORIGINS = (312, 2000)
 SKILLS = (-0.02, -0.01, -0.005, 0.0, 0.005, 0.01, 0.02)
 LONG_RUN = 0.013 * np.sqrt(576)  # standard deviation that the mean of N origins has, times sqrt(N)
+SHOWN = 0.009  # skill of the shipped base network where it was not trained
 SHARED = 0.5  # correlation of the noise against two opponents
 _WARM_UP = 200
 
@@ -56,14 +60,28 @@ def promoted(
 
     `noises` are [series, origins], an opponent each.
     """
-    passed = 0
-    for series in zip(*noises, strict=True):
-        found = {
-            str(i): evaluation.compare_series("it", skill + one, horizon, rule)
+    return _share(_compared(skill, noises, rule, horizon), rule)
+
+
+def _compared(
+    skill: float,
+    noises: list[FloatArray],
+    rule: GateSettings,
+    horizon: int = HORIZON,
+    prior: float | None = None,
+) -> list[dict[str, evaluation.Comparison]]:
+    """The gate's comparisons in each series. `prior` is the skill that was shown elsewhere."""
+    return [
+        {
+            str(i): evaluation.compare_series("it", skill + one, horizon, rule, prior)
             for i, one in enumerate(series)
         }
-        passed += evaluation.decide(found, rule).promoted
-    return passed / len(noises[0])
+        for series in zip(*noises, strict=True)
+    ]
+
+
+def _share(compared: list[dict[str, evaluation.Comparison]], rule: GateSettings) -> float:
+    return float(np.mean([evaluation.decide(found, rule).promoted for found in compared]))
 
 
 def against(random: np.random.Generator, opponents: int, series: int, n: int) -> list[FloatArray]:
@@ -78,12 +96,27 @@ def against(random: np.random.Generator, opponents: int, series: int, n: int) ->
 def main(series: int) -> None:
     """Print the table."""
     rule = GateSettings(resamples=500)  # bounds differ from those of 2,000 by less than they vary
-    print(f"{'opponents':>9} {'origins':>8}" + "".join(f"{skill:>+8.1%}" for skill in SKILLS))
+    print(f"{'challenger':<22} {'origins':>8}" + "".join(f"{skill:>+8.1%}" for skill in SKILLS))
     for opponents in (1, 2):
         for n in ORIGINS:
             noises = against(np.random.default_rng(n), opponents, series, n)
-            shares = [promoted(skill, noises, rule) for skill in SKILLS]
-            print(f"{opponents:>9} {n:>8,}" + "".join(f"{s:>8.0%}" for s in shares), flush=True)
+            _print(f"{opponents} opponent(s)", n, [promoted(s, noises, rule) for s in SKILLS])
+    base_networks(series, rule)
+
+
+def base_networks(series: int, rule: GateSettings) -> None:
+    """Print the rows of a base network against the random walk."""
+    for n in (48, *ORIGINS):
+        noises = against(np.random.default_rng(n), 1, series, n)
+        every = [_compared(skill, noises, rule, prior=SHOWN) for skill in SKILLS]
+        _print("base network", n, [_share(compared, rule) for compared in every])
+        without = [[{"0": replace(one["0"], high_here=None)} for one in each] for each in every]
+        _print("base, rule off", n, [_share(compared, rule) for compared in without])
+
+
+def _print(name: str, origins: int, shares: list[float]) -> None:
+    cells = "".join(f"{share:>8.0%}" for share in shares)
+    print(f"{name:<22} {origins:>8,}{cells}", flush=True)
 
 
 def _weights() -> FloatArray:

@@ -38,21 +38,32 @@ def decide(**comparisons: Comparison) -> Verdict:
     return evaluation.decide(comparisons, RULE)
 
 
-WORDS = "skill {}, shrunken {}, 90% lower bound {}, n = 288 origins (21 effective), p = 0.10"
+SEEN = "skill {} on 288 origins (p = 0.10)"
 
 
 def test_a_challenger_that_is_better_than_both_is_promoted() -> None:
     verdict = decide(
         random_walk=against("the random walk", 0.0124, p_value=0.034),
-        production=against("production version 3", 0.008, p_value=None, effective_n=None),
+        production=against("production version 3", 0.008, p_value=0.0004),
     )
     assert verdict.promoted
     assert verdict.reason == (
-        "better than the random walk: skill +1.24%, shrunken +0.31%, 90% lower bound +0.74%, "
-        "n = 288 origins (21 effective), p = 0.03; than production version 3: skill +0.80%, "
-        "shrunken +0.20%, 90% lower bound +0.30%, n = 288 origins"
+        "better than the random walk: skill +1.24% on 288 origins (p = 0.03); "
+        "better than production version 3: skill +0.80% on 288 origins (p < 0.01)"
     )
     assert [c.opponent for c in verdict.comparisons] == ["the random walk", "production version 3"]
+
+
+@pytest.mark.parametrize(("p_value", "shown"), [(0.101, " (p = 0.10)"), (0.52, " (p = 0.52)")])
+def test_what_may_be_chance_is_not_called_better(p_value: float, shown: str) -> None:
+    verdict = decide(random_walk=against("the random walk", 0.0124, p_value=p_value))
+    assert verdict.promoted
+    assert verdict.reason == (
+        f"not decided here: skill +1.24% against the random walk on 288 origins{shown}; "
+        "serves because +0.31% is expected and a loss of 1.00% ruled out"
+    )
+    unknown = against("the random walk", 0.0124, p_value=None)
+    assert "better" not in decide(random_walk=unknown).reason
 
 
 def test_a_random_walk_may_be_promoted_where_nothing_serves() -> None:
@@ -62,20 +73,21 @@ def test_a_random_walk_may_be_promoted_where_nothing_serves() -> None:
 
 
 @pytest.mark.parametrize(
-    ("skill", "reason"),
+    ("skill", "believed"),
     [
-        (0.0, "no better than lstm 3 (" + WORDS.format("+0.00%", "+0.00%", "-0.50%") + ")"),
-        (-0.012, "worse than lstm 3 (" + WORDS.format("-1.20%", "-0.30%", "-1.70%") + ")"),
+        (0.0, "expected +0.00%"),
+        (-0.004, "expected -0.10%"),
     ],
 )
 @pytest.mark.parametrize("role", ["random_walk", "production"])
 def test_a_challenger_that_is_no_better_than_an_opponent_is_refused(
-    role: str, skill: float, reason: str
+    role: str, skill: float, believed: str
 ) -> None:
     other = "production" if role == "random_walk" else "random_walk"
     verdict = decide(**{role: against("lstm 3", skill), other: against("it", 0.02)})
     assert not verdict.promoted
-    assert verdict.reason == reason
+    seen = SEEN.format(f"{skill:+.2%}")
+    assert verdict.reason == f"not shown to be better than lstm 3: {seen}, {believed}"
     assert len(verdict.comparisons) == 2
 
 
@@ -83,9 +95,9 @@ def test_a_challenger_whose_loss_could_be_large_is_refused() -> None:
     verdict = decide(random_walk=against("the random walk", 0.004, low=-0.01))
     assert not verdict.promoted
     assert verdict.reason == (
-        "it may be worse than the random walk by 1.00% or more ("
-        + WORDS.format("+0.40%", "+0.10%", "-1.00%")
-        + ")"
+        "a loss of 1.00% against the random walk is not ruled out: "
+        + SEEN.format("+0.40%")
+        + ", promised +0.10%, 90% lower bound -1.00%"
     )
     assert decide(random_walk=against("the random walk", 0.004, low=-0.0099)).promoted
 
@@ -93,7 +105,9 @@ def test_a_challenger_whose_loss_could_be_large_is_refused() -> None:
 def test_a_skill_can_be_demanded() -> None:
     rule = GateSettings(least_skill=0.005)
     verdict = evaluation.decide({"random_walk": against("the random walk", 0.016)}, rule)
-    assert verdict.reason.startswith("not 0.50% better than the random walk (skill +1.60%")
+    assert verdict.reason.startswith(
+        "not shown to be 0.50% better than the random walk: skill +1.60%"
+    )
     assert evaluation.decide({"random_walk": against("the random walk", 0.0204)}, rule).promoted
 
 
@@ -193,11 +207,6 @@ def test_markets_at_one_origin_are_one_observation() -> None:
     assert both.n == 200
 
 
-def test_a_small_p_value_is_not_called_zero() -> None:
-    verdict = decide(random_walk=against("the random walk", 0.01, p_value=0.0004))
-    assert verdict.reason.endswith("n = 288 origins (21 effective), p < 0.01")
-
-
 # A skill that was shown elsewhere, which the one here is drawn towards.
 
 SHOWN = 0.008
@@ -252,13 +261,26 @@ def test_the_more_is_seen_here_the_less_what_was_shown_elsewhere_counts() -> Non
 
 
 def test_clear_evidence_here_against_it_refuses_whatever_it_has_shown() -> None:
-    verdict = decide(random_walk=here(-0.02, SHOWN))
+    against_it = here(-0.02, SHOWN)
+    assert evaluation.is_refuted(against_it, RULE)
+    verdict = decide(random_walk=against_it)
     assert not verdict.promoted
     assert verdict.reason.startswith(
-        "worse than the random walk (skill -2.00%, drawn towards the +0.80% shown elsewhere: -1."
+        "worse than the random walk here: skill -2.00% on 288 origins (p = 1.00), 90% upper bound"
     )
-    assert decide(random_walk=here(-0.002, SHOWN, spread=0.2)).promoted  # no more than chance
+    chance = here(-0.002, SHOWN, spread=0.2)
+    assert not evaluation.is_refuted(chance, RULE)
+    assert decide(random_walk=chance).promoted
     assert not decide(random_walk=here(-0.002, None, spread=0.2)).promoted
+
+
+def test_no_skill_shown_elsewhere_outweighs_evidence_against_it_here() -> None:
+    found = here(-0.004, 0.5, spread=0.02)  # absurdly much
+    assert found.shrunken > 0.001
+    assert found.low > 0
+    assert evaluation.is_refuted(found, RULE)
+    assert not decide(random_walk=found).promoted
+    assert here(-0.004, None, spread=0.02).high_here == found.high_here
 
 
 @pytest.mark.parametrize("empty", [True, False])
@@ -277,14 +299,13 @@ def test_without_an_origin_the_prior_alone_decides(empty: bool) -> None:
 
     assert judged(0.0081).promoted
     assert judged(0.0081).reason == (
-        "expected to be better than the random walk: no origin here to judge by, skill +0.81% on "
-        "other markets and years"
+        "not decided here: no origin against the random walk to judge by; serves because it was "
+        "+0.81% on other markets and years"
     )
     bad = judged(-0.004)
     assert not bad.promoted
     assert bad.reason == (
-        "no better than the random walk (no origin here to judge by, skill -0.40% on other "
-        "markets and years)"
+        "not shown to be better than the random walk: no origin to judge by, promised -0.40%"
     )
     assert not judged(0.0).promoted
 
@@ -296,8 +317,8 @@ def test_a_prior_too_unsure_rules_no_large_loss_out() -> None:
     verdict = evaluation.decide({"random_walk": found}, rule)
     assert not verdict.promoted
     assert verdict.reason == (
-        "it may be worse than it by 1.00% or more (no origin here to judge by, skill +0.80% on "
-        "other markets and years)"
+        "a loss of 1.00% against it is not ruled out: no origin to judge by, expected +0.80%, "
+        "90% lower bound -1.76%"
     )
 
 
@@ -307,23 +328,27 @@ def test_fewer_origins_than_are_needed_are_shown_and_the_prior_decides(n: int) -
     assert (found.n, found.shrunken) == (n, SHOWN)
     assert found.skill == pytest.approx(-0.03)
     assert decide(random_walk=found).promoted
+    assert not evaluation.is_refuted(found, RULE)
     assert decide(random_walk=found).reason == (
-        f"expected to be better than the random walk: skill {SHOWN:+.2%} on other markets and "
-        f"years; here only {n} origins to judge by (skill {found.skill:+.2%}), 24 are needed"
+        f"not decided here: skill -3.00% against the random walk on only {n} origins, 24 are "
+        f"needed; serves because it was {SHOWN:+.2%} on other markets and years"
     )
     assert not decide(random_walk=here(-0.03, None, n=n)).promoted
 
 
 def test_a_prior_that_outweighs_a_loss_here_is_no_claim_of_what_was_seen() -> None:
-    found = against("the random walk", -0.001, prior=0.0081, shrunken=0.002, low=-0.004)
-    assert decide(random_walk=found).reason.startswith(
-        "expected to be better than the random walk: skill -0.10%, drawn towards the +0.81% "
+    found = against(
+        "the random walk", -0.0009, prior=0.009, shrunken=0.002, low=-0.004, p_value=0.52
+    )
+    assert decide(random_walk=found).reason == (
+        "not decided here: skill -0.09% against the random walk on 288 origins (p = 0.52); "
+        "serves because it was +0.90% on other markets and years"
     )
 
 
-def test_the_words_say_what_it_was_drawn_towards() -> None:
-    found = against("the random walk", 0.0124, prior=0.0081, shrunken=0.0085, low=0.005)
-    assert decide(random_walk=found).reason == (
-        "better than the random walk: skill +1.24%, drawn towards the +0.81% shown elsewhere: "
-        "+0.85%, 90% lower bound +0.50%, n = 288 origins (21 effective), p = 0.10"
+def test_a_refusal_says_what_the_skill_was_drawn_towards() -> None:
+    found = against("the base of version 2", 0.0016, prior=-0.009, shrunken=-0.0023, low=-0.01)
+    assert decide(rival=found).reason == (
+        "not shown to be better than the base of version 2: skill +0.16% on 288 origins "
+        "(p = 0.10), expected -0.23%, drawn towards the -0.90% shown elsewhere"
     )

@@ -20,7 +20,7 @@ from cryptocast.display import between, moment, skill, span, typeset_percent
 from cryptocast.reports import _data
 from cryptocast.reports.facts import pairs
 from cryptocast.reports.page import MOST_SECTIONS, _library, _templates, render
-from cryptocast.values import Candles, Market
+from cryptocast.values import Candles, ForecastSet, Market
 from support import browser
 from support.pages import (
     BAR,
@@ -221,6 +221,12 @@ def test_a_wide_forecast_is_held_against_a_wild_move() -> None:
     assert _data.width(outcomes(40), 1) is None
 
 
+def late() -> ForecastSet:
+    """The newest forecast, which came too late to be scored."""
+    newest = forecast(START + 864 * BAR)
+    return dataclasses.replace(newest, mode="late", issued_at=newest.origin + 240)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -228,6 +234,11 @@ def test_a_wide_forecast_is_held_against_a_wild_move() -> None:
         (
             {"newest": None, "outcomes": None},
             "Type cryptocast forecast --once or, to replay the past",
+        ),
+        (
+            {"newest": late(), "outcomes": None},
+            "is not scored: it was issued 4\N{NO-BREAK SPACE}min after its close (late), and only "
+            "forecasts made on time count. Type cryptocast schedule --install",
         ),
         ({"candles": Candles.empty()}, "There are no candles in this range: type cryptocast fetch"),
         ({"candles": candles(1), "newest": None, "outcomes": None}, "The last price is 60,000.00"),

@@ -99,7 +99,7 @@ def test_force_is_recorded_with_its_reason_and_what_the_gate_said(workspace: Pat
     for comparison in gate:
         assert set(comparison) == {
             *("opponent", "skill", "shrunken", "low", "high"),
-            *("n", "effective_n", "p_value", "prior"),
+            *("n", "effective_n", "p_value", "prior", "high_here"),
         }
         assert comparison["low"] <= comparison["skill"] <= comparison["high"]
     assert registered(workspace, "1").tags["gate.forced"] == reason
@@ -244,5 +244,5 @@ def test_every_number_of_the_gate_is_a_setting(workspace: Path) -> None:
     generous = generous.replace("least_skill = 0.0", "least_skill = -1.0")
     (workspace / "cryptocast.toml").write_text(generous)
     decision = good("promote", "1", *at)["decision"]
-    assert decision["reason"].startswith("better than production version 2: skill ")
+    assert decision["reason"].startswith("not decided here: skill -0.47% against production")
     assert registered(workspace, "1").tags["gate.verdict"] == "promoted"

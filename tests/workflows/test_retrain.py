@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from filelock import FileLock
 
 from cryptocast.clock import VirtualClock
+from cryptocast.config import Settings
 from cryptocast.errors import ModelError
 from cryptocast.evaluation import Verdict
 from cryptocast.evaluation.gate import Comparison
@@ -281,42 +283,64 @@ def test_on_a_decline_it_renews_and_tells_why(workspace: Path) -> None:
 # What it finds.
 
 
-def comparison(opponent: str, shrunken: float, n: int = 300) -> Comparison:
-    return Comparison(opponent, shrunken, shrunken, shrunken, shrunken, n, None, None)
+def against(opponent: str, skill: float, p_value: float | None, n: int = 300) -> Comparison:
+    return Comparison(opponent, skill, skill, skill, skill, n, None, p_value)
 
 
-AGED = "the model has aged: a fresh one does better on the newest candles"
+def found(
+    *comparisons: Comparison, promoted: bool = True, new: int = 48, declined: bool = False
+) -> str | None:
+    decision = Decision(promoted, "3", "lstm", "", Verdict(promoted, "", comparisons))
+    return workflow._finding(decision, Settings(), new, declined=declined)
 
 
-def decided(promoted: bool, *found: Comparison) -> Decision:
-    return Decision(promoted, "3", "lstm", "", Verdict(promoted, "", found))
+WALK_LOST = against("the random walk", 0.5, 0.001)
+AGED = "the model has aged: a fresh one does better (skill +1.00% on 300 origins, p = 0.03)"
+CHANGED = (
+    "the market has changed: the forecasts declined, a fresh model is no better "
+    "(skill {} on 300 origins)"
+)
 
 
 @pytest.mark.parametrize(
-    ("shrunken", "n", "finding"),
+    ("skill", "p_value", "declined", "finding"),
     [
-        (0.01, 300, AGED),
-        (0.0, 300, "the market has changed: a fresh model does no better on the newest candles"),
-        (-0.01, 300, "the market has changed: a fresh model does no better on the newest candles"),
-        (0.01, 23, None),
-        (float("nan"), 0, None),
+        (0.01, 0.03, False, AGED),
+        (0.01, 0.03, True, AGED),
+        (0.01, 0.3, False, None),
+        (0.0, None, False, None),
+        (-0.01, 0.9, False, None),
+        (0.01, 0.3, True, CHANGED.format("+1.00%")),
+        (0.0, None, True, CHANGED.format("+0.00%")),
+        (-0.01, 0.9, True, CHANGED.format("-1.00%")),
     ],
-    ids=["aged", "the same", "changed", "too few to say", "none to say"],
 )
-def test_the_finding_is_what_the_newest_purged_candles_say(
-    shrunken: float, n: int, finding: str | None
+def test_a_finding_is_what_a_test_says(
+    skill: float, p_value: float | None, declined: bool, finding: str | None
 ) -> None:
-    found = (comparison("the random walk", 0.5), comparison("production version 2", shrunken, n))
-    assert workflow._finding(decided(True, *found), 24) == finding
+    comparisons = WALK_LOST, against("production version 2", skill, p_value)
+    assert found(*comparisons, declined=declined) == finding
+
+
+def test_few_new_origins_say_nothing_of_the_market() -> None:
+    yet = (
+        "nothing new to learn from yet: 47 origins since production version 2 was promoted, "
+        "48 are needed"
+    )
+    assert found(against("production version 2", 0.01, 0.001), new=47, declined=True) == yet
+
+
+def test_few_common_origins_do_not_say_that_the_model_has_aged() -> None:
+    assert found(against("production version 2", 0.01, 0.001, n=23)) is None
 
 
 def test_a_fresh_model_that_is_better_and_yet_refused_is_told_so() -> None:
-    found = decided(False, comparison("production version 2", 0.01))
-    assert workflow._finding(found, 24) == f"{AGED}, though not well enough to serve"
+    refused = found(against("production version 2", 0.01, 0.03), promoted=False)
+    assert refused == f"{AGED}, though not well enough to serve"
 
 
 def test_without_production_there_is_no_finding() -> None:
-    assert workflow._finding(decided(True, comparison("the random walk", 0.1)), 24) is None
+    assert found(WALK_LOST, declined=True) is None
 
 
 @pytest.mark.usefixtures("walking")
@@ -327,9 +351,33 @@ def test_a_fresh_model_that_is_no_better_is_not_promoted_and_that_is_told(
     before = deployed(workspace)
     done = run("retrain", "-w", workspace, "--as-of", NEXT)
     assert done.code == 0
-    assert "Version 2 (lstm) stays production: version 3 is not promoted: " in done.out
-    assert "\nFinding: the m" in done.out
+    assert "Version 2 (lstm) stays production, promised skill " in done.out
+    assert "  version 3 is not promoted: " in done.out
+    assert "nothing new to learn from yet: 1 origin since production version 2" in done.out
     assert deployed(workspace) == before
+
+
+@pytest.mark.usefixtures("walking")
+@pytest.mark.parametrize("forced", [False, True])
+def test_the_random_walk_replaces_a_version_that_the_newest_candles_speak_against(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, forced: bool
+) -> None:
+    against_it = "worse than the random walk here: skill -2.00% on 312 origins (p = 0.99)"
+    lost = replace(against("the random walk", -0.02, 0.99), high_here=-0.001)
+    verdict = Verdict(False, against_it, (lost,))
+    monkeypatch.setattr(selection, "against_walk", lambda *_: verdict)
+    monkeypatch.setenv("CRYPTOCAST_GATE__LEAST_SKILL", "0.5")
+    if forced:  # what a person insists on stays
+        for version in ("1", "2"):
+            insist = ("--force", "--reason", "I know", "-w", workspace, "--as-of", AS_OF)
+            good("promote", version, *insist)
+    decision = good("retrain", "-w", workspace, "--as-of", NEXT)["decision"]
+    if forced:
+        assert (decision["promoted"], decision["version"]) == (False, "2")
+    else:
+        assert (decision["promoted"], decision["model"]) == (True, "random_walk")
+        assert decision["reason"].endswith(f"; production version 2 is {against_it}")
+        assert decision["promised_skill"] is None
 
 
 # Flush.

@@ -161,6 +161,7 @@ class Checklist:
                 SpinnerColumn,
                 TextColumn,
                 TimeElapsedColumn,
+                TimeRemainingColumn,
             )
 
             self._live = Progress(
@@ -168,6 +169,9 @@ class Checklist:
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=24),
                 TimeElapsedColumn(),
+                TextColumn("elapsed,"),
+                TimeRemainingColumn(),
+                TextColumn("left"),
                 TextColumn("{task.fields[detail]}"),
                 console=Console(stderr=True, highlight=False),
                 transient=True,

@@ -151,11 +151,17 @@ def _distribution(done: list[_Repetition], sample: str) -> tuple[Check, dict[str
     by the true distribution too.
     """
     loss = np.concatenate([one.loss for one in done])
-    skill, chance = skill_against_truth(loss, np.concatenate([one.truth for one in done]))
+    skill, chance, noise = skill_against_truth(loss, np.concatenate([one.truth for one in done]))
     against_walk = 1 - evaluation.relative_crps(loss, np.concatenate([one.walk for one in done]))
-    figures = {"skill_vs_truth": skill, "p_value": chance, "skill_vs_random_walk": against_walk}
+    figures = {
+        "skill_vs_truth": skill,
+        "noise": noise,
+        "p_value": chance,
+        "skill_vs_random_walk": against_walk,
+    }
+    spread = "" if noise is None else f" (chance moves it by +-{noise:.2%})"
     detail = (
-        f"{sample}: CRPS skill {skill:+.2%} against the true distribution, "
+        f"{sample}: CRPS skill {skill:+.2%} against the true distribution{spread}, "
         f"{against_walk:+.2%} against the random walk"
     )
     if chance is not None and chance < _IMPOSSIBLE:

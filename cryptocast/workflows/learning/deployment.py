@@ -6,7 +6,10 @@ its id of a single one. The version that serves is the one that `deployments` na
 
 from __future__ import annotations
 
+import json
+import math
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,7 +19,7 @@ from cryptocast.bundles import Bundle
 from cryptocast.errors import StateError
 from cryptocast.evaluation import Verdict
 from cryptocast.store import ALL_MARKETS, as_json
-from cryptocast.values import Deployment
+from cryptocast.values import OPPONENT_WALK, Deployment
 from cryptocast.workflows.learning.versions import GRAPH, graph_hash, registered_bundle
 from cryptocast.workspace import Workspace
 
@@ -39,6 +42,7 @@ class Decision:
     reason: str
     verdict: Verdict
     market: str = ALL_MARKETS  # an id, or `*` for all markets
+    promised: float | None = None  # the skill that is promised of what serves: `promised_skill`
 
 
 def deploy(
@@ -79,7 +83,45 @@ def deploy(
                 scores=as_json({"gate": verdict.comparisons, GRAPH: graph_hash(graph)}),
             )
         )
-    return Decision(True, version, chosen.card.kind, reason, verdict, market)
+    kind, promised = chosen.card.kind, promised_at(ws, market)
+    return Decision(True, version, kind, reason, verdict, market, promised)
+
+
+def promised_at(ws: Workspace, market: str) -> float | None:
+    """Return the promised skill of what now serves a market (an id, or `*`), or None."""
+    with ws.store.read() as reader:
+        row, deployments = reader.productions().at(market), reader.deployments()
+    return None if row is None else promised_skill(row, deployments)
+
+
+def promised_skill(row: Deployment, deployments: Sequence[Deployment]) -> float | None:
+    """Return the skill that a version was expected to have when it was deployed, or None.
+
+    This is the gate's `shrunken` skill against the random walk: what the gate measured, drawn
+    towards 0 by its noise (for a base network, towards the skill that it showed on other
+    markets and years). A roll-back measures nothing, so the newest comparison of the same
+    version counts, for the same market or for all markets, up to that deployment. None if the
+    version was never compared with the random walk.
+    """
+    ruling = [d for d in deployments if d.id <= row.id and d.market in (ALL_MARKETS, row.market)]
+    for earlier in reversed(ruling):
+        if earlier.model_version == row.model_version:
+            skill = _shrunken_skill(earlier.scores)
+            if skill is not None:
+                return skill
+    return None
+
+
+def _shrunken_skill(scores: str) -> float | None:
+    """Read the shrunken skill against the random walk from the `scores` of a deployment."""
+    try:
+        for comparison in json.loads(scores or "{}").get("gate") or ():
+            skill = comparison.get("shrunken")
+            if comparison.get("opponent") == OPPONENT_WALK and skill is not None:
+                return float(skill) if math.isfinite(skill) else None
+    except (ValueError, AttributeError, TypeError):
+        return None  # another version of this program wrote them
+    return None
 
 
 def freeze(ws: Workspace, chosen: Bundle, market: str) -> bytes:

@@ -13,7 +13,7 @@ from cryptocast.config import Settings
 from cryptocast.errors import CryptocastError
 from cryptocast.evaluation import Verdict
 from cryptocast.values import BUILTIN_RANDOM_WALK, Market
-from cryptocast.workflows.learning.deployment import Decision
+from cryptocast.workflows.learning.deployment import Decision, promised_at
 from cryptocast.workflows.learning.scope import Group, for_each_group, per_market
 from cryptocast.workflows.learning.scoring import WALK
 from cryptocast.workflows.learning.versions import frozen_bundle
@@ -91,4 +91,5 @@ def _unchanged(ws: Workspace, market: Market, reason: str) -> Decision:
     version, kind = BUILTIN_RANDOM_WALK, WALK
     if row is not None:
         version, kind = row.model_version, frozen_bundle(ws, row.model_version).card.kind
-    return Decision(False, version, kind, reason, Verdict(False, reason), market.id)
+    verdict, promised = Verdict(False, reason), promised_at(ws, market.id)
+    return Decision(False, version, kind, reason, verdict, market.id, promised)

@@ -177,10 +177,12 @@ def _trial(
 
 def _show(progress: Progress, history: Sequence[Tried], wanted: int) -> None:
     complete = [trial.value for trial in history if trial.state == tuning.COMPLETE]
-    best = f", best {1 - min(complete):+.2%}" if complete else ""
+    best = f", the best so far {1 - min(complete):+.2%}" if complete else ""
     last = history[-1]
-    result = f"{1 - last.value:+.2%}" if last.state == tuning.COMPLETE else last.state
-    progress.advance(len(history), wanted, f"trial {len(history)}: {result}{best}")
+    result = last.state
+    if result == tuning.COMPLETE:
+        result = f"validation skill {1 - last.value:+.2%}"
+    progress.advance(len(history), wanted, f"trial {len(history)} of {wanted}: {result}{best}")
 
 
 def _log(registry: Registry, run_id: str, report: TuneReport) -> None:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from cryptocast import evaluation
-from cryptocast.bundles import Bundle, Card
-from cryptocast.config import GateSettings
-from cryptocast.dataset import Part
-from cryptocast.evaluation import Verdict
+from cryptocast.bundles import Card
+from cryptocast.evaluation import Verdict, is_refuted
 from cryptocast.registry import SELECTION, RegisteredVersion, Registry
 from cryptocast.store import ALL_MARKETS
-from cryptocast.values import OPPONENT_WALK, FloatArray, Market, Windows
+from cryptocast.values import Deployment
 from cryptocast.workflows.learning.bases import BASE
-from cryptocast.workflows.learning.deployment import Decision, deploy
+from cryptocast.workflows.learning.deployment import Decision, deploy, promised_at
+from cryptocast.workflows.learning.judging import against_walk, judge, note_verdict
 from cryptocast.workflows.learning.scope import per_market
-from cryptocast.workflows.learning.scoring import WALK, baseline, quantiles
+from cryptocast.workflows.learning.scoring import WALK
 from cryptocast.workflows.learning.versions import frozen_bundle, mismatch, registered_bundle
 from cryptocast.workspace import Workspace
 
@@ -30,6 +27,9 @@ TRAINED = "trained"
 
 Other roles are `TUNED` and `SCRATCHED`, and the kinds that need no training.
 """
+
+NOTHING_NEW = "learned nothing new from your candles"
+"""Why a version is no candidate: it answers as the base network does that it started at."""
 
 TUNED = "fine-tuned"  # it starts at the base network
 SCRATCHED = "scratch"  # it could start there, and does not
@@ -54,32 +54,75 @@ def decide(
     if current is not None and current.model_version in own:  # promoted before an interruption
         bundle = registered_bundle(ws, current.model_version)
         verdict, card = judge(ws, material, bundle), bundle.card
-        kept = Decision(True, card.version, card.kind, current.reason, verdict, market)
+        promised = promised_at(ws, market)
+        kept = Decision(True, card.version, card.kind, current.reason, verdict, market, promised)
         return kept, {card.version: verdict}
-    base = None if BASE not in registered else registered_bundle(ws, registered[BASE].version)
     verdicts: dict[str, Verdict] = {}
     refusals: list[str] = []
-    for role, version in _contenders(ws.registry(), registered):
-        challenger = registered_bundle(ws, version.version)
-        verdict = judge(ws, material, challenger, None if role == BASE else base)
+    for role, version, verdict in _verdicts(ws, material, registered):
         verdicts[version.version] = verdict
         if verdict.promoted:
+            challenger = registered_bundle(ws, version.version)
             reason = _promotion_reason(registered, role, verdict, refusals, unfit)
             return deploy(ws, challenger, market, "promote", reason, verdict), verdicts
-        refusals.append(f"{_described(role, version)} is not promoted: {verdict.reason}")
-    reason = "; ".join(refusals)
-    first = next(iter(verdicts.values()))  # on the version that was trained here, if there is one
-    if current is not None:
-        served = frozen_bundle(ws, current.model_version).card
-        if mismatch(served, ws.settings) is None:
-            why = "; ".join(filter(None, (reason, unfit)))
-            stays = Decision(False, current.model_version, served.kind, why, first, market)
-            return stays, verdicts
+        refusals.append(_refusal(role, version, verdict))
+    stays, objection = (None, None) if current is None else _kept(ws, material, current)
+    refusals += [] if objection is None else [objection]
+    # On the version that was trained here, if it came as far as the gate.
+    first = next(
+        (v for v in verdicts.values() if v.comparisons), Verdict(False, "; ".join(refusals))
+    )
+    if stays is not None:
+        why = "; ".join(filter(None, (*refusals, unfit)))
+        promised = promised_at(ws, market)
+        kept = Decision(False, stays.version, stays.kind, why, first, market, promised)
+        return kept, verdicts
     walk = registered_bundle(ws, registered[WALK].version)
     # The comparisons belong to the refused versions: none of their figures is a promise of the
     # random walk.
+    reason = "; ".join(refusals)
     decision = deploy(ws, walk, market, "promote", reason, Verdict(True, reason))
     return dataclasses.replace(decision, verdict=first), verdicts
+
+
+def _verdicts(
+    ws: Workspace, material: Material, registered: Mapping[str, RegisteredVersion]
+) -> Iterator[tuple[str, RegisteredVersion, Verdict]]:
+    """Yield the contenders with their roles, each put before the gate when it is asked for."""
+    if (same := _same_as_base(registered)) is not None:
+        yield TUNED, same, note_verdict(ws, same.version, Verdict(False, NOTHING_NEW))
+    base = None if BASE not in registered else registered_bundle(ws, registered[BASE].version)
+    for role, version in _contenders(ws.registry(), registered):
+        if same is None or version.version != same.version:
+            challenger = registered_bundle(ws, version.version)
+            yield role, version, judge(ws, material, challenger, None if role == BASE else base)
+
+
+def _same_as_base(registered: Mapping[str, RegisteredVersion]) -> RegisteredVersion | None:
+    """Return the version that started at the base network if it still answers as that does.
+
+    Then no epoch bettered the start, and their validation scores are equal to the last bit.
+    """
+    tuned, base = registered.get(TUNED), registered.get(BASE)
+    if tuned is None or base is None or tuned.metrics[SELECTION] != base.metrics[SELECTION]:
+        return None
+    return tuned
+
+
+def _kept(ws: Workspace, material: Material, current: Deployment) -> tuple[Card | None, str | None]:
+    """Return the card of the version that goes on serving, or None; and what speaks against it.
+
+    It goes on unless its forecasts are not what the settings ask for, or the candles that it has
+    not learned from speak against it. A version that a person forced stays.
+    """
+    served = frozen_bundle(ws, current.model_version)
+    if mismatch(served.card, ws.settings) is not None:
+        return None, None
+    if current.action != "force" and served.card.kind != WALK:
+        verdict = against_walk(material, served, ws.settings)
+        if any(is_refuted(comparison, ws.settings.gate) for comparison in verdict.comparisons):
+            return None, f"production version {current.model_version} is {verdict.reason}"
+    return served.card, None
 
 
 def _contenders(
@@ -116,133 +159,13 @@ def _promotion_reason(
     return f"nothing beat it in validation (skill of the {skills})"
 
 
-def _described(role: str, version: RegisteredVersion) -> str:
-    """Return how a refusal names a version."""
+def _refusal(role: str, version: RegisteredVersion, verdict: Verdict) -> str:
+    """Return why a version is not promoted, and which one it is."""
+    if verdict.reason == NOTHING_NEW:
+        return f"the {role} {version.kind} {NOTHING_NEW}"
+    name = f"version {version.version}"
     if role in (TUNED, SCRATCHED):
-        return f"the {role} {version.kind} of version {version.version}"
+        name = f"the {role} {version.kind} of {name}"
     if role == BASE:
-        return f"the base network, version {version.version},"
-    return f"version {version.version}"
-
-
-def judge(
-    ws: Workspace, material: Material, challenger: Bundle, rival: Bundle | None = None
-) -> Verdict:
-    """Put a version before the gate, and keep the verdict in its tags and description.
-
-    It has to beat the random walk, production, and `rival` if one is given. Production is no
-    opponent if its forecasts are not what the settings now ask for.
-    """
-    version = challenger.card.version
-    productions = _productions(ws, material.markets, version)
-    levels, rule = ws.settings.model.levels, ws.settings.gate
-    verdict = _compare(material, challenger, rival, productions, levels, rule)
-    word = "promoted" if verdict.promoted else "refused"
-    tags = {"gate.verdict": word, "gate.reason": verdict.reason}
-    ws.registry().amend(version, "Gate", f"{word}: {verdict.reason}", tags)
-    return verdict
-
-
-def _productions(ws: Workspace, markets: Sequence[Market], challenger: str) -> dict[Market, Bundle]:
-    """Return the version that now serves each market.
-
-    Markets are left out that have none, that the challenger itself serves, or whose version
-    does not fit the settings any more: it serves no origin.
-    """
-    with ws.store.read() as reader:
-        serving = reader.productions().of_markets(markets)
-    versions = {market: row.model_version for market, row in serving.items()}
-    served = {v: frozen_bundle(ws, v) for v in set(versions.values()) if v != challenger}
-    fitting = {v: bundle for v, bundle in served.items() if not mismatch(bundle.card, ws.settings)}
-    return {market: fitting[v] for market, v in versions.items() if v in fitting}
-
-
-@dataclass(frozen=True, slots=True)
-class _Opponent:
-    """One opponent of the challenger at the gate."""
-
-    name: str
-    prior: float | None  # the skill that the challenger is expected to have against it
-    forecast: Callable[[int, Windows], FloatArray | None]
-    """Return its quantiles [N, H, Q] for a market, by index, or None where it does not serve."""
-
-
-def _compare(
-    material: Material,
-    challenger: Bundle,
-    rival: Bundle | None,
-    productions: Mapping[Market, Bundle],
-    levels: Sequence[float],
-    rule: GateSettings,
-) -> Verdict:
-    """Compare on the gate's origins that the challenger has not learned from."""
-    split = material.split
-    part = Part(max(split.judged.start, challenger.card.data_end), split.judged.end)
-    if part.start >= part.end:
-        return Verdict(False, "it learned from every candle that could judge it")
-    bundles = (challenger, *productions.values(), *([] if rival is None else [rival]))
-    # Each version reads its own lookback, at the same origins.
-    lookback = max(material.lookback, *(bundle.card.lookback for bundle in bundles))
-    material = dataclasses.replace(material, lookback=lookback)
-    markets = range(len(material.markets))
-    windows = [material.market_windows(i, part) for i in markets]
-    truths = [of_market.targets for of_market in windows]
-    ours = [
-        evaluation.crps_bp(quantiles(challenger, windows[i], levels), truths[i], levels)
-        for i in markets
-    ]
-    learned = Part(split.train.start, part.start)
-    comparisons = {}
-    for role, opponent in _opponents(material, challenger, rival, productions, learned, levels):
-        forecasts = {i: opponent.forecast(i, windows[i]) for i in markets}
-        served = {i: forecast for i, forecast in forecasts.items() if forecast is not None}
-        comparisons[role] = evaluation.compare(
-            opponent.name,
-            [ours[i] for i in served],
-            [evaluation.crps_bp(served[i], truths[i], levels) for i in served],
-            [windows[i].origin for i in served],
-            rule,
-            opponent.prior,
-        )
-    return evaluation.decide(comparisons, rule)
-
-
-def _opponents(
-    material: Material,
-    challenger: Bundle,
-    rival: Bundle | None,
-    productions: Mapping[Market, Bundle],
-    learned: Part,
-    levels: Sequence[float],
-) -> Iterable[tuple[str, _Opponent]]:
-    """Yield the opponents of a challenger, each with its role.
-
-    What is known of a comparison beforehand are skills against the random walk that were shown
-    on other candles; a version that has shown none is expected to have none.
-    """
-    shown = _shown_elsewhere(challenger.card)
-
-    def walk(i: int, windows: Windows) -> FloatArray:
-        return baseline(WALK, material.market_windows(i, learned), windows, levels).quantiles
-
-    def production(i: int, windows: Windows) -> FloatArray | None:
-        serving = productions.get(material.markets[i])
-        return None if serving is None else quantiles(serving, windows, levels)
-
-    if challenger.card.kind != WALK:  # which is no opponent of itself
-        yield "random_walk", _Opponent(OPPONENT_WALK, shown, walk)
-    if rival is not None:
-        name = f"the {rival.card.kind} of version {rival.card.version}"
-        prior = (shown or 0.0) - (_shown_elsewhere(rival.card) or 0.0)
-        yield "rival", _Opponent(name, prior, lambda _, windows: quantiles(rival, windows, levels))
-    if productions:
-        versions = list(dict.fromkeys(bundle.card.version for bundle in productions.values()))
-        name = f"production ({len(versions)} versions)"
-        if len(versions) == 1:
-            name = f"production version {versions[0]}"
-        yield "production", _Opponent(name, None, production)
-
-
-def _shown_elsewhere(card: Card) -> float | None:
-    """Return the skill that a model's base network showed where it was not trained, or None."""
-    return None if card.evidence is None else card.evidence.get("skill")
+        name = f"the base network, {name},"
+    return f"{name} is not promoted: {verdict.reason}"

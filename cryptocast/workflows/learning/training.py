@@ -110,8 +110,8 @@ def _epoch_shower(progress: Progress) -> Callable[[Epoch, int], None]:
         progress.advance(
             epoch.number,
             most,
-            f"epoch {epoch.number}, loss {epoch.train_loss:.4f}, "
-            f"validation {epoch.validation_loss:.4f}, {epoch.windows_per_second:,.0f} windows/s",
+            f"epoch {epoch.number}, loss {epoch.train_loss:.4f} in training and "
+            f"{epoch.validation_loss:.4f} in validation, {epoch.windows_per_second:,.0f} windows/s",
         )
 
     return show

@@ -11,6 +11,7 @@ from cryptocast.errors import no_production
 from cryptocast.evaluation.inputs import TESTS as INPUT_TESTS
 from cryptocast.evaluation.monitoring import DECLINED, UNKNOWN
 from cryptocast.values import DAY_SECONDS, Event, Market, iso
+from cryptocast.workflows.learning.scope import Group, per_market
 from cryptocast.workflows.watching import verdicts
 from cryptocast.workflows.watching.facts import MONITOR
 from cryptocast.workspace import Workspace
@@ -66,7 +67,9 @@ def is_due(
 
     `market` names the market whose own model is meant; None: the model of all markets.
     """
-    verdict, reason, of_inputs = _verdict(facts, market)
+    verdict, reason, of_inputs = _verdict(facts.verdict, market)
+    if market is not None and market not in facts.served:
+        verdict, reason, of_inputs = DECLINED, "it has no model yet", False
     if verdict != DECLINED:
         return False, f"the monitor says {verdict}: {reason}"
     if of_inputs:
@@ -83,11 +86,22 @@ def is_due(
     return True, f"declined: {reason}"
 
 
-def _verdict(facts: RenewalFacts, market: Market | None) -> tuple[str, str, bool]:
+def has_declined(ws: Workspace, markets: Group, since: float) -> bool:
+    """Return whether the forecasts have declined by the monitor's newest verdict since a moment.
+
+    Damaged inputs alone are no decline of the model.
+    """
+    with ws.store.read() as reader:
+        newest = reader.newest_event(MONITOR, ws.clock.now())
+    if newest is None or newest.at < since:
+        return False
+    market = markets[0] if per_market(ws.settings) else None
+    verdict, _, of_inputs = _verdict(newest.detail, market)
+    return verdict == DECLINED and not of_inputs
+
+
+def _verdict(verdict: Mapping[str, Any], market: Market | None) -> tuple[str, str, bool]:
     """Return the monitor's verdict, its reason, and whether only inputs are called declined."""
-    if market is not None and market not in facts.served:
-        return DECLINED, "it has no model yet", False
-    verdict = facts.verdict
     declined = {
         test["name"]
         for test in verdict.get("tests") or ()

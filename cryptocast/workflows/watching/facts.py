@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cryptocast import store
 from cryptocast.config import NotifySettings
-from cryptocast.store import ALL_MARKETS, Credits, Reader, StandIn
-from cryptocast.values import DAY_SECONDS, OPPONENT_WALK, Deployment, Market, MonitorVerdict
+from cryptocast.store import Credits, Reader, StandIn
+from cryptocast.values import DAY_SECONDS, Deployment, Market, MonitorVerdict
 from cryptocast.workspace import Workspace
 
 MONITOR = "monitor"
@@ -59,36 +57,6 @@ def alert_facts(ws: Workspace, reader: Reader) -> AlertFacts:
         monthly_credits=ws.settings.source.monthly_credits,
         rule=ws.settings.notify,
     )
-
-
-def promised_skill(row: Deployment, deployments: Sequence[Deployment]) -> float | None:
-    """Return the skill that a version was expected to have when it was deployed, or None.
-
-    This is the gate's `shrunken` skill against the random walk: what the gate measured, drawn
-    towards 0 by its noise (for a base network, towards the skill that it showed on other
-    markets and years). A roll-back measures nothing, so the newest comparison of the same
-    version counts, for the same market or for all markets, up to that deployment. None if the
-    version was never compared with the random walk.
-    """
-    ruling = [d for d in deployments if d.id <= row.id and d.market in (ALL_MARKETS, row.market)]
-    for earlier in reversed(ruling):
-        if earlier.model_version == row.model_version:
-            skill = _shrunken_skill(earlier.scores)
-            if skill is not None:
-                return skill
-    return None
-
-
-def _shrunken_skill(scores: str) -> float | None:
-    """Read the shrunken skill against the random walk from the `scores` of a deployment."""
-    try:
-        for comparison in json.loads(scores or "{}").get("gate") or ():
-            skill = comparison.get("shrunken")
-            if comparison.get("opponent") == OPPONENT_WALK and skill is not None:
-                return float(skill) if math.isfinite(skill) else None
-    except (ValueError, AttributeError, TypeError):
-        return None  # another version of this program wrote them
-    return None
 
 
 def shown_steps(market: Market, horizon: int) -> tuple[int, ...]:

@@ -14,7 +14,8 @@ from cryptocast.evaluation.monitoring import DECLINED, HEALTHY, UNKNOWN, WATCH
 from cryptocast.store import Productions, Reader
 from cryptocast.store.exporter import exportable_markets
 from cryptocast.values import ForecastSet, Market, iso
-from cryptocast.workflows.watching.facts import MONITOR, promised_skill
+from cryptocast.workflows.learning.deployment import promised_skill
+from cryptocast.workflows.watching.facts import MONITOR
 from cryptocast.workflows.watching.served import LIVE, REPLAYED, ServedReader, TrackRecord
 from cryptocast.workflows.watching.watch import (
     WINDOWS,

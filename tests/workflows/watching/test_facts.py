@@ -11,8 +11,8 @@ import pytest
 
 from cryptocast.store import Store, as_json
 from cryptocast.values import Deployment, iso
+from cryptocast.workflows.learning.deployment import promised_skill
 from cryptocast.workflows.report import gather
-from cryptocast.workflows.watching.facts import promised_skill
 from support.commands import NOW, good
 from support.ticks import BTC, at, origin, ticked
 
