@@ -358,21 +358,23 @@ def test_a_fresh_model_that_is_no_better_is_not_promoted_and_that_is_told(
 
 
 @pytest.mark.usefixtures("walking")
-@pytest.mark.parametrize("forced", [False, True])
+@pytest.mark.parametrize("insisted", [False, True])
 def test_the_random_walk_replaces_a_version_that_the_newest_candles_speak_against(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch, forced: bool
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, insisted: bool
 ) -> None:
     against_it = "worse than the random walk here: skill -2.00% on 312 origins (p = 0.99)"
     lost = replace(against("the random walk", -0.02, 0.99), high_here=-0.001)
     verdict = Verdict(False, against_it, (lost,))
     monkeypatch.setattr(selection, "against_walk", lambda *_: verdict)
     monkeypatch.setenv("CRYPTOCAST_GATE__LEAST_SKILL", "0.5")
-    if forced:  # what a person insists on stays
-        for version in ("1", "2"):
-            insist = ("--force", "--reason", "I know", "-w", workspace, "--as-of", AS_OF)
-            good("promote", version, *insist)
+    at = ("-w", workspace, "--as-of", AS_OF)
+    good("promote", "1", "--force", "--reason", "I know", *at)
+    if insisted:
+        good("promote", "2", "--force", "--reason", "what a person insists on stays", *at)
+    else:
+        good("rollback", *at)
     decision = good("retrain", "-w", workspace, "--as-of", NEXT)["decision"]
-    if forced:
+    if insisted:
         assert (decision["promoted"], decision["version"]) == (False, "2")
     else:
         assert (decision["promoted"], decision["model"]) == (True, "random_walk")
