@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cryptocast.errors import StoreError, UsageError
+from cryptocast.errors import StoreError
 
 # What a disk or folder refuses -> our code, words and hint.
 REFUSALS = (
@@ -98,14 +98,6 @@ def arriving(folder: Path) -> Iterator[Path]:
         raise disk_error(error, folder) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-
-
-def require_place(file: Path) -> None:
-    """Raise UsageError if a file that a person named is a folder, or in none that exists."""
-    if file.is_dir():
-        raise UsageError(f"{file} is a folder", hint="name the file to write")
-    if not file.parent.is_dir():
-        raise UsageError(f"there is no folder {file.parent}", hint=f"mkdir -p {file.parent}")
 
 
 def take_name(draft: Path, path: Path) -> bool:

@@ -6,7 +6,7 @@ import io
 import os
 import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +36,9 @@ MOST_ROWS = 1_000_000
 """The number of rows that a query returns at most, unless it is told otherwise."""
 
 _ODD_IN_A_NAME = re.compile(r"[?#\x00-\x1f\ud800-\udfff]|%[0-9A-Fa-f]{2}")
+OWN_FOLDERS = ("bundles", "mlartifacts", "archive", "logs", "backups")
+"""What nothing else may be written into."""
+
 FOLDERS = ("bundles", "mlartifacts", "reports", "archive", "logs")
 
 
@@ -87,6 +90,49 @@ def require_plugins(settings: Settings) -> None:
     receivers = plugins.names("cryptocast.notify")
     for receiver in settings.notify.receiver:
         plugins.require(receiver.name, receivers, what="receiver", key="notify.receiver.name")
+
+
+def output_file(out: Path, endings: Sequence[str], inputs: Sequence[Path] = ()) -> tuple[Path, str]:
+    """Return the absolute path of a file that a person wants to be written, and its ending.
+
+    `inputs` are files, folders and globs that candles are read from. Raises UsageError for
+    another ending, a folder that does not exist, what is no regular file, an input, and a file
+    that belongs to a workspace: those are never replaced.
+    """
+    file = parse_path(out).resolve()
+    if file.is_dir():
+        raise UsageError(f"{file} is a folder", hint="name the file to write")
+    ending = next((end for end in endings if file.name.lower().endswith(end)), None)
+    if ending is None:
+        hint = f"end it in one of {', '.join(endings)}"
+        raise UsageError(f"{file} names no format by its ending", hint=hint)
+    if not file.parent.is_dir():
+        raise UsageError(f"there is no folder {file.parent}", hint=f"mkdir -p {file.parent}")
+    if file.exists() and not file.is_file():
+        raise UsageError(f"{file} is no regular file", hint="name another one")
+    require_outside(file)
+    if file.exists() and any(_holds(place, file) for place in inputs):
+        raise UsageError(f"candles are read from {file}", hint="name another file")
+    return file, ending
+
+
+def require_outside(path: Path) -> None:
+    """Raise UsageError if an output would lie among what a workspace keeps for itself.
+
+    Beside its settings and in its `reports` there is room for others.
+    """
+    for home in path.parents:
+        own = path.relative_to(home).parts[0] in OWN_FOLDERS
+        if own and (home / config.FILE_NAME).is_file():
+            raise UsageError(
+                f"{path} belongs to the workspace {home}",
+                hint=f"name a place outside of it, or in {home / 'reports'}",
+            )
+
+
+def _holds(place: Path, file: Path) -> bool:
+    """Return whether a file, folder or glob is or holds the file."""
+    return file.is_relative_to(place.resolve()) or file.match(str(place))
 
 
 @dataclass(slots=True)

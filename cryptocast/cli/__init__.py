@@ -13,6 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 from cryptocast.cli.root.commands import Commands, taking_common_options
+from cryptocast.cli.root.streams import hold_streams
 from cryptocast.errors import CryptocastError, StoreError, UsageError
 
 _INTERRUPTED = 130
@@ -58,6 +59,7 @@ def main() -> None:
     # Imports create many objects and no garbage. With the usual threshold the collector walks
     # through them several times, which takes a tenth of a tick's time.
     gc.set_threshold(100_000)
+    hold_streams()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -68,6 +70,7 @@ def run(arguments: Sequence[str]) -> int:
     verbose = "--verbose" in arguments or "-v" in arguments
     try:
         code = app(arguments, standalone_mode=False, prog_name="cryptocast")
+        sys.stdout.flush()  # a full disk is told here, and not by Python at its exit
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
     except BrokenPipeError:
@@ -108,6 +111,10 @@ def _explained(error: Exception, verbose: bool) -> CryptocastError | None:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         message = f"{error.strerror}: nothing more can be written"
         return StoreError(message, code="store.full", hint="free some space")
+    if isinstance(error, OSError) and not verbose:
+        name = "" if error.filename is None else f"{error.filename}: "
+        hint = "check that the file or folder is there and that you may use it"
+        return StoreError(f"{name}{error.strerror or error}", code="os.error", hint=hint)
     return None
 
 

@@ -225,3 +225,30 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> None:
             connection.rollback()
             raise
         connection.commit()
+
+
+def alteration(connection: duckdb.DuckDBPyConnection) -> str | None:
+    """Return the first difference of a database of the version `CURRENT`, or None."""
+    with duckdb.connect(":memory:") as fresh:
+        migrate(fresh)
+        ours, theirs = _columns(fresh), _columns(connection)
+    for (table, column), kind in ours.items():
+        if not any(table == other for other, _ in theirs):
+            return f"the table {table} is missing"
+        if (table, column) not in theirs:
+            return f"the column {column} of {table} is missing"
+        if theirs[table, column] != kind:
+            return f"the column {column} of {table} is {theirs[table, column]}, not {kind}"
+    tables = {table for table, _ in ours}
+    added = (place for place in theirs if place[0] in tables and place not in ours)
+    return next((f"the column {column} of {table} is new" for table, column in added), None)
+
+
+def _columns(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], str]:
+    """Return the type of each column of a table, by table and name."""
+    rows = connection.execute(
+        "SELECT c.table_name, c.column_name, c.data_type FROM duckdb_columns() AS c"
+        " JOIN duckdb_tables() AS t USING (database_oid, schema_oid, table_name)"
+        " WHERE c.database_name = current_database() ORDER BY c.table_oid, c.column_index"
+    )
+    return {(table, column): kind for table, column, kind in rows.fetchall()}

@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 
 from cryptocast.drafts import disk_error, take_name
-from cryptocast.errors import StoreError
+from cryptocast.errors import CryptocastError, StoreError
 from cryptocast.store import schema
 from cryptocast.store.connection import ALIAS, attach, new_engine, translated, turn_for
 from cryptocast.store.reader import Reader
@@ -150,6 +150,16 @@ class Store:
             with self._engine.cursor() as connection:
                 connection.execute(f"USE {ALIAS}")
                 yield connection
+        except CryptocastError:
+            raise
+        except Exception as error:
+            if (alteration := _alteration(self._engine)) is not None:
+                raise StoreError(
+                    f"{path} was altered: {alteration}",
+                    code="store.altered",
+                    hint="undo that, or restore a backup",
+                ) from error
+            raise
         finally:
             try:
                 self._engine.execute(f"DETACH {ALIAS}")
@@ -157,6 +167,15 @@ class Store:
                 # After a fatal error this DuckDB is unusable: drop it, and the lock with it.
                 self._engine.close()
                 self._engine = None
+
+
+def _alteration(engine: duckdb.DuckDBPyConnection) -> str | None:
+    """Return how the attached file differs from our schema, or None, also if it cannot be read."""
+    with suppress(duckdb.Error), engine.cursor() as connection:
+        connection.execute(f"USE {ALIAS}")
+        if schema.version(connection) == schema.CURRENT:
+            return schema.alteration(connection)
+    return None
 
 
 def _exists(path: Path) -> bool:

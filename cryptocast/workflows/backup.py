@@ -18,7 +18,7 @@ from cryptocast.errors import StoreError, UsageError
 from cryptocast.store.copies import copy_sqlite, copy_store
 from cryptocast.values import parse_path
 from cryptocast.workflows.keeping.copies import CARD, FOLDER, Backup, backups, remove_backup
-from cryptocast.workspace import Workspace
+from cryptocast.workspace import Workspace, require_outside
 
 _FOLDERS = ("bundles", "mlartifacts", "reports", "archive")
 _SPARE_BYTES = 50_000_000  # what a backup leaves free on its disk: the loop needs some
@@ -102,6 +102,8 @@ def _demand_place(home: Path, folder: Path) -> None:
             f"{folder} cannot be a backup of {home}: one lies inside the other",
             hint=f"name a folder outside of it, or leave --out away for {home / FOLDER}",
         )
+    if not folder.is_relative_to(home / FOLDER):
+        require_outside(folder)
     if folder == home / FOLDER or (folder.exists() and not folder.is_dir()):
         raise UsageError(
             f"{folder} cannot become a backup", hint="name a folder that is not there yet"

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cryptocast.drafts import replacing, require_place
+from cryptocast.drafts import replacing
 from cryptocast.errors import ConfigError, StateError, UsageError
 from cryptocast.store import Reader, exporter
 from cryptocast.store.copies import snapshot
 from cryptocast.store.exporter import FORMATS, KINDS, Asked, Extent, Selection
 from cryptocast.values import DAY_SECONDS, Market, iso
-from cryptocast.workspace import Workspace
+from cryptocast.workspace import Workspace, output_file
 
 SCORECARD = "scorecard"
 """What `monitor` says about the last week: computed, not stored."""
@@ -86,8 +86,7 @@ def export(
             f"no time lies between {iso(start)} and {iso(end)}",
             hint="--start must come before --end",
         )
-    file = out.resolve()
-    suffix = _suffix(file)
+    file, suffix = output_file(out, tuple(FORMATS), ws.settings.source.paths())
     with replacing(file) as draft:
         with snapshot(ws.store) as copy, copy.read() as reader:
             markets = _chosen(reader, ws.markets(), symbols)
@@ -110,8 +109,7 @@ def query(
     if out is None:
         with ws.snapshot() as copy:
             return exporter.ask(copy.path, sql, most=most, seconds=seconds)
-    file = out.resolve()
-    suffix = _suffix(file)
+    file, suffix = output_file(out, tuple(FORMATS), ws.settings.source.paths())
     with replacing(file) as draft:
         with ws.snapshot() as copy:
             rows = exporter.copy_asked(copy.path, sql, draft, suffix, most=most, seconds=seconds)
@@ -131,8 +129,7 @@ def _scorecard(
             "a scorecard covers the last week: --start and --end don't go with it",
             hint="--as-of takes another moment for now",
         )
-    file = out.resolve()
-    suffix = _suffix(file)
+    file, suffix = output_file(out, tuple(FORMATS), ws.settings.source.paths())
     wanted = {market.id for market in ws.markets(symbols)}
     report = look(ws)
     rows = [row for row in scorecard_rows(report) if row["market"] in wanted]
@@ -157,7 +154,7 @@ def _report(
     return ExportReport(
         what=what,
         file=file,
-        format=_suffix(file).removeprefix("."),
+        format=output_file(file, tuple(FORMATS))[1].removeprefix("."),
         rows=extent.rows,
         bytes=draft.stat().st_size,
         markets=extent.markets,
@@ -181,17 +178,6 @@ def _write(draft: Path, suffix: str, rows: list[dict[str, Any]]) -> None:
     text = frame.write_json() if suffix == ".json" else frame.write_csv()
     content = text.encode()
     draft.write_bytes(gzip.compress(content) if suffix == ".csv.gz" else content)
-
-
-def _suffix(file: Path) -> str:
-    """Return the format that the file's name ends in; UsageError if it cannot be written there."""
-    suffix = next((s for s in FORMATS if file.name.lower().endswith(s)), None)
-    if suffix is None:
-        raise UsageError(
-            f"{file} names no format by its ending", hint=f"end it in one of {', '.join(FORMATS)}"
-        )
-    require_place(file)
-    return suffix
 
 
 def _chosen(reader: Reader, configured: Sequence[Market], symbols: tuple[str, ...]) -> list[Market]:

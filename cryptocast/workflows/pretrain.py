@@ -15,7 +15,7 @@ from cryptocast import bundles
 from cryptocast.config import Settings
 from cryptocast.errors import StoreError, UsageError
 from cryptocast.seams import Progress
-from cryptocast.values import Epoch
+from cryptocast.values import Epoch, parse_path
 from cryptocast.workflows.learning.pretraining import (
     ALL,
     OLDER,
@@ -26,6 +26,7 @@ from cryptocast.workflows.learning.pretraining import (
     held_out_from,
     read_series,
 )
+from cryptocast.workspace import require_outside
 
 _NETWORK_FILES = {"card.json", "model.onnx"}
 
@@ -63,7 +64,7 @@ def pretrain(
     ConfigError, SourceError, StateError if there are too few candles, and UsageError if `out`
     cannot be written, or holds other files than a network's.
     """
-    began, out = time.monotonic(), out.resolve()
+    began, out = time.monotonic(), parse_path(out).resolve()
     _require_place(out)
     progress.stage("read candles")
     series = read_series(settings, data, now)
@@ -111,6 +112,7 @@ def _require_place(out: Path) -> None:
 
     It is checked before the training, so that none is done in vain.
     """
+    require_outside(out)
     with _writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out.parent):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptocast import store
-from cryptocast.drafts import replacing, require_place
+from cryptocast.drafts import replacing
 from cryptocast.reports.facts import Incident, MarketFacts, ReportFacts
 from cryptocast.reports.page import render
 from cryptocast.store import Reader, Trouble
@@ -16,7 +16,7 @@ from cryptocast.workflows.learning.deployment import promised_skill
 from cryptocast.workflows.watching.facts import MONITOR
 from cryptocast.workflows.watching.outcomes import outcomes
 from cryptocast.workflows.watching.served import ServedReader
-from cryptocast.workspace import Workspace
+from cryptocast.workspace import Workspace, output_file
 
 DAYS = 30.0
 """How far back a report looks by default."""
@@ -45,8 +45,7 @@ def report(ws: Workspace, *, out: Path | None = None, days: float | None = None)
         file = ws.folder / "reports" / "report.html"
         file.parent.mkdir(parents=True, exist_ok=True)
     else:
-        file = out.resolve()
-        require_place(file)
+        file, _ = output_file(out, (".html", ".htm"), ws.settings.source.paths())
     with replacing(file) as part:
         facts = gather(ws, DAYS if days is None else days)
         part.write_text(render(facts), encoding="utf-8")

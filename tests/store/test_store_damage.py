@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from cryptocast.errors import StoreError
-from cryptocast.store import Store, schema
+from cryptocast.store import Store, Tick, schema
 from cryptocast.store.connection import translate
 from cryptocast.values import Candles, Market
 from support.commands import process
@@ -224,3 +224,35 @@ print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
 def test_the_store_works_without_pandas_pytz_pyarrow_and_polars(store: Store) -> None:
     done = process(store.path, script=USE)
     assert (done.out, done.err) == ("[]\n", "")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("DROP VIEW forecast_scores; DROP TABLE ticks", "the table ticks is missing"),
+        (
+            "ALTER TABLE ticks DROP COLUMN detail",
+            "the column detail of ticks is missing",
+        ),
+        (
+            "ALTER TABLE ticks ALTER COLUMN detail TYPE INTEGER",
+            "the column detail of ticks is INTEGER, not VARCHAR",
+        ),
+        (
+            "ALTER TABLE ticks ADD COLUMN mine INTEGER",
+            "the column mine of ticks is new",
+        ),
+    ],
+)
+def test_a_table_that_a_person_altered_is_named(tmp_path: Path, change: str, told: str) -> None:
+    file = tmp_path / "x.duckdb"
+    store = Store(file, 5)
+    with store.write():
+        pass
+    store.rest()
+    with duckdb.connect(str(file)) as connection:
+        connection.execute(change)
+    with pytest.raises(StoreError) as caught, store.write() as writer:
+        writer.ledger.put_ticks([Tick("file:BTC/EUR:5m", 300, 301.0, 302.0, "ok", detail="x")])
+    assert caught.value.code == "store.altered"
+    assert caught.value.message == f"{file} was altered: {told}"
