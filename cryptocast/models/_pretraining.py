@@ -65,8 +65,7 @@ def pretrain(
         )
     with torch.no_grad():
         stretched = torch.exp(network.log_scale(material.seen[::step])).double().numpy()
-    final = _quantiles.symmetric(sample / stretched, levels)
-    base = _kept(network, material, final, levels)
+    base = _kept(network, material, _quantiles.symmetric(sample / stretched, levels), levels)
     return Fitted("base", {}, base.graph(lookback, levels), history)
 
 

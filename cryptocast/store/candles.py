@@ -123,7 +123,7 @@ def _runs_without(
             SELECT unnest($markets) AS market, to_timestamp(unnest($firsts::BIGINT[])) AS first,
                 to_timestamp(unnest($stops::BIGINT[])) AS stop
         ) USING (market) WHERE open_time >= first AND open_time < stop"""
-    rows = reader.by_market(
+    for market, *gap in reader.by_market(
         list(ranges),
         f"""
         WITH present AS (
@@ -144,8 +144,7 @@ def _runs_without(
         low=min(firsts),
         high=max(stops),
         interval=interval,
-    )
-    for market, *gap in rows:
+    ):
         runs[market].append(Gap(*gap))
     return runs
 

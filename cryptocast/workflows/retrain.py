@@ -74,10 +74,9 @@ def retrain(
         reasons = _set_apart(reasons, dead)
         flushed = None
         if clear:
-            now = ws.clock.now()
             flushed = ws.step(
                 "archive old candles and forecasts",
-                lambda: flush(ws.store, ws.folder, ws.settings, now),
+                lambda: flush(ws.store, ws.folder, ws.settings, ws.clock.now()),
             )
         findings: dict[str, str | None] = {}
 
