@@ -24,6 +24,7 @@ from cryptocast.values import FloatArray, Windows
 
 FORMAT = 1
 _CHUNK = 4096  # windows per call, so that a year of origins stays within memory
+_LONGEST_LOOKBACK = 4096  # a card that says more was not written by this program
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +78,25 @@ class Forecaster:
             ) from error
 
     def __call__(self, inputs: FloatArray) -> FloatArray:
-        """Return quantiles [N, H, Q] in units of sigma * sqrt(step) for inputs [N, L, F]."""
+        """Return quantiles [N, H, Q] in units of sigma * sqrt(step) for inputs [N, L, F].
+
+        Raise ModelError (`model.bundle_damaged`) if the graph cannot answer.
+        """
         if not len(inputs):  # onnxruntime's LSTM ends the process on an empty batch
             return np.empty((0, *self._session.get_outputs()[0].shape[1:]))
-        quantiles = [
-            self._session.run(
-                ["quantiles"], {"inputs": np.ascontiguousarray(chunk, dtype=np.float32)}
-            )[0]
-            for chunk in np.split(inputs, range(_CHUNK, len(inputs), _CHUNK))
-        ]
-        return np.concatenate(quantiles).astype(np.float64)
+        try:
+            quantiles = [
+                self._session.run(
+                    ["quantiles"], {"inputs": np.ascontiguousarray(chunk, dtype=np.float32)}
+                )[0]
+                for chunk in np.split(inputs, range(_CHUNK, len(inputs), _CHUNK))
+            ]
+            answer = np.concatenate(quantiles).astype(np.float64)
+        except Exception as error:  # as above: other names, another rank, no numbers
+            raise _unusable(type(error).__name__) from error
+        if answer.ndim != 3 or len(answer) != len(inputs):
+            raise _unusable(f"its answer has the shape {list(answer.shape)}")
+        return answer
 
     def log_returns(self, windows: Windows) -> FloatArray:
         """Return quantiles [N, H, Q] of the log-return from the last close."""
@@ -100,12 +110,13 @@ class Bundle:
 
     card: Card
     forecaster: Forecaster
+    graph: str  # the hash of its graph
 
 
 def freeze(folder: Path, card: Card, onnx: bytes) -> None:
     """Write a version's bundle, and replace one that exists."""
     document = dataclasses.asdict(card)
-    document["onnx_sha256"] = hashlib.sha256(onnx).hexdigest()
+    document["onnx_sha256"] = graph_hash(onnx)
     document["card_sha256"] = _card_hash(document)
     with arriving(folder) as draft:
         (draft / "model.onnx").write_bytes(onnx)
@@ -134,9 +145,10 @@ def load(folder: Path) -> Bundle:
         document: dict[str, Any] = json.loads(text)
         intact = (
             document["card_sha256"] == _card_hash(document)
-            and document["onnx_sha256"] == hashlib.sha256(onnx).hexdigest()
+            and document["onnx_sha256"] == graph_hash(onnx)
+            and "format" in document
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(folder) from error
     if not intact:
         raise _damaged(folder)
@@ -146,26 +158,76 @@ def load(folder: Path) -> Bundle:
             code="model.bundle_format",
             hint="upgrade cryptocast, or train and promote again",
         )
-    return Bundle(from_document(document), Forecaster(onnx))
+    try:
+        card = from_document(document)
+    except ModelError as error:
+        raise _damaged(folder) from error
+    return Bundle(card, Forecaster(onnx), document["onnx_sha256"])
+
+
+def load_version(folder: Path, graph: str | None = None) -> Bundle:
+    """Read the bundle of the version that its folder is named after.
+
+    `graph` is the hash of the graph that was deployed under that number, if it is known. Raises
+    ModelError as `load` does, and `model.bundle_damaged` if it holds another version's files.
+    """
+    bundle = load(folder)
+    if bundle.card.version != folder.name or graph not in (None, bundle.graph):
+        raise ModelError(
+            f"the bundle {folder} holds another model than version {folder.name}",
+            code="model.bundle_damaged",
+            hint=f"cryptocast promote {folder.name}",
+        )
+    return bundle
+
+
+def graph_hash(onnx: bytes) -> str:
+    """Return the hash that tells one model from another, whatever their version numbers."""
+    return hashlib.sha256(onnx).hexdigest()
 
 
 def from_document(document: Mapping[str, Any]) -> Card:
     """Return the card of a JSON document, also of an older one; other keys are ignored.
 
-    Raises ModelError if it lacks what every card has.
+    Raises ModelError if it lacks what every card has, or has it in another type.
     """
     names = [field.name for field in dataclasses.fields(Card)]
     values = {name: document[name] for name in names if name in document}
     try:
         for name in ("levels", "features", "markets"):
             values[name] = tuple(values[name])
-        return Card(**values)
+        card = Card(**values)
+        if not _has_types(card):
+            raise TypeError
+        return card
     except (KeyError, TypeError) as error:
         raise ModelError(
             f"the card of version {document.get('version')} is incomplete",
             code="model.card_damaged",
             hint="cryptocast models lists other versions",
         ) from error
+
+
+def _has_types(card: Card) -> bool:
+    """Return whether what forecasts rest on has its type: a card may be anybody's JSON."""
+    texts = (card.version, card.kind, card.interval, card.fingerprint, *card.features)
+    numbers = (card.horizon, card.lookback, card.context_bars, card.data_start, card.data_end)
+    return (
+        all(isinstance(text, str) for text in (*texts, *card.markets))
+        and all(type(number) is int for number in numbers)
+        and all(type(level) in (int, float) for level in card.levels)
+        and 0 < card.lookback <= _LONGEST_LOOKBACK
+        and card.horizon > 0
+        and isinstance(card.params, Mapping)
+    )
+
+
+def _unusable(why: str) -> ModelError:
+    return ModelError(
+        f"the model graph cannot be run: {why}",
+        code="model.bundle_damaged",
+        hint="train and promote again",
+    )
 
 
 def _card_hash(document: Mapping[str, Any]) -> str:

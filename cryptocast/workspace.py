@@ -254,9 +254,9 @@ class Workspace:
             # Room for production and the previous version of every market, and one to look at.
             for oldest in list(self._bundles)[: -1 - 2 * len(self.settings.market.symbols)]:
                 del self._bundles[oldest]
-            self._bundles[version] = state, bundles.load(folder)
+            self._bundles[version] = state, bundles.load_version(folder)
             return self._bundles[version][1]
-        return bundles.load(folder)  # which raises what is wrong with it
+        return bundles.load_version(folder)  # which raises what is wrong with it
 
     def markets(self, symbols: tuple[str, ...] = ()) -> tuple[Market, ...]:
         """Return the configured markets, or those of them named by symbol or id.

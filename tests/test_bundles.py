@@ -163,7 +163,9 @@ def _means_the_same(one: bytes, other: bytes) -> bool:
         return False
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"null", b'"card"', b"\xff", b"{"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[]", b"null", b'"card"', b"\xff", b"{", b"[" * 9999]
+)
 def test_a_card_that_is_none_is_damaged(folder: Path, content: bytes) -> None:
     (folder / "card.json").write_bytes(content)
     assert failure(folder).code == "model.bundle_damaged"

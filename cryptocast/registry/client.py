@@ -188,7 +188,7 @@ class Registry:
                 registered, lambda folder: self._client.download_artifacts(run, CARD, folder)
             )
         try:
-            return {**json.loads(content), "version": version}
+            return {**json.loads(content), "version": str(registered.version)}
         except ValueError as error:
             raise RegistryError(
                 f"the card of version {version} is damaged",

@@ -18,6 +18,7 @@ from cryptocast.store.reader import Credits as Credits
 from cryptocast.store.reader import Reader as Reader
 from cryptocast.store.reader import Span as Span
 from cryptocast.store.serving import ALL_MARKETS as ALL_MARKETS
+from cryptocast.store.serving import GRAPH as GRAPH
 from cryptocast.store.serving import Productions as Productions
 from cryptocast.store.serving import ServedCoverage as ServedCoverage
 from cryptocast.store.serving import StandIn as StandIn

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptocast.store.ledger import Ledger
-from cryptocast.store.serving import Productions
+from cryptocast.store.serving import GRAPH, Productions
 from cryptocast.values import Candles, Deployment, Event, Market
 
 _MARKETS_PER_QUERY = 100
@@ -171,6 +171,16 @@ class Reader:
     def deployments(self) -> list[Deployment]:
         """Return all deployments, oldest first."""
         return [deployment for _, deployment in self.rulings()]
+
+    def graphs(self) -> dict[str, str]:
+        """Return the hash of the graph that was last deployed as each version, where it is kept."""
+        return dict(
+            self.query(
+                "SELECT model_version, arg_max(scores ->> ?, id) AS graph FROM deployments "
+                "GROUP BY model_version HAVING graph IS NOT NULL",
+                [GRAPH],
+            )
+        )
 
     def rulings(self) -> list[tuple[float, Deployment]]:
         """Return all deployments, oldest first, each with its `written_at`."""

@@ -17,6 +17,9 @@ from cryptocast.values import Deployment, Market
 if TYPE_CHECKING:
     from cryptocast.store.reader import Reader
 
+GRAPH = "onnx_sha256"
+"""The key in a deployment's `scores` that holds the hash of the deployed graph."""
+
 ALL_MARKETS = "*"
 """The market of a deployment that serves every market of the workspace."""
 

@@ -72,7 +72,7 @@ def audit(
 def _production(ws: Workspace) -> Bundle:
     """Load the version that serves, from the bundle that ticks read."""
     with ws.store.read() as reader:
-        serving = reader.productions().of_markets(ws.markets())
+        serving, graphs = reader.productions().of_markets(ws.markets()), reader.graphs()
     versions = {row.model_version: market for market, row in serving.items()}
     if not versions:
         raise no_production()
@@ -83,7 +83,7 @@ def _production(ws: Workspace) -> Bundle:
             code="usage.market",
             hint=f"cryptocast audit --version {version} (it serves {market.symbol})",
         )
-    return bundles.load(ws.bundle_folder(*versions))
+    return bundles.load_version(ws.bundle_folder(*versions), graphs.get(*versions))
 
 
 def _require_same_inputs(card: Card, interval: str) -> None:

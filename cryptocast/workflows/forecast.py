@@ -90,7 +90,12 @@ def _serve(ws: Workspace, *, fetch: bool, symbols: tuple[str, ...]) -> TickRepor
         caught |= ready
         ladder = ladder or step(
             "load the production model",
-            lambda: Ladder(ws.settings, ws.bundle, production_versions(start.productions)),
+            lambda: Ladder(
+                ws.settings,
+                ws.bundle,
+                production_versions(start.productions),
+                graphs=start.graphs,
+            ),
         )
         part = start.only(ready)
         made = step("forecast", partial(forecast_newest, ws, part, ready, ladder))

@@ -120,7 +120,11 @@ def replay(ws: Workspace, planned: Replay) -> Iterator[Block]:
     then, calibrated by what was known then. If it is interrupted, the next replay goes on
     after the last block.
     """
-    ladder = Ladder(ws.settings, ws.bundle, planned.versions, in_sample=planned.in_sample)
+    with ws.store.read() as reader:
+        graphs = reader.graphs()
+    ladder = Ladder(
+        ws.settings, ws.bundle, planned.versions, graphs=graphs, in_sample=planned.in_sample
+    )
     done = 0
     for run in planned.runs:
         tracks = Tracks(ws.settings, served=planned.served)

@@ -109,7 +109,7 @@ def material(found: Candles | None = None, *, horizon: int = 2, bars: int = BARS
 
 def bundle(given: Material, model: Peeking) -> Bundle:
     fitted = model.fit(given.windows(given.split.train))
-    return Bundle(card(given.horizon, given.split.gate.start), Forecaster(fitted.onnx))
+    return Bundle(card(given.horizon, given.split.gate.start), Forecaster(fitted.onnx), "")
 
 
 def by_name(checks: list[Check]) -> dict[str, Check]:
@@ -348,7 +348,7 @@ def test_few_unseen_origins_are_told_and_raise_no_alarm() -> None:
     given = material(moving(noise()))
     served = bundle(given, Peeking("return", -0.5))
     late = dataclasses.replace(served.card, data_end=given.end - 20 * BAR)
-    checks, figures = unseen(given, Bundle(late, served.forecaster))
+    checks, figures = unseen(given, Bundle(late, served.forecaster, ""))
     assert [check.status for check in checks] == ["warning", "warning"]
     assert checks[0].detail == (
         f"skipped: 19 origins since {iso(late.data_end)} that version 7 has not learned from, "
@@ -356,7 +356,7 @@ def test_few_unseen_origins_are_told_and_raise_no_alarm() -> None:
     )
     assert figures["origins"] == 19
     some = dataclasses.replace(served.card, data_end=given.end - 100 * BAR)
-    bounce, direction = unseen(given, Bundle(some, served.forecaster))[0]
+    bounce, direction = unseen(given, Bundle(some, served.forecaster, ""))[0]
     assert (bounce.status, direction.status) == ("ok", "warning")
     assert direction.detail.endswith("fewer than the 200 origins that an alarm needs")
 

@@ -129,7 +129,7 @@ def test_there_is_nothing_to_roll_back_to_after_init(fresh: Path) -> None:
     assert (done.code, done.error["code"]) == (3, "state.no_previous")
 
 
-@pytest.mark.parametrize("version", ["99", "newest"])
+@pytest.mark.parametrize("version", ["99", "newest", "2 ", "²", "9" * 5000, "0", "+2", "2.0"])
 def test_an_unknown_version_is_told(workspace: Path, version: str) -> None:
     for command in (("promote", version), ("evaluate", "--version", version)):
         done = run(*command, "-w", workspace, "--as-of", AS_OF, "--json")
@@ -139,7 +139,7 @@ def test_an_unknown_version_is_told(workspace: Path, version: str) -> None:
         assert done.error["hint"].startswith("cryptocast models lists them")
 
 
-@pytest.mark.parametrize("name", ["2", "v2", "production"])
+@pytest.mark.parametrize("name", ["2", "v2", "02", "v002", "٢", "२", "production"])
 def test_a_version_is_named_by_its_number_or_an_alias(workspace: Path, name: str) -> None:
     decision = good("promote", name, "-w", workspace, "--as-of", AS_OF)["decision"]
     assert (decision["version"], decision["reason"]) == ("2", "it was already")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptocast import store, workspace
-from cryptocast.bundles import load
+from cryptocast.bundles import load_version
 from cryptocast.config import Settings
 from cryptocast.display import first_few
 from cryptocast.errors import CryptocastError
@@ -148,18 +148,19 @@ def bundles(folder: Path, database: Store, settings: Settings) -> Iterator[Check
     """
     with database.read() as reader:
         rows = reader.productions().of_markets(settings.markets()).values()
+        graphs = reader.graphs()
     if not rows:
         yield Check("production", FAILED, "there is no production model", "cryptocast init")
         return
     serving = dict.fromkeys(row.model_version for row in rows)
     previous = dict.fromkeys(row.previous_version for row in rows if row.previous_version)
     checks = [
-        _bundle("production", folder / v, settings, FAILED, f"cryptocast promote {v}")
+        _bundle("production", folder / v, graphs, settings, FAILED, f"cryptocast promote {v}")
         for v in serving
     ]
     hint = "cryptocast rollback freezes it anew when it is needed"
     checks += [
-        _bundle("previous", folder / v, settings, WARNING, hint)
+        _bundle("previous", folder / v, graphs, settings, WARNING, hint)
         for v in previous
         if v not in serving
     ]
@@ -171,10 +172,17 @@ def bundles(folder: Path, database: Store, settings: Settings) -> Iterator[Check
     yield from (check for check in checks if check.status != OK)
 
 
-def _bundle(role: str, folder: Path, settings: Settings, status: str, hint: str) -> Check:
+def _bundle(
+    role: str,
+    folder: Path,
+    graphs: Mapping[str, str],
+    settings: Settings,
+    status: str,
+    hint: str,
+) -> Check:
     """Check a frozen version; `status` and `hint` hold if it is missing or damaged."""
     try:
-        card = load(folder).card
+        card = load_version(folder, graphs.get(folder.name)).card
     except CryptocastError as error:
         return Check(role, status, error.message, hint)
     detail = f"version {folder.name} ({card.kind}), its hash is right"

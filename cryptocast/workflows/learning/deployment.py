@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryptocast import bundles
-from cryptocast.bundles import Bundle
+from cryptocast.bundles import Bundle, graph_hash
 from cryptocast.errors import StateError
 from cryptocast.evaluation import Verdict
-from cryptocast.store import ALL_MARKETS, as_json
+from cryptocast.store import ALL_MARKETS, GRAPH, as_json
 from cryptocast.values import OPPONENT_WALK, Deployment
-from cryptocast.workflows.learning.versions import GRAPH, graph_hash, registered_bundle
+from cryptocast.workflows.learning.versions import registered_bundle
 from cryptocast.workspace import Workspace
 
 if TYPE_CHECKING:

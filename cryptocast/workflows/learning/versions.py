@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cryptocast import bundles, dataset
-from cryptocast.bundles import Bundle, Card, Forecaster, from_document
+from cryptocast.bundles import Bundle, Card, Forecaster, from_document, graph_hash
 from cryptocast.config import Settings
 from cryptocast.errors import ModelError, StateError
 from cryptocast.values import FEATURES
 from cryptocast.workspace import Workspace
 
-GRAPH = "onnx_sha256"
-"""The key in a deployment's `scores` that holds the hash of the deployed graph."""
-
+_MOST_DIGITS = 18
 _CRPS, _SKILL, _COUNT, _P_VALUE = "test.crps_bp", "test.skill", "test.n", "test.p_value"
 
 
@@ -93,8 +89,8 @@ def version_named(ws: Workspace, name: str) -> str:
     MLflow is asked about aliases only. Raises StateError (`state.no_version`) for an unknown one.
     """
     number = name.removeprefix("v")
-    if number.isdecimal():
-        return number
+    if number.isdecimal() and len(number) <= _MOST_DIGITS:
+        return str(int(number))  # as MLflow writes it, not `04` or in digits of another script
     aliases = ws.registry().aliases()
     if name in aliases:
         return aliases[name]
@@ -114,21 +110,23 @@ def registered_bundle(ws: Workspace, version: str) -> Bundle:
     registry = ws.registry()
     card, graph = from_document(registry.card(version)), registry.onnx(version)
     with ws.store.read() as reader:
-        deployed = [d for d in reader.deployments() if d.model_version == version]
-    if deployed and json.loads(deployed[-1].scores).get(GRAPH) not in (None, graph_hash(graph)):
+        deployed = reader.graphs().get(card.version)
+    if deployed not in (None, graph_hash(graph)):
         raise StateError(
             f"version {version} in MLflow is not the model that was deployed as version {version}",
             code="state.other_model",
             hint="the MLflow store was replaced: bring the old one back, or cryptocast train makes "
             "a version with a number of its own",
         )
-    return Bundle(card, Forecaster(graph))
+    return Bundle(card, Forecaster(graph), graph_hash(graph))
 
 
 def frozen_bundle(ws: Workspace, version: str) -> Bundle:
     """Load a deployed version as ticks read it, or from MLflow if its bundle is damaged."""
+    with ws.store.read() as reader:
+        graph = reader.graphs().get(version)
     try:
-        return bundles.load(ws.bundle_folder(version))
+        return bundles.load_version(ws.bundle_folder(version), graph)
     except ModelError:
         return registered_bundle(ws, version)
 
@@ -145,11 +143,6 @@ def production_of(ws: Workspace) -> tuple[str | None, str | None]:
         return None, None
     (version,) = versions
     return version, frozen_bundle(ws, version).card.kind
-
-
-def graph_hash(onnx: bytes) -> str:
-    """Return the hash that tells one model from another, whatever their version numbers."""
-    return hashlib.sha256(onnx).hexdigest()
 
 
 def mismatch(card: Card, settings: Settings) -> str | None:

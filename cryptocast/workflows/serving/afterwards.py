@@ -69,10 +69,11 @@ def cast_shadow(ws: Workspace, version: str, questions: Sequence[Question]) -> l
     with suppress(ModelError):  # if the bundle is damaged, the ladder says so
         meant = served_markets(ws.settings, ws.bundle(version).card)
         questions = [question for question in questions if question.market in meant]
-    ladder = Ladder(ws.settings, ws.bundle, {q.market: [version] for q in questions})
     stamp = issued_now(ws.clock, ws.settings.loop.late_seconds)
     tracks = Tracks(ws.settings, served=False)
     with ws.store.read() as reader:
+        versions = {question.market: [version] for question in questions}
+        ladder = Ladder(ws.settings, ws.bundle, versions, graphs=reader.graphs())
         sets, _ = forecast_sets(reader, ladder, questions, tracks, stamp)
     own = [s for s in sets if s.model.version == version]
     with ws.store.write() as writer:
@@ -90,7 +91,8 @@ def _forecast_missed(
 ) -> tuple[list[ForecastSet], list[FailedOrigin]]:
     """Return the sets of a market's missed origins by the deployment that ruled them."""
     versions = {} if deployment is None else production_versions({missed.market: deployment})
-    ladder = Ladder(ws.settings, ws.bundle, versions, none="deployed_later")
+    graphs = reader.graphs()
+    ladder = Ladder(ws.settings, ws.bundle, versions, graphs=graphs, none="deployed_later")
     question = Question(missed.market, missed.market, origins)
     tracks = Tracks(ws.settings, served=True)
     return forecast_sets(reader, ladder, [question], tracks, issued_afterwards(ws.clock))

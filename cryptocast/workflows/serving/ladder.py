@@ -73,11 +73,13 @@ class Ladder:
         load: Callable[[str], Bundle],
         versions: Mapping[Market, Sequence[str]],
         *,
+        graphs: Mapping[str, str],
         none: str = "no_production",
         in_sample: bool = False,
     ) -> None:
         """Load every version once; `load` raises ModelError for a damaged bundle.
 
+        `graphs` are the hashes of the graphs that were deployed under the versions' numbers.
         `none` is why the random walk stands in for a market without a version. With
         `in_sample`, versions also answer at origins that they have learned from.
         """
@@ -88,7 +90,7 @@ class Ladder:
         self._none = none
         self._in_sample = in_sample
         named = dict.fromkeys(version for row in versions.values() for version in row)
-        self._rungs = {version: _rung(settings, load, version) for version in named}
+        self._rungs = {version: _rung(settings, load, version, graphs) for version in named}
         bundles = [rung for rung in self._rungs.values() if isinstance(rung, Bundle)]
         self.context_bars = dataset.context_bars(
             max((b.card.lookback for b in bundles), default=settings.model.lookback)
@@ -131,7 +133,14 @@ class Ladder:
         if not parts or not isinstance(rung, Bundle):
             return
         windows = Windows.concatenate(parts)
-        quantiles = rung.forecaster.log_returns(windows)
+        try:
+            quantiles = rung.forecaster.log_returns(windows)
+            if quantiles.shape[1:] != self._shape().shape:
+                raise ModelError("the graph has another shape", code="model.bundle_damaged")
+        except ModelError as error:  # it was read, but cannot be run
+            for ascent, place in places:
+                ascent.refuse(place, _reason(error))
+            return
         sane = self._sane(quantiles, windows)
         for (ascent, place), answer, is_sane in zip(places, quantiles, sane, strict=True):
             if is_sane:
@@ -186,10 +195,18 @@ def production_versions(
     }
 
 
-def _rung(settings: Settings, load: Callable[[str], Bundle], version: str) -> Bundle | str:
+def _rung(
+    settings: Settings, load: Callable[[str], Bundle], version: str, graphs: Mapping[str, str]
+) -> Bundle | str:
     """Return the frozen version, or why it cannot serve under these settings."""
     try:
         bundle = load(version)
     except ModelError as error:
-        return error.code.removeprefix("model.")
+        return _reason(error)
+    if graphs.get(version, bundle.graph) != bundle.graph:
+        return "bundle_damaged"  # another model, under that version's number
     return mismatch(bundle.card, settings) or bundle
+
+
+def _reason(error: ModelError) -> str:
+    return error.code.removeprefix("model.")

@@ -33,6 +33,7 @@ class TickStart:
     origin: int
     markets: tuple[Market, ...]
     productions: Mapping[Market, Deployment]
+    graphs: Mapping[str, str]  # by version: the hash of the graph that was deployed
     served: Mapping[Market, ForecastSet]
 
     @property
@@ -73,7 +74,8 @@ def look_up(reader: Reader, markets: tuple[Market, ...], started: float) -> Tick
     """Read what is deployed, and what is served already at the origin of a moment."""
     origin = markets[0].floor(started)
     productions = reader.productions().of_markets(markets)
-    return TickStart(started, origin, markets, productions, reader.ledger.served(markets, origin))
+    served = reader.ledger.served(markets, origin)
+    return TickStart(started, origin, markets, productions, reader.graphs(), served)
 
 
 def forecast_newest(

@@ -9,16 +9,29 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from cryptocast import bundles
 from cryptocast.bundles import Forecaster
+from cryptocast.models import _graphs
 from cryptocast.store import Store
 from cryptocast.values import FloatArray, ForecastSet, ServedModel, Windows, iso
 from cryptocast.workflows.forecast import tick
 from cryptocast.workspace import Workspace
 from support.commands import NOW, candles, run
-from support.ticks import BTC, SYMBOLS, at, drop, origin, quantiles_of, sets, tick_rows, ticked
+from support.ticks import (
+    BTC,
+    SYMBOLS,
+    at,
+    change,
+    drop,
+    origin,
+    quantiles_of,
+    sets,
+    tick_rows,
+    ticked,
+)
 
 PRODUCTION = ServedModel("2", "lstm", None)
 WALK = ("builtin:random_walk", "random_walk")
@@ -38,7 +51,7 @@ def flip(folder: Path, version: str) -> None:
     graph.write_bytes(bytes(content))
 
 
-def refreeze(folder: Path, version: str, **changes: object) -> None:
+def refreeze(folder: Path, version: str, /, **changes: object) -> None:
     """A bundle that is sound, of a model that is another one."""
     bundle = folder / "bundles" / version
     document = json.loads((bundle / "card.json").read_text(encoding="utf-8"))
@@ -105,6 +118,98 @@ def test_a_bundle_that_is_mended_serves_again_in_the_same_process(w: Path) -> No
         graph.write_bytes(whole)
         ws.clock.sleep_until(origin(2))
         assert tick(ws, fetch=False).forecasts[0].model == PRODUCTION
+
+
+def test_another_versions_files_do_not_serve_under_this_ones_name(w: Path) -> None:
+    shutil.rmtree(w / "bundles" / "2")
+    shutil.copytree(w / "bundles" / "1", w / "bundles" / "2")
+    assert served(w).model == ServedModel("1", "random_walk", "bundle_damaged")
+
+
+def test_another_graph_than_the_deployed_one_does_not_serve_however_sound_its_card(
+    w: Path,
+) -> None:
+    document = json.loads((w / "bundles" / "2" / "card.json").read_text(encoding="utf-8"))
+    card = bundles.from_document(document)
+    graph = _graphs.constant(_flat(card), card.lookback)
+    bundles.freeze(w / "bundles" / "2", card, graph)
+    assert served(w).model == ServedModel("1", "random_walk", "bundle_damaged")
+    done = run("doctor", "-w", w, "--as-of", iso(origin(1)), "--json")
+    (check,) = [c for c in done.data["checks"] if c["name"] == "production"]
+    assert (check["status"], check["hint"]) == ("failed", "cryptocast promote 2")
+    assert check["detail"].endswith("bundles/2 holds another model than version 2")
+
+
+def _flat(card: bundles.Card) -> FloatArray:
+    return np.tile(np.array(card.levels) - 0.5, (card.horizon, 1))
+
+
+def _renamed_everywhere(graph: bytes, old: str, new: str) -> bytes:
+    model = onnx.load_from_string(graph)
+    for value in (*model.graph.input, *model.graph.output):
+        value.name = new if value.name == old else value.name
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [new if name == old else name for name in names]
+    return bytes(model.SerializeToString())
+
+
+def _of_rank_2(graph: bytes) -> bytes:
+    model = onnx.load_from_string(_renamed_everywhere(graph, "quantiles", "deep"))
+    model.graph.node.append(onnx.helper.make_node("Flatten", ["deep"], ["quantiles"]))
+    model.graph.output[0].CopyFrom(
+        onnx.helper.make_tensor_value_info("quantiles", onnx.TensorProto.FLOAT, None)
+    )
+    return bytes(model.SerializeToString())
+
+
+UNRUNNABLE: dict[str, Callable[[bundles.Card], bytes]] = {
+    "another input": lambda card: _renamed_everywhere(_sound(card), "inputs", "x"),
+    "another output": lambda card: _renamed_everywhere(_sound(card), "quantiles", "q"),
+    "another lookback": lambda card: _graphs.constant(_flat(card), card.lookback + 1),
+    "fewer steps": lambda card: _graphs.constant(_flat(card)[:1], card.lookback),
+    "fewer levels": lambda card: _graphs.constant(_flat(card)[:, :-1], card.lookback),
+    "another rank": lambda card: _of_rank_2(_sound(card)),
+}
+
+
+def _sound(card: bundles.Card) -> bytes:
+    return _graphs.constant(_flat(card), card.lookback)
+
+
+@pytest.mark.parametrize("fault", UNRUNNABLE)
+def test_a_graph_that_is_read_but_cannot_be_run_is_a_damaged_bundle(w: Path, fault: str) -> None:
+    change(w, "UPDATE deployments SET scores = '{}'")  # as an older program has written them
+    card = bundles.load(w / "bundles" / "2").card
+    bundles.freeze(w / "bundles" / "2", card, UNRUNNABLE[fault](card))
+    assert served(w).model == ServedModel("1", "random_walk", "bundle_damaged")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lookback": "64"},
+        {"lookback": 10**12},
+        {"lookback": -1},
+        {"lookback": True},
+        {"data_end": "2024"},
+        {"data_end": None},
+        {"levels": "0.5"},
+        {"levels": (0.5, "0.6")},
+        {"horizon": 2.5},
+        {"features": (1, 2)},
+        {"markets": (None,)},
+        {"kind": 7},
+        {"version": 2},
+        {"version": "02"},
+        {"params": "none"},
+        {"context_bars": [1]},
+    ],
+    ids=str,
+)
+def test_a_card_of_other_types_is_a_damaged_bundle(w: Path, changes: dict[str, object]) -> None:
+    refreeze(w, "2", **changes)
+    assert served(w).model == ServedModel("1", "random_walk", "bundle_damaged")
 
 
 def _one(value: float) -> Callable[[FloatArray], FloatArray]:
