@@ -135,7 +135,7 @@ class Ladder:
         windows = Windows.concatenate(parts)
         try:
             quantiles = rung.forecaster.log_returns(windows)
-            if quantiles.shape[1:] != self._shape().shape:
+            if quantiles.shape[1:] != self._shape.shape:
                 raise ModelError("the graph has another shape", code="model.bundle_damaged")
         except ModelError as error:  # it was read, but cannot be run
             for ascent, place in places:

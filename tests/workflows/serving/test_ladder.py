@@ -131,7 +131,7 @@ def test_another_graph_than_the_deployed_one_does_not_serve_however_sound_its_ca
 ) -> None:
     document = json.loads((w / "bundles" / "2" / "card.json").read_text(encoding="utf-8"))
     card = bundles.from_document(document)
-    graph = _graphs.constant(_flat(card), card.lookback)
+    graph = _graphs.Graph(card.lookback).constant(_flat(card))
     bundles.freeze(w / "bundles" / "2", card, graph)
     assert served(w).model == ServedModel("1", "random_walk", "bundle_damaged")
     done = run("doctor", "-w", w, "--as-of", iso(origin(1)), "--json")
@@ -166,15 +166,15 @@ def _of_rank_2(graph: bytes) -> bytes:
 UNRUNNABLE: dict[str, Callable[[bundles.Card], bytes]] = {
     "another input": lambda card: _renamed_everywhere(_sound(card), "inputs", "x"),
     "another output": lambda card: _renamed_everywhere(_sound(card), "quantiles", "q"),
-    "another lookback": lambda card: _graphs.constant(_flat(card), card.lookback + 1),
-    "fewer steps": lambda card: _graphs.constant(_flat(card)[:1], card.lookback),
-    "fewer levels": lambda card: _graphs.constant(_flat(card)[:, :-1], card.lookback),
+    "another lookback": lambda card: _graphs.Graph(card.lookback + 1).constant(_flat(card)),
+    "fewer steps": lambda card: _graphs.Graph(card.lookback).constant(_flat(card)[:1]),
+    "fewer levels": lambda card: _graphs.Graph(card.lookback).constant(_flat(card)[:, :-1]),
     "another rank": lambda card: _of_rank_2(_sound(card)),
 }
 
 
 def _sound(card: bundles.Card) -> bytes:
-    return _graphs.constant(_flat(card), card.lookback)
+    return _graphs.Graph(card.lookback).constant(_flat(card))
 
 
 @pytest.mark.parametrize("fault", UNRUNNABLE)
