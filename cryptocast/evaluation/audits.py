@@ -12,12 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from cryptocast.evaluation.comparison import diebold_mariano, long_run_variance
+from cryptocast.evaluation.comparison import diebold_mariano
 from cryptocast.evaluation.metrics import inside, median
 from cryptocast.evaluation.scores import relative_crps
 from cryptocast.values import FloatArray, IntArray
 
-_NORMAL_90 = 1.645  # standard errors on either side of a 90 % interval
 _COVERAGE_ERRORS = 3.0  # standard errors that a coverage may be off by
 
 
@@ -172,19 +171,34 @@ def range_coverages(
     return coverages
 
 
-def skill_against_truth(
-    loss: FloatArray, truth: FloatArray
-) -> tuple[float, float | None, float | None]:
-    """Return the CRPS skill against the true distribution, its one-sided p-value and its noise.
+@dataclass(frozen=True, slots=True)
+class TruthSkill:
+    """The CRPS skill of a model against the true distribution, which nothing can beat."""
 
-    `loss` and `truth` [N, H] are the CRPS of the model and of the true distribution. The noise
-    is half of a 90 % interval. It and the p-value are None if there are too few origins to tell.
+    skill: float
+    noise: float | None  # half of its 90 % interval; None if there are too few origins to tell
+    p_value: float | None  # one-sided, that there is no skill
+
+
+def skill_against_truth(loss: Sequence[FloatArray], truth: Sequence[FloatArray]) -> TruthSkill:
+    """Compare the CRPS [N, H] of a model and of the true distribution, an entry per random walk.
+
+    The test is Student's t of the means of blocks of 2 H origins. Targets overlap so far that a
+    walk of a day is worth few independent ones, and how volatile it happened to be favours wide
+    or narrow ranges throughout: the long-run variance of all origins takes that for a skill.
     """
-    known = np.isfinite(truth).any(axis=0)
-    relative = (truth - loss)[:, known] / np.nanmean(truth[:, known], axis=0)
-    scored = np.isfinite(relative).any(axis=1)
-    difference = np.nanmean(relative[scored], axis=1)
-    horizon = loss.shape[1]
-    variance = long_run_variance(difference, horizon)
-    noise = None if variance is None else _NORMAL_90 * math.sqrt(variance / len(difference))
-    return 1 - relative_crps(loss, truth), diebold_mariano(difference, horizon), noise
+    blocks: list[float] = []
+    for mine, theirs in zip(loss, truth, strict=True):
+        known = np.isfinite(theirs).any(axis=0)
+        relative = (theirs - mine)[:, known] / np.nanmean(theirs[:, known], axis=0)
+        origins = np.nanmean(relative[np.isfinite(relative).any(axis=1)], axis=1)
+        number = max(len(origins) // (2 * mine.shape[1]), 1)
+        blocks += [float(block.mean()) for block in np.array_split(origins, number)]
+    skill = 1 - relative_crps(np.concatenate(loss), np.concatenate(truth))
+    error = float(np.std(blocks, ddof=1)) / math.sqrt(len(blocks)) if len(blocks) > 1 else 0.0
+    if error == 0:
+        return TruthSkill(skill, None, None)
+    student = stats.t(len(blocks) - 1)
+    return TruthSkill(
+        skill, float(student.ppf(0.95)) * error, float(student.sf(np.mean(blocks) / error))
+    )

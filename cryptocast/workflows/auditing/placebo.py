@@ -150,21 +150,22 @@ def _distribution(done: list[_Repetition], sample: str) -> tuple[Check, dict[str
     Beating the random walk is no sign: on a constant volatility its EWMA is honestly beaten,
     by the true distribution too.
     """
+    found = skill_against_truth([one.loss for one in done], [one.truth for one in done])
     loss = np.concatenate([one.loss for one in done])
-    skill, chance, noise = skill_against_truth(loss, np.concatenate([one.truth for one in done]))
-    against_walk = 1 - evaluation.relative_crps(loss, np.concatenate([one.walk for one in done]))
+    walk = np.concatenate([one.walk for one in done])
+    against_walk = 1 - evaluation.relative_crps(loss, walk)
     figures = {
-        "skill_vs_truth": skill,
-        "noise": noise,
-        "p_value": chance,
+        "skill_vs_truth": found.skill,
+        "noise": found.noise,
+        "p_value": found.p_value,
         "skill_vs_random_walk": against_walk,
     }
-    spread = "" if noise is None else f" (chance moves it by +-{noise:.2%})"
+    noise = "" if found.noise is None else f" (chance moves it by +-{found.noise:.2%})"
     detail = (
-        f"{sample}: CRPS skill {skill:+.2%} against the true distribution{spread}, "
+        f"{sample}: CRPS skill {found.skill:+.2%} against the true distribution{noise}, "
         f"{against_walk:+.2%} against the random walk"
     )
-    if chance is not None and chance < _IMPOSSIBLE:
+    if found.p_value is not None and found.p_value < _IMPOSSIBLE:
         impossible = f"{detail}: nothing can beat the truth"
         return Check("placebo distribution", FAILED, impossible, _HINT), figures
     return Check("placebo distribution", OK, detail), figures
