@@ -75,7 +75,8 @@ def serve_flows(ws: Workspace, announce: Callable[[Service], None]) -> None:
             ids = asyncio.run(_register(runner, deployments))
             crashed = _crash_leftovers(client, ids)
             cancel_overdue(client, ids)
-            initializing = not _has_model(ws)
+            with ws.store.read() as reader:
+                initializing = not reader.productions().of_markets(ws.markets())
             if initializing:
                 client.create_flow_run_from_deployment(ids[-1])
         ws.close()
@@ -129,9 +130,3 @@ def cancel_overdue(client: SyncPrefectClient, deployments: Sequence[UUID]) -> No
         for run in [run for run in runs if run.parameters == usual][1:]:
             state: State[Any] = Cancelled(message="A later run makes up for it.")
             client.set_flow_run_state(run.id, state, force=True)
-
-
-def _has_model(ws: Workspace) -> bool:
-    """Return whether any market of the workspace is served by a model."""
-    with ws.store.read() as reader:
-        return bool(reader.productions().of_markets(ws.markets()))

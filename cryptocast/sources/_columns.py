@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cryptocast.display import first_few
 from cryptocast.errors import ConfigError, SourceError
 from cryptocast.sources import _names
 from cryptocast.sources._content import bad_file
@@ -58,12 +59,9 @@ def market_value(file: Path, values: Sequence[str], market: Market) -> str | Non
     if len(fitting) == 1:
         return fitting[0]
     held = sorted(fitting or named or values)
-    listed = ", ".join(held[:_LISTED])
-    if len(held) > _LISTED:
-        listed += f" and {len(held) - _LISTED} more"
     problem = f"more than one may be {market.symbol}" if fitting else f"not {market.symbol}"
     raise ConfigError(
-        f"{file.name} holds {listed}: {problem}",
+        f"{file.name} holds {first_few(held, _LISTED)}: {problem}",
         code="config.symbol",
         hint="ask for a market that it holds, or keep the rows of one in a file of its own",
     )
