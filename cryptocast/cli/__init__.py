@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -60,6 +61,8 @@ def main() -> None:
     # through them several times, which takes a tenth of a tick's time.
     gc.set_threshold(100_000)
     hold_streams()
+    # Pydantic would look into every installed distribution for plug-ins of its own.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     sys.exit(run(sys.argv[1:]))
 
 
