@@ -19,6 +19,14 @@ _MINUS = "\N{MINUS SIGN}"
 _LONGEST_DECIMALS = 10  # a price with more of them is written with a power of ten
 
 
+def ago(seconds: float) -> str:
+    """Return an age in the largest unit that fits into it at least twice."""
+    for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length:.0f} {unit} ago"
+    return f"{max(seconds, 0):.0f} s ago"
+
+
 def price(value: float, width: float | None = None) -> str:
     """Return a price with the decimals that its size asks for, two at least.
 

@@ -14,6 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from cryptocast.cli.root.commands import Commands, taking_common_options
+from cryptocast.cli.root.hints import as_typed, remember
 from cryptocast.cli.root.streams import hold_streams
 from cryptocast.errors import CryptocastError, StoreError, UsageError
 
@@ -68,6 +69,7 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; an error becomes one line on stderr."""
+    remember(None, None)
     arguments = list(arguments) or ["--help"]
     as_json = "--json" in arguments
     verbose = "--verbose" in arguments or "-v" in arguments
@@ -123,7 +125,7 @@ def _explained(error: Exception, verbose: bool) -> CryptocastError | None:
 
 def _print_error(code: str, message: str, hint: str, as_json: bool) -> None:
     """Print the one line of an error on stderr, as JSON or for a person."""
-    message, hint = " ".join(message.split()), " ".join(hint.split())
+    message, hint = " ".join(message.split()), as_typed(" ".join(hint.split()))
     if as_json:
         error = {"code": code, "message": message, "hint": hint}
         print(json.dumps({"ok": False, "error": error}), file=sys.stderr)

@@ -8,7 +8,7 @@ import typer
 
 from cryptocast.cli.root.options import Run, Symbols
 from cryptocast.cli.root.output import Answer, table
-from cryptocast.display import ahead, counted, last_price, price, price_range
+from cryptocast.display import ago, ahead, counted, last_price, price, price_range
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,6 +36,7 @@ def command(
     Repeated within the same 5 minutes it changes nothing.
     """
     from cryptocast.errors import UsageError
+    from cryptocast.values import iso
     from cryptocast.workflows.forecast import document, newest, tick
 
     if no_fetch and not once:
@@ -48,16 +49,22 @@ def command(
             report = tick(ws, fetch=not no_fetch, symbols=chosen)
         else:
             report = newest(ws, symbols=chosen)
-    data = {"new": report.new, "forecasts": [document(each) for each in report.forecasts]}
+        now = ws.clock.now()
+    data = {
+        "new": report.new,
+        "now": iso(now),
+        "age_seconds": now - min(forecast.origin for forecast in report.forecasts),
+        "forecasts": [document(each) for each in report.forecasts],
+    }
 
     def show(console: Console) -> None:
         for forecast in report.forecasts:
-            console.print(_table(forecast))
+            console.print(_table(forecast, now))
 
     return Answer(data, show, report.warnings)
 
 
-def _table(forecast: ForecastSet) -> Table:
+def _table(forecast: ForecastSet, now: float) -> Table:
     """Return one set: the price now, and for some steps the median and the ranges."""
     from cryptocast.values import iso
     from cryptocast.workflows.watching.facts import shown_steps
@@ -71,15 +78,15 @@ def _table(forecast: ForecastSet) -> Table:
         when = [ahead(step * market.interval_seconds), iso(forecast.target_time(step))[11:16] + "Z"]
         cells = [price_range(row[low], row[high], width) for low, high in ends.values()]
         rows.append([*when, price(row[levels.index(0.5)], width), *cells])
-    return table(_title(forecast), ("ahead", "at", "median", *ends), rows)
+    return table(_title(forecast, now), ("ahead", "at", "median", *ends), rows)
 
 
-def _title(forecast: ForecastSet) -> str:
+def _title(forecast: ForecastSet, now: float) -> str:
     from cryptocast.values import iso
 
     stale = f", {counted(forecast.stale_bars, 'bar')} old" if forecast.stale_bars else ""
     market = forecast.market
     return (
         f"{market.symbol}  {last_price(forecast)} {market.quote}{stale}  "
-        f"at {iso(forecast.origin)}  by {forecast.model}"
+        f"at {iso(forecast.origin)}, {ago(now - forecast.origin)}  by {forecast.model}"
     )

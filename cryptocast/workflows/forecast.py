@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from cryptocast.display import ago
 from cryptocast.errors import CryptocastError, StateError, StoreError, no_production
 from cryptocast.values import ForecastSet, Market, iso
 from cryptocast.workflows.serving.afterwards import cast_shadow, make_up
@@ -23,7 +24,7 @@ from cryptocast.workflows.serving.catch_up import (
 )
 from cryptocast.workflows.serving.events import refuse_gone
 from cryptocast.workflows.serving.ladder import Ladder, production_versions
-from cryptocast.workflows.serving.recordings import refuse_running
+from cryptocast.workflows.serving.recordings import is_recorded, refuse_running
 from cryptocast.workflows.serving.sets import Question
 from cryptocast.workflows.serving.tick import (
     Forecasts,
@@ -38,19 +39,32 @@ from cryptocast.workflows.serving.tick import (
 from cryptocast.workflows.watching.metrics import write_metrics
 from cryptocast.workspace import Workspace
 
+_OLD_BARS = 2  # the present origin's forecast may be due still
+
 
 def newest(ws: Workspace, *, symbols: tuple[str, ...] = ()) -> TickReport:
-    """Return the newest served set of every market. Raises StateError if there is none."""
-    markets = ws.markets(symbols)
+    """Return the newest served set of every market, with a warning about each that is old.
+
+    Raises StateError if there is none.
+    """
+    markets, now = ws.markets(symbols), ws.clock.now()
     with ws.store.read() as reader:
-        sets = reader.ledger.newest(markets, ws.clock.now())
+        sets = reader.ledger.newest(markets, now)
     if not sets:
         raise StateError(
             "nothing has been forecast yet",
             code="state.no_forecast",
             hint="cryptocast forecast --once",
         )
-    return TickReport(False, tuple(sets[m] for m in markets if m in sets))
+    hint = "cryptocast forecast --once makes a new one"
+    if is_recorded(ws.settings):
+        hint = "recorded candles are looked at with --as-of"
+    old = tuple(
+        f"{m.id}: the newest forecast is of {iso(s.origin)}, {ago(now - s.origin)} ({hint})"
+        for m, s in sets.items()
+        if now - s.origin >= _OLD_BARS * m.interval_seconds
+    )
+    return TickReport(False, tuple(sets[m] for m in markets if m in sets), old)
 
 
 def tick(ws: Workspace, *, fetch: bool = True, symbols: tuple[str, ...] = ()) -> TickReport:

@@ -21,9 +21,10 @@ from cryptocast.values import (
 )
 from cryptocast.workflows.learning.deployment import promised_skill
 from cryptocast.workflows.serving.events import SHADOW
+from cryptocast.workflows.serving.housekeeping import loop_health
 from cryptocast.workflows.serving.recordings import is_recorded
 from cryptocast.workflows.watching.facts import MONITOR, shown_steps
-from cryptocast.workflows.watching.ticking import loop_health, missed_words, ticked_by
+from cryptocast.workflows.watching.ticking import missed_words, ticked_by
 from cryptocast.workspace import Workspace
 
 _DRAWN_BARS = 1000  # as many as any chart draws
@@ -102,7 +103,7 @@ def status(ws: Workspace, *, symbols: tuple[str, ...] = ()) -> StatusReport:
     with ws.store.read() as reader:
         verdict = reader.newest_event(MONITOR, now)
         shadow = reader.newest_event(SHADOW, now)
-        health = loop_health(ws.folder)
+        health = loop_health(ws.folder / "logs")
         by = None if ws.clock.virtual else ticked_by(reader, ws.folder, markets[0], health, now)
         skills = {} if verdict is None else _skills_by_market(verdict.detail)
         played = is_recorded(settings) and not ws.clock.virtual

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cryptocast.cli.root.hints import as_typed
 from cryptocast.schedulers import unique_name
 from support.commands import Done, good, listing, run
 
@@ -77,7 +78,7 @@ def made(tmp_path: Path, *, called: str = "btc", text: str = "", logs: bool = Tr
 
 def refused(done: Done, message: str, hint: str) -> None:
     assert (done.code, done.out) == (2, "")
-    assert (done.error["message"], done.error["hint"]) == (message, hint)
+    assert (done.error["message"], done.error["hint"]) == (message, as_typed(hint))
 
 
 def test_the_line_is_printed_as_it_is_and_nothing_is_written(

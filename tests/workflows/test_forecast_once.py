@@ -250,7 +250,7 @@ def test_a_workspace_without_a_model_is_told(tmp_path: Path) -> None:
     done = run("forecast", "--once", "-w", tmp_path, "--json")
     assert (done.code, done.error["code"]) == (3, "state.no_production")
     assert run("forecast", "--once", "-w", tmp_path).err == (
-        "error: there is no production model (cryptocast init)\n"
+        f"error: there is no production model (cryptocast init -w {tmp_path})\n"
     )
 
 

@@ -340,8 +340,21 @@ def test_a_virtual_clock_tells_no_watchdog(
     loop: Callable[..., list[LoopTick]], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", str(folder / "nobody"))
+    loop(VirtualClock(START))  # a datagram to nobody would raise nothing, but be heard by systemd
+
+
+def test_a_virtual_loop_says_that_it_is_one_and_leaves_the_file_of_a_living_loop_alone(
+    loop: Callable[..., list[LoopTick]], folder: Path
+) -> None:
+    file = folder / "logs" / "health.json"
     loop(VirtualClock(START))
-    assert not (folder / "logs").exists()
+    health = json.loads(file.read_bytes())
+    assert (health["virtual"], health["state"], health["ticks"]) == (True, "stopped", 4)
+    assert health["last_tick_at"] == "2024-06-03T00:20:10Z"
+    living = json.dumps({"state": "running", "next_tick_at": iso(round(time.time()) + 250)})
+    file.write_text(living, encoding="utf-8")
+    loop(VirtualClock(START))
+    assert file.read_text(encoding="utf-8") == living
 
 
 @pytest.mark.parametrize("abstract", [False, True])

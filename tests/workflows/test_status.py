@@ -199,7 +199,7 @@ def test_an_empty_folder_with_settings_has_nothing_but_advice(tmp_path: Path) ->
     (tmp_path / "cryptocast.toml").write_text("")
     done = run("status", "-w", tmp_path)
     assert done.code == 0
-    for advice in ("cryptocast init", "cryptocast fetch", "cryptocast forecast --once"):
+    for advice in ("cryptocast init", "cryptocast fetch", "cryptocast forecast"):
         assert advice in done.out
     data = good("status", "-w", tmp_path)
     assert data["markets"][0]["forecast"] is None

@@ -19,6 +19,7 @@ import typer.main
 from typer.core import TyperGroup
 from typer.models import ArgumentInfo
 
+from cryptocast.cli.root.hints import remember
 from cryptocast.cli.root.options import COMMON, Run
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def command_of(module: ModuleType, group: str) -> Any:
     @functools.wraps(function)
     def wrapper(**options: Any) -> int:
         run = Run(**{name: options.pop(name) for name in COMMON})
+        remember(run.workspace, run.as_of)
         try:
             answer = function(run, **options)
         finally:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cryptocast.cli.root.hints import as_typed
 from cryptocast.errors import printable
 
 if TYPE_CHECKING:
@@ -44,14 +46,15 @@ class Answer:
         elif not quiet:
             from rich.console import Console
 
-            # Nothing is cut off at 80 columns in a file or a pipe.
-            width = None if sys.stdout.isatty() else _PIPE_WIDTH
+            # Nothing is cut off at 80 columns in a file or a pipe, unless COLUMNS asks for it.
+            named = os.environ.get("COLUMNS", "").isdecimal()
+            width = None if sys.stdout.isatty() or named else _PIPE_WIDTH
             self.show(Console(width=width, highlight=False))
 
 
 def warn(text: str) -> None:
     """Print one line of warning on stderr."""
-    print(f"warning: {printable(text)}", file=sys.stderr)
+    print(f"warning: {printable(as_typed(text))}", file=sys.stderr)
 
 
 def failure_warnings(failed: Mapping[str, CryptocastError]) -> list[str]:
@@ -76,14 +79,14 @@ def sentences(*texts: str) -> Callable[[Console], None]:
 
     def show(console: Console) -> None:
         for text in texts:
-            console.print(text, markup=False)
+            console.print(as_typed(text), markup=False)
 
     return show
 
 
 def line(console: Console, text: str) -> None:
     """Print text that is never wrapped, so that paths and commands in it can be copied."""
-    console.print(text, soft_wrap=True, markup=False)
+    console.print(as_typed(text), soft_wrap=True, markup=False)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

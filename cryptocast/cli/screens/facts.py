@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from cryptocast.display import counted, percent
-from cryptocast.values import DAY_SECONDS, iso
+from cryptocast.display import ago, counted, percent
+from cryptocast.values import iso
 from cryptocast.workflows.watching.ticking import NOTHING
 
 if TYPE_CHECKING:
@@ -54,14 +54,6 @@ def _next_tick(report: StatusReport) -> str:
     minutes, seconds = divmod(round(max(report.next_tick - report.now, 0)), 60)
     by = "" if report.ticked_by is None else f", by {report.ticked_by}"
     return f"{iso(int(report.next_tick))[11:]}, in {minutes}:{seconds:02}{by}"
-
-
-def ago(seconds: float) -> str:
-    """Return an age in the largest unit that fits into it at least twice."""
-    for unit, length in (("days", DAY_SECONDS), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds // length:.0f} {unit} ago"
-    return f"{max(seconds, 0):.0f} s ago"
 
 
 def _market_facts(market: MarketStatus) -> Iterator[tuple[str, str]]:

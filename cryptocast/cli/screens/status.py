@@ -16,6 +16,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from cryptocast.cli.root.hints import as_typed
 from cryptocast.cli.screens.facts import facts
 from cryptocast.display import ahead, half_width, last_price, percent, price_range
 from cryptocast.errors import StoreError
@@ -233,11 +234,14 @@ def _fact(label: str, text: str, width: int, plain: bool) -> Iterator[Text]:
 
 def _wrapped(head: str, text: str, width: int, plain: bool) -> list[str]:
     """Return a text behind a head; control characters that a person once typed move no cursor."""
-    shown = "".join(c if c.isprintable() else " " for c in text)
+    shown = "".join(c if c.isprintable() else " " for c in as_typed(text))
     if plain:
         shown = shown.encode("ascii", "replace").decode()
     behind = " " * (len(head) if width >= _NARROW else 2)
-    return textwrap.wrap(shown, width, initial_indent=head, subsequent_indent=behind) or [head]
+    lines = textwrap.wrap(
+        shown, width, initial_indent=head, subsequent_indent=behind, break_on_hyphens=False
+    )
+    return lines or [head]
 
 
 def _aligned(rows: list[list[str]], width: int, *, last_left: bool = False) -> Iterator[Text]:

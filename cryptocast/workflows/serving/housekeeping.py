@@ -12,11 +12,14 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from cryptocast.config import Settings
 from cryptocast.drafts import swapping
@@ -30,11 +33,30 @@ _PATIENCE_SECONDS = 0.5
 _NICE = 10
 
 
+def loop_health(logs: Path) -> Mapping[str, Any] | None:
+    """Read the health file of `serve-loop` in a folder; None if there is none to be read."""
+    with suppress(OSError, ValueError):
+        health = json.loads((logs / HEALTH_FILE).read_text(encoding="utf-8"))
+        return health if isinstance(health, dict) else None
+    return None
+
+
+def is_alive(health: Mapping[str, Any] | None, since: float) -> bool:
+    """Return whether a loop on the system's clock was to tick at that moment or later."""
+    if health is None or health.get("virtual") or health.get("state") == "stopped":
+        return False
+    awaited = health.get("next_tick_at") or health.get("updated_at")
+    with suppress(ValueError, TypeError):
+        return datetime.fromisoformat(str(awaited)).timestamp() >= since
+    return False
+
+
 class Pulse:
     """Shows that the loop lives, and how its last tick went: in a file, and to systemd.
 
     It never raises: a file that cannot be written grows old, which says it all. The times of
-    a virtual clock would mislead a watchdog, so nothing is written about it.
+    a virtual clock would mislead a watchdog, so systemd hears nothing of it, and its file says
+    `virtual` and never takes the place of that of a loop that lives.
     """
 
     def __init__(self, clock: Clock, folder: Path) -> None:
@@ -45,6 +67,7 @@ class Pulse:
             "pid": os.getpid(),
             "state": "starting",
             "started_at": iso(round(clock.now())),
+            **({"virtual": True} if clock.virtual else {}),
         }
 
     def begin(self) -> None:
@@ -75,14 +98,14 @@ class Pulse:
     def end(self) -> None:
         """Note that the loop ends; leave a file alone that another loop has written since."""
         self._notify("STOPPING=1")
-        with suppress(OSError, ValueError):
-            if json.loads((self._folder / HEALTH_FILE).read_bytes())["pid"] == os.getpid():
-                self._facts |= {"state": "stopped", "next_tick_at": None}
-                self._write()
+        health = loop_health(self._folder)
+        if health is not None and health.get("pid") == os.getpid():
+            self._facts |= {"state": "stopped", "next_tick_at": None}
+            self._write()
 
     def _write(self) -> None:
         """Replace the file as a whole: a reader never sees half of it."""
-        if self._clock.virtual:
+        if self._clock.virtual and is_alive(loop_health(self._folder), time.time()):
             return
         document = self._facts | {"updated_at": iso(round(self._clock.now()))}
         with suppress(OSError):

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +10,13 @@ from cryptocast import schedulers
 from cryptocast.display import counted
 from cryptocast.store import Reader, served_in_time, tick_counts
 from cryptocast.values import DAY_SECONDS, OK, WARNING, Check, Market
-from cryptocast.workflows.serving.housekeeping import HEALTH_FILE
+from cryptocast.workflows.serving.housekeeping import is_alive, loop_health
 from cryptocast.workflows.serving.recordings import is_recorded
 from cryptocast.workspace import Workspace
 
 NOTHING = "nothing is scheduled: cryptocast schedule --install, or cryptocast serve-loop"
 
 _IN_A_ROW = 3  # a person rarely ticks at so many origins by hand
-
-
-def loop_health(folder: Path) -> Mapping[str, Any] | None:
-    """Read the health file of `serve-loop`; None if there is none that can be read."""
-    with suppress(OSError, ValueError):
-        health = json.loads((folder / "logs" / HEALTH_FILE).read_text(encoding="utf-8"))
-        return health if isinstance(health, dict) else None
-    return None
 
 
 def ticked_by(
@@ -38,7 +27,7 @@ def ticked_by(
     Something unknown does if the last origins were served in time; None if nothing does.
     """
     interval = market.interval_seconds
-    if health is not None and _is_alive(health, now - interval):
+    if is_alive(health, now - interval):
         return "serve-loop"
     if (kind := schedulers.installed(folder)) is not None:
         return kind
@@ -47,21 +36,12 @@ def ticked_by(
     return "something" if served >= _IN_A_ROW else None
 
 
-def _is_alive(health: Mapping[str, Any], since: float) -> bool:
-    """Return whether a loop's next tick was due at that moment or later."""
-    awaited = health.get("next_tick_at") or health.get("updated_at")
-    with suppress(ValueError, TypeError):
-        due = datetime.fromisoformat(str(awaited)).timestamp()
-        return health.get("state") != "stopped" and not health.get("virtual") and due >= since
-    return False
-
-
 def checks(ws: Workspace) -> Iterator[Check]:
     """Check that something ticks, and that it missed nothing in the last day."""
     now, markets = ws.clock.now(), ws.markets()
     with ws.store.read() as reader:
         counts = tick_counts(reader, markets, now - DAY_SECONDS, now)
-        by = ticked_by(reader, ws.folder, markets[0], loop_health(ws.folder), now)
+        by = ticked_by(reader, ws.folder, markets[0], loop_health(ws.folder / "logs"), now)
     if is_recorded(ws.settings):
         yield Check("schedule", OK, "recorded candles: --as-of says what time it is")
     elif not ws.clock.virtual:
