@@ -20,6 +20,7 @@ from cryptocast.models.base import Series
 from cryptocast.seams import TrainingRun
 from cryptocast.values import Fitted, FloatArray
 
+_NO_VARIANCE = 1e-4  # float32 rounds the harmonics to some 1e-6
 _CLIP = 12.0  # standardised targets are clipped here, so that one crash is not the gradient
 _EPOCH_BATCHES = 50  # a training reports its progress after this many
 _MOST_JUDGES = 60_000  # rows of the training that decide which epoch is kept
@@ -93,7 +94,9 @@ class _Material:
         )
         targets = np.concatenate([np.clip(s.targets, -_CLIP, _CLIP) for s in learned])
         mean, spread = inputs.mean(axis=0, dtype=np.float64), inputs.std(axis=0, dtype=np.float64)
-        spread = np.where(spread > 1e-6, spread, 1.0)  # a clock of one bar an hour stands still
+        # What hardly varies is the rounding of an input that stands still, such as a harmonic of
+        # the hour that is zero at every bar: as one of unit variance it would be noise.
+        spread = np.where(spread > _NO_VARIANCE, spread, 1.0)
         seen = torch.from_numpy(((inputs - mean) / spread).astype(np.float32))
         ends = np.cumsum([len(series.newest) for series in learned])[:-1]
         groups = np.split(np.arange(len(inputs)), ends)

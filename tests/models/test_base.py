@@ -13,17 +13,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
 
-from cryptocast import bundles, models
+from cryptocast import bundles, dataset, models
 from cryptocast.bundles import Bundle, Forecaster
+from cryptocast.dataset import Part
 from cryptocast.errors import ConfigError, ModelError
 from cryptocast.models import _base, _quantiles, base
 from cryptocast.models._base import COLUMNS, DAY_HARMONICS, HOUR_HARMONICS, LARGEST, Base
+from cryptocast.models._pretraining import _Material
 from cryptocast.models._quantiles import MIN_STEP
-from cryptocast.models.base import Model
+from cryptocast.models.base import Model, Series
 from cryptocast.seams import TrainingRun
-from cryptocast.values import FEATURES, FloatArray, Windows
-from support.synthetic import BAR, LEVELS, bars, windows
+from cryptocast.values import FEATURES, INTERVAL_SECONDS, FloatArray, Market, Windows
+from support.synthetic import BAR, LEVELS, START, bars, candles, windows
 
 LOOKBACK, HORIZON = 4, 5
 PREDICTORS = len(COLUMNS) + 1 + 2 * (DAY_HARMONICS + HOUR_HARMONICS)
@@ -321,6 +325,42 @@ def test_a_shipped_network_says_whence_it_comes_and_what_it_showed(name: str) ->
 def test_all_that_is_shipped_takes_two_megabytes_at_most() -> None:
     folders = [models.base_folder(name) for name in models.base_intervals()]
     assert sum(p.stat().st_size for folder in folders for p in folder.iterdir()) <= 2_000_000
+
+
+def in_doubles(graph: bytes) -> ReferenceEvaluator:
+    """The same network, reckoned in float64."""
+    model = onnx.load_from_string(graph)
+    for value in model.graph.initializer:
+        numbers = numpy_helper.to_array(value)
+        if numbers.dtype == np.float32:
+            value.CopyFrom(numpy_helper.from_array(numbers.astype(np.float64), value.name))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+    return ReferenceEvaluator(model)
+
+
+@every_shipped
+def test_a_shipped_network_reads_no_rounding(name: str) -> None:
+    """Windows of a day, at every bar: in float32 and in float64 the answer is the same."""
+    interval = INTERVAL_SECONDS[name]
+    found = dataclasses.replace(candles(1600, 3), open_time=START + interval * np.arange(1600))
+    market = Market.of("BTC/EUR", "sim", name)
+    laid_out = dataset.lay_out(found, market, START, START + 1600 * interval)
+    part = Part(START + 1200 * interval, START + 1500 * interval)
+    seen = dataset.cut(laid_out, part, lookback=LOOKBACK, horizon=24, max_stale_bars=3).inputs
+    assert len(seen) > 250
+    (exact,) = in_doubles(shipped(name)).run(None, {"inputs": np.asarray(seen, dtype=np.float64)})
+    np.testing.assert_allclose(loaded(name).forecaster(seen), exact, atol=1e-4)
+
+
+def test_an_input_without_variance_is_no_noise_of_unit_variance() -> None:
+    """The sine of the sixth harmonic of the hour is zero at every fifth minute."""
+    newest = SEEN.inputs[:, -1].astype(np.float32)
+    learned = _Material.of([Series(newest, SEEN.standardised.astype(np.float32))])
+    assert learned.spread.min() > 1e-4
+    varies = learned.seen.std(axis=0).numpy()
+    assert ((varies < 1e-4) | (varies > 0.9)).all()
+    assert varies[-1] < 1e-4
 
 
 @every_shipped
