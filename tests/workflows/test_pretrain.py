@@ -238,7 +238,8 @@ def test_a_series_that_ends_before_the_newest_time_is_learned_from_all_the_same(
     files: Path, tmp_path: Path
 ) -> None:
     early = candles("LTC/EUR", bars=600)
-    write(tmp_path / "c" / "LTC-EUR.parquet", replace(early, open_time=early.open_time - 10**6 * 300))
+    before = replace(early, open_time=early.open_time - 10**6 * INTERVAL)
+    write(tmp_path / "c" / "LTC-EUR.parquet", before)
     data = good("pretrain", "--data", tmp_path / "c", "--data", files, "--out", tmp_path / "base")
     assert data["series"] == 4
     assert "LTC-EUR.parquet" not in {row["market"] for row in data["scores"]}
