@@ -40,6 +40,8 @@ ARROW = "arrow_rows"
 """The name under which `Rows.arrow` is registered."""
 
 MAX_UNPACKED_BYTES = 2**30
+MAX_ROWS = 10_000_000
+"""Nineteen years of 1m; so many rows take some gigabytes."""
 
 _PACKED = ("bz2", "xz", "zstd")  # DuckDB reads gzip itself
 _CHUNK_BYTES = 2**20
@@ -86,11 +88,13 @@ def check(file: Path) -> None:
     with _plain(file) as (path, content):
         if content.kind != "json" and (content.kind, content.compression) != ("csv", "gzip"):
             return
-        end = b""
+        end, size = b"", 0
         try:
             with stream_of(path, content.compression) as stream:
                 while chunk := stream.read(_CHUNK_BYTES):
-                    end = chunk.rstrip()[-1:] or end
+                    end, size = chunk.rstrip()[-1:] or end, size + len(chunk)
+                    if size > MAX_UNPACKED_BYTES and content.compression != "none":
+                        raise too_large(file, f"{MAX_UNPACKED_BYTES:,} bytes")
         except BROKEN as error:
             raise broken(file, error) from None
         if content.kind == "json" and end not in (b"]", b"}"):
@@ -154,11 +158,16 @@ def _write(file: Path, chunks: Iterator[bytes], out: IO[bytes]) -> None:
     for chunk in chunks:
         size += len(chunk)
         if size > MAX_UNPACKED_BYTES:
-            raise bad_file(
-                f"{file} unpacks to more than {MAX_UNPACKED_BYTES:,} bytes",
-                hint="unpack it yourself, and set [source] path to what it holds",
-            )
+            raise too_large(file, f"{MAX_UNPACKED_BYTES:,} bytes")
         out.write(chunk)
+
+
+def too_large(file: Path, limit: str) -> SourceError:
+    """Return the error of a file that unpacks to so much that it may be meant to do harm."""
+    return bad_file(
+        f"{file} unpacks to more than {limit}",
+        hint="unpack it yourself, or cut it into smaller files, and set [source] path to these",
+    )
 
 
 def _rows(file: Path, path: Path, content: Content) -> Rows:
@@ -199,10 +208,7 @@ def _unpack(file: Path, path: Path, unpacked: Path) -> None:
         member = archive.getinfo(names[0])
         # zipfile reads no more than this size, whatever follows in the file.
         if member.file_size > MAX_UNPACKED_BYTES:
-            raise bad_file(
-                f"{file} unpacks to {member.file_size:,} bytes, more than {MAX_UNPACKED_BYTES:,}",
-                hint="unpack it yourself, and set [source] path to the CSV",
-            )
+            raise too_large(file, f"{MAX_UNPACKED_BYTES:,} bytes")
         with archive.open(member) as packed, unpacked.open("wb") as out:
             shutil.copyfileobj(packed, out, _CHUNK_BYTES)
 
@@ -220,6 +226,12 @@ def _arrow(file: Path) -> object:
             with warnings.catch_warnings(action="ignore"):  # as long as pyarrow reads it
                 return feather.read_table(str(file), memory_map=False)
         with pa.OSFile(str(file)) as stream:
-            return ipc.open_file(stream).read_all()
+            reader, batches, size = ipc.open_file(stream), [], 0
+            for number in range(reader.num_record_batches):
+                batches.append(reader.get_batch(number))
+                size += batches[-1].nbytes
+                if size > MAX_UNPACKED_BYTES:
+                    raise too_large(file, f"{MAX_UNPACKED_BYTES:,} bytes")
+            return pa.Table.from_batches(batches, reader.schema)
     except (pa.ArrowException, OSError) as error:
         raise broken(file, error) from None

@@ -29,6 +29,9 @@ _SAMPLE_ROWS = 1000
 _OFFLINE: Mapping[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
+    # A file that is small on the disk may be made to fill the memory.
+    "memory_limit": "2GB",
+    "max_temp_directory_size": "0B",
 }
 
 
@@ -101,6 +104,7 @@ class Tables:
             if key not in self._tables:
                 _formats.check(file)
                 with self._rows(file) as rows:
+                    self._demand_bounded(file, rows)
                     self._tables[key] = self._discover(file, rows, market)
             return self._tables[key]
 
@@ -130,6 +134,21 @@ class Tables:
             finally:
                 if rows.arrow is not None:
                     self._duckdb.unregister(rows.scan)
+
+    def _demand_bounded(self, file: Path, rows: Rows) -> None:
+        """Refuse a Parquet file that unpacks to gigabytes; other formats are unpacked by us."""
+        if rows.scan.startswith("read_parquet"):
+            name = _sql.path_literal(file)
+            counted = f"SELECT sum(num_rows) FROM parquet_file_metadata({name})"  # noqa: S608 - quoted
+            self._demand_few(file, self._run(file, counted)[0][0])
+            packed = f"SELECT sum(total_uncompressed_size) FROM parquet_metadata({name})"  # noqa: S608 - quoted
+            if (self._run(file, packed)[0][0] or 0) > _formats.MAX_UNPACKED_BYTES:
+                raise _formats.too_large(file, f"{_formats.MAX_UNPACKED_BYTES:,} bytes")
+
+    @staticmethod
+    def _demand_few(file: Path, count: int | None) -> None:
+        if (count or 0) > _formats.MAX_ROWS:
+            raise _formats.too_large(file, f"{_formats.MAX_ROWS:,} rows")
 
     def _viewed(self, rows: Rows, view: View) -> Rows:
         scan = rows.scan
@@ -177,6 +196,7 @@ class Tables:
             values = f"count(*), count({number}), min({number}), max({number})"
             query = f"SELECT {values} FROM {rows.scan}"  # noqa: S608 - names are quoted
             extent: _sql.Extent = self._run(file, query)[0]
+            self._demand_few(file, extent[0])
             return extent
 
         time = _sql.time_of(file, time_column, types[time_column], measure)
