@@ -27,6 +27,7 @@ import numpy as np
 import polars as pl
 import pytest
 import typer.main
+from filelock import FileLock
 
 from cryptocast import cli
 from cryptocast.seams import TrainingRun
@@ -335,25 +336,35 @@ class Made:
     files: Path
 
 
+@contextlib.contextmanager
+def _shared(factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
+    """A folder of all workers of pytest-xdist: the first fills it while the others wait."""
+    folder = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with FileLock(folder / f"{name}.lock"):
+        yield folder / name
+
+
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """A workspace just after `init`. Not to be written to: copy it."""
-    if "made" not in _made:
-        base = tmp_path_factory.mktemp("made")
-        for symbol in ("BTC/EUR", "ETH/EUR"):
-            name = symbol.replace("/", "-")
-            write(base / "files" / f"{name}.parquet", candles(symbol))
-        with pytest.MonkeyPatch.context() as patch:
-            for name in [n for n in os.environ if n.startswith(("CRYPTOCAST_", "MLFLOW_TR"))]:
-                patch.delenv(name)
-            small_networks(patch)
-            ready_mlflow(patch)
-            done = run("init", "-w", base / "w", "--path", base / "files", *INIT, "--json")
-        assert done.code == 0, done.err
-        _made["made"] = Made(base / "w", done.data, done.err, base / "files")
-    found = _made["made"]
-    assert isinstance(found, Made)
-    return found
+    with _shared(tmp_path_factory, "made") as base:
+        told = base / "told.json"
+        if not told.exists():
+            for symbol in ("BTC/EUR", "ETH/EUR"):
+                name = symbol.replace("/", "-")
+                write(base / "files" / f"{name}.parquet", candles(symbol))
+            with pytest.MonkeyPatch.context() as patch:
+                for name in [n for n in os.environ if n.startswith(("CRYPTOCAST_", "MLFLOW_TR"))]:
+                    patch.delenv(name)
+                small_networks(patch)
+                ready_mlflow(patch)
+                done = run("init", "-w", base / "w", "--path", base / "files", *INIT, "--json")
+            assert done.code == 0, done.err
+            told.write_text(json.dumps([done.out, done.err]), encoding="utf-8")
+        done = Done(0, *json.loads(told.read_text(encoding="utf-8")))
+        return Made(base / "w", done.data, done.err, base / "files")
 
 
 @pytest.fixture
@@ -365,12 +376,13 @@ def fresh(made: Made, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def forced(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The LSTM is production (version 2), the random walk the one before (version 1)."""
-    if "forced" not in _made:
-        folder = Path(shutil.copytree(made.folder, tmp_path_factory.mktemp("forced") / "w"))
-        for version in ("1", "2"):
-            good("promote", version, "-w", folder, "--force", "--reason", "x", "--as-of", AS_OF)
-        _made["forced"] = folder
-    return Path(_made["forced"])
+    with _shared(tmp_path_factory, "forced") as folder:
+        if not folder.exists():
+            new = Path(shutil.copytree(made.folder, tmp_path_factory.mktemp("new") / "w"))
+            for version in ("1", "2"):
+                good("promote", version, "-w", new, "--force", "--reason", "x", "--as-of", AS_OF)
+            new.rename(folder)
+        return folder
 
 
 @pytest.fixture
