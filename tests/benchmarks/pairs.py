@@ -94,10 +94,10 @@ def pairs(folder: Path, each: int) -> Iterator[Pair]:
 
 
 def _span(file: Path) -> tuple[Path, Market, tuple[int, int]] | None:
-    symbol = _names.pair(file.name)
-    if symbol is None:
+    symbols = _names.pairs(file.name)
+    if len(symbols) != 1:
         return None
-    market = Market.of(symbol, "file", INTERVAL)
+    market = Market.of(symbols[0], "file", INTERVAL)
     settings = SourceSettings(name="file", path=str(file))
     source = Source(Setup(settings, [market], Secrets({}), clock=SystemClock()))
     span = source.span(market)
