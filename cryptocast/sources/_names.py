@@ -127,8 +127,8 @@ def of_interval(files: Sequence[Path], said: Sequence[int | None], market: Marke
         raise ConfigError(
             f"no file of {market.symbol} holds {market.interval} by its name; there is {listed}",
             code="config.interval",
-            hint="set [market] interval to one of these, or get the file of yours "
-            "(rename it if its name is wrong)",
+            hint="set [market] interval to one of these, get the file of yours, "
+            "or rename it if its name is wrong",
         )
     return fitting
 

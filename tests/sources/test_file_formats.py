@@ -277,8 +277,8 @@ def test_other_intervals_alone_are_named(tmp_path: Path) -> None:
     assert (error.code, error.exit_code) == ("config.interval", 2)
     assert error.message == "no file of BTC/USDT holds 5m by its name; there is 1h, 4h"
     assert error.hint == (
-        "set [market] interval to one of these, or get the file of yours "
-        "(rename it if its name is wrong)"
+        "set [market] interval to one of these, get the file of yours, "
+        "or rename it if its name is wrong"
     )
 
 
