@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 from cryptocast import bundles
 from cryptocast.bundles import Bundle, graph_hash
 from cryptocast.errors import StateError
-from cryptocast.evaluation import Verdict
 from cryptocast.store import ALL_MARKETS, GRAPH, as_json
 from cryptocast.values import OPPONENT_WALK, Deployment
 from cryptocast.workflows.learning.versions import registered_bundle
 from cryptocast.workspace import Workspace
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what serves and shows the status is installed without scipy and MLflow
+    from cryptocast.evaluation import Verdict
     from cryptocast.registry import Registry
 
 PRODUCTION, PREVIOUS = "production", "previous"
