@@ -15,6 +15,7 @@ from scipy import stats
 from cryptocast import __version__, dataset, models
 from cryptocast.bundles import Bundle, Card, Forecaster
 from cryptocast.cli.root import output
+from cryptocast.cli.root.hints import as_typed
 from cryptocast.dataset import Bars, features, windows
 from cryptocast.dataset.features import Features
 from cryptocast.models.lstm import Model as Lstm
@@ -417,14 +418,14 @@ def test_what_cannot_be_audited_is_told_in_one_line(
     assert done.code == 3
     assert done.error["code"] == code
     assert message in done.error["message"]
-    assert hint in done.error["hint"]
+    assert as_typed(hint) in done.error["hint"]
 
 
 def test_without_a_production_model_there_is_nothing_to_audit(tmp_path: Path) -> None:
     (tmp_path / "cryptocast.toml").touch()
     done = run("audit", "-w", tmp_path, "--json")
     assert (done.code, done.error["code"]) == (3, "state.no_production")
-    assert done.error["hint"] == "cryptocast init"
+    assert done.error["hint"] == as_typed("cryptocast init")
 
 
 def test_a_version_of_other_features_is_not_audited(

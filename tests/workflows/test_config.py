@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cryptocast.cli.root.hints import as_typed
 from cryptocast.config import Settings
 from support.commands import good, run
 
@@ -223,4 +224,4 @@ def test_set_without_a_key_and_a_value_says_how(commented: Path) -> None:
     for words in (("set",), ("set", "data.days"), ("data", "tune")):
         done = run("config", *words, "-w", commented)
         assert (done.code, done.err.count("\n")) == (2, 1)
-        assert done.err.endswith("(cryptocast config set data.days 14)\n")
+        assert done.err.endswith(as_typed("(cryptocast config set data.days 14)\n"))

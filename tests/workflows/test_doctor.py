@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from cryptocast.cli.root.hints import as_typed
 from cryptocast.workflows.keeping import checks
 from support.commands import AS_OF, HELD, INTERVAL, NOW, candles, good, query, run, start_loaded
 from support.loopback import KEY, Loopback, as_json
@@ -70,7 +71,7 @@ def test_for_a_person_each_check_is_a_line_with_what_to_do(workspace: Path, tmp_
     lines = done.out.splitlines()
     assert lines[0] == f"ok       workspace: {workspace}"
     place = next(i for i, line in enumerate(lines) if line.startswith("FAILED   production: "))
-    assert lines[place + 1] == "         -> cryptocast promote 2"
+    assert lines[place + 1] == as_typed("         -> cryptocast promote 2")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from cryptocast.cli.root.hints import as_typed
 from cryptocast.clock import SystemClock, VirtualClock
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.sources import Setup
@@ -316,7 +317,8 @@ def test_what_cannot_be_exported_is_one_clear_line_and_leaves_no_file(
     (tmp_path / "d.csv").mkdir()
     monkeypatch.chdir(tmp_path)
     done = run("export", *line.split(), "-w", folder, "--json")
-    told = {"code": code, "message": message.format(tmp_path), "hint": hint.format(tmp_path)}
+    hint = as_typed(hint.format(tmp_path))
+    told = {"code": code, "message": message.format(tmp_path), "hint": hint}
     assert (done.code, done.error) == (exit_code, told)
     assert listing(tmp_path) == {"d.csv"}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cryptocast.cli.root.hints import as_typed
 from cryptocast.values import Candles, iso
 from support.commands import AS_OF, BARS, INTERVAL, NOW, candles, good, listing, query, run, write
 
@@ -107,7 +108,8 @@ def test_where_every_second_candle_is_missing_the_random_walk_serves(tmp_path: P
     for command, code, name, message in refusals:
         done = run(*command, "-w", folder, "--as-of", AS_OF, "--json")
         assert (done.code, done.error["code"], done.error["message"]) == (code, name, message)
-        assert done.error["hint"] == "more [data] days in cryptocast.toml, then cryptocast fetch"
+        hint = "more [data] days in cryptocast.toml, then cryptocast fetch"
+        assert done.error["hint"] == as_typed(hint)
 
 
 def test_a_thinning_market_costs_no_production(workspace: Path) -> None:

@@ -11,6 +11,7 @@ import tomlkit
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
+from cryptocast.cli.root.hints import as_typed
 from cryptocast.errors import StoreError
 from cryptocast.store.writer import Writer
 from support.commands import AS_OF, NEXT, Made, good, query, run
@@ -69,7 +70,8 @@ def test_a_version_no_better_than_production_is_refused_with_the_reason(workspac
         "version 3 is not promoted: no better than production version 1: it answers alike "
         "(n = 312 origins)"
     )
-    assert done.error["hint"] == ('cryptocast promote 3 --force --reason "..." overrules the gate')
+    hint = 'cryptocast promote 3 --force --reason "..." overrules the gate'
+    assert done.error["hint"] == as_typed(hint)
     assert query(workspace, ROWS) == before
     assert not (workspace / "bundles" / "3").exists()
     told = registered(workspace, "3")
@@ -136,7 +138,7 @@ def test_an_unknown_version_is_told(workspace: Path, version: str) -> None:
         assert done.code == 3, done.err
         assert done.error["code"] == "state.no_version"
         assert done.error["message"] == f"there is no version '{version}'"
-        assert done.error["hint"].startswith("cryptocast models lists them")
+        assert done.error["hint"].startswith(as_typed("cryptocast models lists them"))
 
 
 @pytest.mark.parametrize("name", ["2", "v2", "02", "v002", "٢", "२", "production"])
@@ -206,7 +208,7 @@ def test_another_model_under_a_number_that_was_deployed_is_no_way_around_the_gat
         assert done.error["message"] == (
             f"version {number} in MLflow is not the model that was deployed as version {number}"
         )
-        assert done.error["hint"] == (
+        assert done.error["hint"] == as_typed(
             "the MLflow store was replaced: bring the old one back, or cryptocast train makes a "
             "version with a number of its own"
         )

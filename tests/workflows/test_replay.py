@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cryptocast.cli.root.hints import as_typed
 from cryptocast.errors import StateError
 from cryptocast.values import iso
 from cryptocast.workflows import replay as module
@@ -330,7 +331,8 @@ def test_candles_that_end_before_the_range_are_refused(w: Path) -> None:
     assert done.error["message"] == (
         f"file:BTC/EUR:5m has no candles up to {iso(origin(14))}: they end at {iso(origin(9))}"
     )
-    assert done.error["hint"] == f"cryptocast fetch --start ... --end {iso(origin(14))}"
+    hint = f"cryptocast fetch --start ... --end {iso(origin(14))}"
+    assert done.error["hint"] == as_typed(hint)
     assert sets(w, "bar") == []
     assert replayed(w, 1, 13) == 13  # as stale as a tick may be
 
@@ -346,16 +348,15 @@ def test_bars_that_are_not_stored_are_told(w: Path) -> None:
     drop(w, [3, 4, 7])
     done = command(w, 1, 10)
     assert done.code == 0
-    assert (
-        "warning: file:BTC/EUR:5m: 3 bars of the range are not stored "
-        "(cryptocast fetch brings them, if they exist)\n"
-    ) in done.err
+    hint = as_typed("(cryptocast fetch brings them, if they exist)")
+    assert f"warning: file:BTC/EUR:5m: 3 bars of the range are not stored {hint}\n" in done.err
 
 
 def test_without_production_there_is_nothing_to_replay(w: Path) -> None:
     change(w, "DELETE FROM deployments")
     done = command(w, 1, 3)
-    assert (done.code, done.err) == (3, "error: there is no production model (cryptocast init)\n")
+    told = as_typed("error: there is no production model (cryptocast init)\n")
+    assert (done.code, done.err) == (3, told)
 
 
 @pytest.mark.parametrize("bar", [4, 8])

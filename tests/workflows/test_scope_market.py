@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cryptocast.cli.root.hints import as_typed
 from cryptocast.errors import ModelError
 from cryptocast.store import Store, unserved_origins
 from cryptocast.values import Deployment, iso
@@ -267,7 +268,7 @@ def test_rollback_needs_to_know_the_market_where_several_versions_serve(p: Path)
     done = run("rollback", "-w", p, "--as-of", AS_OF, "--json")
     assert (done.code, done.error["code"]) == (2, "usage.market")
     assert done.error["message"] == "several versions serve, those of BTC/EUR, ETH/EUR"
-    assert done.error["hint"] == "cryptocast rollback --symbol BTC/EUR"
+    assert done.error["hint"] == as_typed("cryptocast rollback --symbol BTC/EUR")
     eth = ("--symbol", "ETH/EUR", "-w", p, "--as-of", AS_OF)
     done = run("rollback", *eth, "--json")
     assert (done.code, done.error["code"]) == (3, "state.no_previous")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cryptocast.cli.root.hints import as_typed
 from cryptocast.store import Store
 from cryptocast.values import iso
 from cryptocast.workflows import forecast
@@ -109,7 +110,8 @@ def test_what_cannot_shadow_is_refused(
     done = run("shadow", *arguments, "-w", w, "--as-of", MOMENT, "--json")
     assert done.code == code
     found = done.error["code"], done.error["message"], done.error["hint"]
-    assert all(mine in (None, theirs) for mine, theirs in zip(error, found, strict=True))
+    expected = [part and as_typed(part) for part in error]
+    assert all(mine in (None, theirs) for mine, theirs in zip(expected, found, strict=True))
     assert shadow(w)["version"] is None
 
 

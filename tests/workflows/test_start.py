@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from cryptocast import bundles, models
+from cryptocast.cli.root.hints import as_typed
 from cryptocast.values import iso
 from support.commands import AS_OF, Made, good, query, ready_mlflow, run, small_networks
 
@@ -184,7 +185,7 @@ def no_base(folder: Path, why: str, as_of: str = LATER) -> None:
     assert done.error == {
         "code": "state.no_base",
         "message": why,
-        "hint": "cryptocast train --model lstm --from scratch",
+        "hint": as_typed("cryptocast train --model lstm --from scratch"),
     }
 
 

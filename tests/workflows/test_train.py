@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from cryptocast.bundles import Forecaster
+from cryptocast.cli.root.hints import as_typed
 from cryptocast.models import _lightning, lstm
 from cryptocast.models.baselines import random_walk
 from cryptocast.registry import Registry
@@ -143,7 +144,8 @@ def test_a_version_whose_candles_are_others_now_is_not_repeated(workspace: Path)
         f"the stored candles from {first} to {end} are not those that version 2 learned from "
         "(fingerprint "
     )
-    assert done.error["hint"] == f"cryptocast fetch --start {first} --end {end} brings missing ones"
+    hint = f"cryptocast fetch --start {first} --end {end} brings missing ones"
+    assert done.error["hint"] == as_typed(hint)
     assert listed(workspace) == before
 
 
@@ -162,7 +164,7 @@ def test_a_version_of_another_cryptocast_is_not_repeated(
     done = run("train", "--repeat", "2", *at(workspace), "--json")
     assert (done.code, done.error["code"]) == (3, "state.other_code")
     assert done.error["message"] == f"version 2 cannot be repeated: {why}"
-    assert done.error["hint"] == "cryptocast train makes a version that can be"
+    assert done.error["hint"] == as_typed("cryptocast train makes a version that can be")
 
 
 def test_what_a_card_rules_is_not_asked_for_beside_it(workspace: Path) -> None:

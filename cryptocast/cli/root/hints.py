@@ -7,8 +7,8 @@ import shlex
 from pathlib import Path
 
 _COMMAND = re.compile(r"\bcryptocast ([a-z]+(?:-[a-z]+)*)(?P<rest>[^,;:)\n]*)")
-_WITHOUT_WORKSPACE = ("guide",)
-_BY_THE_SYSTEM = ("guide", "schedule", "serve-flows", "serve-loop", "config", "prune")
+_WITHOUT_WORKSPACE = ("guide", "pretrain")
+_BY_THE_SYSTEM = ("guide", "pretrain", "schedule", "serve-flows", "serve-loop", "config", "prune")
 
 _typed: dict[str, str] = {}
 
