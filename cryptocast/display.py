@@ -70,19 +70,16 @@ def half_width(low: float, middle: float, high: float) -> str:
 
 
 def percent(value: float | None, decimals: int = 1, *, sign: bool = True) -> str:
-    """Return a share as a percentage, or a dash if there is none."""
+    """Return a share as a percentage, or a dash if there is none; what rounds to 0 has no sign."""
     if value is None or not math.isfinite(value):
         return NOTHING
+    if round(value, decimals + 2) == 0:
+        value, sign = 0.0, False
     return f"{value:{'+' if sign else ''}.{decimals}%}"
 
 
 def typeset_percent(value: float | None, decimals: int = 0, *, sign: bool = False) -> str:
-    """Return a share as a percentage as print sets it, with a true minus; a dash if there is none.
-
-    What rounds to 0 has no sign.
-    """
-    if value is not None and round(value, decimals + 2) == 0:
-        value, sign = 0.0, False
+    """Return a share as a percentage as print sets it: with a true minus, or a dash for none."""
     text = percent(value, decimals, sign=sign)
     return text if text == NOTHING else text.replace("-", _MINUS).replace("%", f"{NBSP}%")
 

@@ -63,6 +63,11 @@ def test_a_share_is_a_percentage_with_or_without_a_sign() -> None:
     assert display.percent(0.803, sign=False) == "80.3%"
 
 
+def test_what_rounds_to_nothing_has_no_sign() -> None:
+    assert display.percent(-0.00001, 2) == display.percent(0.0, 2) == "0.00%"
+    assert display.skill(-0.00001) == "0.00\N{NO-BREAK SPACE}%"
+
+
 def test_a_number_has_thousands_separators() -> None:
     assert display.number(1234.567) == "1,234.57"
     assert display.number(12, 0) == "12"

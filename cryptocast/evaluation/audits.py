@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from cryptocast.display import percent
 from cryptocast.evaluation.comparison import diebold_mariano
 from cryptocast.evaluation.metrics import inside, median
 from cryptocast.evaluation.scores import relative_crps
@@ -34,9 +35,9 @@ class Edge:
     @property
     def shown(self) -> str:
         """The value in words: a MAE by how much it is above that of the last price."""
-        return (
-            f"{self.value:.1%}" if self.measure == "direction accuracy" else f"{-self.excess:+.2%}"
-        )
+        if self.measure == "direction accuracy":
+            return percent(self.value, sign=False)
+        return percent(-self.excess, 2)
 
     def __str__(self) -> str:
         return f"{self.measure} {self.shown} at {step_range(self.steps)} (n = {self.n:,.0f})"

@@ -23,6 +23,7 @@ from statistics import NormalDist
 import numpy as np
 
 from cryptocast.config import GateSettings
+from cryptocast.display import percent
 from cryptocast.evaluation.comparison import (
     Resampling,
     bounds,
@@ -170,9 +171,10 @@ def _grounds(comparison: Comparison, rule: GateSettings) -> str:
     opponent, p, prior = comparison.opponent, comparison.p_value, comparison.prior
     if comparison.n >= rule.least_origins and p is not None and p <= 1 - rule.confidence:
         return f"better than {opponent}: {_seen(comparison, rule)}"
-    why = f"{comparison.shrunken:+.2%} is expected and a loss of {rule.worst_loss:.2%} ruled out"
+    expected = percent(comparison.shrunken, 2)
+    why = f"{expected} is expected and a loss of {rule.worst_loss:.2%} ruled out"
     if prior is not None and prior > 0:
-        why = f"it was {prior:+.2%} on other markets and years"
+        why = f"it was {percent(prior, 2)} on other markets and years"
     return f"not decided here: {_seen(comparison, rule, opponent)}; serves because {why}"
 
 
@@ -185,19 +187,19 @@ def _objection(comparison: Comparison, rule: GateSettings) -> str | None:
         return f"no better than {opponent}: it answers alike (n = {n} origins)"
     seen = _seen(comparison, rule)
     if is_refuted(comparison, rule):
-        bound = f"{rule.confidence:.0%} upper bound {comparison.high_here:+.2%}"
+        bound = f"{rule.confidence:.0%} upper bound {percent(comparison.high_here, 2)}"
         return f"worse than {opponent} here: {seen}, {bound}"
     word = "promised" if opponent == OPPONENT_WALK else "expected"
-    believed = f"{word} {comparison.shrunken:+.2%}"
+    believed = f"{word} {percent(comparison.shrunken, 2)}"
     if comparison.prior is not None and n >= rule.least_origins:
-        believed += f", drawn towards the {comparison.prior:+.2%} shown elsewhere"
+        believed += f", drawn towards the {percent(comparison.prior, 2)} shown elsewhere"
     if comparison.shrunken <= rule.least_skill:
         least = f"{rule.least_skill:.2%} better" if rule.least_skill else "better"
         return f"not shown to be {least} than {opponent}: {seen}, {believed}"
     if comparison.low <= -rule.worst_loss:
         return (
             f"a loss of {rule.worst_loss:.2%} against {opponent} is not ruled out: {seen}, "
-            f"{believed}, {rule.confidence:.0%} lower bound {comparison.low:+.2%}"
+            f"{believed}, {rule.confidence:.0%} lower bound {percent(comparison.low, 2)}"
         )
     return None
 
@@ -222,7 +224,7 @@ def _seen(comparison: Comparison, rule: GateSettings, opponent: str | None = Non
     against = "" if opponent is None else f" against {opponent}"
     if n == 0:
         return f"no origin{against} to judge by"
-    skill = f"skill {comparison.skill:+.2%}{against}"
+    skill = f"skill {percent(comparison.skill, 2)}{against}"
     if n < rule.least_origins:
         return f"{skill} on only {n} origins, {rule.least_origins} are needed"
     chance = "" if p is None else " (p < 0.01)" if p < 0.01 else f" (p = {p:.2f})"

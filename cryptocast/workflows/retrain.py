@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from cryptocast.config import Settings
-from cryptocast.display import counted
+from cryptocast.display import counted, percent
 from cryptocast.errors import ConfigError, CryptocastError
 from cryptocast.locks import alone
 from cryptocast.seams import Clock
@@ -197,7 +197,7 @@ def _finding(
             f"{found.opponent} was promoted, {needed} are needed"
         )
     p = found.p_value
-    seen = f"skill {found.skill:+.2%} on {found.n} origins"
+    seen = f"skill {percent(found.skill, 2)} on {found.n} origins"
     if p is not None and p <= 1 - rule.confidence and found.n >= rule.least_origins:
         aged = f"the model has aged: a fresh one does better ({seen}, p = {p:.2f})"
         return aged if decision.promoted else f"{aged}, though not well enough to serve"

@@ -10,6 +10,7 @@ from scipy import stats
 
 from cryptocast import evaluation
 from cryptocast.config import GateSettings
+from cryptocast.display import percent
 from cryptocast.evaluation import Comparison, Verdict
 from cryptocast.evaluation.comparison import diebold_mariano
 from cryptocast.values import FloatArray
@@ -75,7 +76,7 @@ def test_a_random_walk_may_be_promoted_where_nothing_serves() -> None:
 @pytest.mark.parametrize(
     ("skill", "believed"),
     [
-        (0.0, "expected +0.00%"),
+        (0.0, "expected 0.00%"),
         (-0.004, "expected -0.10%"),
     ],
 )
@@ -86,7 +87,7 @@ def test_a_challenger_that_is_no_better_than_an_opponent_is_refused(
     other = "production" if role == "random_walk" else "random_walk"
     verdict = decide(**{role: against("lstm 3", skill), other: against("it", 0.02)})
     assert not verdict.promoted
-    seen = SEEN.format(f"{skill:+.2%}")
+    seen = SEEN.format(percent(skill, 2))
     assert verdict.reason == f"not shown to be better than lstm 3: {seen}, {believed}"
     assert len(verdict.comparisons) == 2
 

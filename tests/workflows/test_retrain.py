@@ -311,7 +311,7 @@ CHANGED = (
         (0.0, None, False, None),
         (-0.01, 0.9, False, None),
         (0.01, 0.3, True, CHANGED.format("+1.00%")),
-        (0.0, None, True, CHANGED.format("+0.00%")),
+        (0.0, None, True, CHANGED.format("0.00%")),
         (-0.01, 0.9, True, CHANGED.format("-1.00%")),
     ],
 )

@@ -16,7 +16,7 @@ from scipy import stats
 
 from cryptocast import evaluation, models
 from cryptocast.bundles import Card, Forecaster
-from cryptocast.display import counted
+from cryptocast.display import counted, percent
 from cryptocast.evaluation.audits import (
     JudgedForecasts,
     edges,
@@ -162,8 +162,8 @@ def _distribution(done: list[_Repetition], sample: str) -> tuple[Check, dict[str
     }
     noise = "" if found.noise is None else f" (chance moves it by +-{found.noise:.2%})"
     detail = (
-        f"{sample}: CRPS skill {found.skill:+.2%} against the true distribution{noise}, "
-        f"{against_walk:+.2%} against the random walk"
+        f"{sample}: CRPS skill {percent(found.skill, 2)} against the true distribution{noise}, "
+        f"{percent(against_walk, 2)} against the random walk"
     )
     if found.p_value is not None and found.p_value < _IMPOSSIBLE:
         impossible = f"{detail}: nothing can beat the truth"

@@ -10,6 +10,7 @@ import numpy as np
 from cryptocast import evaluation
 from cryptocast.bundles import Bundle
 from cryptocast.dataset import Part
+from cryptocast.display import percent
 from cryptocast.evaluation.audits import Edge, JudgedForecasts, edges
 from cryptocast.values import FAILED, OK, WARNING, Check, FloatArray, iso
 from cryptocast.workflows.learning.material import Material
@@ -47,8 +48,8 @@ def unseen(material: Material, bundle: Bundle) -> tuple[list[Check], dict[str, A
             f"{origins} unseen origins; its median is the last price: it forecasts no direction"
         )
         skill = (
-            f"CRPS skill against the random walk {skills['skill']:+.2%}, "
-            f"a candle later {skills['delayed_skill']:+.2%}"
+            f"CRPS skill against the random walk {percent(skills['skill'], 2)}, "
+            f"a candle later {percent(skills['delayed_skill'], 2)}"
         )
         checks = [Check("bounce", OK, f"{detail}; {skill}"), Check("direction", OK, detail)]
         return checks, figures

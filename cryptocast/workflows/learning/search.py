@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cryptocast import evaluation, models, tuning
+from cryptocast.display import percent
 from cryptocast.registry import SELECTION, Registry
 from cryptocast.reports import plots
 from cryptocast.seams import ModelKind, Params, Progress
@@ -177,11 +178,11 @@ def _trial(
 
 def _show(progress: Progress, history: Sequence[Tried], wanted: int) -> None:
     complete = [trial.value for trial in history if trial.state == tuning.COMPLETE]
-    best = f", the best so far {1 - min(complete):+.2%}" if complete else ""
+    best = f", the best so far {percent(1 - min(complete), 2)}" if complete else ""
     last = history[-1]
     result = last.state
     if result == tuning.COMPLETE:
-        result = f"validation skill {1 - last.value:+.2%}"
+        result = f"validation skill {percent(1 - last.value, 2)}"
     progress.advance(len(history), wanted, f"trial {len(history)} of {wanted}: {result}{best}")
 
 

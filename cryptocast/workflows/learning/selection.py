@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cryptocast.bundles import Card
+from cryptocast.display import percent
 from cryptocast.evaluation import Verdict, is_refuted
 from cryptocast.registry import SELECTION, RegisteredVersion, Registry
 from cryptocast.store import ALL_MARKETS
@@ -155,7 +156,7 @@ def _promotion_reason(
     if unfit is not None:
         return unfit
     others = [v for v in registered.values() if v.kind != WALK]
-    skills = ", ".join(f"{v.kind} {1 - v.metrics[SELECTION]:+.2%}" for v in others)
+    skills = ", ".join(f"{v.kind} {percent(1 - v.metrics[SELECTION], 2)}" for v in others)
     return f"nothing beat it in validation (skill of the {skills})"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from cryptocast import bundles, dataset
 from cryptocast.bundles import Bundle, Card, Forecaster, from_document, graph_hash
 from cryptocast.config import Settings
+from cryptocast.display import percent
 from cryptocast.errors import ModelError, StateError
 from cryptocast.values import FEATURES
 from cryptocast.workspace import Workspace
@@ -79,7 +80,7 @@ class VersionScore:
         p_value = "" if self.p_value is None else f", p = {self.p_value:.2f}"
         return (
             f"CRPS {self.crps_bp:.3f} bp, skill against the random walk "
-            f"{self.skill_vs_random_walk:+.2%} (n = {self.n or 0:,}{p_value})"
+            f"{percent(self.skill_vs_random_walk, 2)} (n = {self.n or 0:,}{p_value})"
         )
 
 
