@@ -64,6 +64,19 @@ class Commands(TyperGroup):
         return self.commands.get(cmd_name)
 
 
+_MOST, _MOST_DAYS = 1_000_000_000, 3650
+
+
+def _demand_bounded(name: str, value: Any) -> None:
+    """Raise UsageError for a number that no calendar or clock can hold."""
+    most = _MOST_DAYS if name == "days" else _MOST
+    if isinstance(value, float) and not abs(value) <= most:
+        from cryptocast.errors import UsageError
+
+        option = f"--{name.replace('_', '-')}"
+        raise UsageError(f"{option} {value:g} is too much", hint=f"{option} {most} at most")
+
+
 def command_of(module: ModuleType, group: str) -> Any:
     """Make a command of a command file: its function `command`, `NAME` and `EXAMPLE`.
 
@@ -75,6 +88,8 @@ def command_of(module: ModuleType, group: str) -> Any:
     @functools.wraps(function)
     def wrapper(**options: Any) -> int:
         run = Run(**{name: options.pop(name) for name in COMMON})
+        for name, value in options.items():
+            _demand_bounded(name, value)
         remember(run.workspace, run.as_of)
         try:
             answer = function(run, **options)
