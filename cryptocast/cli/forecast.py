@@ -59,13 +59,15 @@ def command(
 
     def show(console: Console) -> None:
         for forecast in report.forecasts:
-            console.print(_table(forecast, now))
+            # No title of the table: that would be wrapped at the table's width.
+            console.print(_title(forecast, now), style="bold", soft_wrap=True, markup=False)
+            console.print(_table(forecast))
 
     return Answer(data, show, report.warnings)
 
 
-def _table(forecast: ForecastSet, now: float) -> Table:
-    """Return one set: the price now, and for some steps the median and the ranges."""
+def _table(forecast: ForecastSet) -> Table:
+    """Return one set: for some steps the median and the ranges."""
     from cryptocast.values import iso
     from cryptocast.workflows.watching.facts import shown_steps
 
@@ -78,7 +80,7 @@ def _table(forecast: ForecastSet, now: float) -> Table:
         when = [ahead(step * market.interval_seconds), iso(forecast.target_time(step))[11:16] + "Z"]
         cells = [price_range(row[low], row[high], width) for low, high in ends.values()]
         rows.append([*when, price(row[levels.index(0.5)], width), *cells])
-    return table(_title(forecast, now), ("ahead", "at", "median", *ends), rows)
+    return table("", ("ahead", "at", "median", *ends), rows)
 
 
 def _title(forecast: ForecastSet, now: float) -> str:
