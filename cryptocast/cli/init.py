@@ -10,13 +10,6 @@ import typer
 
 from cryptocast import plugins
 from cryptocast.cli.fetch import candles_document
-from cryptocast.cli.retrain import (
-    Scores,
-    renewals_code,
-    renewals_document,
-    renewals_warnings,
-    show_renewals,
-)
 from cryptocast.cli.root.options import (
     CandleFiles,
     Run,
@@ -29,6 +22,13 @@ from cryptocast.cli.root.options import (
     listed,
 )
 from cryptocast.cli.root.output import Answer, sentences
+from cryptocast.cli.screens.renewals import (
+    Scores,
+    renewals_code,
+    renewals_document,
+    renewals_warnings,
+    show_renewals,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
