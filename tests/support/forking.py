@@ -28,6 +28,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _HEIR = "FORKS_ON_SOCKET"  # the variable with the descriptor of a worker's own
 _heir = os.environ.pop(_HEIR, "")
 _TESTS = Path(__file__).parents[1]
+_environ_before = frozenset(os.environ)  # what libraries add to it, they add once
 
 _LOADED = (
     "arch.univariate",
@@ -189,8 +190,9 @@ def _leave_an_heir(job: dict[str, Any]) -> dict[str, Any]:
 
 def _become(job: dict[str, Any]) -> str:
     """Take the job's environment, folder and arguments; returns its script."""
+    by_imports = {name: os.environ[name] for name in os.environ.keys() - _environ_before}
     os.environ.clear()
-    os.environ.update(job["environ"])
+    os.environ.update(by_imports | job["environ"])
     os.chdir(job["folder"])
     script, *arguments = job["arguments"]
     sys.argv = ["-c", *arguments]
