@@ -53,7 +53,7 @@ INIT = [
     (("--source", "sim", "--symbol", "btc"), 2, "config.symbol", "'btc' is not a symbol"),
     (("--source", "sim", "--days", "-1"), 2, "config.invalid", "data.days = -1"),
     (("--source", "sim", "--days", "0"), 2, "config.invalid", "data.days = 0"),
-    (("--source", "sim", "--trials", "-1"), 2, "config.invalid", "tune.trials = -1"),
+    (("--source", "sim", "--trials", "-1"), 2, "usage", "Invalid value for '--trials'"),
     (("--source", "sim", "--seed", "-1"), 2, "usage", "Invalid value for '--seed'"),
     (("--source", "sim", "--seed", "4294967296"), 2, "usage", "Invalid value for '--seed'"),
     (("--source", "sim", "--as-of", "2010-01-01"), 3, "state.no_candles", "has no candles"),

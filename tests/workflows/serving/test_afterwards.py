@@ -256,6 +256,7 @@ def test_a_long_outage_of_many_markets_leaves_the_rest_to_the_next_tick(
     """On the system's clock half of the time to the next close is the most that it takes."""
     both = ["BTC/EUR", "ETH/EUR"]
     ticked(w, 1, market__symbols=both)
+    change(w, 'UPDATE forecast_sets SET "virtual" = false')  # as if on the system's clock
 
     class Slow:
         """A clock by which every look costs 100 s."""
@@ -269,7 +270,9 @@ def test_a_long_outage_of_many_markets_leaves_the_rest_to_the_next_tick(
 
     with at(w, 5, market__symbols=both) as ws:
         with ws.store.read() as reader:
-            unserved = unserved_origins(reader, ws.markets(), origin(-283), origin(5), virtual=True)
+            unserved = unserved_origins(
+                reader, ws.markets(), origin(-283), origin(5), virtual=False
+            )
         ws.clock = Slow()  # type: ignore[assignment]
         assert len(make_up(ws, unserved)) == 1
     assert sets(w, "market, bar", "mode = 'backfill'") == [(BTC.id, bar) for bar in (2, 3, 4)]
