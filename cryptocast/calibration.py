@@ -78,13 +78,20 @@ def share_outside(levels: Sequence[float]) -> float:
 
 
 def outcomes(
-    ranges: Ranges, candles: Candles, interval_seconds: int, *, after: int, until: int
+    ranges: Ranges,
+    candles: Candles,
+    interval_seconds: int,
+    *,
+    after: int,
+    until: int,
+    shifts: IntArray | None = None,
 ) -> TargetOutcomes:
     """Count the targets at moments `after < target_time <= until` whose candle exists.
 
     Only sets from H bars before `after` on have such targets. A target without a candle is in
-    neither count. A close on the edge of its range lies inside. `candles` are normalised
-    (rising in open_time).
+    neither count, nor is one that a level shift parts from its origin: `shifts` are the open times
+    of those bars. A close on the edge of its range lies inside. `candles` are normalised (rising
+    in open_time).
     """
     horizon = ranges.low.shape[1]
     if not len(candles):
@@ -95,6 +102,8 @@ def outcomes(
     row = np.minimum(np.searchsorted(candles.open_time, opened), len(candles) - 1)
     has_candle = candles.open_time[row] == opened
     known = has_candle & (after < target_time) & (target_time <= until)
+    for shift in () if shifts is None else shifts:
+        known &= (opened < shift) | (shift < ranges.origin[:, None])
     actual = candles.close[row]
     missed = known & ((actual < ranges.low) | (actual > ranges.high))
     return TargetOutcomes(known.sum(axis=0), missed.sum(axis=0))

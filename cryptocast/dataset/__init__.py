@@ -8,6 +8,9 @@ from cryptocast.dataset.folds import Part as Part
 from cryptocast.dataset.folds import Split as Split
 from cryptocast.dataset.folds import plan as plan
 from cryptocast.dataset.folds import rolling as rolling
+from cryptocast.dataset.shifts import WAIT_BARS as WAIT_BARS
+from cryptocast.dataset.shifts import lasting as lasting
+from cryptocast.dataset.shifts import suspected as suspected
 from cryptocast.dataset.windows import at_origin as at_origin
 from cryptocast.dataset.windows import before as before
 from cryptocast.dataset.windows import cut as cut

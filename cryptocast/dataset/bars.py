@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cryptocast.values import Candles, FloatArray, IntArray, Market
+
+LONGEST_SPAN_BARS = 12
+"""The longest gap in bars whose move is used: longer ones say nothing of a bar's volatility."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +41,12 @@ class Bars:
     def index(self, moment: int) -> int:
         """Return the bar that opens at `moment`; also the number of bars that closed by then."""
         return (moment - self.first) // self.market.interval_seconds
+
+    def part(self, start: int, end: int) -> Bars:
+        """Return the bars `[start, end)` as they are: what is bridged or aged stays so."""
+        first = self.first + start * self.market.interval_seconds
+        columns = {field.name: getattr(self, field.name) for field in fields(self)[2:]}
+        return Bars(self.market, first, **{name: c[start:end] for name, c in columns.items()})
 
 
 def lay_out(candles: Candles, market: Market, start: int, end: int) -> Bars:

@@ -20,14 +20,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cryptocast.dataset.bars import Bars
+from cryptocast.dataset.bars import LONGEST_SPAN_BARS, Bars
+from cryptocast.dataset.shifts import stretches, without
 from cryptocast.values import DAY_SECONDS, LEVEL_UNIT, FloatArray
 
 MEMORY_BARS = 1024
 """Bars that a feature looks back: a power of two, five half-lives of the slowest average."""
-
-LONGEST_SPAN_BARS = 12
-"""The longest gap in bars whose move is used: longer ones say nothing of a bar's volatility."""
 
 SIGMA_FLOOR = 1e-5
 """The least volatility of a bar, 0.1 bp, so that quantiles stay distinct."""
@@ -63,8 +61,23 @@ def compute(bars: Bars) -> Features:
     """Return the features of every bar.
 
     For the first `MEMORY_BARS` bars, the weights of each average are normalised over the
-    candles seen so far.
+    candles seen so far. A level shift is left out from the row on at which it is known.
     """
+    parts = []
+    for first, end, shifts in stretches(bars):
+        low = max(first - MEMORY_BARS, 0)
+        seen = without(bars.part(low, end), shifts[shifts > low] - low)
+        part = _features(seen)
+        parts.append(Features(part.values[first - low :], part.sigma[first - low :]))
+    if len(parts) == 1:
+        return parts[0]
+    return Features(
+        np.concatenate([part.values for part in parts]),
+        np.concatenate([part.sigma for part in parts]),
+    )
+
+
+def _features(bars: Bars) -> Features:
     present = (~bars.missing).astype(np.float64)
     # A return over n bars counts as n bars' worth of variance, one over too many as none.
     spanned = np.concatenate(([np.inf], 1.0 + bars.age[:-1]))

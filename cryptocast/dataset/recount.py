@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cryptocast.dataset.bars import Bars
+from cryptocast.dataset import shifts
+from cryptocast.dataset.bars import LONGEST_SPAN_BARS, Bars
 from cryptocast.dataset.features import (
     DECAY,
     FAST_DECAY,
-    LONGEST_SPAN_BARS,
     MEDIUM_DECAY,
     MEMORY_BARS,
     SIGMA_FLOOR,
@@ -43,10 +43,15 @@ def recount(bars: Bars, windows: Windows) -> Recount:
 
     `bars` reach from the first one that the windows' features rest on to the newest origin.
     """
-    end = (windows.origin - bars.first) // bars.market.interval_seconds
+    last = (windows.origin - bars.first) // bars.market.interval_seconds - 1
     held = np.column_stack([windows.sigma / LEVEL_UNIT, windows.inputs[:, -1]])
-    first = int(end[0]) - 1
-    counted = _inputs(bars, _Stretch(first, int(end[-1])))[end - 1 - first]
+    counted = np.empty_like(held)
+    for first, end, known in shifts.stretches(bars):
+        rows = np.flatnonzero((first <= last) & (last < end))
+        if len(rows):
+            bar = last[rows]
+            inputs = _inputs(shifts.without(bars, known), _Stretch(int(bar[0]), int(bar[-1]) + 1))
+            counted[rows] = inputs[bar - bar[0]]
     return Recount(windows.origin // bars.market.interval_seconds, held, counted)
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cryptocast.dataset import features
 from cryptocast.dataset.bars import Bars
 from cryptocast.dataset.folds import Part
+from cryptocast.dataset.shifts import spans_shift
 from cryptocast.values import FloatArray, IntArray, Windows
 
 _DIGITS = 9  # significant digits of a stored price
@@ -95,12 +96,14 @@ def _at(bars: Bars, at: IntArray, lookback: int, targets: FloatArray, market: in
 def log_returns(bars: Bars, at: IntArray, horizon: int, end: int) -> FloatArray:
     """Return log-returns [N, H] from the last close before bar `at` to the close of step h.
 
-    Step h is bar `at + h - 1`. NaN if its candle is missing or its index is not below `end`.
+    Step h is bar `at + h - 1`. NaN if its candle is missing, if its index is not below `end`, or
+    if a level shift lies between, as far as the bars before `end` tell.
     """
     bar = at[:, None] + np.arange(horizon)
-    inside = bar < min(end, len(bars))
-    bar = np.where(inside, bar, 0)
-    known = inside & ~bars.missing[bar]
+    end = min(end, len(bars))
+    known = (bar < end) & ~spans_shift(bars, at[:, None], bar, end)
+    bar = np.where(known, bar, 0)
+    known &= ~bars.missing[bar]
     return np.where(known, bars.log_close[bar] - bars.log_close[at - 1][:, None], np.nan)
 
 

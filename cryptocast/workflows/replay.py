@@ -12,7 +12,7 @@ from cryptocast.store import Reader, Tick, Writer, fillable_gaps
 from cryptocast.values import BUILTIN_RANDOM_WALK, Deployment, ForecastSet, Market, iso
 from cryptocast.workflows.learning.scope import served_markets
 from cryptocast.workflows.learning.versions import registered_bundle, version_named
-from cryptocast.workflows.serving.events import refuse_gone
+from cryptocast.workflows.serving.events import keep_new, refuse_gone
 from cryptocast.workflows.serving.ladder import Ladder, production_versions
 from cryptocast.workflows.serving.recordings import latest_virtual_origin
 from cryptocast.workflows.serving.sets import (
@@ -129,11 +129,12 @@ def replay(ws: Workspace, planned: Replay) -> Iterator[Block]:
     for run in planned.runs:
         tracks = Tracks(ws.settings, served=planned.served)
         with ws.store.read() as reader:
-            sets, failures = forecast_sets(reader, ladder, [run], tracks, issued_at_origin)
+            sets, failures, shifts = forecast_sets(reader, ladder, [run], tracks, issued_at_origin)
         if planned.shadow is not None:
             sets = [s for s in sets if s.model.version == planned.shadow]
         with ws.store.write() as writer:
             new = _store(writer, sets, served=planned.served)
+            keep_new(writer, shifts)
         done += len(run.origins)
         reached = f"{run.market.symbol} to {iso(run.origins[-1])}"
         ws.progress.advance(done, planned.origins, reached)

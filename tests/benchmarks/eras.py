@@ -19,7 +19,8 @@ from cryptocast import dataset
 from cryptocast.candles import aggregate, normalise
 from cryptocast.config import Settings
 from cryptocast.dataset import Bars
-from cryptocast.dataset.features import LONGEST_SPAN_BARS, MEMORY_BARS, SIGMA_FLOOR, average
+from cryptocast.dataset.bars import LONGEST_SPAN_BARS
+from cryptocast.dataset.features import MEMORY_BARS, SIGMA_FLOOR, average
 from cryptocast.dataset.windows import usable
 from cryptocast.models import _quantiles
 from cryptocast.sources.file import recordings

@@ -74,7 +74,7 @@ def cast_shadow(ws: Workspace, version: str, questions: Sequence[Question]) -> l
     with ws.store.read() as reader:
         versions = {question.market: [version] for question in questions}
         ladder = Ladder(ws.settings, ws.bundle, versions, graphs=reader.graphs())
-        sets, _ = forecast_sets(reader, ladder, questions, tracks, stamp)
+        sets, _, _ = forecast_sets(reader, ladder, questions, tracks, stamp)
     own = [s for s in sets if s.model.version == version]
     with ws.store.write() as writer:
         writer.ledger.put_sets(own, served=False, virtual=ws.clock.virtual)
@@ -95,7 +95,9 @@ def _forecast_missed(
     ladder = Ladder(ws.settings, ws.bundle, versions, graphs=graphs, none="deployed_later")
     question = Question(missed.market, missed.market, origins)
     tracks = Tracks(ws.settings, served=True)
-    return forecast_sets(reader, ladder, [question], tracks, issued_afterwards(ws.clock))
+    stamp = issued_afterwards(ws.clock)
+    sets, failures, _ = forecast_sets(reader, ladder, [question], tracks, stamp)
+    return sets, failures
 
 
 def _ruled(

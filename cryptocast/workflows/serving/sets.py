@@ -11,7 +11,8 @@ from cryptocast import dataset
 from cryptocast.errors import StateError
 from cryptocast.seams import Clock
 from cryptocast.store import Reader
-from cryptocast.values import MIN_CANDLES, Candles, ForecastSet, Market, iso
+from cryptocast.values import MIN_CANDLES, Candles, Event, ForecastSet, Market, iso
+from cryptocast.workflows.serving.events import level_shifts
 from cryptocast.workflows.serving.ladder import Answer, Ladder, Request
 from cryptocast.workflows.serving.tracks import Tracks
 
@@ -73,10 +74,10 @@ def issued_at_origin(origin: int) -> tuple[float, str]:
 
 def forecast_sets(
     reader: Reader, ladder: Ladder, questions: Sequence[Question], tracks: Tracks, stamp: Stamp
-) -> tuple[list[ForecastSet], list[FailedOrigin]]:
+) -> tuple[list[ForecastSet], list[FailedOrigin], list[Event]]:
     """Return the sets of all questions, from stored candles that closed by each origin.
 
-    Every version is asked once for all of them.
+    Every version is asked once for all of them. The events are the level shifts that the bars hold.
     """
     failures: list[FailedOrigin] = []
     prepared: list[_Prepared] = []
@@ -102,7 +103,7 @@ def forecast_sets(
         for entry, its_answers in zip(prepared, answers, strict=True)
         for place, answer in zip(entry.request.at, its_answers, strict=True)
     ]
-    return sets, failures
+    return sets, failures, [e for entry in prepared for e in level_shifts(entry.request.bars)]
 
 
 def _candles(
@@ -139,13 +140,13 @@ def _set(
     """Return one set, calibrated, in prices, and let the tracks go on from it."""
     model, log_quantiles = answer
     question, candles = prepared.question, prepared.candles
-    market, origin = question.market, prepared.origin(place)
+    market, origin, bars = question.market, prepared.origin(place), prepared.request.bars
     last_close = float(candles.close[int(np.searchsorted(candles.open_time, origin)) - 1])
     if question.series != market:
         reasons = [f"source:{question.series.source}", model.fallback]
         model = replace(model, fallback=", ".join(reason for reason in reasons if reason))
     issued_at, mode = stamp(origin)
-    stale_bars = int(prepared.request.bars.age[place - 1])
+    stale_bars = int(bars.age[place - 1])
     scale, log_quantiles = tracks.calibrate(
         market,
         model.version,
@@ -153,6 +154,7 @@ def _set(
         origin - stale_bars * market.interval_seconds,
         log_quantiles,
         candles if question.series == market else Candles.empty(),
+        bars.open_time[dataset.suspected(bars, place)],
     )
     forecast = ForecastSet(
         market=market,

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from cryptocast.seams import Clock
 from cryptocast.store import Reader, Store, Tick, Unserved, unserved_origins
-from cryptocast.values import Deployment, ForecastSet, Market
+from cryptocast.values import Deployment, Event, ForecastSet, Market
 from cryptocast.workflows.serving.catch_up import CaughtUp
-from cryptocast.workflows.serving.events import shadowing
+from cryptocast.workflows.serving.events import keep_new, shadowing
 from cryptocast.workflows.serving.ladder import Ladder
 from cryptocast.workflows.serving.sets import FailedOrigin, Question, forecast_sets, issued_now
 from cryptocast.workflows.serving.tracks import Tracks
@@ -54,6 +54,7 @@ class Forecasts:
     failures: tuple[FailedOrigin, ...] = ()
     unserved: tuple[Unserved, ...] = ()  # earlier origins without a served set
     shadow: str | None = None  # the version that shadows
+    shifts: tuple[Event, ...] = ()  # of level
 
     def joined(self, later: Forecasts) -> Forecasts:
         """Return these and those of other markets that were made later."""
@@ -62,6 +63,7 @@ class Forecasts:
             self.failures + later.failures,
             self.unserved + later.unserved,
             later.shadow,
+            self.shifts + later.shifts,
         )
 
     @property
@@ -87,11 +89,12 @@ def forecast_newest(
     reach = ws.settings.loop.backfill_bars * start.markets[0].interval_seconds
     with ws.store.read() as reader:
         tracks = Tracks(ws.settings, served=True)
-        sets, failures = forecast_sets(reader, ladder, questions, tracks, stamp)
+        sets, failures, shifts = forecast_sets(reader, ladder, questions, tracks, stamp)
         unserved = unserved_origins(
             reader, start.missing, start.origin - reach, start.origin, virtual=ws.clock.virtual
         )
-        return Forecasts(tuple(sets), tuple(failures), tuple(unserved), shadowing(reader))
+        shadow = shadowing(reader)
+        return Forecasts(tuple(sets), tuple(failures), tuple(unserved), shadow, tuple(shifts))
 
 
 def as_questions(start: TickStart, caught: Mapping[Market, CaughtUp]) -> list[Question]:
@@ -112,6 +115,7 @@ def store_forecasts(
         written = writer.ledger.put_sets(forecasts.sets, served=True, virtual=clock.virtual)
         new = [s for s, is_new in zip(forecasts.sets, written, strict=True) if is_new]
         writer.ledger.put_ticks(_ticks(new, forecasts.failures, start.started, finished))
+        keep_new(writer, forecasts.shifts)
     served = {s.market: s for s in new}
     if not all(written):
         with store.read() as reader:

@@ -11,7 +11,7 @@ from cryptocast import calibration
 from cryptocast.calibration import Ranges
 from cryptocast.config import Settings
 from cryptocast.store import Past, Reader
-from cryptocast.values import Candles, FloatArray, ForecastSet, Market
+from cryptocast.values import Candles, FloatArray, ForecastSet, IntArray, Market
 
 MEMORY_BARS = 2016
 """A version that served nothing for this many bars starts at no widening again."""
@@ -83,12 +83,14 @@ class Tracks:
         known_until: int,
         log_quantiles: FloatArray,
         candles: Candles,
+        shifts: IntArray,
     ) -> tuple[FloatArray | None, FloatArray]:
         """Return the widening [H] at an origin, and the quantiles [H, Q] widened by it.
 
         `candles` must be the market's own: another venue's show no outcome of it.
         `known_until` is when the newest of them closed. If candles are always late, their
-        outcomes are learned a tick later, and not lost.
+        outcomes are learned a tick later, and not lost. `shifts` are the open times of suspected
+        level shifts: what they part from its origin says nothing of a range.
         """
         if not self._enabled:
             return None, log_quantiles
@@ -98,7 +100,7 @@ class Tracks:
         interval, levels = market.interval_seconds, self.levels
         after = max(track.known_until, origin - self._context_bars * interval)
         outcomes = calibration.outcomes(
-            track.ranges(), candles, interval, after=after, until=known_until
+            track.ranges(), candles, interval, after=after, until=known_until, shifts=shifts
         )
         share = calibration.share_outside(levels)
         scale = calibration.advance(track.scale, outcomes.known, outcomes.missed, share)

@@ -15,7 +15,7 @@ from cryptocast.dataset import Bars, Part
 from cryptocast.errors import StateError
 from cryptocast.evaluation import Candidate
 from cryptocast.store import Reader, Served
-from cryptocast.values import DAY_SECONDS, FloatArray, Market, Windows
+from cryptocast.values import DAY_SECONDS, FloatArray, IntArray, Market, Windows
 from cryptocast.workflows.learning.scoring import baseline
 from cryptocast.workspace import Workspace
 
@@ -137,15 +137,13 @@ class ServedReader:
     def _targets(self, market: Market, served: Served) -> FloatArray:
         """Return the log-returns [N, H] from the last close as served, NaN if unknown."""
         horizon, interval = self.settings.model.horizon, market.interval_seconds
-        start, end = int(served.origins[0]), market.floor(self.now)
+        context = (dataset.WAIT_BARS + 1) * interval  # by which a level shift is told
+        start, end = int(served.origins[0]) - context, market.floor(self.now)
         candles = self.reader.candles([market], start, end)[market]
         if not len(candles):
             return np.full((len(served), horizon), np.nan)
-        wanted = served.origins[:, None] + interval * np.arange(horizon)
-        row = np.minimum(np.searchsorted(candles.open_time, wanted), len(candles) - 1)
-        known = candles.open_time[row] == wanted
-        returns = np.log(candles.close[row] / served.last_close[:, None])
-        return np.where(known, returns, np.nan)
+        bars = dataset.lay_out(candles, market, start, end)
+        return _targets(served, bars, (served.origins - start) // interval, horizon)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,11 +195,16 @@ def _track_record(
     plain = calibration.widen(returns, 1 / served.scale, levels.index(0.5))
     at = (served.origins - bars.first) // bars.market.interval_seconds
     windows = dataset.before(bars, at, lookback)
-    # From what was served as the last price: a candle may have been revised since.
-    revision = windows.log_close - np.log(served.last_close)
-    targets = dataset.log_returns(bars, at, horizon, len(bars)) + revision[:, None]
+    targets = _targets(served, bars, at, horizon)
     windows = dataclasses.replace(windows, targets=targets)
     return TrackRecord(bars.market, levels, served, targets, returns, plain, windows, before, bars)
+
+
+def _targets(served: Served, bars: Bars, at: IntArray, horizon: int) -> FloatArray:
+    """Return the log-returns [N, H] from the last close as served, NaN if unknown."""
+    # From what was served as the last price: a candle may have been revised since.
+    revision = bars.log_close[at - 1] - np.log(served.last_close)
+    return dataset.log_returns(bars, at, horizon, len(bars)) + revision[:, None]
 
 
 def _scores(record: TrackRecord) -> pl.DataFrame:
