@@ -74,7 +74,7 @@ FEATURES = (
 )
 """The features of a bar that a model sees, in the order of the last axis of `Windows.inputs`."""
 
-ALERTS = ("declined", "promotion", "fallback", "source", "credits", "missed")
+ALERTS = ("declined", "promotion", "fallback", "source", "credits", "missed", "shift")
 """The kinds of alerts; `cryptocast notify --test` sends one of kind `test`."""
 
 LEVEL_UNIT = 1e-3

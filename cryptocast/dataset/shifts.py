@@ -1,13 +1,13 @@
 """Find level shifts: a coin that is redenominated or split moves to another level, and stays.
 
 Bar s is one if its close lies 35 % or more above the last close before it, or as far below (a
-factor of 1.35), and if all closes of the 12 bars before it and of the 12 after it keep within a
-quarter of that move of the level on their side. After a gap of more than 12 bars nothing tells
-how far a price would have moved by itself, so a factor of 1.9 is asked for. A crash with
-aftershocks and a spike that reverts are none.
+factor of 1.35), and if the closes of the 12 bars before it, and those of the 12 bars from it on,
+keep within an eighth of that move of the level on their side. After a gap of more than 12 bars
+nothing tells how far a price would have moved by itself, so a factor of 1.9 is asked for. A crash
+with aftershocks and a spike that reverts within 12 bars are none.
 
-It is known 12 bars later, and no feature may know the future: the rows of bars s to s + 11 are
-computed as if it were a move. From the row of bar s + 12 on, its return counts as none.
+It is known when 12 bars have closed, and no feature may know the future: the rows of bars s to
+s + 10 are computed as if it were a move. From the row of bar s + 11 on, its return counts as none.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from cryptocast.dataset.bars import LONGEST_SPAN_BARS, Bars
 from cryptocast.values import IntArray
 
 WAIT_BARS = 12
-"""The bars after a shift that are waited for, and those before it that are looked at.
+"""The bars from a shift on that are waited for, and those before it that are looked at.
 
 More of them before it would not fit into what a feature remembers (`features.context_bars`).
 """
 
 _LEAST = np.log(1.35)
 _LEAST_AFTER_GAP = np.log(1.9)
-_STAYS_WITHIN = 0.25
+_STAYS_WITHIN = 1 / 8
 
 
 class Stretch(NamedTuple):
@@ -53,7 +53,7 @@ def suspected(bars: Bars, end: int) -> IntArray:
 def lasting(bars: Bars, end: int) -> IntArray:
     """Return the bars [S] that are known to be level shifts when bar `end - 1` has closed."""
     shifts = suspected(bars, end)
-    return shifts[shifts + WAIT_BARS < end]
+    return shifts[shifts + WAIT_BARS <= end]
 
 
 def spans_shift(bars: Bars, at: IntArray, bar: IntArray, end: int) -> NDArray[np.bool_]:
@@ -70,7 +70,7 @@ def spans_shift(bars: Bars, at: IntArray, bar: IntArray, end: int) -> NDArray[np
 def stretches(bars: Bars) -> Iterator[Stretch]:
     """Yield the stretches of all rows; without a shift there is one."""
     shifts = lasting(bars, len(bars))
-    firsts = [0, *(shifts + WAIT_BARS).tolist(), len(bars)]
+    firsts = [0, *(shifts + WAIT_BARS - 1).tolist(), len(bars)]
     for known in range(len(shifts) + 1):
         yield Stretch(firsts[known], firsts[known + 1], shifts[:known])
 
@@ -96,7 +96,7 @@ def _is_shift(bars: Bars, s: int, end: int) -> bool:
     move = abs(bars.log_return[s])
     if bars.age[s - 1] >= LONGEST_SPAN_BARS and move < _LEAST_AFTER_GAP:
         return False
-    near = np.arange(max(s - WAIT_BARS, 0), min(s + WAIT_BARS + 1, end))
+    near = np.arange(max(s - WAIT_BARS, 0), min(s + WAIT_BARS, end))
     near = near[~bars.missing[near]]
     level = np.where(near < s, bars.log_close[s - 1], bars.log_close[s])
     return bool(np.abs(bars.log_close[near] - level).max() <= _STAYS_WITHIN * move)

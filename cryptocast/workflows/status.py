@@ -23,7 +23,7 @@ from cryptocast.workflows.learning.deployment import promised_skill
 from cryptocast.workflows.serving.events import SHADOW
 from cryptocast.workflows.serving.housekeeping import loop_health
 from cryptocast.workflows.serving.recordings import is_recorded
-from cryptocast.workflows.watching.facts import MONITOR, shown_steps
+from cryptocast.workflows.watching.facts import MONITOR, level_shifts, shift_words, shown_steps
 from cryptocast.workflows.watching.ticking import missed_words, ticked_by
 from cryptocast.workspace import Workspace
 
@@ -151,6 +151,7 @@ def _market_statuses(
     productions = reader.productions().of_markets(markets)
     steps = shown_steps(markets[0], horizon)
     coverage = store.coverage(reader, markets, yesterday, now, steps)
+    shifts = level_shifts(reader, markets, now)
     statuses = []
     for market in markets:
         status = MarketStatus(
@@ -170,6 +171,8 @@ def _market_statuses(
         )
         unserved = bool(productions) and market not in productions
         issues = _issues(status, settings.loop.max_stale_bars, unserved=unserved, played=played)
+        if market in shifts:
+            issues.append(shift_words(shifts[market]))
         statuses.append(replace(status, issues=tuple(issues)))
     return statuses
 

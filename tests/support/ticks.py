@@ -101,6 +101,16 @@ def drop(folder: Path, bars: Iterable[int], market: Market = BTC) -> None:
     )
 
 
+def redenominate(folder: Path, bar: int, factor: float, market: Market = BTC) -> None:
+    """Prices times a factor in every candle that opens at or after a bar."""
+    change(
+        folder,
+        f"UPDATE candles SET open = open * {factor}, high = high * {factor}, low = low * {factor},"
+        f" close = close * {factor}, volume = volume / {factor}"
+        f" WHERE market = '{market.id}' AND epoch(open_time) >= {origin(bar)}",
+    )
+
+
 def spoil_from(folder: Path, bar: int) -> None:
     """Other prices in every candle that opens at or after a bar."""
     change(

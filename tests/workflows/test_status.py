@@ -11,9 +11,10 @@ import pytest
 from cryptocast.errors import ConfigError
 from cryptocast.store import Store, gaps
 from cryptocast.values import Gap, iso
+from cryptocast.workflows.monitor import monitor
 from cryptocast.workflows.status import StatusReport, status
 from support.commands import INTERVAL, NOW, good, query, run
-from support.ticks import BTC, SYMBOLS, at, change, drop, origin, ticked
+from support.ticks import BTC, SYMBOLS, at, change, drop, origin, redenominate, ticked
 
 
 def look(folder: Path, bar: float = 1, **settings: object) -> StatusReport:
@@ -94,6 +95,20 @@ def test_silence_and_an_old_candle_are_trouble(w: Path) -> None:
         "no forecast for the last 5 origins: does anything tick?",
         "the newest candle is 5 bars old",
     )
+
+
+def test_a_new_unit_is_told_for_a_day(w: Path) -> None:
+    redenominate(w, 1, 1_000)
+    ticked(w, 13)
+    (issue,) = look(w, 13.5).issues
+    assert issue.startswith("the price moved x 1,00")
+    assert issue.endswith(
+        f" in the bar of {iso(origin(1))} and stayed: it is taken for a new unit (redenomination or"
+        " split), and this move is left out"
+    )
+    assert not any("unit" in issue for issue in look(w, 13 + 288).issues)
+    with at(w, 13.5) as ws:
+        assert monitor(ws).warnings == (f"{BTC.id}: {issue}",)
 
 
 def test_a_failed_tick_is_told_with_its_reason(w: Path) -> None:

@@ -37,7 +37,7 @@ def level_shifts(bars: Bars) -> Iterator[Event]:
     """Yield an event of each level shift that the bars hold, at the moment it was known."""
     for shift in dataset.lasting(bars, len(bars)):
         opened, factor = int(bars.open_time[shift]), math.exp(bars.log_return[shift])
-        known = opened + (dataset.WAIT_BARS + 1) * bars.market.interval_seconds
+        known = opened + dataset.WAIT_BARS * bars.market.interval_seconds
         yield Event(known, LEVEL_SHIFT, bars.market.id, {"bar": iso(opened), "factor": factor})
 
 

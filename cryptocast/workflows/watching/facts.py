@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from cryptocast import store
 from cryptocast.config import NotifySettings
+from cryptocast.display import fixed
 from cryptocast.store import Credits, Reader, StandIn
-from cryptocast.values import DAY_SECONDS, Deployment, Market, MonitorVerdict
+from cryptocast.values import DAY_SECONDS, Deployment, Event, Market, MonitorVerdict
+from cryptocast.workflows.serving.events import LEVEL_SHIFT
 from cryptocast.workspace import Workspace
 
 MONITOR = "monitor"
@@ -32,6 +34,7 @@ class AlertFacts:
     missed: Mapping[Market, Sequence[int]]  # origins of the last day
     deployments: Sequence[Deployment]
     verdict: MonitorVerdict | None
+    shifts: Mapping[Market, Event]  # of level, of the last day
     credits: Mapping[str, Credits]
     monthly_credits: int
     rule: NotifySettings
@@ -53,9 +56,31 @@ def alert_facts(ws: Workspace, reader: Reader) -> AlertFacts:
         missed=store.missed_origins(reader, markets, now - DAY_SECONDS),
         deployments=reader.deployments(),
         verdict=MonitorVerdict.of(reader.newest_event(MONITOR, now)),
+        shifts=level_shifts(reader, markets, now),
         credits={source: cost for source, cost in spent.items() if cost.used},
         monthly_credits=ws.settings.source.monthly_credits,
         rule=ws.settings.notify,
+    )
+
+
+def level_shifts(reader: Reader, markets: Sequence[Market], now: float) -> dict[Market, Event]:
+    """Return the newest level shift of each market that became known in the last day."""
+    by_id = {market.id: market for market in markets}
+    return {
+        by_id[event.market]: event
+        for event in reader.events(LEVEL_SHIFT)
+        if event.market in by_id and now - DAY_SECONDS < event.at <= now
+    }
+
+
+def shift_words(event: Event) -> str:
+    """Return what to say of a level shift."""
+    factor = float(event.detail["factor"])
+    sign, size = ("x", factor) if factor > 1 else ("/", 1 / factor)
+    return (
+        f"the price moved {sign} {fixed(size, 0 if size >= 10 else 2)} in the bar of "
+        f"{event.detail['bar']} and stayed: it is taken for a new unit (redenomination or split), "
+        "and this move is left out"
     )
 
 

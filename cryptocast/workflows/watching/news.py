@@ -15,7 +15,7 @@ from cryptocast.display import first_few
 from cryptocast.metering import QUIET_SECONDS
 from cryptocast.store import ALL_MARKETS
 from cryptocast.values import Alert, Market, iso
-from cryptocast.workflows.watching.facts import AlertFacts
+from cryptocast.workflows.watching.facts import AlertFacts, shift_words
 
 States = Mapping[str, str]
 """What a receiver knows of one kind: the state of each subject."""
@@ -149,6 +149,18 @@ def _missed(facts: AlertFacts, known: States) -> Iterator[News]:
         yield _turn(facts, "missed", back, "forecasts are made again", text)
 
 
+def _shift(facts: AlertFacts, known: States) -> Iterator[News]:
+    """Yield the news of level shifts; a state is the bar of the newest that is known."""
+    bars = {market: str(event.detail["bar"]) for market, event in facts.shifts.items()}
+    new = {market: bar for market, bar in bars.items() if known.get(market.id) != bar}
+    if new:
+        texts = [f"{market.symbol}: {shift_words(facts.shifts[market])}" for market in new]
+        states = {market.id: bar for market, bar in new.items()}
+        title = f"prices of {_names(new)} are taken for a new unit"
+        alert = _alert(facts, "shift", "news", title, first_few(texts, _NAMED), tuple(states))
+        yield News("shift", states, alert)
+
+
 def _turned(
     now: Mapping[Market, bool], known: States
 ) -> tuple[dict[Market, str], dict[Market, str]]:
@@ -191,5 +203,6 @@ KINDS: Mapping[str, Callable[[AlertFacts, States], Iterator[News]]] = {
     "source": _source,
     "credits": _credits,
     "missed": _missed,
+    "shift": _shift,
 }
 """The function that finds the news of each kind of `values.ALERTS`."""

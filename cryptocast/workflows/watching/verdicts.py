@@ -15,7 +15,7 @@ from cryptocast.store import Productions, Reader
 from cryptocast.store.exporter import exportable_markets
 from cryptocast.values import ForecastSet, Market, iso
 from cryptocast.workflows.learning.deployment import promised_skill
-from cryptocast.workflows.watching.facts import MONITOR
+from cryptocast.workflows.watching.facts import MONITOR, level_shifts, shift_words
 from cryptocast.workflows.watching.served import LIVE, REPLAYED, ServedReader, TrackRecord
 from cryptocast.workflows.watching.watch import (
     WINDOWS,
@@ -68,7 +68,11 @@ def look(ws: Workspace, *, window: str | None = None) -> MonitorReport:
     with ws.store.read() as reader:
         deployments = [d for d in reader.deployments() if d.at <= now]
         newest = reader.ledger.newest(markets, now)
-        warnings = _unconfigured(reader, markets, now)
+        shifts = level_shifts(reader, markets, now)
+        warnings = (
+            *_unconfigured(reader, markets, now),
+            *(f"{market.id}: {shift_words(event)}" for market, event in shifts.items()),
+        )
     if not deployments:
         reason = "there is no production model yet: cryptocast init"
         return MonitorReport(now, UNKNOWN, reason, {}, LIVE, (), warnings)

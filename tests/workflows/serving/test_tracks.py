@@ -8,10 +8,22 @@ from pathlib import Path
 import numpy as np
 
 from cryptocast.store import Store
-from cryptocast.values import Market
+from cryptocast.values import Market, iso
 from cryptocast.workflows.replay import plan, replay
 from support.commands import INTERVAL, NOW, candles, query
-from support.ticks import BTC, MARKETS, at, change, deploy, drop, origin, sets, stored, ticked
+from support.ticks import (
+    BTC,
+    MARKETS,
+    at,
+    change,
+    deploy,
+    drop,
+    origin,
+    redenominate,
+    sets,
+    stored,
+    ticked,
+)
 
 H, Q = 24, 19
 LEAST, MOST = 0.4, 2.5
@@ -26,10 +38,13 @@ def replayed(folder: Path, first: int, last: int, **settings: object) -> None:
         list(replay(ws, plan(ws, origin(first), origin(last))))
 
 
-def slow_scales(folder: Path, market: Market = BTC, *, served: bool = True) -> list[list[float]]:
+def slow_scales(
+    folder: Path, market: Market = BTC, *, served: bool = True, shift: int = -9_999
+) -> list[list[float]]:
     """The scale of each set of the ledger, from all sets and candles there are, one by one.
 
-    Right where the sets were written in the order of their origins.
+    Right where the sets were written in the order of their origins. What the bar `shift` parts
+    from its origin counts nowhere.
     """
     c = stored(folder, market)
     closes = dict(zip(c.open_time.tolist(), c.close.tolist(), strict=True))
@@ -52,6 +67,8 @@ def slow_scales(folder: Path, market: Market = BTC, *, served: bool = True) -> l
                 for made, _, prices, _ in mine:
                     target = made + (h + 1) * INTERVAL
                     actual = closes.get(target - INTERVAL)
+                    if made <= origin(shift) < target:
+                        continue
                     if after < target <= known and actual is not None:
                         inside = prices[h * Q] <= actual <= prices[h * Q + Q - 1]
                         scale[h] += -DOWN[h] if inside else UP[h] - DOWN[h]
@@ -86,6 +103,19 @@ def test_ticks_one_by_one_follow_it_too(w: Path) -> None:
     assert found[-1][0] != 1.0
     assert found[14][13] != 1.0
     assert found[14][14] == 1.0  # no target of step 15 has come
+
+
+def test_outcomes_in_another_unit_move_no_scale_and_the_shift_is_told_once(w: Path) -> None:
+    redenominate(w, 40, 1_000)
+    replayed(w, 1, 60)
+    ticked(w, *range(61, 66))
+    assert scales(w) == slow_scales(w, shift=40)
+    columns = (
+        "epoch(\"at\")::BIGINT, market, detail->>'bar', round((detail->>'factor')::DOUBLE, -2)"
+    )
+    assert query(w, f"SELECT {columns} FROM events WHERE kind = 'level_shift'") == [
+        (origin(52), BTC.id, iso(origin(40)), 1_000)
+    ]
 
 
 def test_each_market_has_its_own(w: Path) -> None:

@@ -19,7 +19,7 @@ from cryptocast.workflows.watching.memory import Memory, pause_seconds, recall
 from cryptocast.workspace import Workspace
 from support.commands import INTERVAL, NOW, query
 from support.hooks import SECRET, Hook
-from support.ticks import BTC, change, deploy, origin
+from support.ticks import BTC, change, deploy, origin, redenominate
 
 SCRIPT = '<script>alert("x")</script>'
 
@@ -345,6 +345,15 @@ def test_what_a_killed_process_had_claimed_is_told_after_a_while(
     later = time.time() + 121
     monkeypatch.setattr(time, "time", lambda: later)
     assert watched.look(4) == ["a stand-in serves instead of production"]
+
+
+def test_a_new_unit_is_told_once(watched: Watched) -> None:
+    redenominate(watched.folder, 2, 0.1)
+    assert watched.look(13) == ["forecasts are made again"]
+    assert watched.look(14) == ["prices of BTC/EUR are taken for a new unit"]
+    assert watched.text.startswith("BTC/EUR: the price moved / ")
+    assert watched.hook.bodies[-1]["state"] == "news"
+    assert watched.look(15) == []
 
 
 def test_what_is_told_is_kept_in_the_events(watched: Watched) -> None:
