@@ -65,7 +65,7 @@ def test_relative_paths_are_relative_to_where_they_were_written(file: Path, tmp_
         (
             "[[notify.receiver]]\nname = 'console'\nalerts = ['sources']",
             'notify.receiver.alerts = ["sources"] in {} is not allowed',
-            "'sources' is not one of declined, promotion, fallback, source, credits, missed",
+            "'sources' is not one of declined, promotion, fallback, source, credits, missed, shift",
         ),
         (
             "[metrics]\nfile = '/x/y.txt'",
