@@ -90,6 +90,16 @@ def test_the_hour_that_comes_twice_shows_local_times(
         assert page.remarks == (f"{file}: 1 of 24 {told}",)
 
 
+def test_days_by_a_clock_that_changes_are_days_whatever_the_name_says(tmp_path: Path) -> None:
+    rows = rows_of(300, step=86_400)
+    file = tmp_path / "BTC-USDT-5m.csv"
+    local = ZoneInfo("America/New_York")
+    midnights = (datetime(2024, 1, 1, tzinfo=local) + timedelta(days=i) for i in range(300))
+    moved = [(int(day.timestamp()), *row[1:]) for day, row in zip(midnights, rows, strict=True)]
+    file.write_text(text_of(moved, int), encoding="utf-8")
+    assert fails(file).message == f"{file} holds a candle every 86400 s, not every 300 s (5m)"
+
+
 def test_a_few_odd_times_are_counted_and_told(tmp_path: Path) -> None:
     rows = rows_of(20)
     rows[3] = (rows[3][0] + 60, *rows[3][1:])
