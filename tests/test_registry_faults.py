@@ -77,6 +77,15 @@ def test_a_server_that_cannot_be_reached_is_told_of_soon(monkeypatch: pytest.Mon
     )
 
 
+def test_what_is_no_address_is_told() -> None:
+    assert told(failure("http://[::1:hunter2")) == (
+        "registry.failed",
+        "the MLflow store (an address that is not shown) is at no address",
+        ADDRESS,
+        False,
+    )
+
+
 @pytest.mark.parametrize(
     "uri",
     [

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import mlflow
 from alembic.util import CommandError
@@ -126,6 +127,7 @@ class Connection:
         """Open the store, or make it; `Registry` says what the parameters mean."""
         self.uri = uri
         self._environ = environ
+        self._demand_address()
         file = local_file(uri)
         if artifacts is None and file is not None:
             folder: Path | None = file.parent / "mlartifacts"
@@ -143,6 +145,14 @@ class Connection:
                 self.client.get_experiment_by_name(experiment)  # a damaged store is not touched
                 update_uris(file, artifacts.resolve().as_uri())
             self.experiment = self._experiment_id(experiment, location)
+
+    def _demand_address(self) -> None:
+        """Raise RegistryError if the URI is no address: MLflow would end with a ValueError."""
+        try:
+            urlsplit(self.uri)
+        except ValueError:
+            message = f"the MLflow store {shown_url(self.uri)} is at no address"
+            raise RegistryError(message, hint=_CHECK_ADDRESS) from None
 
     def _experiment_id(self, name: str, location: str | None) -> str:
         """Return the id of the experiment; an older store has it under a name with slashes."""

@@ -11,7 +11,7 @@ from cryptocast.values import Candles, IntArray, Market, iso
 # end of daylight saving time, local times of 15 minutes repeat 4 bars.
 _FEW_ROWS = 3
 
-_NEARLY_ALL = 0.95
+_MOST = 0.75
 
 PLAUSIBLE_SECONDS = (10**9, 10**10)
 """2001 to 2286: no time in another unit looks like one of these."""
@@ -40,8 +40,8 @@ def step_of(open_time: IntArray, fewest_steps: int) -> tuple[int, bool] | None:
         return None
     step = int(np.median(steps))
     usual = step in SECONDS_OF_INTERVALS.values()
-    # Local times of days are an hour off when the clocks change.
-    return step, usual and bool(np.mean(steps % step == 0) >= _NEARLY_ALL)
+    # A few rows may be off, and local times of days are when the clocks change.
+    return step, usual and bool(np.mean(steps % step == 0) >= _MOST)
 
 
 def odd_times(files: str, candles: Candles, market: Market) -> list[str]:

@@ -128,7 +128,8 @@ class Tables:
         """Yield a view of the rows of a file, with DuckDB knowing what SQL cannot read."""
         with _formats.opened(file) as rows:
             if rows.arrow is not None:
-                self._duckdb.register(rows.scan, rows.arrow)
+                with self._translated(file):  # it may hold types that DuckDB does not know
+                    self._duckdb.register(rows.scan, rows.arrow)
             try:
                 yield self._viewed(rows, view)
             finally:
@@ -259,8 +260,14 @@ class Tables:
         self, file: Path, query: str, values: Sequence[object] = (), *, fetch: str = "fetchall"
     ) -> Any:
         """Run a query over a file; an error of DuckDB becomes a SourceError."""
-        try:
+        with self._translated(file):
             return getattr(self._duckdb.execute(query, values), fetch)()
+
+    @staticmethod
+    @contextmanager
+    def _translated(file: Path) -> Iterator[None]:
+        try:
+            yield
         except duckdb.Error as error:
             lines = str(error).removeprefix("Invalid Input Error: ").splitlines()
             if "state machine" in lines[0]:

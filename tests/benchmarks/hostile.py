@@ -261,6 +261,7 @@ def main() -> int:
     """Run cases until the time is over and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=3600)
+    parser.add_argument("--cases", type=int, default=10**9, help="no more than these")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--case", type=int, help="only this one, aloud; its folder is kept")
     parser.add_argument("--kind", choices=list(families()), help="only cases of this kind")
@@ -268,16 +269,15 @@ def main() -> int:
     load()
     gc.freeze()  # no collection in a fork is to walk, and so copy, all that was loaded
     started, counted, number = time.monotonic(), Counter[str](), 0
-    while options.case is not None or time.monotonic() - started < options.seconds:
-        at = number if options.case is None else options.case
+    first, cases = (0, options.cases) if options.case is None else (options.case, 1)
+    while number < cases and time.monotonic() - started < options.seconds:
+        at = first + number
         for kind, words in one(options.seed, at, options.kind, options.case is not None):
             counted[kind] += 1
             repeat = f"--seed {options.seed} --case {at}"
             repeat += f" --kind {options.kind}" if options.kind else ""
             print(f"BAD  {kind}: {repeat}: {words}", flush=True)
         number += 1
-        if options.case is not None:
-            break
     print(f"cases: {number} in {time.monotonic() - started:.0f} s")
     for kind in KINDS:
         print(f"{'BAD ' if counted[kind] else 'ok  '} {kind}: {counted[kind]}")

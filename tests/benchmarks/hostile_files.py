@@ -170,11 +170,10 @@ def timed(case: Case, draft: Draft) -> None:
         clocks = [datetime.fromtimestamp(row[0], ZoneInfo(form)) for row in rows]
         draft.columns[name] = [clock.strftime("%Y-%m-%d %H:%M:%S") for clock in clocks]
         # Such times are UTC, as they say no offset; an hour that comes twice is more than a few.
-        held = draft.truth.rows
         draft.truth.rows, draft.truth.needed = {}, set()
         for row, clock in zip(rows, clocks, strict=True):
-            t = int(clock.replace(tzinfo=UTC).timestamp())
-            draft.truth.rows.setdefault(t, []).extend(held.get(row[0], []))
+            t = int(clock.replace(tzinfo=UTC).timestamp()) // 300 * 300
+            draft.truth.rows.setdefault(t, []).append(row[1:])
     draft.plain &= how == "exact"
     case.notes += [form]
 
@@ -220,6 +219,8 @@ def as_csv(case: Case, draft: Draft) -> bytes:
     lines = [delimiter.join(map(cell, row)) for row in zip(*draft.columns.values(), strict=True)]
     if draft.header:
         lines.insert(0, delimiter.join(map(cell, draft.columns)))
+    if case.chance(0.15):
+        edited(case, draft, lines, delimiter)
     before = draw.choice(PREAMBLES) if case.chance(0.25) else ""
     ends = draw.choice(("\n", "\n", "\n", "\r\n", "\r", "mixed"))
     text = before + "\n".join(lines) + draw.choice(("\n", "", "\n\n\n", "\n,,,,\n"))
@@ -234,6 +235,37 @@ def as_csv(case: Case, draft: Draft) -> bytes:
     draft.plain &= not text.rstrip().endswith(",") and ends != "\r"
     case.notes += [repr(delimiter), repr(ends), encoding, repr(before), "quoted" * quoted]
     return text.encode(encoding, errors="replace")
+
+
+def edited(case: Case, draft: Draft, lines: list[str], delimiter: str) -> None:
+    """Do to some lines what people, spreadsheets and failing disks do."""
+    draw = case.draw
+    how = draw.choice(("again", "comment", "blank", "total", "fewer", "more", "NA", "quote", "space",
+                       "1,234.5", "$", "wide", "nul", "cr", "unit"))  # fmt: skip
+    case.notes += [f"edited: {how}"]
+    draft.plain = False
+    for _ in range(draw.choice((1, 1, 3))):
+        at = draw.randrange(1, len(lines))
+        cells = lines[at].split(delimiter)
+        one = draw.randrange(len(cells))
+        if how in ("again", "comment", "blank", "total"):
+            added = {"again": lines[0], "comment": "# a word", "blank": "", "total": "Total"}[how]
+            lines.insert(at, added + (delimiter * 5 if how == "total" else ""))
+            continue
+        if how in ("fewer", "NA", "quote", "$", "1,234.5", "nul"):  # whatever becomes of the row
+            draft.truth.needed = set()
+        if how == "fewer":
+            del cells[one]
+        elif how in ("more", "NA", "1,234.5"):
+            cells[one:one] = [] if how != "more" else [draw.choice(("", "7", "x"))]
+            cells[one] = how if how != "more" else cells[one]
+        else:
+            changed = {"quote": '"{}', "space": " {} ", "$": "${}", "wide": "{}" + "0" * 100_000,
+                       "nul": "{}\0", "cr": "{}\r", "unit": "{} USDT"}[how]  # fmt: skip
+            cells[one] = changed.format(cells[one])
+        if how == "more" and one < 6 or how == "wide":
+            draft.truth.loose = True
+        lines[at] = delimiter.join(cells)
 
 
 def as_json(case: Case, draft: Draft) -> bytes:
@@ -262,11 +294,10 @@ def as_table(case: Case, draft: Draft) -> bytes:
     if case.chance(0.5):
         parquet.write_table(table, out, compression=case.draw.choice(("snappy", "zstd", "none")))
     else:
-        version = case.draw.choice((1, 2))
+        version = case.draw.choice((1, 2)) if draft.plain else 2
         with warnings.catch_warnings(action="ignore"):  # of its first version
-            feather.write_feather(
-                table, out, version=version, compression=None if version == 1 else "lz4"
-            )
+            compression = None if version == 1 else "lz4"
+            feather.write_feather(table, out, version=version, compression=compression)
     return out.getvalue()
 
 
@@ -293,7 +324,7 @@ def typed(case: Case, draft: Draft, name: str, cells: list[Any]) -> Any:
     return array
 
 
-def packed(case: Case, content: bytes, name: str) -> tuple[bytes, str]:
+def packed(case: Case, draft: Draft, content: bytes, name: str) -> tuple[bytes, str]:
     """Under a compression, or in a ZIP."""
     import pyarrow as pa
 
@@ -301,6 +332,7 @@ def packed(case: Case, content: bytes, name: str) -> tuple[bytes, str]:
         ("", "gz", "bz2", "xz", "zst", "zip", "gz gz"), (8, 1, 1, 1, 1, 1, 0.3)
     )[0]
     case.notes += [how]
+    draft.plain &= how != "gz gz"
     if how == "zip":
         out = io.BytesIO()
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -349,7 +381,7 @@ def written(case: Case, draft: Draft) -> bytes:
     case.notes += [kind.__name__]
     content = kind(case, draft)
     suffix = {as_csv: ".csv", as_json: ".json"}.get(kind, ".parquet")
-    content, more = packed(case, content, f"{draft.name}{suffix}")
+    content, more = packed(case, draft, content, f"{draft.name}{suffix}")
     draft.plain &= not more or kind is as_csv or (kind is as_json and more != ".zip")
     draft.name += suffix + more
     return damaged(case, draft, content) if case.chance(0.12) else content

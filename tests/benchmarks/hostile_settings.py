@@ -120,6 +120,9 @@ def settings(case: Case) -> None:
     draw = case.draw
     workspace = case.folder / "w"
     workspace.mkdir()
+    if case.chance(0.4):  # with candles
+        (workspace / "cryptocast.toml").write_text("[source]\nname = 'sim'\n", encoding="utf-8")
+        case.run("fetch", "-w", workspace, "--days", "1", "--as-of", "2024-06-03")
     (workspace / "cryptocast.toml").write_bytes(toml(case) if case.chance(0.8) else b"")
     if case.chance(0.25):
         dotenv(case, workspace)

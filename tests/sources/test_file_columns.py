@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped]
 import pytest
+from pyarrow.feather import write_feather  # type: ignore[import-untyped]
 
-from support.recorded import BTC, START, Row, fails, page_of, read, transposed
+from support.recorded import BTC, START, Row, fails, page_of, read, rows_of, transposed
 
 
 def thin(n: int = 3000, every: int = 25) -> list[Row]:
@@ -114,3 +116,14 @@ def test_a_volume_that_is_not_taken_is_told(tmp_path: Path, names: str, told: st
 def test_a_file_without_any_volume_has_nothing_to_tell(tmp_path: Path) -> None:
     page = page_of(named(tmp_path / "c.csv", "x,volatility"))
     assert (np.isnan(page.candles.volume).all(), page.remarks) == (True, ())
+
+
+def test_a_type_that_nobody_reads_is_told_in_one_line(tmp_path: Path) -> None:
+    names = ("ts", "open", "high", "low", "close", "volume")
+    table = pa.table(dict(zip(names, transposed(rows_of()), strict=True)))
+    halves = table.set_column(5, "volume", table["volume"].cast(pa.float16()))
+    file = tmp_path / "c.feather"
+    write_feather(halves, str(file), compression="uncompressed")
+    error = fails(file)
+    assert error.code == "source.bad_file"
+    assert error.message.startswith(f"{file} cannot be read: Not implemented Error: Unsupported")

@@ -100,6 +100,14 @@ def test_days_by_a_clock_that_changes_are_days_whatever_the_name_says(tmp_path: 
     assert fails(file).message == f"{file} holds a candle every 86400 s, not every 300 s (5m)"
 
 
+def test_a_few_odd_times_hide_no_other_interval(tmp_path: Path) -> None:
+    rows = rows_of(40, step=900)
+    for place in (5, 17, 30):
+        rows[place] = (rows[place][0] + 11, *rows[place][1:])
+    file = written(tmp_path, rows, int)
+    assert fails(file).message == f"{file} holds a candle every 900 s, not every 300 s (5m)"
+
+
 def test_a_few_odd_times_are_counted_and_told(tmp_path: Path) -> None:
     rows = rows_of(20)
     rows[3] = (rows[3][0] + 60, *rows[3][1:])
