@@ -54,8 +54,9 @@ flows: $(PREFECT_INSTALLED) ## a Prefect server, and the flows of WORKSPACE on i
 bench: $(BENCH_INSTALLED) ## the budgets, as ratios measured in one run (minutes); BENCH_SMOKE=1 only tries each row
 	$(BIN)/python tests/benchmarks/bench.py
 
-soak: $(INSTALLED) ## a month of ticks in one process, and 200 ticks killed at random (half an hour)
+soak: $(TOOLS_INSTALLED) ## a month of ticks, 200 ticks killed at random, an hour of hostile files and servers
 	$(BIN)/python tests/benchmarks/soak.py
+	$(BIN)/python tests/benchmarks/hostile
 
 accuracy: $(BENCH_INSTALLED) ## score every model on the Parquet files in DATA, tables into tests/benchmarks/results (a quarter of an hour)
 	$(BIN)/python tests/benchmarks/accuracy.py $(DATA)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from scipy import stats
 from cryptocast import dataset
 from cryptocast.config import Settings
 from cryptocast.values import Candles, FloatArray, Market
+from support.commands import ended, start_loaded
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
 LEVELS = Settings().model.levels
@@ -155,3 +157,14 @@ def test_a_row_is_a_ratio_of_what_was_measured_in_the_same_rounds(part: Any) -> 
 def test_every_page_of_results_has_a_place_for_its_tables(name: str) -> None:
     page = (BENCHMARKS / "results" / f"{name}.md").read_text(encoding="utf-8")
     assert page.count(f"<!-- {name} -->\n") == page.count(f"<!-- end of {name} -->") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="its processes are forked")
+def test_hostile_files_names_settings_and_servers_find_nothing(tmp_path: Path) -> None:
+    script = "import runpy, sys; sys.argv.pop(0); runpy.run_path(sys.argv[0], {}, '__main__')"
+    options = ("--cases", "8", "--seconds", "600")
+    kept = {"TMPDIR": str(tmp_path)}
+    done = ended(start_loaded(BENCHMARKS / "hostile", *options, script=script, environ=kept))
+    assert (done.code, done.err) == (0, ""), done.out
+    assert done.out.startswith("cases: ")
+    assert list(tmp_path.iterdir()) == []

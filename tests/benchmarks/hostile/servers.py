@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import random
 from dataclasses import replace
 from typing import Any
 
-from hostile import Case, Truth, judge
+from cases import Case, Truth, judge
+
+from cryptocast.sources import Setup
+from cryptocast.values import Candles, iso
 from support import spoil
 from support.loopback import (
     KEY,
@@ -25,9 +27,6 @@ from support.loopback import (
     truncated_json,
 )
 from support.patience import PATIENT
-
-from cryptocast.sources import Setup
-from cryptocast.values import Candles, iso
 
 START, STEP = 1717200000, 300
 SOURCES = ("binance", "bitvavo", "coinbase", "coincap", "kraken")
@@ -52,7 +51,8 @@ def held(draw: random.Random) -> Candles:
 def replies(draw: random.Random) -> list[Reply]:
     """Answers instead of the right one."""
     deep = b"[" * draw.choice((50, 100_000))
-    bodies = (b"", b"null", b"[]", b"{}", b"[null]", b"[[]]", b"0", b'""', b"\xff\xfe\x00", deep, b"[1" * 40,
+    bodies = (b"", b"null", b"[]", b"{}", b"[null]", b"[[]]", b"0", b'""', b"\xff\xfe\x00", deep,
+              b"[1" * 40,
               b'{"result":{}}', b'{"result":{"a":{}}}', b'{"candles":null}', b'{"candles":[{}]}',
               b'{"error":null,"result":null}', b'{"error":{"a":[1]}}', b'{"error":["E\x1b[2J"]}',
               b"{}" * 1000, b'{"a":1e999}', b"[NaN]", b"\xef\xbb\xbf[]", b'["\xff"]',
@@ -68,9 +68,11 @@ def replies(draw: random.Random) -> list[Reply]:
     made = Reply(draw.choice(statuses), draw.choice(bodies), draw.choice(headers))
     length = draw.choice((None, None, 0, 3, len(made.body) + 100, 10**15))
     huge = Reply(200, b"[" + b"1," * draw.choice((1000, 20_000_000)) + b"1]")
-    faults = [html(), html(503), truncated_json(), cut_off(), reset(), hang(), drip(0.001), drip_head(),
+    faults = [html(), html(503), truncated_json(), cut_off(), reset(), hang(), drip(0.001),
+              drip_head(),
               continues(), redirect("/x"), redirect("file:///etc/passwd"), redirect("http://\x00"),
-              redirect("//"), redirect("ftp://127.0.0.1/"), as_json({"error": "x" * 10**6}, 400)]  # fmt: skip
+              redirect("//"), redirect("ftp://127.0.0.1/"), as_json({"error": "x" * 10**6},
+              400)]  # fmt: skip
     some = draw.choices(
         (replace(made, declared_length=length), draw.choice(faults), huge), (5, 4, 0.3)
     )[0]
@@ -105,7 +107,7 @@ def rewrites(case: Case, truth: Truth) -> list[spoil.Rewrite]:
             (50 * 365 * 86_400, -50 * 365 * 86_400, 7, 10**9, -10**12, 10**15))),
         spoil.moved_in_time(draw.choice((10**9, -10**9, 10**12, -1))), spoil.high_below_low(),
         spoil.on_rows(lambda rows: {"0": rows}), spoil.on_rows(lambda rows: None),
-        spoil.on_rows(lambda rows: rows * 50), 
+        spoil.on_rows(lambda rows: rows * 50),
     ]  # fmt: skip
     spoils = case.chance(0.4)
     at = draw.randrange(len(some))

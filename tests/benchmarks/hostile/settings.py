@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
-from hostile import AS_OF, Case, Truth, judge
+from cases import AS_OF, Case, Truth, judge
 
 COMMANDS = ("config", "status", "doctor", "fetch", "forecast", "export", "models", "query",
             "schedule", "prune", "backup", "monitor", "evaluate", "report", "notify")  # fmt: skip
@@ -18,21 +17,25 @@ KEYS = ("data.days", "data.test_bars", "data.gate_bars", "model.horizon", "model
         "tune.timeout_seconds", "retrain.cooldown_hours", "nothing.known")  # fmt: skip
 VALUES = ("inf", "-inf", "nan", "1e308", "-1", "0", "1e-320", "10000000000000000000000000",
           "'inf'", "''", "'\\u0000'", "[]", "[[[]]]", "{}", "true", "1979-05-27T07:32:00Z",
-          "'~nosuchuser/x'", "'%41'", "'a?b#c'", "'../../x'", "'/dev/null'", "'\\u001b[2J'", "9" * 5000,
-          "'BTC/USDT:USDT'", "['btc/eur']", "['ВТС/EUR']", "['BTC/EUR', 'BTC/EUR']", "3650",
+          "'~nosuchuser/x'", "'%41'", "'a?b#c'", "'../../x'", "'/dev/null'", "'\\u001b[2J'",
+          "9" * 5000, "'BTC/USDT:USDT'", "3650",
+          "['btc/eur']", "['\u0412\u0422\u0421/EUR']", "['BTC/EUR', 'BTC/EUR']",
           "['sim:BTC/EUR:5m']", "'x' ", "0x10", "1_000", "'env:HOME'", "'env:'")  # fmt: skip
 MOMENTS = ("0001-01-01", "9999-12-31T23:59:59Z", "1969-12-31", "2024-02-30", "now", "", "0",
            "2024-06-01T00:00:00+23:59", "1e400", "10000-01-01", "2024-06-01T24:00:00Z", "-1",
            "9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+14:00", "२०२४-०६-०१", "2024-W01-1",
-           "1717200000", "99999999999999999999", "2024-06-01\x00", "2024-06-01T00:00:00,5Z")  # fmt: skip
+           "1717200000", "99999999999999999999", "2024-06-01\x00",
+           "2024-06-01T00:00:00,5Z")  # fmt: skip
 NAMES = (b"caf\xe9", b"a?b", b"%41b", b"a#b", b"~nosuchuser", b"~", b"a b", b"-w", b"--json",
          "тест".encode(), b"a\nb", b"a\x1b[31mb", b"a'b\"c", b"a;b", b"[a]", b"*", b"\\x",
          b"x" * 200, b".hidden", "\u202egnp".encode(), b"file:x", b"a:b", b"md:x", b"$HOME",
          b"x.duckdb", b"a%b", b"s3:", b"\xff\xfe", b":memory:", b"a@b", b"x" * 300)  # fmt: skip
-MARKETS = ("btc/eur", "BTC/USDT:USDT", "ВТС/EUR", "BTC", "", "/", "BTC/", "BTC/EUR/USD", "BTC-EUR",
-           "sim:BTC/EUR:5m", "sim:BTC/EUR:7m", "nosuch:BTC/EUR:5m", "BTC/EUR\x1b[2J", "BTC /EUR",
+MARKETS = ("btc/eur", "BTC/USDT:USDT", "\u0412\u0422\u0421/EUR", "BTC", "", "/", "BTC/",
+           "BTC/EUR/USD", "BTC-EUR", "sim:BTC/EUR:5m", "sim:BTC/EUR:7m",
+           "nosuch:BTC/EUR:5m", "BTC/EUR\x1b[2J", "BTC /EUR",
            "file:BTC/EUR:5m", "BTC/EUR:5m", "a" * 500 + "/EUR", "BTC/EUR'; DROP TABLE candles;--",
-           "🚀/EUR", "BTC/BTC", "%42TC/EUR", "../EUR", "BTC/EUR?x", "*", "1/2", "İ/EUR")  # fmt: skip
+           "🚀/EUR", "BTC/BTC", "%42TC/EUR", "../EUR", "BTC/EUR?x", "*", "1/2",
+           "İ/EUR")  # fmt: skip
 
 
 def nested(depth: int, mark: str = "[]") -> str:
@@ -184,75 +187,3 @@ def listing(folder: Path, workspace: Path) -> set[str]:
         for p in folder.rglob("*")
         if workspace != p and workspace not in p.parents
     }
-
-
-PLACES = (
-    "postgresql://me:{}@127.0.0.1:1/db", "http://me:a@{}@127.0.0.1:1/x", "http://127.0.0.1:1/?password={}",
-    "http://127.0.0.1:1/x?a=b&api_key={}", "mssql+pyodbc:///?odbc_connect=PWD%3D{}", "me:{}@127.0.0.1:1",
-    "http://127.0.0.1:1/#{}", "http://me: {} @127.0.0.1:1/", "//me:{}@127.0.0.1:1/",
-    "http://127.0.0.1:1/;password={}", "http://[::1:{}", "HTTP://ME:{}@127.0.0.1:1\\x", "http:/me:{}@h",
-    "json://me:{}@127.0.0.1:1", "mailto://{}:{}@127.0.0.1:1", 
-    "http://me%3A{}@127.0.0.1:1/", "http://\x7f{}@127.0.0.1:1",
-)  # fmt: skip
-
-HOOKS = (
-    "\t{} \n",
-    "http://127.0.0.1:1/hooks/{}",
-    "tgram://{}/1",
-    "{}",
-    "http://{}/",
-    "http://127.0.0.1:{}/",
-)
-
-
-def secrets(case: Case) -> None:
-    """A secret in an odd place: no output and no file but `.env` tells it."""
-    draw = case.draw
-    secret = "".join(draw.choices("abcdefghijkmnpqrstuvwxyz23456789", k=16))
-    case.secrets = (secret, secret[:10], secret[-10:])
-    place = draw.choice(PLACES)
-    where = draw.choice(("MLFLOW_TRACKING_URI", "COINCAP_API_KEY", "webhook", "apprise",
-                         "mlflow.tracking_uri", "source.base_url", "env:mlflow", "fallback"))  # fmt: skip
-    if where in ("COINCAP_API_KEY", "webhook", "apprise"):  # the whole of it is a secret
-        place = draw.choice((*PLACES, *HOOKS))
-    case.notes += [where, place]
-    workspace, value = case.folder / "w", place.replace("{}", secret)
-    workspace.mkdir()
-    text = "[source]\nname = 'coincap'\n[market]\nsymbols = ['BTC/USD']\n"
-    own = {
-        "webhook": "[[notify.receiver]]\nname = 'webhook'\nurl = 'env:HOOK'\n",
-        "apprise": "[[notify.receiver]]\nname = 'apprise'\nurl = 'env:HOOK'\n",
-        "env:mlflow": "[mlflow]\ntracking_uri = 'env:HOOK'\n",
-        "fallback": "[[source.fallback]]\nname = 'kraken'\nbase_url = " + json.dumps(value) + "\n",
-    }
-    (workspace / "cryptocast.toml").write_text(text + own.get(where, ""), encoding="utf-8")
-    name = f"CRYPTOCAST_{where.upper().replace('.', '__')}" if "." in where else where
-    name = "HOOK" if where in own else name
-    if where != "fallback" and case.chance(0.5):
-        (workspace / ".env").write_text(f"{name}='{value}'\n", encoding="utf-8")
-    else:
-        os.environ[name] = value
-    os.environ.setdefault("CRYPTOCAST_SOURCE__BASE_URL", "http://127.0.0.1:1/v3")
-    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
-    for words in (
-        ("fetch",),
-        ("doctor",),
-        ("config",),
-        ("models",),
-        ("notify", "--test"),
-        ("status",),
-    ):
-        if case.chance(0.7):
-            more = [o for o in ("--json", "--verbose") if case.chance(0.3)]
-            try_all = ("--as-of", "2024-06-03") if case.chance(0.5) else ()
-            case.run(*words, "-w", workspace, *try_all, *more)
-    if case.chance(0.3):
-        case.run("backup", "-w", workspace, "--out", case.folder / "b")
-    for file in case.folder.rglob("*"):
-        # What a person wrote there is theirs.
-        if (
-            file.is_file()
-            and file.name != ".env"
-            and not (where == "fallback" and file.suffix == ".toml")
-        ):
-            case.look_for_secrets(file.read_bytes().decode("latin-1"))
