@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cryptocast.dataset.bars import LONGEST_SPAN_BARS, Bars
-from cryptocast.dataset.shifts import stretches, without
+from cryptocast.dataset.shifts import lasting, stretches, without
 from cryptocast.values import DAY_SECONDS, LEVEL_UNIT, FloatArray
 
 MEMORY_BARS = 1024
@@ -63,14 +63,13 @@ def compute(bars: Bars) -> Features:
     For the first `MEMORY_BARS` bars, the weights of each average are normalised over the
     candles seen so far. A level shift is left out from the row on at which it is known.
     """
+    if not len(lasting(bars, len(bars))):
+        return _features(bars)
     parts = []
     for first, end, shifts in stretches(bars):
         low = max(first - MEMORY_BARS, 0)
-        seen = without(bars.part(low, end), shifts[shifts > low] - low)
-        part = _features(seen)
+        part = _features(without(bars.part(low, end), shifts[shifts > low] - low))
         parts.append(Features(part.values[first - low :], part.sigma[first - low :]))
-    if len(parts) == 1:
-        return parts[0]
     return Features(
         np.concatenate([part.values for part in parts]),
         np.concatenate([part.sigma for part in parts]),

@@ -59,11 +59,12 @@ def lasting(bars: Bars, end: int) -> IntArray:
 def spans_shift(bars: Bars, at: IntArray, bar: IntArray, end: int) -> NDArray[np.bool_]:
     """Return whether a suspected shift lies between the close before bars `at` and that of `bar`.
 
+    The same goes for origins `at` at which a shift was not known yet: it had blown up their sigma.
     `at` and `bar` are of shapes that broadcast.
     """
     spans = np.zeros(np.broadcast_shapes(at.shape, bar.shape), dtype=bool)
     for shift in suspected(bars, end):
-        spans |= (at <= shift) & (shift <= bar)
+        spans |= (at < shift + WAIT_BARS) & (shift <= bar)
     return spans
 
 

@@ -97,7 +97,7 @@ def log_returns(bars: Bars, at: IntArray, horizon: int, end: int) -> FloatArray:
     """Return log-returns [N, H] from the last close before bar `at` to the close of step h.
 
     Step h is bar `at + h - 1`. NaN if its candle is missing, if its index is not below `end`, or
-    if a level shift lies between, as far as the bars before `end` tell.
+    if a level shift lies between or was not known yet, as far as the bars before `end` tell.
     """
     bar = at[:, None] + np.arange(horizon)
     end = min(end, len(bars))

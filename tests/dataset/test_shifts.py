@@ -152,10 +152,10 @@ def test_inputs_are_counted_the_same_in_another_way(gap: int) -> None:
 
 
 def test_a_target_in_another_unit_than_its_origin_is_unknown() -> None:
-    at = np.array([AT - 3, AT, AT + 1])
-    before_it, on_it, after_it = np.isfinite(log_returns(world(2), at, 5, N)).tolist()
+    at = np.array([AT - 3, AT, AT + WAIT_BARS - 1, AT + WAIT_BARS])
+    before_it, on_it, unknown, after_it = np.isfinite(log_returns(world(2), at, 5, N)).tolist()
     assert before_it == [True] * 3 + [False] * 2
-    assert on_it == [False] * 5
+    assert on_it == unknown == [False] * 5
     assert after_it == [True] * 5
 
 
