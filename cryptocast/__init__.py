@@ -36,10 +36,12 @@ _HOMES = {
     "CryptocastError": ("cryptocast.errors", "CryptocastError"),
     "ForecastSet": ("cryptocast.values", "ForecastSet"),
     "Market": ("cryptocast.values", "Market"),
+    "Simulation": ("cryptocast.paths", "Simulation"),
     "TickReport": ("cryptocast.workflows.serving.tick", "TickReport"),
     "VirtualClock": ("cryptocast.clock", "VirtualClock"),
     "Workspace": ("cryptocast.workspace", "Workspace"),
     "forecast_once": ("cryptocast.workflows.forecast", "tick"),
+    "simulate": ("cryptocast.workflows.simulate", "simulate"),
 }
 
 __all__ = ["__version__", *_HOMES]

@@ -33,8 +33,7 @@ def command(
     receiver failed.
     """
     from cryptocast.errors import NotifyError
-    from cryptocast.workflows.notify import send_test
-    from cryptocast.workflows.watching.alerts import receivers_by_name, tell
+    from cryptocast.workflows.watching.alerts import receivers_by_name, send_test, tell
 
     with run.open() as ws:
         receivers = list(receivers_by_name(ws.settings.notify))

@@ -34,7 +34,10 @@ _GROUPS = {
         *("tune", "train", "evaluate", "models", "promote", "rollback"),
         *("retrain", "audit", "pretrain"),
     ),
-    "Serving": ("forecast", "serve-loop", "serve-flows", "schedule", "replay", "shadow"),
+    "Serving": (
+        *("forecast", "simulate", "serve-loop", "serve-flows", "schedule", "replay"),
+        "shadow",
+    ),
     "Watching": ("status", "monitor", "report", "notify"),
     "Keeping": ("doctor", "backup", "prune"),
 }

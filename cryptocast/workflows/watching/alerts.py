@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from cryptocast.config import NotifySettings, ReceiverSettings
-from cryptocast.errors import CryptocastError
+from cryptocast.errors import CryptocastError, StateError
 from cryptocast.notify import Outcome, Parcel, deliver, open_notifier
 from cryptocast.values import Alert
 from cryptocast.workflows.watching.facts import AlertFacts, alert_facts
@@ -131,3 +131,18 @@ def _news_by_receiver(
         if not memory.waits(time.time(), interval):
             pending[name] = news(facts, memory.known, receiver.alerts)
     return {name: each for name, each in pending.items() if each}
+
+
+def send_test(ws: Workspace) -> list[Receipt]:
+    """Send a test message to every receiver. Raises StateError if there is none."""
+    receivers = receivers_by_name(ws.settings.notify)
+    if not receivers:
+        raise StateError(
+            "no receiver is configured",
+            code="state.no_receiver",
+            hint='write [[notify.receiver]] and below it name = "console" into cryptocast.toml',
+        )
+    text = "a test message: whoever reads this will be told when something happens"
+    alert = Alert(ws.clock.now(), "test", "news", "hello from cryptocast", text, ws.folder.name)
+    outcomes = send(ws, {name: [alert] for name in receivers})
+    return [Receipt(name, (alert,) * out.sent, out.error) for name, out in outcomes.items()]

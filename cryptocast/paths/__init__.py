@@ -1,0 +1,21 @@
+"""Whole price paths: a curve of the size of moves, and a library of paths to scale by it.
+
+Served with numpy alone; the tick imports none of it.
+"""
+
+from __future__ import annotations
+
+from cryptocast.paths.model import STEP_SECONDS as STEP_SECONDS
+from cryptocast.paths.model import PathCard as PathCard
+from cryptocast.paths.model import PathModel as PathModel
+from cryptocast.paths.model import load as load
+from cryptocast.paths.model import shipped as shipped
+from cryptocast.paths.predictors import CONTEXT_BARS as CONTEXT_BARS
+from cryptocast.paths.predictors import LEADS as LEADS
+from cryptocast.paths.simulation import MarketPaths as MarketPaths
+from cryptocast.paths.simulation import Simulation as Simulation
+from cryptocast.paths.simulation import drawn as drawn
+from cryptocast.paths.simulation import prices as prices
+from cryptocast.paths.writing import ENDINGS as ENDINGS
+from cryptocast.paths.writing import write as write
+from cryptocast.paths.writing import write_synth as write_synth

@@ -1,0 +1,97 @@
+"""Simulated prices of several markets that happen together, from one origin on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cryptocast.paths.joining import joined
+from cryptocast.paths.library import Draw
+from cryptocast.paths.model import PathCard, PathModel
+from cryptocast.paths.predictors import Grid, predictors
+from cryptocast.values import FloatArray, ForecastSet, Market, ServedModel
+
+_LEAST_DRAWN = 1000
+"""Fewer paths have no quantiles to join at: as many are drawn, and the first ones returned."""
+
+_DIGITS = 9
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MarketPaths:
+    """N paths of one market: the price at the end of each of S steps after the origin."""
+
+    market: Market
+    last_close: float
+    stale_bars: int
+    model: ServedModel
+    levels: tuple[float, ...]  # of the served forecast, [Q]
+    prices: FloatArray  # [N, S] quote currency
+
+    def quantiles(self, step: int) -> FloatArray:
+        """Return the quantiles [Q] of the paths at a step (1..S), at the forecast's levels."""
+        return self.at(step, self.levels)
+
+    def at(self, step: int, levels: Sequence[float]) -> FloatArray:
+        """Return the quantiles of the paths at a step (1..S), at any levels."""
+        return np.quantile(self.prices[:, step - 1], levels)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Simulation:
+    """Paths of one or several markets from a common origin; path n of each happens together."""
+
+    origin: int  # Unix seconds
+    step_seconds: int
+    seed: int
+    library: PathCard
+    markets: tuple[MarketPaths, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> int:
+        """The number of paths of each market."""
+        return len(self.markets[0].prices)
+
+    @property
+    def steps(self) -> int:
+        """The number of steps of each path."""
+        return int(self.markets[0].prices.shape[1])
+
+    def target_time(self, step: int) -> int:
+        """Return the moment that the price of a step (1..S) belongs to."""
+        return self.origin + step * self.step_seconds
+
+
+def drawn(paths: int, model: PathModel, seed: int, origin: int) -> Draw:
+    """Return the draw that all markets of a simulation share; the same numbers give the same."""
+    return Draw.of(max(paths, _LEAST_DRAWN), model.library, seed, origin)
+
+
+def prices(
+    model: PathModel,
+    draw: Draw,
+    forecast: ForecastSet,
+    bars: Grid,
+    place: int,
+    shape: tuple[int, int],
+) -> FloatArray:
+    """Return the first N of the drawn paths of a market, [N, S] for `shape` (N, S).
+
+    `bars` end at the origin of the served `forecast`, whose quantiles the paths keep for as many
+    steps as it has. `place` is the market's place among the coins of its workspace.
+    """
+    count, steps = shape
+    size = model.curve.sizes(predictors(bars, np.array([len(bars.open_time)])))[0]
+    moves = model.library.residuals(draw, place, steps) * size[:steps]
+    logs = np.log(forecast.quantiles / forecast.last_close)
+    walks = joined(np.cumsum(moves, axis=1), logs, forecast.levels)
+    return _rounded(forecast.last_close * np.exp(walks[:count]))
+
+
+def _rounded(values: FloatArray) -> FloatArray:
+    """Return prices with 9 significant digits, as forecasts have them."""
+    digits = 10.0 ** (_DIGITS - 1 - np.floor(np.log10(values)))
+    return np.asarray(np.round(values * digits) / digits)

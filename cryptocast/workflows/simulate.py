@@ -1,0 +1,187 @@
+"""simulate: whole price paths of all markets, from the newest served forecasts on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptocast import dataset, paths
+from cryptocast.drafts import replacing
+from cryptocast.errors import StateError, UsageError
+from cryptocast.paths import MarketPaths, Simulation
+from cryptocast.values import DAY_SECONDS, MIN_CANDLES, Candles, ForecastSet, Market, iso
+from cryptocast.workflows.forecast import newest
+from cryptocast.workspace import Workspace, output_file
+
+SYNTH = "synth"
+"""The name of the league's format."""
+
+MOST_PATHS = 20_000
+
+_UNIT_SECONDS = {"m": 60, "h": 3600, "d": DAY_SECONDS}
+
+
+@dataclass(frozen=True, slots=True)
+class PathsFile:
+    """A file of paths that was written."""
+
+    file: Path  # absolute
+    format: str
+    bytes: int
+
+
+def horizon_seconds(text: str) -> int:
+    """Return the length of paths, written as 24h, 90m or 1d, in seconds.
+
+    Raises UsageError for anything that is not a number of 5-minute steps up to a day.
+    """
+    match = re.fullmatch(r"([0-9]{1,6})([mhd])", text)
+    seconds = int(match[1]) * _UNIT_SECONDS[match[2]] if match else 0
+    longest = paths.LEADS * paths.STEP_SECONDS
+    if not 0 < seconds <= longest or seconds % paths.STEP_SECONDS:
+        raise UsageError(
+            f"'{text}' is not a horizon of paths",
+            code="usage.horizon",
+            hint="write 5m to 24h, in steps of 5 minutes: --horizon 24h",
+        )
+    return seconds
+
+
+def simulate(
+    ws: Workspace,
+    *,
+    count: int = 1000,
+    horizon: str = "24h",
+    symbols: tuple[str, ...] = (),
+    seed: int = 0,
+) -> Simulation:
+    """Return paths that continue the newest served forecast of every market.
+
+    All markets start at one origin, the newest that any of them has a forecast at, and path n
+    of each happens together; a market whose forecast is older is left out, with a warning. At
+    the steps that a forecast covers, the paths have its quantiles. Nothing is stored. The same
+    stored candles and forecasts, number of paths and seed give the same paths.
+
+    Raises UsageError for an impossible number or horizon, ConfigError for an unknown symbol,
+    and StateError without a forecast, without candles, or with candles of another interval.
+    """
+    if not 1 <= count <= MOST_PATHS:
+        raise UsageError(
+            f"{count} paths cannot be made",
+            code="usage.paths",
+            hint=f"--paths 1 to --paths {MOST_PATHS}",
+        )
+    steps = horizon_seconds(horizon) // paths.STEP_SECONDS
+    markets = ws.markets(symbols)
+    _require_interval(markets)
+    report = newest(ws, symbols=symbols)
+    origin = max(forecast.origin for forecast in report.forecasts)
+    joint = [forecast for forecast in report.forecasts if forecast.origin == origin]
+    start = origin - paths.CONTEXT_BARS * paths.STEP_SECONDS
+    with ws.store.read() as reader:
+        candles = reader.candles([forecast.market for forecast in joint], start, origin)
+    enough = [f for f in joint if len(candles[f.market]) >= MIN_CANDLES]
+    if not enough:
+        raise _too_few(joint[0], candles[joint[0].market])
+    model = paths.shipped()
+    draw = paths.drawn(count, model, seed, origin)
+    places = _places(ws.markets())
+    simulated = []
+    for forecast in enough:
+        market = forecast.market
+        bars = dataset.lay_out(candles[market], market, start, origin)
+        prices = paths.prices(model, draw, forecast, bars, places[market.base], (count, steps))
+        simulated.append(
+            MarketPaths(
+                market,
+                forecast.last_close,
+                forecast.stale_bars,
+                forecast.model,
+                forecast.levels,
+                prices,
+            )
+        )
+    warnings = (*report.warnings, *_left_out(markets, enough, origin))
+    return Simulation(
+        origin, paths.STEP_SECONDS, seed, model.card, tuple(simulated), tuple(warnings)
+    )
+
+
+def write(simulation: Simulation, file: Path, ending: str, form: str | None) -> PathsFile:
+    """Write a simulation into a file, which is replaced as a whole or stays as it was.
+
+    `file` and `ending` are those that `output` returned. Raises StoreError if the disk refuses.
+    """
+    with replacing(file) as draft:
+        if form == SYNTH:
+            paths.write_synth(draft, simulation)
+        else:
+            paths.write(draft, ending, simulation)
+        return PathsFile(file, form or ending.removeprefix("."), draft.stat().st_size)
+
+
+def output(
+    ws: Workspace, out: Path | None, form: str | None, symbols: tuple[str, ...]
+) -> tuple[Path, str] | None:
+    """Return the file to write and its ending, or None if nothing is to be written.
+
+    It is checked before any work. Raises UsageError for a file that cannot be written, an
+    unknown format, and the league's format for several markets: it holds one.
+    """
+    if form not in (None, SYNTH):
+        raise UsageError(
+            f"there is no format '{form}'",
+            code="usage.format",
+            hint=f"--format {SYNTH}; other formats follow from the ending of --out",
+        )
+    if form is not None and out is None:
+        raise UsageError("--format goes with --out", hint="--format synth --out paths.json")
+    if form is not None and len(markets := ws.markets(symbols)) > 1:
+        raise UsageError(
+            f"the format synth holds one market, not {len(markets)}",
+            code="usage.format",
+            hint=f"choose one: --symbol {markets[0].symbol}",
+        )
+    if out is None:
+        return None
+    return output_file(out, paths.ENDINGS if form is None else (".json",))
+
+
+def _require_interval(markets: Sequence[Market]) -> None:
+    """Raise StateError for candles of another interval than the library's."""
+    for market in markets:
+        if market.interval_seconds != paths.STEP_SECONDS:
+            raise StateError(
+                f"paths are made of candles of 5m, {market.id} has {market.interval}",
+                code="state.no_paths",
+                hint='make a workspace with [market] interval = "5m"',
+            )
+
+
+def _places(markets: Sequence[Market]) -> dict[str, int]:
+    """Return the place of each base currency: the same coin at two venues moves alike."""
+    return {base: i for i, base in enumerate(dict.fromkeys(market.base for market in markets))}
+
+
+def _left_out(
+    markets: Sequence[Market], simulated: Sequence[ForecastSet], origin: int
+) -> list[str]:
+    """Return a warning for each market that has no paths."""
+    there = {forecast.market for forecast in simulated}
+    return [
+        f"{market.id} is left out: it has no forecast or too few candles at {iso(origin)} "
+        "(cryptocast forecast --once)"
+        for market in markets
+        if market not in there
+    ]
+
+
+def _too_few(forecast: ForecastSet, candles: Candles) -> StateError:
+    return StateError(
+        f"{forecast.market.id} has {len(candles)} candles before {iso(forecast.origin)}, "
+        f"at least {MIN_CANDLES} are needed",
+        code="state.not_enough_candles",
+        hint="cryptocast fetch",
+    )
