@@ -131,6 +131,7 @@ def test_what_it_installs_is_enough_to_serve_and_no_more(workspace: Path) -> Non
     lines = [
         ["forecast", "--once", "--json"],
         ["forecast"],
+        ["simulate", "--out", str(workspace / "p.npz"), "--json"],
         ["status", "--json"],
         ["fetch", "--days", "1", "--json"],
         ["export", "candles", "--out", str(workspace / "c.parquet"), "--json"],

@@ -19,6 +19,7 @@ TOPICS = {
     "start": "install, make a workspace, the first forecast",
     "candles": "sources, files, gaps, several markets, fallbacks, credits",
     "serving": "ticks, cron, the loop, containers, alerts, metrics, backups",
+    "futures": "simulate: whole price paths up to 24 hours, what they are good for",
     "quality": "status, report, monitor, evaluate, audit: what the figures mean",
     "renewing": "retrain, the gate, versions in MLflow, a tracking server",
     "settings": "every setting with its default and meaning",

@@ -134,7 +134,7 @@ def _means(values: Float32, weights: Float32, half_lives: tuple[int, ...]) -> Fl
     age = np.arange(CONTEXT_BARS - 1, -1, -1)
     decay = (0.5 ** (age[:, None] / np.array(half_lives))).astype(np.float32)
     total = (weights @ decay).astype(np.float64)
-    return (values @ decay).astype(np.float64) / np.maximum(total, 1e-9)
+    return np.asarray((values @ decay).astype(np.float64) / np.maximum(total, 1e-9))
 
 
 def _profiles(size: Float32, seen: Float32) -> FloatArray:

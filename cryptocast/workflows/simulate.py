@@ -79,7 +79,8 @@ def simulate(
     report = newest(ws, symbols=symbols)
     origin = max(forecast.origin for forecast in report.forecasts)
     joint = [forecast for forecast in report.forecasts if forecast.origin == origin]
-    start = origin - paths.CONTEXT_BARS * paths.STEP_SECONDS
+    # A bar more than the paths look at: the first of those has a return too.
+    start = origin - (paths.CONTEXT_BARS + 1) * paths.STEP_SECONDS
     with ws.store.read() as reader:
         candles = reader.candles([forecast.market for forecast in joint], start, origin)
     enough = [f for f in joint if len(candles[f.market]) >= MIN_CANDLES]

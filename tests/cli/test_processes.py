@@ -13,7 +13,7 @@ from support.commands import HELD, NEXT, counts, good, listing, process, start, 
 
 HEAVY = (
     "torch", "lightning", "mlflow", "optuna", "pandas", "sklearn", "matplotlib", "polars",
-    "jinja2", "prefect",
+    "jinja2", "prefect", "cryptocast.paths",
 )  # fmt: skip
 LOOK = f"""
 import sys
