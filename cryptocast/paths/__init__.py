@@ -5,6 +5,7 @@ Served with numpy alone; the tick imports none of it.
 
 from __future__ import annotations
 
+from cryptocast.paths.library import Draw as Draw
 from cryptocast.paths.model import STEP_SECONDS as STEP_SECONDS
 from cryptocast.paths.model import PathCard as PathCard
 from cryptocast.paths.model import PathModel as PathModel

@@ -24,7 +24,7 @@ STEP_SECONDS = 300
 
 @dataclass(frozen=True, slots=True)
 class PathCard:
-    """What a path model was made from. Times are Unix seconds."""
+    """The provenance of a path model. Times are Unix seconds."""
 
     name: str
     interval: str

@@ -59,7 +59,7 @@ class Grid(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictors:
-    """What is known at N origins of the size of the moves to come."""
+    """Columns that are known at N origins, and say how large the moves to come will be."""
 
     level: FloatArray  # [N] log of the mean size of a move over the slowest half-life
     sizes: FloatArray  # [N, P] logs relative to the level, and of volume

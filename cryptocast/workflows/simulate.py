@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptocast import dataset, paths
 from cryptocast.drafts import replacing
 from cryptocast.errors import StateError, UsageError
-from cryptocast.paths import MarketPaths, Simulation
+from cryptocast.paths import Draw, MarketPaths, PathModel, Simulation
 from cryptocast.values import DAY_SECONDS, MIN_CANDLES, Candles, ForecastSet, Market, iso
 from cryptocast.workflows.forecast import newest
 from cryptocast.workspace import Workspace, output_file
@@ -67,47 +67,56 @@ def simulate(
     Raises UsageError for an impossible number or horizon, ConfigError for an unknown symbol,
     and StateError without a forecast, without candles, or with candles of another interval.
     """
-    if not 1 <= count <= MOST_PATHS:
-        raise UsageError(
-            f"{count} paths cannot be made",
-            code="usage.paths",
-            hint=f"--paths 1 to --paths {MOST_PATHS}",
-        )
+    _require_count(count)
     steps = horizon_seconds(horizon) // paths.STEP_SECONDS
     markets = ws.markets(symbols)
     _require_interval(markets)
     report = newest(ws, symbols=symbols)
     origin = max(forecast.origin for forecast in report.forecasts)
     joint = [forecast for forecast in report.forecasts if forecast.origin == origin]
-    # A bar more than the paths look at: the first of those has a return too.
-    start = origin - (paths.CONTEXT_BARS + 1) * paths.STEP_SECONDS
     with ws.store.read() as reader:
-        candles = reader.candles([forecast.market for forecast in joint], start, origin)
+        candles = reader.candles([f.market for f in joint], _start(origin), origin)
     enough = [f for f in joint if len(candles[f.market]) >= MIN_CANDLES]
     if not enough:
         raise _too_few(joint[0], candles[joint[0].market])
     model = paths.shipped()
     draw = paths.drawn(count, model, seed, origin)
     places = _places(ws.markets())
-    simulated = []
-    for forecast in enough:
-        market = forecast.market
-        bars = dataset.lay_out(candles[market], market, start, origin)
-        prices = paths.prices(model, draw, forecast, bars, places[market.base], (count, steps))
-        simulated.append(
-            MarketPaths(
-                market,
-                forecast.last_close,
-                forecast.stale_bars,
-                forecast.model,
-                forecast.levels,
-                prices,
-            )
-        )
+    simulated = [
+        _paths(model, draw, forecast, candles[forecast.market], places, (count, steps))
+        for forecast in enough
+    ]
     warnings = (*report.warnings, *_left_out(markets, enough, origin))
-    return Simulation(
-        origin, paths.STEP_SECONDS, seed, model.card, tuple(simulated), tuple(warnings)
+    return Simulation(origin, paths.STEP_SECONDS, seed, model.card, tuple(simulated), warnings)
+
+
+def _paths(
+    model: PathModel,
+    draw: Draw,
+    forecast: ForecastSet,
+    candles: Candles,
+    places: Mapping[str, int],
+    shape: tuple[int, int],
+) -> MarketPaths:
+    """Return the paths of one market, [N, S] for `shape`."""
+    market, origin = forecast.market, forecast.origin
+    bars = dataset.lay_out(candles, market, _start(origin), origin)
+    return MarketPaths(
+        market=market,
+        last_close=forecast.last_close,
+        stale_bars=forecast.stale_bars,
+        model=forecast.model,
+        levels=forecast.levels,
+        prices=paths.prices(model, draw, forecast, bars, places[market.base], shape),
     )
+
+
+def _start(origin: int) -> int:
+    """Return the open time of the first bar that paths from an origin are made from.
+
+    It is a bar more than they look at: the first of those has a return too.
+    """
+    return origin - (paths.CONTEXT_BARS + 1) * paths.STEP_SECONDS
 
 
 def write(simulation: Simulation, file: Path, ending: str, form: str | None) -> PathsFile:
@@ -148,6 +157,16 @@ def output(
     if out is None:
         return None
     return output_file(out, paths.ENDINGS if form is None else (".json",))
+
+
+def _require_count(count: int) -> None:
+    """Raise UsageError for a number of paths that cannot be made."""
+    if not 1 <= count <= MOST_PATHS:
+        raise UsageError(
+            f"{count} paths cannot be made",
+            code="usage.paths",
+            hint=f"--paths 1 to --paths {MOST_PATHS}",
+        )
 
 
 def _require_interval(markets: Sequence[Market]) -> None:
