@@ -20,13 +20,18 @@ def joined(paths: FloatArray, quantiles: FloatArray, levels: Sequence[float]) ->
     it was moved to. N is many times the number of levels.
     """
     served = min(len(quantiles), paths.shape[1])
+    first = paths[:, :served].T
+    order = np.argsort(first, axis=1, kind="stable")
+    ranked = np.take_along_axis(first, order, axis=1)  # [served, N]: moving keeps their order
+    place = np.asarray(levels) * (len(paths) - 1)
+    below = place.astype(np.intp)
+    share, above = place - below, np.minimum(below + 1, len(paths) - 1)
+    for _ in range(_ROUNDS):
+        own = (1 - share) * ranked[:, below] + share * ranked[:, above]
+        for step in range(served):
+            ranked[step] = _stretched(ranked[step], own[step], quantiles[step], len(levels) // 2)
     moved = paths.copy()
-    middle = len(levels) // 2
-    for step in range(served):
-        target, values = quantiles[step], moved[:, step]
-        for _ in range(_ROUNDS):
-            values = _stretched(values, np.quantile(values, levels), target, middle)
-        moved[:, step] = values
+    np.put_along_axis(moved[:, :served].T, order, ranked, axis=1)
     moved[:, served:] += (moved[:, served - 1] - paths[:, served - 1])[:, None]
     return moved
 
