@@ -21,6 +21,9 @@ from typing import ClassVar
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?![0-9]+(/|$))")  # host:5000 has none
 _HOST = re.compile(r"([A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
 _LIKE_AN_ADDRESS = re.compile(r"[^\s'\"<>()]*(?:://|@|\?\w+=)[^\s'\"<>()]*")
+_NAMES_A_SECRET = re.compile(
+    r"(?i)(passw(or)?d|pwd|token|secret|api[_-]?key|authorization)['\"]?\s*[=:]|bearer\s"
+)
 _NOT_SHOWN = "(an address that is not shown)"
 
 
@@ -157,7 +160,7 @@ def shown_url(url: str) -> str:
     authority, slash, path = rest.partition("/")
     host = authority.rpartition("@")[2]
     odd = not _SCHEME.fullmatch(scheme + ":") or not _HOST.fullmatch(host)
-    odd = odd or any(c in path for c in ("@;\\" if host else ";\\"))
+    odd = odd or any(c in path for c in ("@;\\%=&" if host else ";\\"))
     odd = odd or not url.isprintable() or "@" in url[len(scheme) + 3 + len(rest) :]
     return _NOT_SHOWN if odd else f"{scheme}://{host}{slash}{path}"
 
@@ -170,7 +173,10 @@ def holds_secret(url: str) -> bool:
 def without_secrets(text: str) -> str:
     """Return a foreign text with every address in it as `shown_url` shows it.
 
-    If one of them is odd, the rest of the text may be part of it, and nothing is shown.
+    If one of them is odd, the rest of the text may be part of it, and nothing is shown; nor is
+    a text that gives what is secret by its name.
     """
+    if _NAMES_A_SECRET.search(text):
+        return _NOT_SHOWN
     cleaned = _LIKE_AN_ADDRESS.sub(lambda found: shown_url(found[0]), text)
     return _NOT_SHOWN if _NOT_SHOWN in cleaned else cleaned

@@ -322,7 +322,9 @@ def test_a_file_that_is_no_text_is_refused(file: Path) -> None:
 def test_a_secret_in_the_file_is_refused(file: Path, text: str, message: str) -> None:
     error = refusal(file, text)
     assert (error.code, error.message) == ("config.secret", message.format(file))
-    assert error.hint == "for example env:COINCAP_API_KEY"
+    alone = "write scheme, host and path alone; a key goes into api_key, as env:NAME"
+    examples = ("for example env:COINCAP_API_KEY", "for example env:TRACKING_SERVER")
+    assert (error.hint == alone) if "base_url" in text else (error.hint in examples)
     assert SECRET not in error.message + error.hint
 
 
@@ -482,6 +484,11 @@ def test_fallback_sources_in_a_variable_are_json() -> None:
     assert settings.source.fallback[0].name == "kraken"
 
 
+def test_a_refused_setting_that_holds_an_address_is_not_repeated(file: Path) -> None:
+    error = refusal(file, f"[market]\nsymbols = 'http://u:{SECRET}@host'")
+    assert error.message == f"market.symbols in {file} is not allowed"
+
+
 @pytest.mark.parametrize(
     ("table", "message", "hint"),
     [
@@ -500,7 +507,7 @@ def test_fallback_sources_in_a_variable_are_json() -> None:
         (
             'name = "kraken"\nbase_url = "https://u:hush@x"',
             "source.fallback.base_url in {file} must hold neither a user, a password nor a query",
-            "for example env:COINCAP_API_KEY",
+            "write scheme, host and path alone; a key goes into api_key, as env:NAME",
         ),
         (
             'name = "a"\n[[source.fallback]]\nname = "a"',

@@ -22,6 +22,9 @@ HIDDEN = "(an address that is not shown)"
         ("http://somebody:hunter2", HIDDEN),
         ("http://host;password=hunter2/a", HIDDEN),
         ("http://host/a;password=hunter2", HIDDEN),
+        ("http://host/a&token=hunter2", HIDDEN),
+        ("http://host/a%3Ftoken%3Dhunter2", HIDDEN),
+        ("http://host/somebody:hunter2%40b", HIDDEN),
         ("postgresql+x:///db?user=somebody&password=hunter2", "postgresql+x:///db"),
         ("mssql+pyodbc:///?odbc_connect=PWD%3Dhunter2", "mssql+pyodbc:///"),
         ("https://host/v3?api_key=hunter2#access_token=hunter2", "https://host/v3"),
@@ -35,6 +38,19 @@ def test_what_may_be_a_secret_is_not_shown(url: str, shown: str) -> None:
     assert holds_secret(url)
     text = without_secrets(f"cannot open '{url}' now")
     assert "ter2" not in text or ("@" not in url and "?" not in url and "://" not in url)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "connection failed: host=h Password=hunter2",
+        "{'token': 'hunter2'}",
+        "PWD=hunter2;",
+        "Authorization: Bearer hunter2",
+    ],
+)
+def test_a_secret_that_a_foreign_text_gives_by_its_name_is_not_shown(said: str) -> None:
+    assert without_secrets(said) == HIDDEN
 
 
 @pytest.mark.parametrize(

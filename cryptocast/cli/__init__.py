@@ -78,6 +78,10 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()  # a full disk is told here, and not by Python at its exit
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):
+            return 0  # rich's own answer to a reader who has left would be 1
+        raise
     except BrokenPipeError:
         sys.stderr.close()  # the reader has left; Python would complain again at exit
         return 0

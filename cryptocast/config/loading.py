@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from cryptocast.config.learning import PlainSecret, Section
 from cryptocast.config.settings import TABLES, Settings
-from cryptocast.errors import ConfigError, UsageError
+from cryptocast.errors import ConfigError, UsageError, without_secrets
 from cryptocast.values import parse_path
 
 FILE_NAME = "cryptocast.toml"
@@ -31,6 +31,12 @@ _MAY_HOLD_SECRETS = frozenset(
         "mlflow.tracking_uri",
     }
 )
+_INSTEAD = {  # of a secret in a setting
+    "api_key": "for example env:COINCAP_API_KEY",
+    "url": "for example env:WEBHOOK_URL",
+    "tracking_uri": "for example env:TRACKING_SERVER",
+    "base_url": "write scheme, host and path alone; a key goes into api_key, as env:NAME",
+}
 
 _CENTURY = {"_days": 36_500, "_hours": 876_000, "_minutes": 5e7, "_seconds": 3e9}
 
@@ -242,15 +248,13 @@ def _translate(
         key = f"{key}.{parts[-1]}"
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, PlainSecret):
-        return ConfigError(
-            f"{key} in {where} {cause}",
-            code="config.secret",
-            hint=f"for example env:{'WEBHOOK_URL' if parts[0] == 'notify' else 'COINCAP_API_KEY'}",
-        )
+        hint = _INSTEAD[parts[-1]]
+        return ConfigError(f"{key} in {where} {cause}", code="config.secret", hint=hint)
     wish = str(cause) if cause is not None else re.sub(r"^\w+ should", "must", first["msg"])
     # A value in a place where secrets do not belong may be one: it is not repeated.
+    value = json.dumps(first["input"], default=str)
     secret = cause is None and key.startswith(tuple(_MAY_HOLD_SECRETS))
-    shown = key if secret else f"{key} = {json.dumps(first['input'], default=str)}"
+    shown = key if secret or without_secrets(value) != value else f"{key} = {value}"
     if first["type"] == "missing":
         return ConfigError(f"{key} in {where} is missing", hint=f"write {parts[-1]} = ...")
     return ConfigError(

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cryptocast import plugins
-from cryptocast.config import Settings
 from cryptocast.display import counted
 from cryptocast.errors import ConfigError, StateError, UsageError
-from cryptocast.sources import PACKAGE, Setup
+from cryptocast.sources import PACKAGE, Setup, open_source
 from cryptocast.sources.file import Source
 from cryptocast.values import Gap, Market, iso
 from cryptocast.workflows.serving.bring import OVERLAP_BARS
@@ -75,7 +74,7 @@ def import_files(
     event keeps the old ones. Raises ConfigError for another interval, StateError if no candle
     closed by now, and what the file source raises.
     """
-    market = _target(ws.settings, symbol)
+    market = _target(ws, symbol)
     settings = ws.settings.source.model_copy(update={"name": "file", "path": str(path.absolute())})
     source = Source(Setup(settings, [market], ws.secrets, clock=ws.clock))
     options = RangeOptions(days, start, end)
@@ -92,10 +91,10 @@ def import_files(
         source.close()
 
 
-def _target(settings: Settings, symbol: str) -> Market:
+def _target(ws: Workspace, symbol: str) -> Market:
     """Return the market to import into. Raise ConfigError for another interval or no source."""
-    interval = settings.market.interval
-    market = Market.of(symbol, settings.source.name, interval)
+    interval = ws.settings.market.interval
+    market = Market.of(symbol, ws.settings.source.name, interval)
     sources = plugins.names(PACKAGE)
     plugins.require(market.source.partition(":")[0], sources, what="source", key="--market")
     if market.interval != interval:
@@ -104,7 +103,10 @@ def _target(settings: Settings, symbol: str) -> Market:
             code="config.interval",
             hint=f"write {market.source}:{market.symbol}:{interval}",
         )
-    return next((m for m in settings.markets() if symbol == m.symbol), market)
+    if ":" in market.source:  # only the plug-in knows what may stand behind the colon
+        named = ws.settings.source.model_copy(update={"name": market.source, "base_url": None})
+        open_source(Setup(named, [market], ws.secrets, clock=ws.clock)).close()
+    return next((m for m in ws.settings.markets() if symbol == m.symbol), market)
 
 
 def _whole(source: Source, market: Market, now: float) -> Range:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -94,3 +95,18 @@ def test_closed_and_full_streams_are_no_traceback(bare: Path) -> None:
             ["bash", "-c", f"{command} {redirection}"], capture_output=True, text=True, check=False
         )
         assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+
+
+@pytest.mark.parametrize("command", [("status",), ("models", "--json"), ("guide", "start")])
+def test_a_reader_who_has_left_is_no_error(workspace: Path, command: tuple[str, ...]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    place = () if command[0] == "guide" else ("-w", str(workspace))
+    done = subprocess.run(
+        [sys.executable, "-m", "cryptocast", *command, *place],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -359,6 +359,13 @@ def test_an_import_into_a_market_of_no_source_is_refused(
     assert "bitvavo, ccxt, coinbase" in done.err
 
 
+def test_an_import_into_a_market_of_no_exchange_is_refused(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ccxt")
+    options = ("--source", "file", "--path", tmp_path, "--market", "ccxt:nosuch:BTC/EUR:5m")
+    done = run("fetch", "-w", folder, *options, "--json")
+    assert (done.code, done.error["message"]) == (2, "ccxt knows no exchange 'nosuch'")
+
+
 def test_no_escape_sequence_of_a_file_reaches_the_terminal(folder: Path, tmp_path: Path) -> None:
     evil = "\x1b[2J\x1b]0;evil\x07\u202e\x9b31m"
     header = "ts,open,high,low,close"
