@@ -89,7 +89,7 @@ def as_json(case: Case, draft: Draft) -> bytes:
     how = case.draw.choice(("lists", "objects", "lines", "under a key"))
     rows = [list(row) for row in zip(*draft.columns.values(), strict=True)]
     objects = [dict(zip(draft.columns, row, strict=True)) for row in rows]
-    draft.plain &= how in ("objects", "lines")
+    draft.plain &= how in ("objects", "lines") and "" not in draft.columns
     draft.header = how != "lists"
     case.notes += [how]
     if how == "lines":
@@ -133,6 +133,7 @@ def typed(case: Case, draft: Draft, name: str, cells: list[Any]) -> Any:
     kind = case.draw.choice(kinds)
     case.notes += [f"{name}: {kind}"]
     draft.plain = False
+    draft.truth.loose |= kind == pa.uint64()  # which keeps no fractions
     if kind in (pa.float32(), pa.float16()):
         draft.truth.tolerance = max(draft.truth.tolerance, 1e-6 if kind == pa.float32() else 1e-3)
     with contextlib.suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):

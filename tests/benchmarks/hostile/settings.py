@@ -168,6 +168,9 @@ def names(case: Case) -> None:
     options = ("--start", "2024-01-01", "--as-of", AS_OF)
     imported = ("--source", "file", "--path", data, "--market", market)
     code = case.run("fetch", f"--workspace={given}", *imported, *options)
+    if market == "BTC/EUR" and given is workspace:
+        truth = Truth({t: [row] for t, row in rows.items()}, set(rows))
+        judge(case, workspace, "sim:BTC/EUR:5m", truth, code)
     if case.chance(0.5):
         command(case, workspace)
     if case.chance(0.5):
@@ -175,9 +178,6 @@ def names(case: Case) -> None:
     made = {p for p in listing(case.folder, workspace) - before if p not in ("out.csv", "r.html")}
     if made:
         case.found("strays", f"outside of the workspace: {sorted(made)}")
-    if market == "BTC/EUR" and given is workspace:
-        truth = Truth({t: [row] for t, row in rows.items()}, set(rows))
-        judge(case, workspace, "sim:BTC/EUR:5m", truth, code)
 
 
 def listing(folder: Path, workspace: Path) -> set[str]:
