@@ -133,7 +133,8 @@ def _is_true(row: Row, allowed: list[Row], truth: Truth) -> bool:
 
 
 def _is_json(text: str) -> bool:
+    """Return whether a text is a document, or one a line."""
     try:
-        return isinstance(json.loads(text), dict)
+        return all(isinstance(json.loads(line), dict) for line in text.splitlines() or [""])
     except ValueError:
         return False

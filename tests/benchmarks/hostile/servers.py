@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +17,7 @@ from support.loopback import (
     KEY,
     Loopback,
     Reply,
+    Request,
     as_json,
     continues,
     cut_off,
@@ -28,6 +31,7 @@ from support.loopback import (
 )
 from support.patience import PATIENT
 
+Answer = Callable[[Request], Reply]
 START, STEP = 1717200000, 300
 SOURCES = ("binance", "bitvavo", "coinbase", "coincap", "kraken")
 RUBBISH: tuple[Any, ...] = (
@@ -99,8 +103,7 @@ def rewrites(case: Case, truth: Truth) -> list[spoil.Rewrite]:
     """Steps that spoil right answers."""
     draw = case.draw
     value = draw.choice(RUBBISH)
-    if isinstance(value, (int, float)) and value is not True:
-        truth.also = float("inf") if value > 1e308 else float(value)
+    allow(truth, value)
     some: list[spoil.Rewrite] = [
         spoil.backwards(), spoil.shuffled(draw.randrange(99)), spoil.repeated(), spoil.emptied(),
         spoil.retyped(), spoil.stuck(), spoil.without(0, 3, 4), spoil.with_stray(draw.choice(
@@ -113,6 +116,40 @@ def rewrites(case: Case, truth: Truth) -> list[spoil.Rewrite]:
     at = draw.randrange(len(some))
     case.notes += [f"cells: {value!r}"[:60] if spoils else f"rewrite {at}"]
     return [rubbish(draw, value) if spoils else some[at]] * draw.choice((1, 1, 3, 99))
+
+
+def torn(case: Case, truth: Truth, answer: Answer) -> Answer:
+    """Answers of which some part, anywhere in their JSON, is something else."""
+    draw, value, share = case.draw, case.draw.choice(RUBBISH), case.draw.choice((0.2, 1.0))
+    allow(truth, value)
+    case.notes += [f"documents: {value!r}"[:60]]
+
+    def changed(node: Any) -> Any:
+        places = list(node if isinstance(node, dict) else range(len(node)))
+        if not places:
+            return value
+        place = draw.choice(places)
+        deeper = isinstance(node[place], (list, dict)) and draw.random() < 0.7
+        if draw.random() < 0.1:
+            del node[place]
+        else:
+            node[place] = changed(node[place]) if deeper else value
+        return node
+
+    def answered(request: Request) -> Reply:
+        reply = answer(request)
+        if draw.random() > share:
+            return reply
+        document = json.loads(reply.body)
+        return replace(reply, body=json.dumps(changed(document)).encode())
+
+    return answered
+
+
+def allow(truth: Truth, value: Any) -> None:
+    """Let a figure be true in any place: nobody sees that it is not a price."""
+    if isinstance(value, (int, float)) and value is not True:
+        truth.also = float("inf") if value > 1e308 else float(value)
 
 
 def servers(case: Case) -> None:
@@ -131,7 +168,10 @@ def servers(case: Case) -> None:
         (workspace / "cryptocast.toml").write_text(text, encoding="utf-8")
         (workspace / ".env").write_text(f"COINCAP_API_KEY={KEY}\n", encoding="utf-8")
         server.skew_seconds = draw.choice((0, 0, 0, 0, 10**9, -(10**9), 10**11))
-        if case.chance(0.5):
+        how = draw.choice(("faults", "rows", "documents"))
+        if how == "documents":
+            server.answer = torn(case, truth, server.answer)  # type: ignore[method-assign]
+        elif how == "faults":
             first: list[Any] = [None] * draw.choice((0, 0, 1))  # a right answer before
             server.faults.extend(first + replies(draw))
             case.notes += [repr(server.faults[-1])[:300]]

@@ -8,7 +8,8 @@ from pathlib import Path
 from cases import AS_OF, Case, Truth, judge
 
 COMMANDS = ("config", "status", "doctor", "fetch", "forecast", "export", "models", "query",
-            "schedule", "prune", "backup", "monitor", "evaluate", "report", "notify")  # fmt: skip
+            "schedule", "prune", "backup", "monitor", "evaluate", "report", "notify", "promote",
+            "rollback", "replay", "serve-loop", "shadow")  # fmt: skip
 KEYS = ("data.days", "data.test_bars", "data.gate_bars", "model.horizon", "model.lookback",
         "model.levels", "model.kind", "market.symbols", "market.interval", "source.name",
         "source.path", "source.columns", "source.base_url", "source.api_key", "source.seed",
@@ -53,6 +54,9 @@ def command(case: Case, workspace: str | Path) -> int:
         "forecast": ["--once"],
         "report": ["--out", case.folder / "r.html"],
         "notify": ["--test"] if case.chance(0.5) else [],
+        "promote": [case.draw.choice(("1", "01", "-1", "٢", "x\x1b[2J", "../1", "9" * 5000))],
+        "replay": ["--start", "2024-06-02T23:00", "--end", case.draw.choice(MOMENTS)],
+        "serve-loop": ["--max-ticks", "1", "--as-of", "2024-06-03"],
     }.get(name, [])
     options: list[str] = [o for o in ("--json", "--quiet") if case.chance(0.3)]
     if case.chance(0.8):
