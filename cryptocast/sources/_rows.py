@@ -143,12 +143,17 @@ def _plain_numbers(table: list[list[object]]) -> list[float] | None:
     flat = [cell for row in table for cell in row]
     if not set(map(type, flat)) <= _NUMERIC:
         return None
-    if any("_" in cell for cell in flat if isinstance(cell, str)):
+    if not _is_plain("".join(cell for cell in flat if isinstance(cell, str))):
         return None
     try:
         return list(map(float, flat))  # type: ignore[arg-type]  # the types were checked above
     except (ValueError, OverflowError):
         return None
+
+
+def _is_plain(text: str) -> bool:
+    """Return whether a text has no `_` or digit of another script: float() accepts them."""
+    return "_" not in text and text.isascii()
 
 
 def _each_number(source: str, path: str, table: list[list[object]]) -> list[float]:
@@ -168,8 +173,7 @@ def _number(cell: object) -> float | None:
     """Return a number or the text of one as a float, NaN for null, None for anything else."""
     if cell is None:
         return math.nan
-    # float() accepts 1_000 and True, which no exchange means as a number.
-    if type(cell) not in _NUMERIC or "_" in str(cell):
+    if type(cell) not in _NUMERIC or (isinstance(cell, str) and not _is_plain(cell)):
         return None
     try:
         return float(cell)  # type: ignore[arg-type]  # the type was checked above

@@ -73,6 +73,7 @@ ROW = [START * 1000, "1", "2", "0.5", "1.5", "10"]
         (as_json([["NaN", *ROW[1:]]]), "with text for the time of candle 0"),
         (as_json([ROW, [*ROW[:4], "n/a", "1"]]), "with text for the close of candle 1"),
         (as_json([[*ROW[:3], "1_000", *ROW[4:]]]), "with text for the low of candle 0"),
+        (as_json([[*ROW[:3], "١٢٣", *ROW[4:]]]), "with text for the low of candle 0"),
         (as_json([[ROW[0], True, *ROW[2:]]]), "with a boolean for the open of candle 0"),
         (as_json([[*ROW[:5], {}]]), "with an object for the volume of candle 0"),
         (as_json([[START, *ROW[1:]]]), "with the time 1717200000, no milliseconds"),
