@@ -8,7 +8,7 @@ import socket
 from dataclasses import replace
 from pathlib import Path
 
-from cases import AS_OF, Case, judge
+from cases import AS_OF, Case, Truth, judge
 from formats import written
 from rows import Row, draft_of, series
 
@@ -46,27 +46,56 @@ def beside(case: Case, folder: Path, rows: list[Row]) -> bool:
     return True
 
 
-def files(case: Case) -> None:
-    """One file, perhaps beside others, imported or fetched."""
-    draw = case.draw
-    interval = draw.choices(list(INTERVALS), (12, 1, 1, 1, 1))[0]
-    step = INTERVALS[interval]
-    rows = series(case, step)
-    draft = draft_of(case, rows, step, draw.choice(PLAIN_NAMES))
+def parted(case: Case, folder: Path, rows: list[Row], step: int) -> Truth:
+    """Two files of one series, each in a dialect of its own; returns their truth together."""
+    half, truths = len(rows) // 2, []
+    for part, some in (("1", rows[: half + 2]), ("2", rows[half:])):
+        draft = draft_of(case, some, step, f"BTC-USDT_{part}")
+        (folder / draft.name).write_bytes(written(case, draft))
+        draft.plain &= not draft.name.endswith(".parquet.gz")
+        truths.append(replace(draft.truth, readable=draft.plain))
+        case.notes += [draft.name]
+    one, other = truths
+    shared = {t: one.rows.get(t, []) + other.rows.get(t, []) for t in one.rows | other.rows}
+    return Truth(
+        shared,
+        one.needed | other.needed if one.readable and other.readable else set(),
+        one.readable and other.readable,
+        one.loose or other.loose,
+        max(one.tolerance, other.tolerance),
+    )
+
+
+def single(case: Case, folder: Path, rows: list[Row], step: int) -> tuple[Truth, Path]:
+    """One file, perhaps beside others; returns its truth and what to read."""
+    draft = draft_of(case, rows, step, case.draw.choice(PLAIN_NAMES))
     content = written(case, draft)
-    folder = case.folder / "data"
-    folder.mkdir()
     (folder / draft.name).write_bytes(content)
     # A folder is not searched for Parquet in gzip.
     alone = draft.name.startswith(NAMELESS) or draft.name.endswith(".parquet.gz")
     alone = alone or not beside(case, folder, rows)
-    case.notes += [draft.name, interval]
-    truth = replace(draft.truth, readable=draft.plain and alone and interval == "5m")
+    case.notes += [draft.name]
+    path = case.draw.choice((folder, folder / draft.name)) if alone else folder
+    return replace(draft.truth, readable=draft.plain and alone), path
+
+
+def files(case: Case) -> None:
+    """One file, perhaps beside others, or two of one series, imported or fetched."""
+    draw = case.draw
+    interval = draw.choices(list(INTERVALS), (12, 1, 1, 1, 1))[0]
+    step = INTERVALS[interval]
+    case.notes += [interval]
+    rows = series(case, step)
+    path = folder = case.folder / "data"
+    folder.mkdir()
+    if case.chance(0.15):
+        truth = parted(case, folder, rows, step)
+    else:
+        truth, path = single(case, folder, rows, step)
     if interval != "5m":  # a workspace of 5 minutes has no use for it
-        truth = replace(truth, rows={}, needed=set())
+        truth = replace(truth, rows={}, needed=set(), readable=False)
     workspace = case.folder / "w"
     workspace.mkdir()
-    path = draw.choice((folder, folder / draft.name)) if alone else folder
     settings = f"[source]\nname = 'file'\npath = {json.dumps(str(path))}\n"
     settings += "[market]\nsymbols = ['BTC/USDT']\n"
     (workspace / "cryptocast.toml").write_text(settings, encoding="utf-8")
@@ -75,6 +104,4 @@ def files(case: Case) -> None:
         (("--json",), (), ("--source", "file", "--path", path, "--market", "BTC/USDT"))
     )
     code = case.run("fetch", *span, *how)
-    if code == 0 and draft.truth.needed and draft.truth.loose:
-        case.notes += ["taken"]
     judge(case, workspace, "file:BTC/USDT:5m", truth, code)

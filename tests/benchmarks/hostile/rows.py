@@ -167,7 +167,8 @@ def columned(case: Case, draft: Draft) -> None:
             rows
         )
     if case.chance(0.1):
-        draft.columns["symbol"] = [draw.choice(("BTC/USDT", "btcusdt", "BTC-USDT"))] * len(rows)
+        label = draw.choice(("BTC/USDT", "btcusdt", "BTC-USDT"))
+        draft.columns.setdefault("symbol", [label] * len(rows))
     if case.chance(0.3):
         names = list(draft.columns)
         draw.shuffle(names)
@@ -185,6 +186,23 @@ def draft_of(case: Case, rows: list[Row], step: int, name: str) -> Draft:
     held = {t: [tuple(values)] for t, *values in rows}
     draft = Draft(list(rows), Truth(held, set(held)), name)  # type: ignore[arg-type]
     spoilt(case, draft, step)
+    if case.chance(0.1):
+        mingled(case, draft)
     timed(case, draft)
     columned(case, draft)
     return draft
+
+
+def mingled(case: Case, draft: Draft) -> None:
+    """Put rows of another market among them, named in a column."""
+    draw = case.draw
+    ours = draw.choice(("BTC/USDT", "btcusdt", "BTC-USDT", "binance:BTC/USDT:5m"))
+    other = draw.choice(("ETH/USDT", "BTC/USDT:USDT", "WBTC/USDT", "BTCUSDT_240628", "BTC/USD", ""))
+    labels: list[object] = [ours] * len(draft.rows)
+    for at in sorted(draw.sample(range(len(draft.rows)), 15), reverse=True):
+        t, *values = draft.rows[at]
+        draft.rows.insert(at, (t, *(3 * value for value in values)))  # type: ignore[arg-type]
+        labels.insert(at, other)
+    draft.columns[draw.choice(("market", "symbol", "pair", "Symbol"))] = labels
+    draft.plain = False
+    case.notes += [f"{ours} among {other}"]

@@ -108,7 +108,7 @@ def rewrites(case: Case, truth: Truth) -> list[spoil.Rewrite]:
         spoil.backwards(), spoil.shuffled(draw.randrange(99)), spoil.repeated(), spoil.emptied(),
         spoil.retyped(), spoil.stuck(), spoil.without(0, 3, 4), spoil.with_stray(draw.choice(
             (50 * 365 * 86_400, -50 * 365 * 86_400, 7, 10**9, -10**12, 10**15))),
-        spoil.moved_in_time(draw.choice((10**9, -10**9, 10**12, -1))), spoil.high_below_low(),
+        spoil.moved_in_time(draw.choice((10**9, -10**9, 10**12, 1))), spoil.high_below_low(),
         spoil.on_rows(lambda rows: {"0": rows}), spoil.on_rows(lambda rows: None),
         spoil.on_rows(lambda rows: rows * 50),
     ]  # fmt: skip
