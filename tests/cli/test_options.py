@@ -84,7 +84,7 @@ USAGE = [
     (("train", "--model", "oracle"), "there is no model 'oracle'", "lstm"),
     (("train", "--params", "none.toml"), "cannot read the parameters none.toml", "best"),
     (("tune", "--timeout", "-1"), "--timeout must be above 0, not -1", "--timeout 600"),
-    (("tune", "--timeout", "nan"), "--timeout must be above 0, not nan", "--timeout 600"),
+    (("tune", "--timeout", "nan"), "--timeout nan is not a number", "--timeout 1000000000 at most"),
     (("evaluate", "--days", "0"), "Invalid value for '--days'", "cryptocast evaluate --help"),
 ]
 

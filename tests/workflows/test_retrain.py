@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from cryptocast.cli.root.hints import as_typed
 from cryptocast.clock import VirtualClock
 from cryptocast.config import Settings
 from cryptocast.errors import ModelError
@@ -225,7 +226,7 @@ def test_where_it_is_not_needed_nothing_happens(workspace: Path) -> None:
     before = deployed(workspace)
     rows = counts(workspace)
     done = run("retrain", "--if-needed", "--flush", "-w", workspace, "--as-of", NEXT)
-    assert (done.code, done.out) == (0, f"Not renewed: {UNKNOWN}\n")
+    assert (done.code, done.out.split()) == (0, f"Not renewed: {as_typed(UNKNOWN)}".split())
     data = good("retrain", "--if-needed", "-w", workspace, "--as-of", NEXT)
     assert data["decision"] == {
         "promoted": False,
@@ -255,7 +256,7 @@ def test_a_dry_run_says_what_would_be_renewed_and_does_none_of_it(workspace: Pat
     }
     assert run("retrain", *where).out.startswith("Would renew 1 model (BTC/EUR): asked for\n")
     done = run("retrain", "--if-needed", *where)
-    assert done.out == f"Would renew nothing: {UNKNOWN}\n"
+    assert done.out.split() == f"Would renew nothing: {as_typed(UNKNOWN)}".split()
     assert state(workspace) == before
 
 

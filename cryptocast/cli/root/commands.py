@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -77,7 +78,8 @@ def _demand_bounded(name: str, value: Any) -> None:
         from cryptocast.errors import UsageError
 
         option = f"--{name.replace('_', '-')}"
-        raise UsageError(f"{option} {value:g} is too much", hint=f"{option} {most} at most")
+        fault = "is not a number" if math.isnan(value) else "is too much"
+        raise UsageError(f"{option} {value:g} {fault}", hint=f"{option} {most} at most")
 
 
 def command_of(module: ModuleType, group: str) -> Any:
