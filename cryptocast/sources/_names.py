@@ -65,7 +65,10 @@ _CONTRACTS = frozenset(
     "future futures perp perps perpetual swap quarter quarterly biquarterly delivery linear "  # noqa: SIM905
     "inverse cm um coinm usdm margin p".split()
 )
-_COMPUTED = frozenset("mark markprice index premium premiumindex funding fundingrate".split())  # noqa: SIM905
+_COMPUTED = frozenset(
+    "mark markprice markpriceklines index indexprice indexpriceklines premium premiumindex "  # noqa: SIM905
+    "premiumindexklines funding fundingrate bid ask".split()
+)
 _NO_CANDLES = frozenset(
     "trade trades aggtrades aggtrade tick ticks orderbook book bookdepth bookticker depth "  # noqa: SIM905
     "liquidation liquidations metrics openinterest".split()

@@ -41,6 +41,8 @@ CONTRACTS = [
     "BTCUSDT-perpetual-5m-2024-06.csv",
     "BTCUSDT_quarterly.csv",
     "um-BTCUSDT-5m-2024-06.csv",
+    "markPriceKlines-BTCUSDT-5m.csv",
+    "BTC-USDT-bid.csv",
 ]
 
 
