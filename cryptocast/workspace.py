@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cryptocast import config, models, plugins
+from cryptocast import config, plugins
 from cryptocast.clock import SystemClock
 from cryptocast.config import Secrets, Settings
 from cryptocast.errors import ConfigError, StateError, UsageError
@@ -79,17 +79,15 @@ def require_plugins(settings: Settings) -> None:
 
     A typo in a fallback is thus reported at once, not when the first source is down.
     """
-    sources = plugins.names("cryptocast.sources")
     named = [("source.name", settings.source.name)] if settings.source.name != "auto" else []
     named += [("source.fallback.name", fallback.name) for fallback in settings.source.fallback]
     named += [("market.symbols", market.source) for market in settings.markets()]
     for key, name in dict.fromkeys(named):
         if name != "auto":
-            plugins.require(name.partition(":")[0], sources, what="source", key=key)
-    plugins.require(settings.model.kind, models.kinds(), what="model", key="model.kind")
-    receivers = plugins.names("cryptocast.notify")
+            plugins.require(plugins.SOURCES, name.partition(":")[0], key=key)
+    plugins.require(plugins.MODELS, settings.model.kind, key="model.kind")
     for receiver in settings.notify.receiver:
-        plugins.require(receiver.name, receivers, what="receiver", key="notify.receiver.name")
+        plugins.require(plugins.RECEIVERS, receiver.name, key="notify.receiver.name")
 
 
 def output_file(out: Path, endings: Sequence[str], inputs: Sequence[Path] = ()) -> tuple[Path, str]:

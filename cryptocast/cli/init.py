@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 def _sources() -> list[str]:
     """Return the names of sources, without loading any."""
-    names = plugins.names("cryptocast.sources")
+    names = plugins.names(plugins.SOURCES)
     return ["auto", *("ccxt:EXCHANGE" if name == "ccxt" else name for name in names)]
 
 

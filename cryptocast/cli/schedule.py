@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def _kinds() -> tuple[str, ...]:
     """Return the schedulers, without loading any."""
-    return plugins.names("cryptocast.schedulers")
+    return plugins.names(plugins.SCHEDULERS)
 
 
 NAME = "schedule"

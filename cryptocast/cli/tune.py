@@ -20,10 +20,9 @@ if TYPE_CHECKING:
     from cryptocast.workflows.learning.search import TuneReport
 
 
-def _kinds() -> list[str]:
+def _kinds() -> tuple[str, ...]:
     """Return the kinds of models, without loading any."""
-    folders = ("cryptocast.models", "cryptocast.models.baselines")
-    return sorted({name for folder in folders for name in plugins.names(folder)} - {"baselines"})
+    return plugins.names(plugins.MODELS)
 
 
 Kind = Annotated[

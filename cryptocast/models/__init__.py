@@ -17,16 +17,9 @@ _BASELINES = f"{__name__}.baselines"
 
 def baseline_kinds() -> tuple[str, ...]:
     """Return the names of the baselines, which every evaluation scores beside the versions."""
-    return plugins.names(_BASELINES)
-
-
-def kinds() -> tuple[str, ...]:
-    """Return the names of all model kinds."""
-    own = (name for name in plugins.names(__name__) if name != "baselines")
-    return tuple(sorted((*own, *baseline_kinds())))
+    return plugins.modules(_BASELINES)
 
 
 def get(kind: str) -> ModelKind:
     """Return the model kind of that name. Raise ConfigError, which lists them, for another."""
-    package = _BASELINES if kind in baseline_kinds() else __name__
-    return cast(ModelKind, plugins.load(package, kind, what="model", known=kinds()).Model())
+    return cast(ModelKind, plugins.make(plugins.MODELS, kind, ModelKind))

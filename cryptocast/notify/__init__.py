@@ -15,7 +15,6 @@ from cryptocast.errors import ConfigError, CryptocastError, NotifyError
 from cryptocast.seams import Notifier
 from cryptocast.values import Alert
 
-PACKAGE = "cryptocast.notify"
 _FILE = Path("logs") / "alerts.log"
 
 
@@ -54,7 +53,7 @@ def open_notifier(
     setting that it needs is missing (`config.notify`), or if the variable of its URL is not set
     (`config.secret`).
     """
-    module = plugins.load(PACKAGE, settings.name, what="receiver")
+    module = plugins.load(plugins.RECEIVERS, settings.name)
     url = ""
     if settings.url is not None:
         url = secrets.resolve(settings.url) or ""
@@ -73,7 +72,8 @@ def open_notifier(
             "and the URL itself into .env",
         )
     file = folder / (settings.path or _FILE)
-    return cast(Notifier, module.Notifier(Receiver(url, settings.url, file, timeout_seconds)))
+    receiver = Receiver(url, settings.url, file, timeout_seconds)
+    return cast(Notifier, plugins.make(plugins.RECEIVERS, settings.name, Notifier, receiver))
 
 
 def deliver(parcels: Mapping[str, Parcel], *, timeout_seconds: float) -> dict[str, Outcome]:

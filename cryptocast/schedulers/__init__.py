@@ -64,7 +64,7 @@ class Text:
 
 def get(kind: str) -> ModuleType:
     """Return the scheduler of that name. Raises ConfigError that lists the known ones."""
-    return plugins.load(__name__, kind, what="scheduler")
+    return plugins.load(plugins.SCHEDULERS, kind)
 
 
 def checked(workspace: Path) -> Path:

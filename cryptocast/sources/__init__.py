@@ -14,8 +14,6 @@ from cryptocast.seams import CandleSource, Clock, Meter
 from cryptocast.sources._pace import PATIENCE, Patience
 from cryptocast.values import Market, iso
 
-PACKAGE = "cryptocast.sources"
-
 
 @dataclass(frozen=True, slots=True)
 class Setup:
@@ -38,7 +36,7 @@ def open_source(setup: Setup) -> CandleSource:
     source: see `resolve_auto`.
     """
     name = setup.settings.name.partition(":")[0]
-    return cast(CandleSource, plugins.load(PACKAGE, name, what="source").Source(setup))
+    return cast(CandleSource, plugins.make(plugins.SOURCES, name, CandleSource, setup))
 
 
 def refuse_future(source: str, clock: Clock) -> None:

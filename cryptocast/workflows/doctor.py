@@ -23,6 +23,7 @@ def doctor(ws: Workspace) -> list[Check]:
     parts: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
         ("workspace", lambda: checks.folders(ws.folder)),
         ("secrets", lambda: checks.secrets_file(ws.folder)),
+        ("plug-ins", checks.plug_ins),
         ("disk", lambda: checks.disk(ws.folder)),
         ("store", lambda: checks.database(ws.store)),
         ("source", lambda: sources(ws)),

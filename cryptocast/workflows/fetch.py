@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptocast import plugins
 from cryptocast.display import counted
 from cryptocast.errors import ConfigError, StateError, UsageError
-from cryptocast.sources import PACKAGE, Setup, open_source
+from cryptocast.sources import Setup, open_source
 from cryptocast.sources.file import Source
 from cryptocast.values import Gap, Market, iso
 from cryptocast.workflows.serving.bring import OVERLAP_BARS
@@ -95,8 +95,7 @@ def _target(ws: Workspace, symbol: str) -> Market:
     """Return the market to import into. Raise ConfigError for another interval or no source."""
     interval = ws.settings.market.interval
     market = Market.of(symbol, ws.settings.source.name, interval)
-    sources = plugins.names(PACKAGE)
-    plugins.require(market.source.partition(":")[0], sources, what="source", key="--market")
+    plugins.require(plugins.SOURCES, market.source.partition(":")[0], key="--market")
     if market.interval != interval:
         raise ConfigError(
             f"{market.id} is not of this workspace's interval, {interval}",

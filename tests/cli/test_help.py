@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cryptocast import cli, models, plugins
+from cryptocast import cli, plugins
 from cryptocast.cli import export, monitor
 from cryptocast.cli.guide import TOPICS
 from cryptocast.cli.root.commands import WORDS
@@ -19,7 +19,7 @@ from cryptocast.workflows.export import SCORECARD
 from cryptocast.workflows.watching.watch import WINDOWS
 from support.commands import NEXT, run
 
-SOURCES = plugins.names("cryptocast.sources")
+SOURCES = plugins.built_in(plugins.SOURCES)
 CONFIGS = ("btc-eur", "btc-usd-coincap", "demo", "recorded")
 
 
@@ -32,9 +32,9 @@ def shown(word: str, monkeypatch: pytest.MonkeyPatch) -> str:
 CHOICES = [
     ("init", ["auto", *SOURCES], "coincap, file, kraken or sim"),
     ("init", CONFIGS, "btc-eur,"),
-    ("train", models.kinds(), "random_walk or seasonal"),
-    ("tune", models.kinds(), "random_walk or seasonal"),
-    ("schedule", plugins.names("cryptocast.schedulers"), "prefect or systemd"),
+    ("train", plugins.built_in(plugins.MODELS), "random_walk or seasonal"),
+    ("tune", plugins.built_in(plugins.MODELS), "random_walk or seasonal"),
+    ("schedule", plugins.built_in(plugins.SCHEDULERS), "prefect or systemd"),
     ("export", [*KINDS, SCORECARD], "evaluations or scorecard"),
     ("monitor", list(WINDOWS), "2h, day or week"),
 ]

@@ -11,10 +11,11 @@ import pytest
 
 from cryptocast.candles import normalise
 from cryptocast.errors import SourceError
+from cryptocast.testing.sources import prices, rows
 from cryptocast.values import Candles, Page
 from support import spoil
 from support.loopback import as_json
-from support.source_cases import END, OVER_HTTP, Case, ask, prices, recorded, rows
+from support.source_cases import END, OVER_HTTP, Case, ask, recorded
 
 HUNDRED = END - 100 * 300
 UNTIDY = {

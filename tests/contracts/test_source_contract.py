@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from cryptocast import plugins
 from cryptocast.config import Secrets, SourceSettings
 from cryptocast.errors import ConfigError
-from cryptocast.sources import PACKAGE, Setup, open_source, resolve_auto
+from cryptocast.sources import Setup, open_source, resolve_auto
+from cryptocast.testing import check_source
+from cryptocast.testing.sources import rows
 from cryptocast.values import Market
-from support.source_cases import CASES, CLOCK, END, Case, ask, prices, rows
+from support.source_cases import CASES, CLOCK, END, Case
 
 
-@pytest.fixture(params=plugins.names(PACKAGE))
+@pytest.fixture(params=plugins.built_in(plugins.SOURCES))
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
     if request.param not in CASES:
         pytest.fail(
@@ -31,78 +31,8 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
         case.source.close()
 
 
-def test_pages_cover_the_range_oldest_first_without_overlap(case: Case) -> None:
-    pages = ask(case, case.start, END)
-    assert pages[0].start == case.start
-    assert pages[-1].end == END
-    assert all(left.end == right.start for left, right in pairwise(pages))
-    assert all(page.start < page.end for page in pages)
-    for page in pages:
-        assert (page.candles.open_time >= page.start).all()
-        assert (page.candles.open_time < page.end).all()
-    assert len(rows(pages)) > 100
-
-
-def test_asking_in_pieces_equals_asking_at_once(case: Case) -> None:
-    edges = [
-        case.start,
-        case.start + 300,
-        case.start + 301,
-        case.start + 60_000,
-        case.start + 86_400,
-        END,
-    ]
-    pieces = [page for left, right in pairwise(edges) for page in ask(case, left, right)]
-    assert rows(pieces) == rows(ask(case, case.start, END))
-
-
-def test_asking_again_gives_the_same(case: Case) -> None:
-    assert rows(ask(case, case.start, case.start + 86_400)) == rows(
-        ask(case, case.start, case.start + 86_400)
-    )
-
-
-def test_an_empty_range_yields_no_row(case: Case) -> None:
-    assert rows(ask(case, case.start, case.start)) == []
-    assert rows(ask(case, case.start + 300, case.start)) == []
-
-
-def test_a_range_between_two_candles_yields_no_row(case: Case) -> None:
-    assert rows(ask(case, case.start + 3001, case.start + 3299)) == []
-
-
-def test_it_says_whether_candles_come_late(case: Case) -> None:
-    assert isinstance(case.source.publishes_late, bool)
-
-
-def test_columns_are_arrays_of_one_length_and_type(case: Case) -> None:
-    for page in ask(case, case.start, case.start + 86_400):
-        assert page.candles.open_time.dtype == np.int64
-        for column in prices(page.candles):
-            assert column.dtype == np.float64
-            assert len(column) == len(page.candles)
-
-
-def test_it_may_be_closed_twice_and_used_again(case: Case) -> None:
-    case.source.close()
-    case.source.close()
-    assert rows(ask(case, case.start, case.start + 86_400))
-
-
-def test_an_unknown_symbol_is_a_setting_to_mend(case: Case) -> None:
-    unknown = Market(case.market.source, "NOPE", case.market.quote, "5m")
-    with pytest.raises(ConfigError) as caught:
-        list(case.source.pages(unknown, case.start, END))
-    assert (caught.value.code, caught.value.exit_code) == ("config.symbol", 2)
-    assert caught.value.hint
-
-
-def test_it_says_what_a_call_brings_and_costs(case: Case) -> None:
-    assert isinstance(case.source.metered, bool)
-    assert isinstance(case.source.bars_a_call, int)
-    assert case.source.bars_a_call > 0
-    back = case.source.bars_back
-    assert back is None or (isinstance(back, int) and back > 0)
+def test_a_source_keeps_what_packages_must_promise_too(case: Case) -> None:
+    check_source(case.source, case.market, case.start, END)
 
 
 def test_markets_may_be_asked_for_from_many_threads_at_once(case: Case) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +18,7 @@ from cryptocast.config import Secrets, SourceSettings
 from cryptocast.seams import CandleSource
 from cryptocast.sources import Setup, open_source
 from cryptocast.sources._pace import Pace
+from cryptocast.testing.sources import prices
 from cryptocast.values import Candles, Market, Page, parse_time
 from support.loopback import KEY, Loopback
 from support.patience import PATIENT
@@ -140,16 +141,5 @@ CASES: dict[str, Make] = {
 }
 
 
-def prices(candles: Candles) -> tuple[np.ndarray[Any, Any], ...]:
-    return (candles.open, candles.high, candles.low, candles.close, candles.volume)
-
-
 def ask(case: Case, start: int, end: int) -> list[Page]:
     return list(case.source.pages(case.market, start, end))
-
-
-def rows(pages: Sequence[Page]) -> list[tuple[Any, ...]]:
-    """Every row of all pages, NaN as text so that rows can be compared."""
-    candles = Candles.concatenate([page.candles for page in pages])
-    columns = [candles.open_time.tolist(), *([repr(p) for p in a] for a in prices(candles))]
-    return list(zip(*columns, strict=True))

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cryptocast import store, workspace
+from cryptocast import plugins, store, workspace
 from cryptocast.bundles import load_version
 from cryptocast.config import Settings
 from cryptocast.display import first_few
@@ -32,6 +32,19 @@ _SHOWN_BUNDLES = 8
 def failure(name: str, error: CryptocastError) -> Check:
     """Return the failed check that an error makes."""
     return Check(name, FAILED, error.message, error.hint)
+
+
+def plug_ins() -> Iterator[Check]:
+    """Name the plug-ins of installed packages, which are not imported; a refused one fails."""
+    for group in plugins.GROUPS:
+        for plugin in plugins.installed(group):
+            name = f"plug-in {plugin.name}"
+            told = f"a {group.what} of the package {plugin.package} ({plugin.module})"
+            if plugin.refusal is None:
+                yield Check(name, OK, told)
+            else:
+                hint = f"rename it in {plugin.package}, or pip uninstall {plugin.package}"
+                yield Check(name, FAILED, f"{told} is refused: {plugin.refusal}", hint)
 
 
 def folders(folder: Path) -> Iterator[Check]:
