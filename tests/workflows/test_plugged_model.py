@@ -48,18 +48,19 @@ def test_a_model_of_a_package_is_tuned_logged_gated_and_served(
         monkeypatch.setenv(f"CRYPTOCAST_{name}", value)
     w = tmp_path / "w"
     data = good("init", "-w", w, *SIM)
-    assert data["study"]["kind"] == "boosted"
-    assert data["study"]["trials"] == 2
-    versions = {v["kind"]: v for v in good("models", "-w", w)["versions"]}
-    version = versions["boosted"]
-    print(data, version)
+    assert data["tuning"]["trials"] == 2
+    assert set(data["tuning"]["best"]) == {"trees", "depth", "learning_rate"}
+    version = next(s["version"] for s in data["scores"] if s["model"] == "boosted")
+    assert version in [candidate["version"] for candidate in data["candidates"]]
+    logged = {v["version"]: v for v in good("models", "-w", w)["versions"]}
+    assert logged[version]["kind"] == "boosted"
     force = ("--force", "--reason", "to see it serve", "--as-of", AS_OF)
-    good("promote", version["version"], "-w", w, *force)
+    good("promote", version, "-w", w, *force)
     del sys.modules[MODULE]
     good("forecast", "--once", "-w", w, "--as-of", NEXT)
-    assert MODULE not in sys.modules  # a tick reads the graph alone
-    print(query(w, "SELECT * FROM forecast_sets"))
-    assert 0
+    assert MODULE not in sys.modules  # a tick needs the graph alone
+    served = query(w, "SELECT model_version, model_kind FROM forecast_sets")
+    assert served == [(version, "boosted")]
 
 
 def test_the_example_keeps_what_packages_must_promise(boosted: None) -> None:
