@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from cryptocast import schedulers
 from cryptocast.cli.root.hints import as_typed
-from cryptocast.schedulers import unique_name
+from cryptocast.schedulers import Plan, unique_name
+from cryptocast.testing import check_scheduler
 from support.commands import Done, good, listing, run
 
 ROOT = Path(__file__).parents[2]
@@ -387,3 +389,12 @@ def test_make_cron_prints_what_schedule_prints() -> None:
         check=True,
     )
     assert done.stdout == ".venv/bin/cryptocast schedule -w 'my btc'\n"
+
+
+@pytest.mark.parametrize("kind", ["cron", "systemd"])
+def test_a_scheduler_keeps_what_packages_must_promise_too(
+    kind: str, machine: Machine, tmp_path: Path
+) -> None:
+    tick = ("/bin/true", "forecast", "--once")
+    plan = Plan(tmp_path / "w", tick, tmp_path / "log", "5m", frozenset({0}))
+    check_scheduler(schedulers.get(kind), plan)
