@@ -78,6 +78,11 @@ def percent(value: float | None, decimals: int = 1, *, sign: bool = True) -> str
     return f"{value:{'+' if sign else ''}.{decimals}%}"
 
 
+def chance(p: float) -> str:
+    """Return a p-value as an equation: `p = 0.03`, `p < 0.01`."""
+    return "p < 0.01" if p < 0.01 else f"p = {p:.2f}"
+
+
 def typeset_percent(value: float | None, decimals: int = 0, *, sign: bool = False) -> str:
     """Return a share as a percentage as print sets it: with a true minus, or a dash for none."""
     text = percent(value, decimals, sign=sign)

@@ -57,6 +57,10 @@ def test_a_step_is_so_many_minutes_or_hours_ahead(seconds: int, text: str) -> No
     assert display.ahead(seconds) == text
 
 
+def test_a_p_value_that_rounds_to_nothing_is_less_than_a_hundredth() -> None:
+    assert [display.chance(p) for p in (0.52, 0.01, 0.004)] == ["p = 0.52", "p = 0.01", "p < 0.01"]
+
+
 def test_a_share_is_a_percentage_with_or_without_a_sign() -> None:
     assert display.percent(0.0123) == "+1.2%"
     assert display.percent(-0.0123, 2) == "-1.23%"

@@ -8,7 +8,7 @@ import typer
 
 from cryptocast.cli.doctor import MARKS, checks_code
 from cryptocast.cli.root.options import Run
-from cryptocast.cli.root.output import Answer
+from cryptocast.cli.root.output import Answer, line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,11 +59,7 @@ def command(
 def _show_check(console: Console, check: Check) -> None:
     import textwrap
 
-    lines = [(MARKS[check.status], f"{check.name}: {check.detail}")]
+    text = f"{MARKS[check.status]}  {check.name}: {check.detail}"
+    console.print(textwrap.fill(text, console.width, subsequent_indent=_INDENT), markup=False)
     if check.hint:
-        lines.append(("       ", f"-> {check.hint}"))
-    for mark, text in lines:
-        shown = textwrap.fill(
-            text, console.width, initial_indent=f"{mark}  ", subsequent_indent=_INDENT
-        )
-        console.print(shown, markup=False)
+        line(console, f"{_INDENT}-> {check.hint}")

@@ -158,7 +158,7 @@ def _skill_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
             number(row["effective_n"], 0),
             number(row["crps_bp"]),
             percent(row["skill_vs_random_walk"], 2),
-            _interval(row["skill_low"], row["skill_high"], "+.1%"),
+            _interval(row["skill_low"], row["skill_high"]),
             p_value(row["p_value"]),
         ]
         for row in rows
@@ -177,7 +177,7 @@ def _shape_table(rows: Sequence[Mapping[str, Any]], market: str) -> Table:
             _model(row),
             excess(row["relative_mae"]),
             percent(row["direction_accuracy"], sign=False),
-            _interval(row["direction_low"], row["direction_high"], ".0%"),
+            _interval(row["direction_low"], row["direction_high"], 0, sign=False),
             percent(row["coverage80"], sign=False),
             percent(row["coverage90"], sign=False),
             number(row["calibration"], 3),
@@ -204,5 +204,9 @@ def p_value(value: float | None) -> str:
     return "<.01" if value is not None and value < 0.01 else number(value)
 
 
-def _interval(low: float | None, high: float | None, form: str) -> str:
-    return NOTHING if low is None or high is None else f"{low:{form}} {high:{form}}"
+def _interval(
+    low: float | None, high: float | None, decimals: int = 1, *, sign: bool = True
+) -> str:
+    if low is None or high is None:
+        return NOTHING
+    return f"{percent(low, decimals, sign=sign)} {percent(high, decimals, sign=sign)}"

@@ -113,8 +113,7 @@ def command(
     if report.candles is None or report.pipeline is None:
         ignored = config is not None or seed is not None or any(chosen.values())
         return _unchanged(report, options_ignored=ignored)
-    clock = "" if run.as_of is None else f" --as-of {run.as_of}"
-    texts = [f"Next: cryptocast forecast --once -w {report.folder}{clock}"]
+    texts = ["Next: cryptocast forecast --once"]
     if run.as_of is None:
         from cryptocast.workflows.watching.ticking import NOTHING
 

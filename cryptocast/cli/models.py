@@ -52,6 +52,8 @@ def _names(entry: Entry) -> list[str]:
 
 def _row(entry: Entry) -> list[str]:
     """Return a version's row, of two lines, so that it fits into 80 columns."""
+    from cryptocast.workflows.learning.selection import NOTHING_NEW
+
     test = NOTHING
     if entry.test is not None:
         test = percent(entry.test.skill_vs_random_walk, 2)
@@ -59,11 +61,15 @@ def _row(entry: Entry) -> list[str]:
             test += f"\nn {entry.test.n:,}"
     relative = entry.validation_crps_relative
     gate = "forced" if entry.forced else entry.gate or NOTHING
+    if entry.gate_reason == NOTHING_NEW:
+        gate = "nothing\nnew"
+    data = (entry.data_start, entry.data_end)
+    learned = [(moment or NOTHING)[:10] for moment in data] if data[0] != data[1] else [NOTHING]
     return [
         entry.version,
         f"{entry.kind}\n{entry.created_at[:10]}",
         "\n".join(_names(entry)) or NOTHING,
-        f"{(entry.data_start or NOTHING)[:10]}\n{(entry.data_end or NOTHING)[:10]}",
+        "\n".join(learned),
         percent(None if relative is None else 1 - relative, 2),
         test,
         gate if entry.usable else "unusable",

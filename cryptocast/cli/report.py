@@ -89,7 +89,8 @@ def _market_document(facts: MarketFacts) -> dict[str, Any]:
         "skill_vs_random_walk": None if total is None else total.skill,
         "coverage80": None if total is None else total.coverage80,
         "coverage90": None if total is None else total.coverage90,
-        "incidents": len(facts.incidents),
+        "missing": facts.missing_bars,
+        "incidents": facts.troubles(),
     }
 
 
@@ -104,11 +105,12 @@ def _answer(page: ReportReport) -> Answer:
                 market["mode"] or NOTHING,
                 percent(market["skill_vs_random_walk"], 2),
                 percent(market["coverage80"], sign=False),
+                f"{market['missing']:,}",
                 f"{market['incidents']:,}",
             ]
             for market in data["markets"]
         ]
-        columns = ("market", "counted", "mode", "skill", "in 80%", "incidents")
+        columns = ("market", "counted", "mode", "skill", "in 80%", "missing", "incidents")
         console.print(table(f"From {data['start']} to {data['end']}", columns, rows))
         line(console, f"{page.file} ({size(page.bytes)})")
 

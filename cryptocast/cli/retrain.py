@@ -64,8 +64,7 @@ def command(
         report = retrain(ws, seed=seed or 0, clear=flush, if_needed=if_needed)
     if report.candles is None or report.pipeline is None:
         return _not_renewed(report)
-    clock = "" if run.as_of is None else f" --as-of {run.as_of}"
-    texts = [*_findings(report.findings), f"Next: cryptocast status -w {ws.folder}{clock}"]
+    texts = [*_findings(report.findings), "Next: cryptocast status"]
     if report.flushed is not None:
         texts.insert(0, _flushed_sentence(report.flushed))
     return _renewed(report, report.candles, report.pipeline, texts, with_scores=scores)

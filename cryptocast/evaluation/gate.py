@@ -23,7 +23,7 @@ from statistics import NormalDist
 import numpy as np
 
 from cryptocast.config import GateSettings
-from cryptocast.display import percent
+from cryptocast.display import chance, percent
 from cryptocast.evaluation.comparison import (
     Resampling,
     bounds,
@@ -227,5 +227,4 @@ def _seen(comparison: Comparison, rule: GateSettings, opponent: str | None = Non
     skill = f"skill {percent(comparison.skill, 2)}{against}"
     if n < rule.least_origins:
         return f"{skill} on only {n} origins, {rule.least_origins} are needed"
-    chance = "" if p is None else " (p < 0.01)" if p < 0.01 else f" (p = {p:.2f})"
-    return f"{skill} on {n} origins{chance}"
+    return f"{skill} on {n} origins{'' if p is None else f' ({chance(p)})'}"

@@ -112,6 +112,10 @@ def calibration_now(outcomes: MarketOutcomes, facts: ReportFacts) -> str:
     coverage = outcomes.total.coverage80
     if coverage is None:
         shape = ""
+    elif width(outcomes, facts.horizon) is None:
+        shape = (
+            "There are too few outcomes yet to say whether the ranges are too wide or too narrow."
+        )
     elif coverage > 0.8 + _NOTICEABLE:
         shape = "The ranges are too wide: prices fall into the middle too often."
     elif coverage < 0.8 - _NOTICEABLE:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from cryptocast.config import Settings
-from cryptocast.display import counted, percent
+from cryptocast.display import chance, counted, percent
 from cryptocast.errors import ConfigError, CryptocastError
 from cryptocast.locks import alone
 from cryptocast.seams import Clock
@@ -199,7 +199,7 @@ def _finding(
     p = found.p_value
     seen = f"skill {percent(found.skill, 2)} on {found.n} origins"
     if p is not None and p <= 1 - rule.confidence and found.n >= rule.least_origins:
-        aged = f"the model has aged: a fresh one does better ({seen}, p = {p:.2f})"
+        aged = f"the model has aged: a fresh one does better ({seen}, {chance(p)})"
         return aged if decision.promoted else f"{aged}, though not well enough to serve"
     if declined:
         return (

@@ -214,7 +214,7 @@ def _issues(
         issues.append("no candles yet: cryptocast fetch")
     if played and market.stored is not None and behind:
         end = iso(market.stored.last + market.market.interval_seconds)
-        return [*issues, f"the recorded candles end at {end}: look at them with --as-of {end}"]
+        return [*issues, f"the stored candles end at {end}: look at them with --as-of {end}"]
     if market.forecast is None:
         issues.append("no forecast yet: cryptocast forecast --once")
     elif overdue >= 2:

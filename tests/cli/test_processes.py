@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -27,6 +28,18 @@ sys.exit(code)
 def test_the_version_is_told_by_the_module_too() -> None:
     done = process("--version")
     assert (done.code, done.out, done.err) == (0, f"cryptocast {__version__}\n", "")
+
+
+def test_talk_is_written_at_once_also_where_python_is_told_not_to_buffer() -> None:
+    script = """
+import os, sys
+from cryptocast.cli.root.streams import hold_streams
+hold_streams()
+print("one step is done", file=sys.stderr)
+os._exit(0)  # what is still held is lost
+"""
+    done = process(script=script, environ={**os.environ, "PYTHONUNBUFFERED": "1"})
+    assert (done.code, done.err) == (0, "one step is done\n")
 
 
 def test_a_tick_loads_nothing_heavy(workspace: Path) -> None:

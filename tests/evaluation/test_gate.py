@@ -348,8 +348,9 @@ def test_a_prior_that_outweighs_a_loss_here_is_no_claim_of_what_was_seen() -> No
 
 
 def test_a_refusal_says_what_the_skill_was_drawn_towards() -> None:
-    found = against("the base of version 2", 0.0016, prior=-0.009, shrunken=-0.0023, low=-0.01)
+    rival = "the base network (version 2)"
+    found = against(rival, 0.0016, prior=-0.009, shrunken=-0.0023, low=-0.01)
     assert decide(rival=found).reason == (
-        "not shown to be better than the base of version 2: skill +0.16% on 288 origins "
+        "not shown to be better than the base network (version 2): skill +0.16% on 288 origins "
         "(p = 0.10), expected -0.23%, drawn towards the -0.90% shown elsewhere"
     )

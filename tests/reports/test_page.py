@@ -263,6 +263,16 @@ def test_no_verdict_no_production_and_no_actuals_are_told() -> None:
     assert "the first is due at 2024-06-03 00:05Z" in text
     assert "No version is in production: type cryptocast init." in text
     assert "No events were recorded in this range." in text
+    assert text.count("no outcome is known yet") == 2
+
+
+@pytest.mark.parametrize(("forecasts", "judged"), [(2, False), (864, True)])
+def test_two_forecasts_are_no_reason_to_call_the_ranges_wide_or_narrow(
+    forecasts: int, judged: bool
+) -> None:
+    text = Read(render(facts(market(outcomes=outcomes(forecasts))))).text
+    unsure = "There are too few outcomes yet to say whether the ranges are too wide or too narrow."
+    assert (unsure in text) is not judged
 
 
 def test_replayed_scores_are_called_so() -> None:

@@ -256,7 +256,7 @@ def test_live_sets_go_before_replayed_ones(p: Path) -> None:
     data = verdict(p, moment=iso(origin(BARS + 3)))
     assert data["modes"] == ["live"]
     assert (data["verdict"], data["windows"][0]["n"]) == ("unknown", 3)
-    assert data["reason"] == f"{BTC.id}: fewer than 24 outcomes of version 2"
+    assert data["reason"] == f"{BTC.id}: fewer than 24 forecasts of version 2 have an outcome"
 
 
 def test_only_what_production_served_is_tested(p: Path) -> None:
@@ -264,7 +264,7 @@ def test_only_what_production_served_is_tested(p: Path) -> None:
     change(p, "UPDATE forecast_sets SET model_version = '1'")
     data = verdict(p)
     assert (data["verdict"], data["tests"]) == ("unknown", [])
-    assert data["reason"] == f"{BTC.id}: fewer than 24 outcomes of version 2"
+    assert data["reason"] == f"{BTC.id}: fewer than 24 forecasts of version 2 have an outcome"
     assert data["windows"][2]["n"] > 0
 
 

@@ -259,6 +259,9 @@ def test_a_year_of_gaps_is_one_incident_and_a_small_page(r: Path) -> None:
     )
     (found,) = facts_of(r, days=380).markets
     assert max(gap.bars for gap in found.gaps) > 100_000
+    (told,) = good("report", "-w", r, "--as-of", iso(origin(LAST)), "--days", "380")["markets"]
+    assert (told["missing"], told["incidents"]) == (found.missing_bars, found.troubles())
+    assert told["incidents"] < told["missing"]
     with at(r, LAST) as ws:
         assert report(ws, days=380).bytes < 8e6
 

@@ -641,7 +641,7 @@ def test_on_a_terminal_it_shows_one_screen_with_a_countdown(
             child.kill()
     assert "a tick is running" in shown
     assert "BTC/EUR" in shown
-    assert shown.endswith("stopped after 1 ticks, 0 failed\r\n")
+    assert shown.endswith("stopped after 1 tick, 0 failed\r\n")
 
 
 # For long.

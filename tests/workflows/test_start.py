@@ -145,13 +145,17 @@ def test_from_scratch_no_base_network_is_asked(
     )
 
 
-def test_a_person_sees_the_candidates_and_the_option_is_kept(tmp_path: Path) -> None:
-    done = run("init", "-w", tmp_path / "w", *HOURS, "--from", "scratch")
+def test_a_person_sees_the_candidates_and_the_option_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run("init", "-w", "w", *HOURS, "--from", "scratch")
     assert done.code == 0, done.err
     told = " ".join(done.out.split())
     assert "Candidates: skill against the random walk" in told
     assert "serves" in told
     assert "No candidate" not in told
+    assert f"Next: cryptocast forecast -w w --as-of {LATER} --once\n" in done.out
     kept = (tmp_path / "w" / "cryptocast.toml").read_text(encoding="utf-8")
     assert 'start = "scratch"' in kept
     refused = run("train", "--model", "base", "-w", tmp_path / "w", "--as-of", LATER, "--json")
@@ -374,3 +378,14 @@ def test_every_other_command_works_where_the_base_network_serves(
     assert listed(copied)[base]["serves"] == ["*"]
     for command in ("status", "monitor"):
         assert run(command, "-w", copied, "--as-of", NEXT).code == 0
+
+
+def test_the_list_of_versions_says_what_init_said(
+    days: tuple[Path, dict[str, Any]], copied: Path
+) -> None:
+    roles = by_role(days[1])
+    lines = run("models", "-w", copied).out.splitlines()
+    first = next(line for line in lines if line.split()[:1] == [roles["base"]["version"]])
+    assert first.split()[3] == "-"  # it learned from none of these candles
+    (base,) = (v for v in listed(copied).values() if v["kind"] == "base")
+    assert base["data_start"] == base["data_end"]

@@ -94,7 +94,13 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     from rich import box
     from rich.table import Table
 
-    new = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    new = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
     for i, column in enumerate(columns):
         new.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
     for row in rows:

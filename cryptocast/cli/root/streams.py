@@ -12,7 +12,8 @@ def hold_streams() -> None:
     """Let closed streams lead nowhere, and the others print every character.
 
     A file that is opened later must not get the number of a closed stream: what a library prints
-    would land in the database. Talk on a stderr that is full or gone is lost, and stops nothing.
+    would land in the database. Talk on stderr is written line by line, also where Python is told
+    not to buffer; if stderr is full or gone, it is lost, and stops nothing.
     """
     for number in range(3):
         try:
@@ -25,10 +26,9 @@ def hold_streams() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     if isinstance(sys.stderr, io.TextIOWrapper):
-        encoding, width = sys.stderr.encoding, sys.stderr.line_buffering
-        unbothered = _Unbothered(2, "wb", closefd=False)
+        encoding, unbothered = sys.stderr.encoding, _Unbothered(2, "wb", closefd=False)
         sys.stderr = io.TextIOWrapper(
-            io.BufferedWriter(unbothered), encoding, "backslashreplace", line_buffering=width
+            io.BufferedWriter(unbothered), encoding, "backslashreplace", line_buffering=True
         )
 
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from cryptocast.cli.root.output import print_document, table, warn
-from cryptocast.display import last_price, percent, price_range
+from cryptocast.display import counted, last_price, percent, price_range
 from cryptocast.values import iso
 from cryptocast.workflows.forecast import document
 
@@ -202,4 +202,4 @@ def _row(s: ForecastSet) -> list[str]:
 
 
 def _summary(ticks: int, failed: int) -> str:
-    return f"stopped after {ticks} ticks, {failed} failed"
+    return f"stopped after {counted(ticks, 'tick')}, {failed:,} failed"

@@ -42,10 +42,11 @@
     const { traces, layout, nothing, legend } = PICTURES[place.dataset.picture](state.data, state.step, see, state.view);
     const annotations = [...(layout.annotations || [])];
     if (nothing) annotations.push({ text: nothing, showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5 });
+    const bare = nothing ? { xaxis: { visible: false }, yaxis: { visible: false }, shapes: [] } : {};
     // Paper is narrower than most windows, and nothing is redrawn once it has been laid out.
     const size = root.classList.contains("printing") ? { width: place.clientWidth, height: place.clientHeight } : {};
     const config = { displayModeBar: false, responsive: true, showTips: false, doubleClick: "reset+autosize" };
-    Plotly.react(place, traces, { ...dressed(layout, see, narrow, legend), ...size, annotations }, config);
+    Plotly.react(place, traces, { ...dressed(layout, see, narrow, legend), ...bare, ...size, annotations }, config);
     if (!drawn.has(place) && place.dataset.picture === "price") follow(place, state);
     drawn.add(place);
   }

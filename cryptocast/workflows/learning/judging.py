@@ -138,7 +138,7 @@ def _opponents(
     if challenger.card.kind != WALK:  # which is no opponent of itself
         yield "random_walk", _Opponent(OPPONENT_WALK, shown, walk)
     if rival is not None:
-        name = f"the {rival.card.kind} of version {rival.card.version}"
+        name = f"the base network (version {rival.card.version})"
         prior = (shown or 0.0) - (_shown_elsewhere(rival.card) or 0.0)
         yield "rival", _Opponent(name, prior, lambda _, windows: quantiles(rival, windows, levels))
     if productions:

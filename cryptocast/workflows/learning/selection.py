@@ -70,18 +70,16 @@ def decide(
     stays, objection = (None, None) if current is None else _kept(ws, material, current)
     refusals += [] if objection is None else [objection]
     # On the version that was trained here, if it came as far as the gate.
-    first = next(
-        (v for v in verdicts.values() if v.comparisons), Verdict(False, "; ".join(refusals))
-    )
+    first = next((v for v in verdicts.values() if v.comparisons), Verdict(False, _told(refusals)))
     if stays is not None:
-        why = "; ".join(filter(None, (*refusals, unfit)))
+        why = _told([*refusals, *([unfit] if unfit else [])])
         promised = promised_at(ws, market)
         kept = Decision(False, stays.version, stays.kind, why, first, market, promised)
         return kept, verdicts
     walk = registered_bundle(ws, registered[WALK].version)
     # The comparisons belong to the refused versions: none of their figures is a promise of the
     # random walk.
-    reason = "; ".join(refusals)
+    reason = _told(refusals)
     decision = deploy(ws, walk, market, "promote", reason, Verdict(True, reason))
     return dataclasses.replace(decision, verdict=first), verdicts
 
@@ -158,6 +156,11 @@ def _promotion_reason(
     others = [v for v in registered.values() if v.kind != WALK]
     skills = ", ".join(f"{v.kind} {percent(1 - v.metrics[SELECTION], 2)}" for v in others)
     return f"nothing beat it in validation (skill of the {skills})"
+
+
+def _told(refusals: Sequence[str]) -> str:
+    """Return all reasons as one text; that a version learned nothing new comes last."""
+    return "; ".join(sorted(refusals, key=lambda reason: reason.endswith(NOTHING_NEW)))
 
 
 def _refusal(role: str, version: RegisteredVersion, verdict: Verdict) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from cryptocast import bundles, dataset
 from cryptocast.bundles import Bundle, Card, Forecaster, from_document, graph_hash
 from cryptocast.config import Settings
-from cryptocast.display import percent
+from cryptocast.display import chance, percent
 from cryptocast.errors import ModelError, StateError
 from cryptocast.values import FEATURES
 from cryptocast.workspace import Workspace
@@ -77,7 +77,7 @@ class VersionScore:
     @property
     def text(self) -> str:
         """The score in one sentence, for a version's description."""
-        p_value = "" if self.p_value is None else f", p = {self.p_value:.2f}"
+        p_value = "" if self.p_value is None else f", {chance(self.p_value)}"
         return (
             f"CRPS {self.crps_bp:.3f} bp, skill against the random walk "
             f"{percent(self.skill_vs_random_walk, 2)} (n = {self.n or 0:,}{p_value})"

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from cryptocast import store
+from cryptocast.display import counted
 from cryptocast.errors import ModelError
 from cryptocast.seams import Clock
 from cryptocast.store import Reader, Tick, Unserved, Writer, ruling
@@ -152,4 +153,5 @@ def _store_missed(
     if not ticks:
         return []
     count = len(ticks) + summed_up
-    return [f"{market.id}: {count} origins were missed, {written} of them were forecast afterwards"]
+    missed = counted(count, "origin")
+    return [f"{market.id}: {missed} missed, {written:,} of them forecast afterwards"]

@@ -118,7 +118,8 @@ def watch(
         verdict, reason = _verdict(tests, market, figures(DAY_SECONDS), production)
     else:
         verdict = UNKNOWN
-        reason = f"fewer than {rule.least_origins} outcomes of version {production.version}"
+        version = production.version
+        reason = f"fewer than {rule.least_origins} forecasts of version {version} have an outcome"
     return Watched(market, verdict, reason, windows, tests, drift, cards)
 
 

@@ -42,3 +42,5 @@ def test_a_refusal_names_the_version_and_says_once_that_nothing_new_was_learned(
         selection._refusal("scratch", version, Verdict(False, "no"))
         == "the scratch lstm of version 1 is not promoted: no"
     )
+    reasons = ["the fine-tuned lstm learned nothing new from your candles", "worse here", "older"]
+    assert selection._told(reasons) == "; ".join([*reasons[1:], reasons[0]])

@@ -29,9 +29,7 @@ def test_what_passed_is_noted_as_missed_and_made_up_for(w: Path) -> None:
     report = ticked(w, 6)
     assert report.new is True
     assert [made.origin for made in report.forecasts] == [origin(6)]
-    assert report.warnings == (
-        "file:BTC/EUR:5m: 4 origins were missed, 4 of them were forecast afterwards",
-    )
+    assert report.warnings == ("file:BTC/EUR:5m: 4 origins missed, 4 of them forecast afterwards",)
     assert sets(w, "bar, mode, late, served, model_version, fallback") == [
         (1, "live", False, True, "2", None),
         *((bar, "backfill", False, True, "2", None) for bar in range(2, 6)),
@@ -115,9 +113,7 @@ def test_when_a_deployment_was_written_counts_not_when_it_says_it_was(w: Path) -
 def test_where_only_ticks_are_wanted_no_set_is_made(w: Path) -> None:
     ticked(w, 1)
     report = ticked(w, 5, loop__backfill_missed=False)
-    assert report.warnings == (
-        "file:BTC/EUR:5m: 3 origins were missed, 0 of them were forecast afterwards",
-    )
+    assert report.warnings == ("file:BTC/EUR:5m: 3 origins missed, 0 of them forecast afterwards",)
     assert sets(w, "bar, mode") == [(1, "live"), (5, "live")]
     assert tick_rows(w) == [(1, "ok"), (5, "ok"), (2, "missed"), (3, "missed"), (4, "missed")]
     assert ticked(w, 6).warnings == ()  # nor later, when they are wanted again
@@ -127,9 +123,7 @@ def test_where_only_ticks_are_wanted_no_set_is_made(w: Path) -> None:
 def test_what_lies_further_back_gets_one_summary_row(w: Path) -> None:
     ticked(w, 1)
     report = ticked(w, 20, loop__backfill_bars=5)
-    assert report.warnings == (
-        "file:BTC/EUR:5m: 18 origins were missed, 5 of them were forecast afterwards",
-    )
+    assert report.warnings == ("file:BTC/EUR:5m: 18 origins missed, 5 of them forecast afterwards",)
     assert tick_rows(w, "bar, status, detail") == [
         (1, "ok", None),
         (20, "ok", None),
@@ -195,17 +189,13 @@ def test_a_market_is_made_up_for_whole_or_not_at_all(
         *(("file:ETH/EUR:5m", bar) for bar in (1, 4)),
     ]
     report = ticked(w, 5, market__symbols=both)
-    assert report.warnings == (
-        "file:ETH/EUR:5m: 2 origins were missed, 2 of them were forecast afterwards",
-    )
+    assert report.warnings == ("file:ETH/EUR:5m: 2 origins missed, 2 of them forecast afterwards",)
 
 
 def test_a_market_that_is_added_later_has_missed_nothing(w: Path) -> None:
     ticked(w, 1, 2)
     report = ticked(w, 10, market__symbols=["BTC/EUR", "ETH/EUR"])
-    assert report.warnings == (
-        "file:BTC/EUR:5m: 7 origins were missed, 7 of them were forecast afterwards",
-    )
+    assert report.warnings == ("file:BTC/EUR:5m: 7 origins missed, 7 of them forecast afterwards",)
     assert query(w, "SELECT count(*) FROM ticks WHERE market LIKE '%ETH%'") == [(1,)]
     report = ticked(w, 12, market__symbols=["BTC/EUR", "ETH/EUR"])
     assert len(report.warnings) == 2
@@ -221,9 +211,7 @@ def test_origins_that_were_replayed_are_not_missed(w: Path) -> None:
     with at(w, 9) as ws:
         list(replay(ws, plan(ws, origin(3), origin(7))))
     report = ticked(w, 10)
-    assert report.warnings == (
-        "file:BTC/EUR:5m: 3 origins were missed, 3 of them were forecast afterwards",
-    )
+    assert report.warnings == ("file:BTC/EUR:5m: 3 origins missed, 3 of them forecast afterwards",)
     assert sets(w, "bar", "mode = 'backfill'") == [(2,), (8,), (9,)]
 
 
@@ -232,7 +220,7 @@ def test_an_origin_without_candles_is_noted_with_the_reason(w: Path) -> None:
     drop(w, range(-2016, 2))
     report = ticked(w, 30)
     assert report.warnings[-1] == (
-        "file:BTC/EUR:5m: 28 origins were missed, 4 of them were forecast afterwards"
+        "file:BTC/EUR:5m: 28 origins missed, 4 of them forecast afterwards"
     )
     assert tick_rows(w, "bar, status, error_code")[2:] == [
         *((bar, "missed", "state.not_enough_candles") for bar in range(2, 26)),

@@ -116,6 +116,6 @@ def test_recorded_candles_are_looked_at_with_their_own_clock(
     monkeypatch.setattr(cron, "call", lambda *_, **__: "")
     end = iso(origin(288))
     report = look(w)
-    assert report.issues == (f"the recorded candles end at {end}: look at them with --as-of {end}",)
+    assert report.issues == (f"the stored candles end at {end}: look at them with --as-of {end}",)
     words = "".join(run("status", "-w", w).out.split())  # whatever the lines break at
     assert f"Nexttickofrecordedcandles:cryptocastforecast-w{w}--once--as-of{end}" in words
