@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -10,9 +11,12 @@ from typing import Any
 
 import pytest
 
-from cryptocast import bundles, models
+from cryptocast import Workspace, bundles, models
+from cryptocast.cli.models import _row
 from cryptocast.cli.root.hints import as_typed
 from cryptocast.values import iso
+from cryptocast.workflows.learning.selection import NOTHING_NEW
+from cryptocast.workflows.models import models as list_versions
 from support.commands import AS_OF, Made, good, query, ready_mlflow, run, small_networks
 
 # The simulated exchange of 2026: no week of it was there when the shipped networks were trained.
@@ -389,3 +393,7 @@ def test_the_list_of_versions_says_what_init_said(
     assert first.split()[3] == "-"  # it learned from none of these candles
     (base,) = (v for v in listed(copied).values() if v["kind"] == "base")
     assert base["data_start"] == base["data_end"]
+    with Workspace.open(copied) as ws:
+        entry = list_versions(ws).versions[0]
+    same = dataclasses.replace(entry, gate="refused", gate_reason=NOTHING_NEW)
+    assert _row(same)[-1] == "nothing\nnew"
