@@ -153,5 +153,5 @@ def _store_missed(
     if not ticks:
         return []
     count = len(ticks) + summed_up
-    missed = counted(count, "origin")
-    return [f"{market.id}: {missed} missed, {written:,} of them forecast afterwards"]
+    told = f"{counted(count, 'origin')} missed, {written:,} of them forecast afterwards"
+    return [f"{market.id}: {told}"]
