@@ -2,25 +2,50 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cryptocast.cli.root.options import Run, Seed, Symbols
+from cryptocast.cli.root.options import Run, Seed, Symbols, read_time
 from cryptocast.cli.root.output import Answer, line, table
-from cryptocast.display import ahead, counted, price, price_range, size
+from cryptocast.display import ahead, counted, percent, price, price_range, size
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from cryptocast.paths import MarketPaths, Simulation
+    from cryptocast.paths import Likelihood, MarketPaths, Simulation
     from cryptocast.workflows.simulate import PathsFile
 
 NAME = "simulate"
 EXAMPLE = "cryptocast simulate --paths 1000 --horizon 24h --out paths.parquet"
 _SHOWN_SECONDS = (300, 3600, 7200, 6 * 3600, 12 * 3600, 24 * 3600)
+
+_Out = Annotated[
+    Path | None, typer.Option(help="The file to write them into: .parquet, .csv, .npz or .json.")
+]
+_Format = Annotated[
+    str | None,
+    typer.Option("--format", metavar="synth", help="The league Synth's answer, in .json."),
+]
+_Above = Annotated[
+    float | None, typer.Option(metavar="PRICE", help="How likely is it above this price then?")
+]
+_Below = Annotated[
+    float | None, typer.Option(metavar="PRICE", help="How likely is it below this price then?")
+]
+_Touch = Annotated[
+    float | None, typer.Option(metavar="PRICE", help="How likely does it get there until then?")
+]
+_Inside = Annotated[
+    tuple[float, float] | None,
+    typer.Option(metavar="LOW HIGH", help="How likely is it between these prices then?"),
+]
+_By = Annotated[
+    str | None, typer.Option(metavar="TIME", help="The moment asked about. Default: the end.")
+]
 
 
 def command(
@@ -31,14 +56,13 @@ def command(
     ] = "24h",
     symbols: Symbols = None,
     seed: Seed = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="The file to write them into: .parquet, .csv, .npz or .json."),
-    ] = None,
-    form: Annotated[
-        str | None,
-        typer.Option("--format", metavar="synth", help="The league Synth's answer, in .json."),
-    ] = None,
+    out: _Out = None,
+    form: _Format = None,
+    above: _Above = None,
+    below: _Below = None,
+    touch: _Touch = None,
+    inside: _Inside = None,
+    by: _By = None,
 ) -> Answer:
     """Simulate whole price paths that continue the newest forecast, of all markets together.
 
@@ -46,23 +70,48 @@ def command(
     forecast covers, the paths have its quantiles. Asked again, it gives the same paths. See:
     cryptocast guide futures.
     """
+    from cryptocast.paths import Question, likelihood
     from cryptocast.workflows.simulate import output, simulate, write
 
-    chosen = tuple(symbols or ())
+    chosen, moment = tuple(symbols or ()), read_time(by)
+    single = {"above": above, "below": below, "touch": touch}
+    questions = [Question(kind, (at,)) for kind, at in single.items() if at is not None]
+    questions += [] if inside is None else [Question("inside", inside)]
     with run.open() as ws:
         target = output(ws, out, form, chosen)
         simulation = simulate(ws, count=paths, horizon=horizon, symbols=chosen, seed=seed or 0)
+    answers = [likelihood(simulation, question, moment) for question in questions]
     written = None if target is None else write(simulation, *target, form)
-
-    def show(console: Console) -> None:
-        for one in simulation.markets:
-            console.print(_table(simulation, one))
-        line(console, _sentence(simulation, written))
-
-    return Answer(_document(simulation, written), show, simulation.warnings)
+    data = _document(simulation, answers, written)
+    show = partial(_show, simulation, answers, written)
+    return Answer(data, show, simulation.warnings)
 
 
-def _document(simulation: Simulation, written: PathsFile | None) -> dict[str, Any]:
+def _show(
+    simulation: Simulation,
+    answers: list[Likelihood],
+    written: PathsFile | None,
+    console: Console,
+) -> None:
+    for one in simulation.markets:
+        console.print(_table(simulation, one))
+    if answers:
+        console.print(table("", ("price", "by", "probability", "error"), map(_row, answers)))
+    line(console, _sentence(simulation, written))
+
+
+def _row(answer: Likelihood) -> list[str]:
+    """Return an answer as it is shown."""
+    from cryptocast.values import iso
+
+    prices = " ".join(f"{at:.9g}" for at in answer.prices)
+    shares = (percent(share, sign=False) for share in (answer.probability, answer.error))
+    return [f"{answer.kind} {prices}", iso(answer.by), *shares]
+
+
+def _document(
+    simulation: Simulation, answers: list[Likelihood], written: PathsFile | None
+) -> dict[str, Any]:
     """Return what the paths rest on, and their quantiles at some steps; files hold the paths."""
     from cryptocast.documents import document
     from cryptocast.values import iso
@@ -75,6 +124,7 @@ def _document(simulation: Simulation, written: PathsFile | None) -> dict[str, An
         "seed": simulation.seed,
         "library": {"name": simulation.library.name, "sha256": simulation.library.sha256},
         "file": None if written is None else document(written),
+        "answers": [document(answer, times=("by",)) for answer in answers],
         "markets": [
             {
                 "market": one.market.id,

@@ -198,3 +198,28 @@ def test_candles_of_another_interval_have_no_paths(served: Path) -> None:
         patch.setenv("CRYPTOCAST_MARKET__INTERVAL", "15m")
         done = run("simulate", "-w", served, "--as-of", NEXT, "--json")
     assert (done.code, done.error["code"]) == (3, "state.no_paths")
+
+
+def test_questions_are_answered_on_the_screen_and_in_json(served: Path) -> None:
+    options = ("simulate", "-w", served, "--as-of", NEXT, "--horizon", "2h")
+    last = good(*options)["markets"][0]["last_close"]
+    asked = (
+        "--above",
+        f"{last}",
+        "--touch",
+        f"{2 * last}",
+        "--inside",
+        f"{last / 2}",
+        f"{2 * last}",
+    )
+    above, touch, inside = good(*options, *asked, "--by", iso(origin(13)))["answers"]
+    assert (above["kind"], above["by"], above["prices"]) == ("above", iso(origin(13)), [last])
+    assert 0.3 < above["probability"] < 0.7
+    assert 0.014 < above["error"] < 0.017
+    assert (touch["probability"], inside["probability"]) == (pytest.approx(0, abs=1e-9), 1.0)
+    shown = run(*options, *asked).out
+    assert "probability" in shown
+    assert f"above {last:.9g}" in shown
+    done = run(*options, "--above", "0", "--out", served / "never.csv")
+    assert done.code == 2
+    assert not (served / "never.csv").exists()
