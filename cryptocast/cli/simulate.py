@@ -70,13 +70,13 @@ def command(
     forecast covers, the paths have its quantiles. Asked again, it gives the same paths. See:
     cryptocast guide futures.
     """
-    from cryptocast.paths import Question, likelihood
+    from cryptocast.paths import PriceQuestion, likelihood
     from cryptocast.workflows.simulate import output, simulate, write
 
     chosen, moment = tuple(symbols or ()), read_time(by)
     single = {"above": above, "below": below, "touch": touch}
-    questions = [Question(kind, (at,)) for kind, at in single.items() if at is not None]
-    questions += [] if inside is None else [Question("inside", inside)]
+    questions = [PriceQuestion(kind, (at,)) for kind, at in single.items() if at is not None]
+    questions += [] if inside is None else [PriceQuestion("inside", inside)]
     with run.open() as ws:
         target = output(ws, out, form, chosen)
         simulation = simulate(ws, count=paths, horizon=horizon, symbols=chosen, seed=seed or 0)

@@ -14,7 +14,7 @@ from cryptocast.paths.model import shipped as shipped
 from cryptocast.paths.predictors import CONTEXT_BARS as CONTEXT_BARS
 from cryptocast.paths.predictors import LEADS as LEADS
 from cryptocast.paths.questions import Likelihood as Likelihood
-from cryptocast.paths.questions import Question as Question
+from cryptocast.paths.questions import PriceQuestion as PriceQuestion
 from cryptocast.paths.questions import likelihood as likelihood
 from cryptocast.paths.simulation import MarketPaths as MarketPaths
 from cryptocast.paths.simulation import Simulation as Simulation

@@ -16,7 +16,7 @@ _INSIDE = 1.15  # times that volatility, squared: highs and lows of ETH/USDT in 
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class PriceQuestion:
     """One of `above`, `below`, `inside` (at a time) and `touch` (until then), and its prices."""
 
     kind: str
@@ -35,7 +35,7 @@ class Likelihood:
     error: float  # standard error of drawing so many paths; the model's own error is not in it
 
 
-def likelihood(simulation: Simulation, question: Question, by: int | None) -> Likelihood:
+def likelihood(simulation: Simulation, question: PriceQuestion, by: int | None) -> Likelihood:
     """Return how likely it is, by the end of the step at or before `by`, else of the paths.
 
     Raises UsageError for several markets, prices that cannot be, and a moment that is not
@@ -73,7 +73,7 @@ def _steps(simulation: Simulation, by: int | None) -> int:
     return steps
 
 
-def _require_prices(question: Question) -> None:
+def _require_prices(question: PriceQuestion) -> None:
     """Raise UsageError for prices that cannot be."""
     shown = " ".join(f"{price:g}" for price in question.prices)
     rising = list(question.prices) == sorted(set(question.prices))
@@ -85,7 +85,7 @@ def _require_prices(question: Question) -> None:
         )
 
 
-def _shares(one: MarketPaths, question: Question, steps: int) -> FloatArray:
+def _shares(one: MarketPaths, question: PriceQuestion, steps: int) -> FloatArray:
     """Return for each path [N] how likely it is to be so: 0 or 1, if touching in between."""
     last = one.prices[:, steps - 1]
     first = question.prices[0]
