@@ -76,6 +76,14 @@ def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _no_command_of_another_test() -> None:
+    """Messages have the options of the last command, which was another test's."""
+    from cryptocast.cli.root import hints
+
+    hints.remember(None, None)
+
+
+@pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's own variables rule no test."""
     import os

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from cryptocast.cli.root.hints import as_typed
 from cryptocast.values import iso
 from support.commands import (
     HELD,
@@ -255,7 +256,7 @@ def test_a_database_cut_at_half_is_told_left_alone_and_its_copy_catches_up(w: Pa
     file.write_bytes(whole[: len(whole) // 2])
     done = run(*ONCE, "-w", w, "--as-of", moment(2))
     assert (done.code, done.error["code"]) == (4, "store.corrupt")
-    assert done.error["hint"] == (
+    assert done.error["hint"] == as_typed(
         "restore a copy, or move the file and its .wal away and run cryptocast init"
     )
     assert file.read_bytes() == whole[: len(whole) // 2]

@@ -24,6 +24,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Scheduled
 
+from cryptocast.cli.root.hints import as_typed
 from cryptocast.flows import server, serving
 from cryptocast.schedulers.prefect import deployment_name
 from support.commands import AS_OF, HELD, NEXT, good, query, run, start
@@ -164,7 +165,7 @@ def test_the_deployments_go_into_a_pool_once_and_are_deleted_again(fresh: Path) 
     assert good(*options, "--install")["changed"] is True
     done = run("serve-flows", "-w", fresh, "--json")
     assert (done.code, done.error["code"]) == (4, "flows.pooled")
-    assert done.error["hint"] == "cryptocast schedule --kind prefect --remove"
+    assert done.error["hint"] == as_typed("cryptocast schedule --kind prefect --remove")
     assert good(*options, "--remove")["changed"] is True
     assert good(*options, "--remove")["changed"] is False
 

@@ -376,12 +376,13 @@ def fresh(made: Made, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def forced(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The LSTM is production (version 2), the random walk the one before (version 1)."""
-    with _shared(tmp_path_factory, "forced") as folder:
-        if not folder.exists():
-            new = Path(shutil.copytree(made.folder, tmp_path_factory.mktemp("new") / "w"))
+    with _shared(tmp_path_factory, "forced") as base:
+        folder, done = base / "w", base / "done"
+        if not done.exists():  # promoted where it stays: MLflow keeps the addresses of files
+            shutil.copytree(made.folder, folder)
             for version in ("1", "2"):
-                good("promote", version, "-w", new, "--force", "--reason", "x", "--as-of", AS_OF)
-            new.rename(folder)
+                good("promote", version, "-w", folder, "--force", "--reason", "x", "--as-of", AS_OF)
+            done.touch()
         return folder
 
 

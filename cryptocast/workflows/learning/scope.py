@@ -41,7 +41,8 @@ def for_each_group(
         try:
             results.append(work(markets))
         except (ConfigError, StateError, ModelError, SourceError) as error:
-            # Others would fail every group.
+            if isinstance(error, ConfigError) and error.code != "config.symbol":
+                raise  # it would fail every group, as errors of other classes would
             failures[markets[0]] = error
     if not results:
         raise next(iter(failures.values()))

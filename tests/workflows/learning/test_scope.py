@@ -26,6 +26,10 @@ def test_a_group_that_fails_is_reported_and_the_others_go_on() -> None:
     assert failing(StateError("no candles"), BTC) == "ETH/EUR"
 
 
+def test_a_market_that_its_source_does_not_know_stops_no_other() -> None:
+    assert failing(ConfigError("unknown", code="config.symbol"), BTC) == "ETH/EUR"
+
+
 def test_if_every_group_fails_the_first_error_is_raised() -> None:
     with pytest.raises(SourceError, match="down"):
         failing(SourceError("down"), BTC, ETH)
