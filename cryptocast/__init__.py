@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 __version__ = "0.1.0"
@@ -28,6 +29,11 @@ for _name, _value in {
     "DO_NOT_TRACK": "1",  # Prefect, and what else keeps to this convention
 }.items():
     os.environ.setdefault(_name, _value)
+
+try:
+    Path.home()
+except RuntimeError:  # a user of a container may have none, and MLflow cannot be imported then
+    os.environ["HOME"] = "/nonexistent"
 
 # `__init__.pyi` has these names with their types. If they were imported here, every room that
 # asks for the version would depend on all of them.

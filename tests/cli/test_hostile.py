@@ -110,3 +110,17 @@ def test_a_reader_who_has_left_is_no_error(workspace: Path, command: tuple[str, 
     )
     os.close(write)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_libraries_find_a_home_where_the_user_has_none() -> None:
+    script = """
+import os, pwd
+def unknown(number): raise KeyError(number)
+os.environ.pop("HOME", None)
+pwd.getpwuid = unknown
+import cryptocast
+from pathlib import Path
+print(Path.home())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("/nonexistent\n", "")
