@@ -124,3 +124,10 @@ print(Path.home())
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("/nonexistent\n", "")
+
+
+def test_no_control_character_of_stored_text_reaches_the_terminal(workspace: Path) -> None:
+    done = run("query", "SELECT 'a' || chr(27) || '[2Jb' AS text", "-w", workspace)
+    assert done.code == 0
+    assert "\x1b" not in done.out
+    assert "a\\x1b[2Jb" in done.out

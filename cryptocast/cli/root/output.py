@@ -79,14 +79,14 @@ def sentences(*texts: str) -> Callable[[Console], None]:
 
     def show(console: Console) -> None:
         for text in texts:
-            console.print(as_typed(text), markup=False)
+            console.print(printable(as_typed(text)), markup=False)
 
     return show
 
 
 def line(console: Console, text: str) -> None:
     """Print text that is never wrapped, so that paths and commands in it can be copied."""
-    console.print(as_typed(text), soft_wrap=True, markup=False)
+    console.print(printable(as_typed(text)), soft_wrap=True, markup=False)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
@@ -104,7 +104,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     for i, column in enumerate(columns):
         new.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
     for row in rows:
-        new.add_row(*row)
+        new.add_row(*map(printable, row))
     return new
 
 
