@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cryptocast.cli.root.options import Run, Symbols, completing, listed, read_time
+from cryptocast.cli.root.options import Run, Symbols, completing, read_time
 from cryptocast.cli.root.output import Answer, line
 from cryptocast.display import counted, size
 
@@ -19,9 +19,7 @@ KINDS = ("candles", "forecasts", "scores", "evaluations", "scorecard")
 
 _What = Annotated[
     str,
-    typer.Argument(
-        autocompletion=completing(lambda: KINDS), help=f"What to write: {listed(KINDS)}."
-    ),
+    typer.Argument(autocompletion=completing(lambda: KINDS), help="What to write: {choices}."),
 ]
 
 NAME = "export"

@@ -19,7 +19,6 @@ from cryptocast.cli.root.options import (
     completing,
     configuration,
     configurations,
-    listed,
 )
 from cryptocast.cli.root.output import Answer, sentences
 from cryptocast.cli.screens.renewals import (
@@ -49,14 +48,14 @@ _Config = Annotated[
     typer.Option(
         metavar="NAME|FILE",
         autocompletion=completing(configurations),
-        help=f"Settings to start from: {listed(configurations())}, or a file. Default: none.",
+        help="Settings to start from: {choices}, or a file. Default: none.",
     ),
 ]
 _Source = Annotated[
     str | None,
     typer.Option(
         autocompletion=completing(_sources),
-        help=f"Where candles come from: {listed(_sources())}. "
+        help="Where candles come from: {choices}. "
         "Default: [source] name (auto: coincap or bitvavo).",
     ),
 ]

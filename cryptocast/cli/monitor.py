@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cryptocast.cli.evaluate import excess
-from cryptocast.cli.root.options import Run, completing, listed
+from cryptocast.cli.root.options import Run, completing
 from cryptocast.cli.root.output import Answer, table
 from cryptocast.display import NOTHING, first_few, number, percent
 
@@ -33,7 +33,7 @@ def command(
         typer.Option(
             metavar="NAME",
             autocompletion=completing(lambda: _WINDOWS),
-            help=f"Only this window: {listed(_WINDOWS)}. Default: all.",
+            help="Only this window: {choices}. Default: all.",
         ),
     ] = None,
 ) -> Answer:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cryptocast import plugins
-from cryptocast.cli.root.options import Run, completing, listed
+from cryptocast.cli.root.options import Run, completing
 from cryptocast.cli.root.output import Answer, line
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def command(
     run: Run,
     kind: Annotated[
         str,
-        typer.Option(autocompletion=completing(_kinds), help=f"The scheduler: {listed(_kinds())}."),
+        typer.Option(autocompletion=completing(_kinds), help="The scheduler: {choices}."),
     ] = "cron",
     install: Annotated[
         bool,

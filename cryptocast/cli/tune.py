@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cryptocast import plugins
-from cryptocast.cli.root.options import Run, Seed, Symbols, completing, listed
+from cryptocast.cli.root.options import Run, Seed, Symbols, completing
 from cryptocast.cli.root.output import Answer, failure_code, failure_warnings, table
 from cryptocast.display import counted, number, percent
 
@@ -30,7 +30,7 @@ Kind = Annotated[
     typer.Option(
         "--model",
         autocompletion=completing(_kinds),
-        help=f"The kind of model: {listed(_kinds())}. Default: [model] kind (lstm).",
+        help="The kind of model: {choices}. Default: [model] kind (lstm).",
     ),
 ]
 """`--model` of the commands that search or train."""

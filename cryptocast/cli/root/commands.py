@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin,
 
 import typer
 import typer.main
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.models import ArgumentInfo
 
 from cryptocast.cli.root.hints import remember
-from cryptocast.cli.root.options import COMMON, Run
+from cryptocast.cli.root.options import COMMON, Run, listed
 
 if TYPE_CHECKING:
     from cryptocast.cli.root.output import Answer
@@ -82,6 +82,23 @@ def _demand_bounded(name: str, value: Any) -> None:
         raise UsageError(f"{option} {value:g} {fault}", hint=f"{option} {most} at most")
 
 
+class _Command(TyperCommand):
+    """A command whose help names the choices of its options only when it is shown.
+
+    For some of them all installed packages are searched, which the list of commands and a
+    command that runs need not wait for.
+    """
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Put the values that the shell completes in the place of `{choices}`."""
+        for option in self.params:
+            text = getattr(option, "help", None) or ""
+            if "{choices}" in text:
+                values = [item.value for item in option.shell_complete(ctx, "")]
+                option.help = text.replace("{choices}", listed(values))  # type: ignore[attr-defined]  # only options have help
+        super().format_help(ctx, formatter)
+
+
 def command_of(module: ModuleType, group: str) -> Any:
     """Make a command of a command file: its function `command`, `NAME` and `EXAMPLE`.
 
@@ -108,6 +125,7 @@ def command_of(module: ModuleType, group: str) -> Any:
     alone = typer.Typer(add_completion=False)
     alone.command(
         module.NAME,
+        cls=_Command,
         help=_help_text(function),
         epilog=f"Example: {module.EXAMPLE}",
         rich_help_panel=group,
