@@ -17,6 +17,7 @@ import mlflow
 from alembic.util import CommandError
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.tracking._tracking_service import utils as tracking
 from sqlalchemy.exc import SQLAlchemyError
 
 from cryptocast.errors import RegistryError, holds_secret, shown_url, without_secrets
@@ -144,6 +145,9 @@ class Connection:
             if exists and file is not None and artifacts is not None:
                 self.client.get_experiment_by_name(experiment)  # a damaged store is not touched
                 update_uris(file, artifacts.resolve().as_uri())
+            # By run and model, MLflow keeps where files lie for as long as a process lives. A
+            # copy of a workspace has the same ids, and would be answered for the other's files.
+            tracking._artifact_repos_cache.clear()
             self.experiment = self._experiment_id(experiment, location)
 
     def _demand_address(self) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -320,18 +322,15 @@ def test_a_workspace_can_be_moved(made: Made, forced: Path, tmp_path: Path) -> N
     first = Path(shutil.copytree(forced, tmp_path / "first"))
     good("models", "-w", first, "--as-of", AS_OF)
     moved = first.rename(tmp_path / "second")
-    hidden = forced.parent / "hidden"
-    roots = [root for root in (made.folder, forced) if root.exists()]
-    away = [root.rename(root.with_name(f"{hidden.name}-{i}")) for i, root in enumerate(roots)]
-    try:
-        assert tick(moved)["forecasts"][0]["model"]["fallback"] is None
-        good("evaluate", "-w", moved, "--as-of", NEXT)
-        good("rollback", "-w", moved, "--as-of", NEXT)
-        good("train", "--model", "random_walk", "-w", moved, "--as-of", NEXT)
-    finally:
-        for root, place in zip(roots, away, strict=True):
-            shutil.rmtree(root, ignore_errors=True)
-            place.rename(root)
+    assert tick(moved)["forecasts"][0]["model"]["fallback"] is None
+    good("evaluate", "-w", moved, "--as-of", NEXT)
+    good("rollback", "-w", moved, "--as-of", NEXT)
+    good("train", "--model", "random_walk", "-w", moved, "--as-of", NEXT)
+    with closing(sqlite3.connect(moved / "mlflow.db")) as connection:
+        kept = "\n".join(connection.iterdump())
+    assert str(moved) in kept
+    # Other tests copy the first two meanwhile: they cannot be hidden.
+    assert [old for old in (made.folder, forced, first) if str(old) in kept] == []
     assert not first.exists()
 
 

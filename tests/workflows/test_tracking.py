@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -199,6 +200,17 @@ def test_models_lists_what_a_choice_needs_in_80_columns(workspace: Path) -> None
     assert set(versions[1]["test"]) == {"crps_bp", "skill_vs_random_walk", "n", "p_value"}
     assert (versions[1]["test"]["n"], versions[0]["test"]) == (300, None)
     assert versions[1]["forced"].startswith("x (the gate said: ")
+
+
+def test_a_process_never_takes_the_files_of_a_copy_for_its_own(
+    workspace: Path, tmp_path: Path
+) -> None:
+    """Python programs, and Prefect's, open several workspaces one after the other."""
+    good("train", "--model", "random_walk", "-w", workspace, "--as-of", AS_OF)
+    other = Path(shutil.copytree(workspace, tmp_path / "other"))
+    shutil.rmtree(workspace / "mlartifacts")
+    listed = good("models", "-w", other, "--as-of", AS_OF)["versions"]
+    assert [version["missing"] for version in listed] == [[], [], []]
 
 
 @pytest.mark.parametrize("name", ["card.json", "model.onnx"])
