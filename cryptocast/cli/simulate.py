@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,12 +16,11 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from cryptocast.paths import Likelihood, MarketPaths, Simulation
-    from cryptocast.workflows.simulate import PathsFile
+    from cryptocast.paths import Estimate, Likelihood, MarketPaths, Simulation
+    from cryptocast.workflows.futures.asking import PathsFile
 
 NAME = "simulate"
 EXAMPLE = "cryptocast simulate --paths 1000 --horizon 24h --out paths.parquet"
-_SHOWN_SECONDS = (300, 3600, 7200, 6 * 3600, 12 * 3600, 24 * 3600)
 
 _Out = Annotated[
     Path | None, typer.Option(help="The file to write them into: .parquet, .csv, .npz or .json.")
@@ -43,6 +42,20 @@ _Inside = Annotated[
     tuple[float, float] | None,
     typer.Option(metavar="LOW HIGH", help="How likely is it between these prices then?"),
 ]
+_Quantile = Annotated[
+    float | None, typer.Option(metavar="LEVEL", help="Which price is it then, at this quantile?")
+]
+_Shortfall = Annotated[
+    float | None,
+    typer.Option(metavar="LEVEL", help="What is it then on average, in this share of worst cases?"),
+]
+_Weights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SYMBOL=WEIGHT,...",
+        help="Ask about a basket, worth the sum of the weights at the start.",
+    ),
+]
 _By = Annotated[
     str | None, typer.Option(metavar="TIME", help="The moment asked about. Default: the end.")
 ]
@@ -62,6 +75,9 @@ def command(
     below: _Below = None,
     touch: _Touch = None,
     inside: _Inside = None,
+    quantile: _Quantile = None,
+    shortfall: _Shortfall = None,
+    weights: _Weights = None,
     by: _By = None,
 ) -> Answer:
     """Simulate whole price paths that continue the newest forecast, of all markets together.
@@ -70,94 +86,58 @@ def command(
     forecast covers, the paths have its quantiles. Asked again, it gives the same paths. See:
     cryptocast guide futures.
     """
-    from cryptocast.paths import PriceQuestion, likelihood
+    from cryptocast.workflows.futures.asking import answered, as_questions, document, read_weights
     from cryptocast.workflows.simulate import output, simulate, write
 
-    chosen, moment = tuple(symbols or ()), read_time(by)
-    single = {"above": above, "below": below, "touch": touch}
-    questions = [PriceQuestion(kind, (at,)) for kind, at in single.items() if at is not None]
-    questions += [] if inside is None else [PriceQuestion("inside", inside)]
+    at = {"above": above, "below": below, "touch": touch, "inside": inside}
+    questions = as_questions(at | {"quantile": quantile, "shortfall": shortfall})
+    held, moment = read_weights(weights), read_time(by)
+    chosen = tuple(symbols or held)
     with run.open() as ws:
         target = output(ws, out, form, chosen)
         simulation = simulate(ws, count=paths, horizon=horizon, symbols=chosen, seed=seed or 0)
-    answers = [likelihood(simulation, question, moment) for question in questions]
+    answers = answered(simulation, questions, moment, held)
     written = None if target is None else write(simulation, *target, form)
-    data = _document(simulation, answers, written)
     show = partial(_show, simulation, answers, written)
-    return Answer(data, show, simulation.warnings)
+    return Answer(document(simulation, answers, written), show, simulation.warnings)
 
 
 def _show(
     simulation: Simulation,
-    answers: list[Likelihood],
+    answers: list[Likelihood | Estimate],
     written: PathsFile | None,
     console: Console,
 ) -> None:
     for one in simulation.markets:
         console.print(_table(simulation, one))
     if answers:
-        console.print(table("", ("price", "by", "probability", "error"), map(_row, answers)))
+        console.print(table("", ("question", "by", "answer", "error"), map(_row, answers)))
     line(console, _sentence(simulation, written))
 
 
-def _row(answer: Likelihood) -> list[str]:
+def _row(answer: Likelihood | Estimate) -> list[str]:
     """Return an answer as it is shown."""
+    from cryptocast.paths import Likelihood
     from cryptocast.values import iso
 
-    prices = " ".join(f"{at:.9g}" for at in answer.prices)
-    shares = (percent(share, sign=False) for share in (answer.probability, answer.error))
-    return [f"{answer.kind} {prices}", iso(answer.by), *shares]
-
-
-def _document(
-    simulation: Simulation, answers: list[Likelihood], written: PathsFile | None
-) -> dict[str, Any]:
-    """Return what the paths rest on, and their quantiles at some steps; files hold the paths."""
-    from cryptocast.documents import document
-    from cryptocast.values import iso
-
-    return {
-        "origin": iso(simulation.origin),
-        "paths": simulation.paths,
-        "steps": simulation.steps,
-        "step_seconds": simulation.step_seconds,
-        "seed": simulation.seed,
-        "library": {"name": simulation.library.name, "sha256": simulation.library.sha256},
-        "file": None if written is None else document(written),
-        "answers": [document(answer, times=("by",)) for answer in answers],
-        "markets": [
-            {
-                "market": one.market.id,
-                "last_close": one.last_close,
-                "stale_bars": one.stale_bars,
-                "model": document(one.model),
-                "levels": list(one.levels),
-                "steps": [
-                    {
-                        "step": step,
-                        "target_time": iso(simulation.target_time(step)),
-                        "quantiles": one.quantiles(step).tolist(),
-                    }
-                    for step in _shown_steps(simulation)
-                ],
-            }
-            for one in simulation.markets
-        ],
-    }
-
-
-def _shown_steps(simulation: Simulation) -> list[int]:
-    """Return the steps that are shown: some, and the last."""
-    wanted = {seconds // simulation.step_seconds for seconds in _SHOWN_SECONDS}
-    return sorted({step for step in wanted if step < simulation.steps} | {simulation.steps})
+    if isinstance(answer, Likelihood):
+        asked = " ".join(f"{at:.9g}" for at in answer.prices)
+        shares = (percent(share, sign=False) for share in (answer.probability, answer.error))
+        return [f"{answer.kind} {asked}", iso(answer.by), *shares]
+    value, error = (
+        price(amount, abs(answer.value) / 100) for amount in (answer.value, answer.error)
+    )
+    change = percent(answer.change, 2)
+    return [f"{answer.kind} {answer.level:g}", iso(answer.by), f"{value} ({change})", error]
 
 
 def _table(simulation: Simulation, one: MarketPaths) -> Table:
     """Return the median and the ranges of one market's paths at some steps."""
     from cryptocast.values import iso
+    from cryptocast.workflows.futures.asking import shown_steps
 
     rows = []
-    for step in _shown_steps(simulation):
+    for step in shown_steps(simulation):
         low, tenth, median, ninth, high = one.at(step, (0.05, 0.1, 0.5, 0.9, 0.95)).tolist()
         width, at = high - low, simulation.target_time(step)
         rows.append(

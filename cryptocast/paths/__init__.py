@@ -13,8 +13,11 @@ from cryptocast.paths.model import load as load
 from cryptocast.paths.model import shipped as shipped
 from cryptocast.paths.predictors import CONTEXT_BARS as CONTEXT_BARS
 from cryptocast.paths.predictors import LEADS as LEADS
+from cryptocast.paths.questions import Estimate as Estimate
+from cryptocast.paths.questions import LevelQuestion as LevelQuestion
 from cryptocast.paths.questions import Likelihood as Likelihood
 from cryptocast.paths.questions import PriceQuestion as PriceQuestion
+from cryptocast.paths.questions import estimate as estimate
 from cryptocast.paths.questions import likelihood as likelihood
 from cryptocast.paths.simulation import MarketPaths as MarketPaths
 from cryptocast.paths.simulation import Simulation as Simulation

@@ -1,14 +1,16 @@
-"""Questions that paths answer: how likely a price is somewhere at a time, or gets there before."""
+"""Questions that paths answer: how likely a price gets somewhere, and what is lost at worst."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from cryptocast.errors import UsageError
-from cryptocast.paths.simulation import MarketPaths, Simulation
+from cryptocast.paths.holdings import Holding, holding
+from cryptocast.paths.simulation import Simulation
 from cryptocast.values import FloatArray, iso
 
 _AROUND = 2  # bars on either side that the volatility inside a bar is taken from
@@ -24,10 +26,18 @@ class PriceQuestion:
 
 
 @dataclass(frozen=True, slots=True)
-class Likelihood:
-    """The answer to a question about one market: a probability with its sampling error."""
+class LevelQuestion:
+    """The `quantile` at a level between 0 and 1, or the `shortfall`: the mean of all below it."""
 
-    market: str
+    kind: str
+    level: float
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """The answer to a question about prices: a probability with its sampling error."""
+
+    market: str  # its id; a basket's weights
     kind: str
     prices: tuple[float, ...]
     by: int  # Unix seconds
@@ -35,27 +45,80 @@ class Likelihood:
     error: float  # standard error of drawing so many paths; the model's own error is not in it
 
 
-def likelihood(simulation: Simulation, question: PriceQuestion, by: int | None) -> Likelihood:
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The answer to a question about a level: a price, or what a basket is worth."""
+
+    market: str  # its id; a basket's weights
+    kind: str
+    level: float
+    by: int  # Unix seconds
+    value: float
+    change: float  # relative to the origin: -0.02 is a loss of 2 %
+    error: float  # of the value: standard error of drawing so many paths
+
+
+def likelihood(
+    simulation: Simulation,
+    question: PriceQuestion,
+    by: int | None,
+    weights: Mapping[str, float] | None = None,
+) -> Likelihood:
     """Return how likely it is, by the end of the step at or before `by`, else of the paths.
 
-    Raises UsageError for several markets, prices that cannot be, and a moment that is not
-    within the paths.
+    A basket has a price too: what its weights are worth (see `holding`). Raises UsageError for
+    several markets without weights, prices that cannot be, and a moment that is not within the
+    paths, and StateError for weights of a market without paths.
     """
-    if len(simulation.markets) > 1:
-        raise UsageError(
-            f"a price belongs to one market, here are {len(simulation.markets)}",
-            code="usage.question",
-            hint=f"choose one: --symbol {simulation.markets[0].market.symbol}",
-        )
-    one, steps = simulation.markets[0], _steps(simulation, by)
+    held, steps = holding(simulation, weights), _steps(simulation, by)
     _require_prices(question)
-    shares = _shares(one, question, steps)
+    shares = _shares(held, question, steps)
     count, mean = len(shares), float(shares.mean())
     # Two paths more of each kind: no path of a thousand does not mean that it is impossible.
     spread = float(shares.var()) * count + 4 * (0.5 - mean) ** 2 + 1
     error = math.sqrt(spread / (count + 4) / (count + 4))
     moment = simulation.target_time(steps)
-    return Likelihood(one.market.id, question.kind, question.prices, moment, mean, error)
+    return Likelihood(held.name, question.kind, question.prices, moment, mean, error)
+
+
+def estimate(
+    simulation: Simulation,
+    question: LevelQuestion,
+    by: int | None,
+    weights: Mapping[str, float] | None = None,
+) -> Estimate:
+    """Return the value at a level, or the mean of all below, at the end of the step at `by`.
+
+    Raises what `likelihood` raises, and UsageError for a level that so few paths cannot tell.
+    """
+    held, steps = holding(simulation, weights), _steps(simulation, by)
+    _require_level(question, simulation.paths)
+    values = np.sort(held.values[:, steps - 1])
+    tell = _shortfall if question.kind == "shortfall" else _quantile
+    value, error = tell(values, question.level)
+    moment, change = simulation.target_time(steps), value / held.start - 1
+    return Estimate(held.name, question.kind, question.level, moment, value, change, error)
+
+
+def _quantile(values: FloatArray, level: float) -> tuple[float, float]:
+    """Return the quantile of rising values [N], and half the way between ranks an error apart."""
+    spread = math.sqrt(level * (1 - level) / len(values))
+    places = np.clip([level - spread, level, level + spread], 0.0, 1.0)
+    low, value, high = np.quantile(values, places).tolist()
+    return value, (high - low) / 2
+
+
+def _shortfall(values: FloatArray, level: float) -> tuple[float, float]:
+    """Return the mean of the lowest share `level` of rising values [N], and its standard error.
+
+    The error is that of Manistre and Hancock (2005): the tail's own spread, and where it begins.
+    """
+    count = level * len(values)
+    weight = np.clip(count - np.arange(math.ceil(count)), 0.0, 1.0)
+    tail = values[: len(weight)]
+    mean = float(weight @ tail / count)
+    variance = float(weight @ (tail - mean) ** 2 / count)
+    return mean, math.sqrt((variance + (1 - level) * (mean - float(tail[-1])) ** 2) / count)
 
 
 def _steps(simulation: Simulation, by: int | None) -> int:
@@ -85,9 +148,21 @@ def _require_prices(question: PriceQuestion) -> None:
         )
 
 
-def _shares(one: MarketPaths, question: PriceQuestion, steps: int) -> FloatArray:
+def _require_level(question: LevelQuestion, paths: int) -> None:
+    """Raise UsageError for a level that is none, or beyond the outermost of the paths."""
+    rarer = min(question.level, 1 - question.level)
+    if not rarer * paths >= 1:  # NaN too
+        least = f"--paths {math.ceil(1 / rarer)}" if rarer > 0 else "levels are between 0 and 1"
+        raise UsageError(
+            f"--{question.kind} {question.level:g} cannot be told by {paths} paths",
+            code="usage.question",
+            hint=f"{least}: --{question.kind} 0.05",
+        )
+
+
+def _shares(held: Holding, question: PriceQuestion, steps: int) -> FloatArray:
     """Return for each path [N] how likely it is to be so: 0 or 1, if touching in between."""
-    last = one.prices[:, steps - 1]
+    last = held.values[:, steps - 1]
     first = question.prices[0]
     if question.kind == "above":
         return np.asarray(last > first, dtype=np.float64)
@@ -95,13 +170,13 @@ def _shares(one: MarketPaths, question: PriceQuestion, steps: int) -> FloatArray
         return np.asarray(last < first, dtype=np.float64)
     if question.kind == "inside":
         return np.asarray((first <= last) & (last <= question.prices[1]), dtype=np.float64)
-    return touches(np.log(one.prices[:, :steps] / one.last_close), math.log(first / one.last_close))
+    return touches(held.values[:, :steps] / held.start - 1, first / held.start - 1)
 
 
 def touches(walks: FloatArray, level: float) -> FloatArray:
     """Return for each path [N] the probability that it reached a level by its last close.
 
-    `walks` [N, S] and `level` are log-returns from the origin. Between two closes on the same
+    `walks` [N, S] and `level` are returns from the origin. Between two closes on the same
     side a Brownian bridge reaches it with probability exp(-2 a b / s^2), a and b the distances;
     s^2 is in proportion to the mean square of the moves around the bar.
     """

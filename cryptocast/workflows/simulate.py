@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from cryptocast import dataset, paths
@@ -13,6 +12,7 @@ from cryptocast.errors import StateError, UsageError
 from cryptocast.paths import Draw, MarketPaths, PathModel, Simulation
 from cryptocast.values import DAY_SECONDS, MIN_CANDLES, Candles, ForecastSet, Market, iso
 from cryptocast.workflows.forecast import newest
+from cryptocast.workflows.futures.asking import PathsFile
 from cryptocast.workspace import Workspace, output_file
 
 SYNTH = "synth"
@@ -21,15 +21,6 @@ SYNTH = "synth"
 MOST_PATHS = 20_000
 
 _UNIT_SECONDS = {"m": 60, "h": 3600, "d": DAY_SECONDS}
-
-
-@dataclass(frozen=True, slots=True)
-class PathsFile:
-    """A file of paths that was written."""
-
-    file: Path  # absolute
-    format: str
-    bytes: int
 
 
 def horizon_seconds(text: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +165,12 @@ def test_missing_candles_are_no_fault(served: Path) -> None:
         (("--format", "synth"), 2, "--format goes with --out"),
         (("--format", "xml", "--out", "a.json"), 2, "there is no format 'xml'"),
         (("--format", "synth", "--out", "a.csv"), 2, "names no format by its ending"),
+        (("--weights", "BTC/EUR"), 2, "'BTC/EUR' is not a weight of a basket"),
+        (("--weights", "BTC/EUR=0"), 2, "'BTC/EUR=0' is not a weight of a basket"),
+        (("--weights", "BTC/EUR=nan"), 2, "'BTC/EUR=nan' is not a weight of a basket"),
+        (("--weights", "BTC/EUR=1,BTC/EUR=2"), 2, "'BTC/EUR=2' is not a weight of a basket"),
+        (("--weights", ""), 2, "'' is not a weight of a basket"),
+        (("--weights", "XRP/EUR=1", "--shortfall", "0.1"), 2, "'XRP/EUR' is not a market of this"),
         ((), 3, "nothing has been forecast yet"),
     ],
 )
@@ -218,8 +225,52 @@ def test_questions_are_answered_on_the_screen_and_in_json(served: Path) -> None:
     assert 0.014 < above["error"] < 0.017
     assert (touch["probability"], inside["probability"]) == (pytest.approx(0, abs=1e-9), 1.0)
     shown = run(*options, *asked).out
-    assert "probability" in shown
+    assert "answer" in shown
     assert f"above {last:.9g}" in shown
     done = run(*options, "--above", "0", "--out", served / "never.csv")
     assert done.code == 2
     assert not (served / "never.csv").exists()
+
+
+def test_a_basket_of_all_markets_is_asked_about_in_one_line(
+    served: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CRYPTOCAST_MARKET__SYMBOLS", json.dumps(SYMBOLS))
+    weights = "BTC/EUR=0.5,ETH/EUR=0.3,SOL/EUR=0.2"
+    options = ("simulate", "-w", served, "--as-of", NEXT, "--horizon", "2h")
+    asked = ("--weights", weights, "--quantile", "0.05", "--shortfall", "0.05", "--touch", "1.0")
+    touch, quantile, shortfall = good(*options, *asked)["answers"]
+    assert {answer["market"] for answer in (touch, quantile, shortfall)} == {weights}
+    assert shortfall["value"] < quantile["value"] < 1
+    assert quantile["change"] == pytest.approx(quantile["value"] - 1)
+    assert touch["probability"] == 1.0
+    joint = simulated(served, horizon="2h")
+    worth = np.tensordot([0.5, 0.3, 0.2], joint[:, :, -1] / closes(served)[:, None], 1)
+    assert quantile["value"] == pytest.approx(np.quantile(worth, 0.05))
+    assert re.search(rf"shortfall 0.05 +{iso(origin(25))} ", run(*options, *asked).out)
+
+
+def closes(folder: Path) -> FloatArray:
+    """The last closes [M] that the paths of three markets start from."""
+    with at(folder, 1, market__symbols=SYMBOLS) as ws:
+        return np.array([one.last_close for one in simulate(ws, count=1).markets])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--weights", "BTC/EUR=1"), "--weights goes with a question"),
+        (("--by", iso(origin(2))), "--by goes with a question"),
+        (("--above", "5", "--by", iso(origin(0))), "is not within the paths"),
+        (("--shortfall", "0"), "--shortfall 0 cannot be told by 1000 paths"),
+        (("--quantile", "0.0001"), "--quantile 0.0001 cannot be told by 1000 paths"),
+    ],
+)
+def test_questions_that_cannot_be_answered_write_no_file(
+    served: Path, tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    out = ("--out", tmp_path / "p.csv")
+    done = run("simulate", "-w", served, "--as-of", NEXT, "--json", *options, *out)
+    assert (done.code, len(done.err.splitlines())) == (2, 1)
+    assert message in done.error["message"]
+    assert not (tmp_path / "p.csv").exists()
