@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
+from pydantic import Field
 from pydantic_core import to_jsonable_python
 
 from cryptocast.errors import CryptocastError
@@ -13,6 +14,17 @@ from cryptocast.values import Market, iso
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+T = TypeVar("T")
+
+Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+"""A time as documents have it: ISO 8601 with `Z`."""
+
+
+def documented(kind: type[T]) -> type[T]:
+    """Let JSON schemas of a TypedDict say what stands below each of its fields."""
+    kind.__pydantic_config__ = {"use_attribute_docstrings": True}  # type: ignore[attr-defined]  # pydantic looks for it there
+    return kind
 
 
 def plain(value: Any) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from cryptocast.cli.fetch import gaps_document
 from cryptocast.cli.root.options import Run
 from cryptocast.cli.root.output import Answer, line
 
@@ -25,6 +24,7 @@ def command(run: Run) -> Answer:
     Exit 6 if a check fails. Each source is asked for one page of candles (1 credit at
     CoinCap).
     """
+    from cryptocast.answers.candles import gaps_document
     from cryptocast.documents import document
     from cryptocast.workflows.doctor import doctor
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +13,6 @@ from cryptocast.cli.root.output import Answer, table
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from cryptocast.values import Gap
     from cryptocast.workflows.serving.fetching import FetchReport
 
 NAME = "fetch"
@@ -105,15 +103,9 @@ def _answer(report: FetchReport) -> Answer:
     return Answer(data, lambda console: console.print(candles_table(report)), warnings_of(report))
 
 
-def gaps_document(gaps: Sequence[Gap]) -> list[dict[str, Any]]:
-    """Return gaps with their first and end time and their number of bars."""
-    from cryptocast.documents import document
-
-    return [document(gap, times=("start", "end")) for gap in gaps]
-
-
 def candles_document(report: FetchReport) -> list[dict[str, Any]]:
     """Return per market what is stored in the range, what is new, and what is missing."""
+    from cryptocast.answers.candles import gaps_document
     from cryptocast.documents import document
 
     hidden = ("example", "remarks", "unreachable_bars")

@@ -35,9 +35,10 @@ def command(
 
     Repeated within the same 5 minutes it changes nothing.
     """
+    from cryptocast.answers.forecasts import forecast_document
     from cryptocast.errors import UsageError
     from cryptocast.values import iso
-    from cryptocast.workflows.forecast import document, newest, tick
+    from cryptocast.workflows.forecast import newest, tick
 
     if no_fetch and not once:
         raise UsageError(
@@ -54,7 +55,7 @@ def command(
         "new": report.new,
         "now": iso(now),
         "age_seconds": now - min(forecast.origin for forecast in report.forecasts),
-        "forecasts": [document(each) for each in report.forecasts],
+        "forecasts": [forecast_document(each) for each in report.forecasts],
     }
 
     def show(console: Console) -> None:

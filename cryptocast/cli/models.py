@@ -25,7 +25,6 @@ def command(run: Run) -> Answer:
 
     with run.open() as ws:
         report = models(ws)
-    entries = [document(entry) | {"usable": entry.usable} for entry in report.versions]
     rows = [_row(entry) for entry in report.versions]
     warnings = [
         f"version {entry.version} cannot be used: its {' and '.join(entry.missing)} is lost"
@@ -33,7 +32,7 @@ def command(run: Run) -> Answer:
         if not entry.usable
     ]
     return Answer(
-        {"production": report.production, "versions": entries},
+        document(report),
         lambda console: console.print(
             table("Models: skill against the random walk", _COLUMNS, rows)
         ),

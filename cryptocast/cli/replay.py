@@ -43,8 +43,8 @@ def command(
     From stored candles alone. Origins that were already served are skipped, so an interrupted
     replay continues. With --json: one document per set, then one with the summary.
     """
+    from cryptocast.answers.forecasts import forecast_document
     from cryptocast.values import parse_time
-    from cryptocast.workflows.forecast import document
     from cryptocast.workflows.replay import plan, replay
 
     counts = _Counts()
@@ -61,7 +61,7 @@ def command(
         for block in replay(ws, planned):
             counts.add(block)
             for forecast in block.sets if run.as_json else ():
-                print_document(NAME, document(forecast))
+                print_document(NAME, forecast_document(forecast))
     return Answer(
         {"summary": _document(planned, counts)},
         lambda console: console.print(_table(planned, counts)),

@@ -86,7 +86,9 @@ def command(
     forecast covers, the paths have its quantiles. Asked again, it gives the same paths. See:
     cryptocast guide futures.
     """
-    from cryptocast.workflows.futures.asking import answered, as_questions, document, read_weights
+    from cryptocast.answers.futures import paths_document
+    from cryptocast.documents import document
+    from cryptocast.workflows.futures.asking import answered, as_questions, read_weights
     from cryptocast.workflows.simulate import output, simulate, write
 
     at = {"above": above, "below": below, "touch": touch, "inside": inside}
@@ -99,7 +101,9 @@ def command(
     answers = answered(simulation, questions, moment, held)
     written = None if target is None else write(simulation, *target, form)
     show = partial(_show, simulation, answers, written)
-    return Answer(document(simulation, answers, written), show, simulation.warnings)
+    file = None if written is None else document(written)
+    data = {**paths_document(simulation, answers), "file": file}
+    return Answer(data, show, simulation.warnings)
 
 
 def _show(

@@ -13,7 +13,7 @@ from functools import partial
 
 from cryptocast.display import ago
 from cryptocast.errors import CryptocastError, StateError, StoreError, no_production
-from cryptocast.values import ForecastSet, Market, iso
+from cryptocast.values import Market, iso
 from cryptocast.workflows.serving.afterwards import cast_shadow, make_up
 from cryptocast.workflows.serving.catch_up import (
     TICK_SECONDS,
@@ -185,30 +185,3 @@ def _tell(ws: Workspace) -> list[str]:
 
         failures += step("renew the mirror", lambda: renew_mirror(ws.store, ws.folder))
     return failures
-
-
-def document(forecast: ForecastSet) -> dict[str, object]:
-    """Return a set as the JSON document that the contract describes."""
-    return {
-        "market": forecast.market.id,
-        "origin": iso(forecast.origin),
-        "issued_at": iso(forecast.issued_at),
-        "last_close": forecast.last_close,
-        "stale_bars": forecast.stale_bars,
-        "late": forecast.late,
-        "mode": forecast.mode,
-        "model": {
-            "version": forecast.model.version,
-            "kind": forecast.model.kind,
-            "fallback": forecast.model.fallback,
-        },
-        "levels": list(forecast.levels),
-        "steps": [
-            {
-                "step": step,
-                "target_time": iso(forecast.target_time(step)),
-                "quantiles": quantiles.tolist(),
-            }
-            for step, quantiles in enumerate(forecast.quantiles, start=1)
-        ],
-    }

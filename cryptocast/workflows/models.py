@@ -35,11 +35,7 @@ class Entry:
     description: str
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
-
-    @property
-    def usable(self) -> bool:
-        """True if it can be evaluated and promoted."""
-        return not self.missing
+    usable: bool  # whether it can be evaluated and promoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,4 +88,5 @@ def _entry(version: RegisteredVersion, missing: tuple[str, ...], serves: tuple[s
         description=version.description,
         metrics=version.metrics,
         tags=version.tags,
+        usable=not missing,
     )

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from cryptocast.answers.forecasts import forecast_document
 from cryptocast.cli.root.output import print_document, table, warn
 from cryptocast.display import counted, last_price, percent, price_range
 from cryptocast.values import iso
-from cryptocast.workflows.forecast import document
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -93,7 +93,7 @@ class Documents(Nothing):
         """Print the tick's document."""
         data: dict[str, Any] = {"at": iso(turn.at)}
         if turn.report is not None:
-            forecasts = [document(each) for each in turn.report.forecasts]
+            forecasts = [forecast_document(each) for each in turn.report.forecasts]
             data |= {"new": turn.report.new, "forecasts": forecasts}
         if turn.error is not None:
             data |= {"error": turn.error.code}

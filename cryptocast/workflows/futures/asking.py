@@ -1,4 +1,4 @@
-"""Questions about simulated paths as they are typed, and the document that answers them."""
+"""Questions about simulated paths as they are typed, and their answers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from cryptocast import documents
 from cryptocast.errors import UsageError
 from cryptocast.paths import (
     Estimate,
@@ -19,7 +17,6 @@ from cryptocast.paths import (
     estimate,
     likelihood,
 )
-from cryptocast.values import iso
 
 _SHOWN_SECONDS = (300, 3600, 7200, 6 * 3600, 12 * 3600, 24 * 3600)
 
@@ -96,39 +93,3 @@ def shown_steps(simulation: Simulation) -> list[int]:
     """Return the steps that are shown: some, and the last."""
     wanted = {seconds // simulation.step_seconds for seconds in _SHOWN_SECONDS}
     return sorted({step for step in wanted if step < simulation.steps} | {simulation.steps})
-
-
-def document(
-    simulation: Simulation,
-    answers: Sequence[Likelihood | Estimate] = (),
-    written: PathsFile | None = None,
-) -> dict[str, Any]:
-    """Return what the paths rest on, and their quantiles at some steps; files hold the paths."""
-    return {
-        "origin": iso(simulation.origin),
-        "paths": simulation.paths,
-        "steps": simulation.steps,
-        "step_seconds": simulation.step_seconds,
-        "seed": simulation.seed,
-        "library": {"name": simulation.library.name, "sha256": simulation.library.sha256},
-        "file": None if written is None else documents.document(written),
-        "answers": [documents.document(answer, times=("by",)) for answer in answers],
-        "markets": [
-            {
-                "market": one.market.id,
-                "last_close": one.last_close,
-                "stale_bars": one.stale_bars,
-                "model": documents.document(one.model),
-                "levels": list(one.levels),
-                "steps": [
-                    {
-                        "step": step,
-                        "target_time": iso(simulation.target_time(step)),
-                        "quantiles": one.quantiles(step).tolist(),
-                    }
-                    for step in shown_steps(simulation)
-                ],
-            }
-            for one in simulation.markets
-        ],
-    }
