@@ -63,9 +63,22 @@ class Commands(TyperGroup):
         """Return the command of a word, or None after loading all, from which typer suggests."""
         for word in [cmd_name] if cmd_name in WORDS else WORDS:
             if word not in self.commands:
-                module = import_module(f"cryptocast.cli.{word.replace('-', '_')}")
-                self.commands[word] = command_of(module, WORDS[word])
+                self.commands[word] = command_of(_file_of(word), WORDS[word])
         return self.commands.get(cmd_name)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """List the commands by their sentences alone: reading all options would take longer."""
+        listing = copy.copy(self)
+        listing.commands = {
+            word: TyperCommand(word, help=_help_text(_file_of(word).command), rich_help_panel=group)
+            for word, group in WORDS.items()
+        }
+        super(Commands, listing).format_help(ctx, formatter)
+
+
+def _file_of(word: str) -> ModuleType:
+    """Import the command file of a word."""
+    return import_module(f"cryptocast.cli.{word.replace('-', '_')}")
 
 
 _MOST, _MOST_DAYS = 1_000_000_000, 3650
