@@ -50,7 +50,10 @@ def _names(entry: Entry) -> list[str]:
 
 
 def _row(entry: Entry) -> list[str]:
-    """Return a version's row, of two lines, so that it fits into 80 columns."""
+    """Return a version's row, of two or three lines, so that it fits into 80 columns.
+
+    Two networks of one kind are told apart by where they began: `lstm, scratch`.
+    """
     from cryptocast.workflows.learning.selection import NOTHING_NEW
 
     test = NOTHING
@@ -64,9 +67,11 @@ def _row(entry: Entry) -> list[str]:
         gate = "nothing\nnew"
     data = (entry.data_start, entry.data_end)
     learned = [(moment or NOTHING)[:10] for moment in data] if data[0] != data[1] else [NOTHING]
+    role = entry.tags.get("role", entry.kind)
+    kind = entry.kind if role == entry.kind else f"{entry.kind}, {role}"
     return [
         entry.version,
-        f"{entry.kind}\n{entry.created_at[:10]}",
+        f"{kind}\n{entry.created_at[:10]}",
         "\n".join(_names(entry)) or NOTHING,
         "\n".join(learned),
         percent(None if relative is None else 1 - relative, 2),

@@ -124,13 +124,13 @@ class Checklist:
         self._finish()
         self._name, self._detail, self._started = name, "", time.monotonic()
         if sys.stderr.isatty():
-            self._task = self._bar().add_task(name, total=None, detail="")
+            self._task = self._bar().add_task(name, total=None, left="", detail="")
 
     def advance(self, done: float, total: float, detail: str = "") -> None:
         """Move the bar of the present stage."""
         self._detail = detail or self._detail
         if self._live is not None and self._task is not None:
-            self._live.update(self._task, completed=done, total=total, detail=detail)
+            self._live.update(self._task, completed=done, total=total, left="left", detail=detail)
 
     def waiting(self, what: str) -> None:
         """Print what is waited for, once while it stays the same."""
@@ -178,9 +178,9 @@ class Checklist:
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=24),
                 TimeElapsedColumn(),
-                TextColumn("elapsed,"),
+                TextColumn("elapsed"),
                 TimeRemainingColumn(),
-                TextColumn("left"),
+                TextColumn("{task.fields[left]}"),
                 TextColumn("{task.fields[detail]}"),
                 console=Console(stderr=True, highlight=False),
                 transient=True,

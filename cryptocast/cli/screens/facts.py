@@ -68,7 +68,7 @@ def _market_facts(market: MarketStatus) -> Iterator[tuple[str, str]]:
         ]
         replayed = "" if coverage.live else ", replayed"
         outcomes = counted(coverage.n, "outcome")
-        yield "Coverage", f"{', '.join(shown)} ({outcomes} of a day{replayed})"
+        yield "Coverage", f"{', '.join(shown)} ({outcomes} of a day at the steps shown{replayed})"
     if market.skill is not None:
         yield "Skill", f"{percent(market.skill, 2)} against the random walk over the last day"
     if market.widening is not None:
