@@ -40,12 +40,6 @@ def track(eras: Any, moves: FloatArray) -> Any:
     return eras.Track("sim_BTC-EUR.parquet", "1979", True, bars, features, made.sigma)
 
 
-def test_in_hindsight_each_step_has_its_own_best_forecaster(part: Any) -> None:
-    one, two = np.array([[1.0, 5.0], [1.0, np.nan]]), np.array([[2.0, 4.0], [0.5, np.nan]])
-    best = part("eras").in_hindsight([one, two])
-    np.testing.assert_array_equal(best, [[1.0, 4.0], [1.0, np.nan]])
-
-
 def test_the_walk_in_hindsight_is_as_good_as_who_made_the_prices(part: Any) -> None:
     eras, random = part("eras"), np.random.default_rng(0)
     variance, moves, volatility = 1e-6, [], []
@@ -55,13 +49,25 @@ def test_the_walk_in_hindsight_is_as_good_as_who_made_the_prices(part: Any) -> N
         variance = 0.9 * variance + 0.1 * (0.95 * moves[-1] ** 2 + 0.05e-6)
     made = track(eras, np.array(moves))
     rows = made.judged(None, every=1)[:-24]
-    walked = eras.walk(made, rows, eras.shapes([made], None))[:, 0]
+    forecast = eras.Hindsight.of(made, rows).forecast(made)
+    walked = eras.crps(forecast(rows), made.targets(rows))[:, 0] * made.sigma[rows]
     ratios = np.array(moves)[rows + 1] / np.array(volatility)[rows + 1]
     truth = eras.crps(stats.norm.ppf(LEVELS) * np.ones((len(rows), 1, 1)), ratios[:, None])[:, 0]
     best = np.mean(truth * np.array(volatility)[rows + 1])
     assert np.mean(walked) == pytest.approx(best, rel=0.01)
     usual = eras.crps(stats.norm.ppf(LEVELS) * np.ones((len(rows), 1, 1)), made.targets(rows))
     assert np.mean(walked) < np.mean(usual[:, 0] * made.sigma[rows])
+
+
+def test_the_yardstick_learns_in_its_first_week_and_forecasts_from_then_on(part: Any) -> None:
+    eras = part("eras")
+    made = track(eras, np.random.default_rng(0).normal(size=BARS) * 1e-3)
+    rows = np.array([500, 2014, 2015, 4500, BARS - 1])
+    losses = eras.yardstick(made, rows)
+    np.testing.assert_array_equal(np.isfinite(losses).sum(axis=1), [0, 0, 24, 24, 0])
+    normal = stats.norm.ppf(LEVELS) * np.ones((len(rows), 1, 1))
+    best = eras.crps(normal, made.targets(rows)) * made.sigma[rows, None]
+    assert losses[3, 0] == pytest.approx(best[3, 0], rel=0.1)
 
 
 def test_what_is_learned_until_a_moment_knows_no_later_candle(part: Any) -> None:
@@ -107,21 +113,24 @@ def test_ranges_twice_too_narrow_hold_their_share_once_calibrated(part: Any) -> 
     np.testing.assert_allclose(missed.mean(axis=0), 0.1, atol=0.01)
 
 
-def test_every_pair_weighs_the_same_and_intervals_hold_the_estimate(part: Any) -> None:
+def test_every_pair_weighs_the_same_and_coins_of_a_week_are_left_out_together(part: Any) -> None:
     skills = part("skills")
     market = Market.of("BTC/EUR", "file", "5m")
-    pair = part("pairs").Pair(Path("sim_BTC-EUR.parquet"), market, "1979", 0)
+    pair, later = (
+        part("pairs").Pair(Path("sim_BTC-EUR.parquet"), market, "1979", week * 604_800)
+        for week in (0, 1)
+    )
     walk = np.random.default_rng(0).uniform(1, 2, (576, 24))
     walk[-1, 1:] = np.nan
     scored = [
-        skills.Scored(pair, {"random_walk": size * walk, "other": size * share * walk}, {})
-        for size, share in ((1.0, 0.5), (50.0, 0.9), (2.0, 0.7))
+        skills.Scored(each, {"random_walk": size * walk, "other": size * share * walk}, {})
+        for each, size, share in ((pair, 1.0, 0.5), (pair, 50.0, 0.9), (later, 2.0, 0.7))
     ]
     found = skills.skill(scored, "other")
     np.testing.assert_allclose(found.steps, 0.3)
-    low, high = (np.quantile(found.resampled, level) for level in (0.05, 0.95))
-    assert low < 0.3 < high
-    assert found.less(found).cells() == ["+0.00 (+0.00 .. +0.00)"] * 5
+    np.testing.assert_allclose(found.left_out, np.repeat([[0.3], [0.3]], 24, axis=1))
+    assert found.cells() == ["+30.00 (0.00)"] * 5
+    assert found.less(found).cells() == ["+0.00 (0.00)"] * 5
 
 
 def test_tables_go_between_their_marks(

@@ -27,7 +27,8 @@ SHOWN_MARKETS = 6
 _SHOWN_STEPS = (1, 6, 12, 24, "all")
 _SKILL_LEGEND = (
     "eff: number of independent origins with as much information; CRPS in bp; skill against the "
-    "random walk, with its 90% interval; p: how often chance alone gives as much"
+    "random walk learned anew every week, with its 90% interval; p: how often chance alone gives "
+    "as much"
 )
 _SHAPE_LEGEND = (
     "MAE: above that of the last price; right: share of right directions, with its 90% "

@@ -25,6 +25,7 @@ TOPICS = {
     "settings": "every setting with its default and meaning",
     "scripts": "JSON, exit codes, SQL, Python",
     "model": "what can be forecast, the baselines, the networks, how good they are",
+    "possible": "how much better a forecast can be, and what was tried in vain",
     "scaling": "many markets: one model or one each, and what it costs",
     "prefect": "the pipelines as flows of a Prefect server, with a page for every run",
     "developing": "the house from the inside, for those who change it",

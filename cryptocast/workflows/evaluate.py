@@ -54,9 +54,8 @@ def evaluate(
 
     They are scored on the candles that opened in `[start, end)` (Unix seconds): `end` is by
     default now, `start` the last `days` or `test_bars` (default `[data] test_bars`) before it.
-    The baselines learn from the `[data] days` before `start`, with their targets purged there,
-    and are not renewed inside; as nothing is learned from beyond `start`, nothing needs an
-    embargo. The result is kept in the table `scores` and in the versions' MLflow runs. Raises
+    The baselines learn anew every week from the week before, from targets that were known by
+    then. The result is kept in the table `scores` and in the versions' MLflow runs. Raises
     StateError for an unknown version, or if there are too few candles before `start`.
     """
     market = ws.markets()[0]

@@ -1,10 +1,10 @@
 """What was tried for the base network: `make ablation DATA=FOLDER` (a quarter of an hour).
 
 Each variant learns from the older part of some files and is scored on the newest part of them;
-then it learns from all of them and is scored on the files of other eras. Skill is against the
-random walk that knows in hindsight the best of 13 decays for each step of each series. A
-standard error is a jackknife over weeks, all coins of an era together. Then the shipped
-networks, coin by coin. The tables go into results/ablation.md.
+then it learns from all of them and is scored on the files of other eras. Skill is against H, the
+random walk that knows in hindsight the best of 13 decays for each step of each series, and its
+quantiles. A standard error is a jackknife over weeks, all coins of an era together. Then the
+shipped networks, coin by coin. The tables go into results/ablation.md.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def report(lab: Lab, found: dict[str, dict[str, Sums]]) -> str:
         [
             f"Measured on {datetime.now(UTC):%Y-%m-%d} by `make ablation DATA=FOLDER`, learned from"
             f" `{lab.train}`; held out is the time from {since:%Y-%m-%d} on. CRPS skill in per cent"
-            f" (standard error) at step 1 and as the mean of {HORIZON} steps, against the random"
-            " walk with the best of 13 decays per step and series in hindsight, a mean over coins:",
+            f" (standard error) at step 1 and as the mean of {HORIZON} steps, against H, a mean"
+            " over coins:",
             "\n".join(skills(found)),
             "The same less the shipped one's, on the same origins:",
             "\n".join(differences(found)),

@@ -1,14 +1,16 @@
 """How good the models are on recorded candles: `make accuracy DATA=FOLDER` (a quarter of an hour).
 
 Of each file, weeks that are spread over it: every model has 7 days, which it learns from as
-`init` splits them, and is scored on the 2 days after (576 origins). Skill is against the random
-walk that learned from the same candles. neuralforecast's LSTM takes one week of each file, on
-the same origins. The tables go into results/accuracy.md.
+`init` splits them, and is scored on the 2 days after (576 origins). Skill is against W7, the
+random walk that learned from the same candles; H, which knows the whole file, stands beside it.
+neuralforecast's LSTM takes one week of each file, on the same origins. The tables go into
+results/accuracy.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import multiprocessing
 import os
 import subprocess
@@ -19,7 +21,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from pairs import LEARNED_DAYS, SCORED_DAYS, Pair, Week, pairs
+from eras import EVERY, Hindsight, Track, laid_out
+from pairs import INTERVAL, LEARNED_DAYS, SCORED_DAYS, Pair, Week, pairs
 from processes import Worker
 from record import record
 from rows import TARGETS
@@ -30,6 +33,7 @@ from cryptocast.bundles import Forecaster
 from cryptocast.config import Settings
 from cryptocast.evaluation.metrics import inside
 from cryptocast.seams import Params, TrainingRun
+from cryptocast.sources.file import recordings
 from cryptocast.values import FloatArray, Windows
 
 LEVELS = Settings().model.levels
@@ -42,6 +46,7 @@ LEARNERS: dict[str, tuple[str, Params]] = {
 }
 """The table's name of each model, its kind and parameters."""
 
+HINDSIGHT = "walk in hindsight (H)"
 PEER = "neuralforecast LSTM"
 HERE = Path(__file__).resolve().parent
 
@@ -60,7 +65,23 @@ def score(pair: Pair) -> Scored:
         )
         quantiles = Forecaster(made.onnx).log_returns(week.unseen)
         crps[name], inside90[name] = judged(quantiles, week.unseen)
+    crps[HINDSIGHT], inside90[HINDSIGHT] = judged(in_hindsight(pair, week.unseen), week.unseen)
     return Scored(pair, crps, inside90)
+
+
+def in_hindsight(pair: Pair, windows: Windows) -> FloatArray:
+    """[N, H, Q] what H, which knows the whole file, forecasts at the origins of a pair."""
+    track, chosen = _hindsight(pair.file)
+    rows = (windows.origin - track.bars.first) // track.bars.market.interval_seconds - 1
+    return np.asarray(chosen.forecast(track)(rows) * track.unit[rows][..., None])
+
+
+@functools.lru_cache(maxsize=1)
+def _hindsight(file: Path) -> tuple[Track, Hindsight]:
+    (found,) = recordings([str(file)], {})
+    track = laid_out(found, INTERVAL, learned=False)
+    assert track is not None
+    return track, Hindsight.of(track, track.judged(None, EVERY))
 
 
 def judged(quantiles: FloatArray, windows: Windows) -> tuple[FloatArray, float]:
@@ -108,13 +129,15 @@ def report(scored: Sequence[Scored], beside: Sequence[Scored]) -> str:
     parts = [
         f"Measured on {datetime.now(UTC):%Y-%m-%d} by `make accuracy DATA=FOLDER`:"
         f" {len(scored)} pairs of a coin and a week, {LEARNED_DAYS} days to learn from and the"
-        f" {SCORED_DAYS} days after to be scored on. CRPS skill in per cent against the random"
-        " walk of the same 7 days (90 % interval by a bootstrap in blocks of 2 days, the length"
-        " of a pair)."
+        f" {SCORED_DAYS} days after to be scored on. CRPS skill in per cent against W7, the random"
+        " walk of the same 7 days (standard error by a jackknife over weeks, all coins of a week"
+        " together). H is no forecaster: it knows in hindsight which of 13 decays is best for each"
+        " step of each file, and its quantiles."
     ]
     for era in sorted({each.pair.era for each in scored}):
         mine = [each for each in scored if each.pair.era == era]
-        parts += [f"{era}, {_saw(mine)}, {len(mine)} pairs:", models_table(mine, list(LEARNERS))]
+        names = [*LEARNERS, HINDSIGHT]
+        parts += [f"{era}, {_saw(mine)}, {len(mine)} pairs:", models_table(mine, names)]
     unseen = [each for each in scored if not each.pair.known]
     if unseen:
         against = (BASE, SCRATCH), (TUNED, BASE), (TUNED, SCRATCH)

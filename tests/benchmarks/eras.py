@@ -1,13 +1,13 @@
-"""Recorded candles by era, and the hardest random walk to beat there: for `ablation.py`.
+"""Recorded candles by era, and the two random walks to beat there: for the benchmarks.
 
-The walk knows in hindsight which of 13 decays is best for each step of each series; only its
-quantiles are learned where the networks learn. No forecaster could run it.
+W7 is the product's random walk: anyone can run it. H knows in hindsight which of 13 decays is
+best for each step of each series, and its quantiles over all of it: no forecaster could run it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from cryptocast import dataset
 from cryptocast.candles import aggregate, normalise
 from cryptocast.config import Settings
-from cryptocast.dataset import Bars
+from cryptocast.dataset import Bars, Part
 from cryptocast.dataset.bars import LONGEST_SPAN_BARS
 from cryptocast.dataset.features import MEMORY_BARS, SIGMA_FLOOR, average
 from cryptocast.dataset.windows import usable
 from cryptocast.models import _quantiles
-from cryptocast.sources.file import recordings
+from cryptocast.sources.file import Recording, recordings
 from cryptocast.values import FloatArray, IntArray, Market
+from cryptocast.workflows.learning.scoring import WALK, YARDSTICK_BARS, baseline
 
 DECAYS = (0.7, 0.8, 0.86, 0.9, 0.92, 0.94, 0.955, 0.97, 0.98, 0.985, 0.99, 0.993, 0.9965)
 LEVELS = Settings().model.levels
@@ -108,23 +109,26 @@ Learned = Callable[[Track, Sequence[Track]], Forecast]
 
 def read(folder: Path, train: str, interval: str) -> list[Track]:
     """Every file of a folder that holds a month; those that match `train` are to learn from."""
-    tracks = []
     taught = {file.name for file in folder.glob(train)}
-    for found in recordings([str(folder / "*.parquet")], {}):
-        market = Market.of(found.market.symbol, "file", interval)
-        seconds = market.interval_seconds
-        candles = normalise(found.candles, found.market, now=time.time()).candles
-        if seconds != found.market.interval_seconds:
-            candles = aggregate(candles, found.market.interval_seconds, seconds)
-        first, end = int(candles.open_time[0]), int(candles.open_time[-1]) + seconds
-        if end - first < _LEAST_DAYS * 86_400:
-            continue
-        bars = dataset.lay_out(candles, market, first, end)
-        made = dataset.compute(bars)
-        learned = found.file.name in taught
-        values = made.values.astype(np.float32)
-        tracks.append(Track(found.file.name, era(first, end), learned, bars, values, made.sigma))
-    return tracks
+    found = recordings([str(folder / "*.parquet")], {})
+    tracks = (laid_out(each, interval, each.file.name in taught) for each in found)
+    return [track for track in tracks if track is not None]
+
+
+def laid_out(found: Recording, interval: str, learned: bool) -> Track | None:
+    """One file on the grid of an interval, or None if it holds less than a month."""
+    market = Market.of(found.market.symbol, "file", interval)
+    seconds = market.interval_seconds
+    candles = normalise(found.candles, found.market, now=time.time()).candles
+    if seconds != found.market.interval_seconds:
+        candles = aggregate(candles, found.market.interval_seconds, seconds)
+    first, end = int(candles.open_time[0]), int(candles.open_time[-1]) + seconds
+    if end - first < _LEAST_DAYS * 86_400:
+        return None
+    bars = dataset.lay_out(candles, market, first, end)
+    made = dataset.compute(bars)
+    values = made.values.astype(np.float32)
+    return Track(found.file.name, era(first, end), learned, bars, values, made.sigma)
 
 
 def era(first: int, end: int) -> str:
@@ -140,38 +144,51 @@ def cut(tracks: Sequence[Track], share: float) -> int:
     return int(opens[int(len(opens) * (1 - share))]) // seconds * seconds
 
 
-def shapes(tracks: Sequence[Track], until: int | None) -> FloatArray:
-    """[decays, H, Q] each walk's quantiles, learned from what the networks learn from."""
-    ratios: list[list[FloatArray]] = [[] for _ in DECAYS]
-    for track in tracks:
-        if track.learned:
-            rows = track.taught(until)[::7]
-            targets = track.targets(rows, track.index(until))
-            for kept, width in zip(ratios, track.widths(), strict=True):
-                kept.append(targets / np.exp(width[rows, None]))
-    return np.stack([_quantiles.symmetric(np.concatenate(kept), LEVELS) for kept in ratios])
+@dataclass(frozen=True, slots=True, eq=False)
+class Hindsight:
+    """H: of a track, the decay that was best for each step, and its quantiles over all of it."""
+
+    decay: IntArray  # [H] places in `DECAYS`
+    quantiles: FloatArray  # [H, Q] in units of that decay's volatility * sqrt(step)
+
+    @classmethod
+    def of(cls, track: Track, rows: IntArray) -> Hindsight:
+        """Choose by the CRPS on these rows, of which all outcomes are known."""
+        targets, unit = track.targets(rows), track.unit[rows]
+        found = []
+        for width in np.exp(track.widths()[:, rows, None]):
+            quantiles = _quantiles.symmetric(targets / width, LEVELS)
+            loss = _quantiles.crps(quantiles, targets / width, LEVELS) * width * unit
+            found.append((np.nanmean(loss, axis=0), quantiles))
+        decay = np.argmin([loss for loss, _ in found], axis=0)
+        return cls(decay, np.stack([found[d][1][step] for step, d in enumerate(decay)]))
+
+    def forecast(self, track: Track) -> Forecast:
+        """Its quantiles of the rows of the track that it was chosen on."""
+        width = np.exp(track.widths()[self.decay]).T
+        return lambda rows: self.quantiles * width[rows][..., None]
 
 
-def walk(track: Track, rows: IntArray, learned: FloatArray) -> FloatArray:
-    """[N, H] CRPS of the random walk with the best decay per step, in log-return."""
-    targets, unit = track.targets(rows), track.unit[rows]
-    return in_hindsight(
-        _quantiles.crps(shape, targets / width, LEVELS) * width * unit
-        for shape, width in zip(learned, np.exp(track.widths()[:, rows, None]), strict=True)
+def yardstick(track: Track, rows: IntArray) -> FloatArray:
+    """[N, H] CRPS in log-return of W7, the product's random walk; NaN in the first week."""
+    seconds = track.bars.market.interval_seconds
+    windows = dataset.cut(
+        track.bars,
+        Part(track.bars.first, track.bars.first + len(track.bars) * seconds),
+        lookback=1,
+        horizon=HORIZON,
+        max_stale_bars=STALE,
     )
-
-
-def in_hindsight(losses: Iterable[FloatArray]) -> FloatArray:
-    """[N, H] of several forecasters' losses, in each step those of the one with the least mean."""
-    best: FloatArray | None = None
-    for loss in losses:
-        if best is None:
-            best = loss.copy()
-            continue
-        better = np.nanmean(loss, axis=0) < np.nanmean(best, axis=0)
-        best[:, better] = loss[:, better]
-    assert best is not None
-    return best
+    cut = int(np.searchsorted(windows.origin, track.bars.first + seconds * YARDSTICK_BARS))
+    before, after = windows.take(slice(0, cut)), windows.take(slice(cut, None))
+    walk = baseline(WALK, before, after, LEVELS, seconds).quantiles
+    place = {int(origin): row for row, origin in enumerate(after.origin)}
+    origins = (track.bars.open_time[rows] + seconds).tolist()
+    known = np.array([place.get(origin, -1) for origin in origins])
+    losses = np.full((len(rows), HORIZON), np.nan)
+    there = known >= 0
+    losses[there] = crps(walk[known[there]], after.targets[known[there]])
+    return losses
 
 
 def crps(quantiles: FloatArray, targets: FloatArray) -> FloatArray:
@@ -200,14 +217,18 @@ class Sums:
 
     @classmethod
     def of(cls, parts: Sequence[tuple[IntArray, FloatArray, FloatArray]]) -> Sums:
-        """From each series' origins [N], and losses [N, H] of the model and of the walk."""
+        """From each series' origins [N], and losses [N, H] of the model and of the walk.
+
+        Only what both have forecast counts.
+        """
         weeks = [origin // _WEEK for origin, _, _ in parts]
         first = min(int(week[0]) for week in weeks)
         shape = (max(int(week[-1]) for week in weeks) - first + 1, len(parts), HORIZON)
         sums = np.zeros(shape), np.zeros(shape)
         for place, (week, (_, *losses)) in enumerate(zip(weeks, parts, strict=True)):
+            known = np.isfinite(losses).all(axis=0)
             for total, loss in zip(sums, losses, strict=True):
-                np.add.at(total[:, place], week - first, np.nan_to_num(loss))
+                np.add.at(total[:, place], week - first, np.where(known, loss, 0.0))
         return cls(*sums)
 
     def without(self, block: int | None) -> FloatArray:

@@ -8,7 +8,19 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from eras import EVERY, Forecast, Learned, Sums, Track, batches, crps, cut, read, shapes, walk
+from eras import (
+    EVERY,
+    Forecast,
+    Hindsight,
+    Learned,
+    Sums,
+    Track,
+    batches,
+    crps,
+    cut,
+    read,
+    yardstick,
+)
 from learning import recipe
 
 from cryptocast.values import FloatArray, IntArray
@@ -51,9 +63,9 @@ class Lab:
 
     @cached_property
     def walks(self) -> dict[str, FloatArray]:
-        """[N, H] the walk's losses on each file."""
-        learned = {True: shapes(self.tracks, self.cut), False: shapes(self.tracks, None)}
-        return {t.file: walk(t, self.rows(t), learned[t.learned]) for t in self.tracks}
+        """[N, H] the losses of H on each file."""
+        chosen = {t.file: Hindsight.of(t, self.rows(t)) for t in self.tracks}
+        return {t.file: self.losses(t, chosen[t.file].forecast(t)) for t in self.tracks}
 
     def score(self, learn: Callable[[int | None], Learned]) -> dict[str, Sums]:
         """What a way to learn comes to in each era: up to the cut, and from everything."""
@@ -65,11 +77,22 @@ class Lab:
         }
 
     def part(self, track: Track, forecast: Forecast) -> tuple[IntArray, FloatArray, FloatArray]:
-        """Origins, losses of a model, and losses of the walk."""
+        """Origins, losses of a model, and losses of H."""
+        at = track.bars.open_time[self.rows(track)]
+        return at, self.losses(track, forecast), self.walks[track.file]
+
+    def against_w7(
+        self, track: Track, forecast: Forecast
+    ) -> tuple[IntArray, FloatArray, FloatArray]:
+        """Origins, losses of a model, and losses of W7."""
+        rows = self.rows(track)
+        return track.bars.open_time[rows], self.losses(track, forecast), yardstick(track, rows)
+
+    def losses(self, track: Track, forecast: Forecast) -> FloatArray:
+        """[N, H] CRPS in log-return."""
         rows = self.rows(track)
         losses = [crps(forecast(batch), track.targets(batch)) for batch in batches(rows)]
-        model = np.concatenate(losses) * track.unit[rows]
-        return track.bars.open_time[rows], model, self.walks[track.file]
+        return np.asarray(np.concatenate(losses) * track.unit[rows])
 
 
 def _era(track: Track) -> str:

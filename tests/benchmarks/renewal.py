@@ -133,7 +133,9 @@ def losses(folder: Path, start: int, end: int) -> tuple[TrackRecord, FloatArray,
         served = ServedReader(reader, ws.settings, ws.clock.now())
         found = served.track_record(ws.markets()[0], start, end, REPLAYED)
     assert found is not None
-    walk = baseline(WALK, found.before, found.windows, found.levels).quantiles
+    walk = baseline(
+        WALK, found.before, found.windows, found.levels, found.market.interval_seconds
+    ).quantiles
     mine, theirs = (crps_bp(q, found.targets, found.levels) for q in (found.quantiles, walk))
     return found, mine, theirs
 

@@ -1,4 +1,4 @@
-"""CRPS skill of models over pairs, its intervals by a block bootstrap: for `accuracy.py`."""
+"""CRPS skill of models over pairs, with a standard error by weeks: for `accuracy.py`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from pairs import DAY, SCORED_DAYS, Pair
+from eras import in_percent
+from pairs import DAY, Pair
 
-from cryptocast.evaluation.comparison import Resampling, bounds, resampled_sums
 from cryptocast.values import FloatArray
 
 WALK = "random_walk"
-RESAMPLES = 2000
 STEPS = (1, 6, 12, 24)
-CONFIDENCE = 0.95  # of each bound: 90 % lie between the two
 
 
 @dataclass(frozen=True)
@@ -28,45 +26,36 @@ class Scored:
 
 @dataclass(frozen=True)
 class Skill:
-    """Skill at each step [H], and of R resamples [R, H]."""
+    """Skill at each step [H], and without each week of all coins [B, H]."""
 
     steps: FloatArray
-    resampled: FloatArray
-    plan: Resampling
+    left_out: FloatArray
 
     def less(self, other: Skill) -> Skill:
-        """The difference, its resamples paired."""
-        return Skill(self.steps - other.steps, self.resampled - other.resampled, self.plan)
+        """The difference, week by week."""
+        return Skill(self.steps - other.steps, self.left_out - other.left_out)
 
     def cells(self) -> list[str]:
-        """Some steps and the mean of all, in per cent, each with its interval."""
+        """Some steps and the mean of all, in per cent, each with its standard error."""
         chosen = [step - 1 for step in STEPS if step <= len(self.steps)]
-        cells = [self._cell(float(self.steps[i]), self.resampled[:, i]) for i in chosen]
-        return [*cells, self._cell(float(self.steps.mean()), self.resampled.mean(axis=1))]
-
-    def _cell(self, estimate: float, resampled: FloatArray) -> str:
-        low, high = bounds(estimate, resampled, self.plan, CONFIDENCE)
-        return f"{100 * estimate:+.2f} ({100 * low:+.2f} .. {100 * high:+.2f})"
+        cells = [in_percent(self.left_out[:, i], float(self.steps[i])) for i in chosen]
+        return [*cells, in_percent(self.left_out.mean(axis=1), float(self.steps.mean()))]
 
 
 def skill(scored: Sequence[Scored], model: str) -> Skill:
     """Skill against the random walk, every pair with the same weight.
 
-    Blocks are as long as a pair's scored days: prices of one are dependent, those of two hardly.
+    What is left out for the standard error (a jackknife) is a calendar week of all coins, which
+    move together.
     """
-    parts = []
+    shares, weeks = [], []
     for each in scored:
-        usual = np.nanmean(each.crps_bp[WALK], axis=0)
-        parts.append(np.hstack([each.crps_bp[name] / usual for name in (model, WALK)]))
-    losses = np.concatenate(parts)
-    block = SCORED_DAYS * DAY // scored[0].pair.market.interval_seconds
-    plan = Resampling.of(len(losses), block, RESAMPLES)
-
-    def of(sums: FloatArray) -> FloatArray:
-        mine, walk = np.split(sums, 2, axis=-1)
-        return np.asarray(1 - mine / walk)
-
-    return Skill(of(np.nansum(losses, axis=0)), of(resampled_sums(losses, plan)), plan)
+        mine, walk = (np.nanmean(each.crps_bp[name], axis=0) for name in (model, WALK))
+        shares.append(mine / walk)
+        weeks.append(each.pair.learned_until // (7 * DAY))
+    gains, week = 1 - np.array(shares), np.array(weeks)
+    left_out = [gains[week != one].mean(axis=0) for one in np.unique(week) if (week != one).any()]
+    return Skill(gains.mean(axis=0), np.array(left_out or [gains.mean(axis=0)]))
 
 
 def models_table(scored: Sequence[Scored], models: Sequence[str]) -> str:

@@ -6,20 +6,16 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from eras import HORIZON, LEVELS, LOOKBACK, STALE, Forecast, Sums, Track, crps, in_percent, told
+from eras import HORIZON, Sums, Track, in_percent, told
 from lab import Lab
 from learning import of_base
 from ranges import covered
 from variants import SHIPPED, VARIANTS
 
-from cryptocast import dataset, models
-from cryptocast.bundles import Forecaster
-from cryptocast.dataset import Part
+from cryptocast import models
 from cryptocast.models import base as base_networks
-from cryptocast.seams import TrainingRun
-from cryptocast.values import FloatArray, IntArray, Windows
+from cryptocast.values import FloatArray
 
-LEARNED_BARS = 2016  # of the product's random walk: 7 days of 5 minutes, as `init` has it
 STEPS = tuple(step for step in (1, 6, 12, 24) if step <= HORIZON)
 OTHERS = "15m", "1h"
 
@@ -28,14 +24,12 @@ def report(lab: Lab) -> list[str]:
     """The tables as Markdown."""
     return [
         "The shipped network of 5 minutes on the eras that it never saw, coin by coin: skill"
-        " against the same walk in hindsight (least: of all steps); against the product's own"
-        f" walk, learned anew every {LEARNED_BARS:,} bars from as many before; and what share of"
-        " the outcomes the 90 % range held, least and most of all steps, as it is, with the online"
-        " calibration, and with it in each fortnight (least and most of all fortnights and steps):",
+        " against H (least: of all steps), and against W7; and what share of the outcomes the 90 %"
+        " range held, least and most of all steps, as it is, with the online calibration, and with"
+        " it in each fortnight (least and most of all fortnights and steps):",
         "\n".join(coins(lab)),
         "Candles of other intervals, put together from those of 5 minutes: their own network and"
-        " the one of 5 minutes as it is, against the walk in hindsight; then their own against the"
-        " product's walk:",
+        " the one of 5 minutes as it is, against H; then their own against W7:",
         "\n".join(intervals(lab)),
     ]
 
@@ -43,7 +37,7 @@ def report(lab: Lab) -> list[str]:
 def coins(lab: Lab) -> list[str]:
     """A row a coin of the unseen eras."""
     names = [*(f"step {step}" for step in STEPS), f"mean of {HORIZON}", "least"]
-    names += ["product's walk: step 1", "mean", "in 90 %", "calibrated", "in a fortnight"]
+    names += ["against W7: step 1", "mean", "in 90 %", "calibrated", "in a fortnight"]
     lines = heads("coin", names)
     base = of_base(base_networks.load("5m", HORIZON))
     for tracks in unseen(lab):
@@ -54,7 +48,7 @@ def coins(lab: Lab) -> list[str]:
             cells = [in_percent(left_out[:, step - 1], skill[step - 1]) for step in STEPS]
             cells.append(in_percent(left_out.mean(axis=1), float(skill.mean())))
             cells.append(f"{100 * skill.min():+.2f}")
-            cells += _told(Sums.of([_against_walk(track, forecast, lab.every)]))
+            cells += _told(Sums.of([lab.against_w7(track, forecast)]))
             cells += [_span(share) for share in covered(track, forecast)]
             lines.append(f"| {track.name} | {' | '.join(cells)} |")
     return lines
@@ -63,7 +57,7 @@ def coins(lab: Lab) -> list[str]:
 def intervals(lab: Lab) -> list[str]:
     """A row an interval and era."""
     names = ["network of", "its own: step 1", "mean", "that of 5m: step 1", "mean"]
-    names += ["own less 5m: step 1", "mean", "product's walk: step 1", "mean"]
+    names += ["own less 5m: step 1", "mean", "against W7: step 1", "mean"]
     names += ["in 90 %", "calibrated", "in a fortnight"]
     lines = heads("interval and era", names)
     finest = of_base(base_networks.load("5m", HORIZON))
@@ -81,8 +75,7 @@ def intervals(lab: Lab) -> list[str]:
             )
             cells = ["the package" if shipped else "this run", *_told(one), *_told(two)]
             cells += told(one.left_out() - two.left_out(), one.skill() - two.skill())
-            walks = [_against_walk(t, own(t, tracks), other.every) for t in tracks]
-            cells += _told(Sums.of(walks))
+            cells += _told(Sums.of([other.against_w7(t, own(t, tracks)) for t in tracks]))
             shares = [covered(t, own(t, tracks)) for t in tracks]
             cells += [_span(np.concatenate(each)) for each in zip(*shares, strict=True)]
             lines.append(f"| {interval}, {tracks[0].era} | {' | '.join(cells)} |")
@@ -105,43 +98,3 @@ def _told(sums: Sums) -> tuple[str, str]:
 
 def _span(share: FloatArray) -> str:
     return f"{100 * share.min():.1f} .. {100 * share.max():.1f}"
-
-
-def _against_walk(
-    track: Track, forecast: Forecast, every: int
-) -> tuple[IntArray, FloatArray, FloatArray]:
-    """Origins, losses of the network, and those of the product's random walk."""
-    bars, walk = track.bars, models.get("random_walk")
-    seconds = bars.market.interval_seconds
-    windows = dataset.cut(
-        bars,
-        Part(bars.first, bars.first + len(bars) * seconds),
-        lookback=LOOKBACK,
-        horizon=HORIZON,
-        max_stale_bars=STALE,
-    )
-    rows, losses, others = [], [], []
-    for first in range(LEARNED_BARS, len(bars), LEARNED_BARS):
-        at = bars.first + seconds * np.array([first - LEARNED_BARS, first, first + LEARNED_BARS])
-        start, middle, end = np.searchsorted(windows.origin, at)
-        past, future = windows.take(slice(start, middle)), windows.take(slice(middle, end, every))
-        if not len(future):
-            continue
-        past = _purged(past, int(at[1]), seconds)
-        fitted = walk.fit(
-            past, past.take(slice(0, 0)), levels=LEVELS, params={}, run=TrainingRun(0)
-        )
-        quantiles = Forecaster(fitted.onnx).log_returns(future)
-        rows.append((future.origin - bars.first) // seconds - 1)
-        others.append(crps(quantiles, future.targets))
-        losses.append(crps(forecast(rows[-1]), track.targets(rows[-1])) * track.unit[rows[-1]])
-    at = np.concatenate(rows)
-    return bars.open_time[at], np.concatenate(losses), np.concatenate(others)
-
-
-def _purged(windows: Windows, end: int, seconds: int) -> Windows:
-    """Without the targets that nobody knew yet."""
-    target_time = windows.origin[:, None] + seconds * np.arange(1, HORIZON + 1)
-    return dataclasses.replace(
-        windows, targets=np.where(target_time <= end, windows.targets, np.nan)
-    )

@@ -71,7 +71,7 @@ def _judge(
         before = material.market_windows(i, Part(material.start, part.start))
         at = 1 + np.flatnonzero(np.diff(windows.origin) == step)
         model = bundle.forecaster.log_returns(windows)
-        walk = baseline(WALK, before, windows, levels).quantiles
+        walk = baseline(WALK, before, windows, levels, step).quantiles
         targets, moment = windows.targets[at], windows.origin[at]
         now.append(JudgedForecasts(model[at], targets, moment, levels))
         late.append(JudgedForecasts(model[at - 1], targets, moment, levels))

@@ -129,7 +129,8 @@ def _opponents(
     shown = _shown_elsewhere(challenger.card)
 
     def walk(i: int, windows: Windows) -> FloatArray:
-        return baseline(WALK, material.market_windows(i, learned), windows, levels).quantiles
+        before = material.market_windows(i, learned)
+        return baseline(WALK, before, windows, levels, material.interval_seconds).quantiles
 
     def production(i: int, windows: Windows) -> FloatArray | None:
         serving = productions.get(material.markets[i])

@@ -203,23 +203,27 @@ class Pretraining:
 def base_scores(
     settings: Settings, series: Sequence[Recorded], cut: int, fitted: Fitted
 ) -> list[dict[str, Any]]:
-    """Score a network from the moment `cut` on, against baselines that learned from before it."""
+    """Score a network from the moment `cut` on, against baselines that are learned anew."""
     levels, rows = settings.model.levels, []
     forecaster = Forecaster(fitted.onnx)
     for recorded in series:
-        before = _thinned(recorded.windows(settings, recorded.start, cut))
+        before = recorded.windows(settings, recorded.start, cut)
         unseen = _thinned(recorded.windows(settings, cut, recorded.end))
         if not len(before) or not len(unseen):
             continue
         candidates = [Candidate(BASE, BASE, forecaster.log_returns(unseen))]
-        candidates += [baseline(kind, before, unseen, levels) for kind in (WALK, CONSTANT)]
+        seconds = recorded.market.interval_seconds
+        candidates += [baseline(kind, before, unseen, levels, seconds) for kind in (WALK, CONSTANT)]
         scores = evaluation.score(candidates, unseen.targets, levels, recorded.name)
         rows += [row for row in score_rows(scores) if row["model"] == BASE]
     return rows
 
 
 def _thinned(windows: Windows) -> Windows:
-    return windows.take(slice(None, None, -(-len(windows) // _JUDGED_ORIGINS) or 1))
+    every = max(-(-len(windows) // _JUDGED_ORIGINS), 1)
+    while math.gcd(every, 60) > 1:  # every slot of the hour has to be judged, whatever the interval
+        every += 1
+    return windows.take(slice(None, None, every))
 
 
 def base_evidence(scores: Sequence[dict[str, Any]]) -> dict[str, float]:

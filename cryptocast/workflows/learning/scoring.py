@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from cryptocast import evaluation, models
@@ -16,12 +17,15 @@ from cryptocast.dataset import Part
 from cryptocast.errors import CryptocastError, StateError
 from cryptocast.evaluation import Candidate, Diagnosis
 from cryptocast.seams import TrainingRun
-from cryptocast.values import Fitted, FloatArray, Windows
+from cryptocast.values import DAY_SECONDS, Fitted, FloatArray, Windows
 from cryptocast.workflows.learning.material import Material
 from cryptocast.workflows.learning.scope import served_markets
 
 WALK = "random_walk"
 """The baseline that everything is compared with, and the last resort."""
+
+YARDSTICK_BARS = 2_016
+"""The bars that baselines learn from, and serve until they learn anew: a week of five minutes."""
 
 CONSTANT = "constant"
 """The baseline whose ranges are as wide today as on any other day."""
@@ -55,9 +59,9 @@ def score(
 ) -> Scored:
     """Score versions and baselines on the origins of a part.
 
-    The baselines learn from the part `learned`. A version is scored on the markets that it is
-    meant to serve. A baseline that cannot be fitted is left out, unless skills are relative
-    to it.
+    The baselines learn from the part `learned`, and every week anew. A version is scored on the
+    markets that it is meant to serve. A baseline that cannot be fitted is left out, unless skills
+    are relative to it.
     """
     levels = settings.model.levels
     frames: list[pl.DataFrame] = []
@@ -73,7 +77,7 @@ def score(
         baselines = []
         for kind in models.baseline_kinds():
             try:
-                baselines.append(baseline(kind, before, windows, levels))
+                baselines.append(baseline(kind, before, windows, levels, material.interval_seconds))
             except CryptocastError as error:
                 if kind in _NEEDED:
                     raise
@@ -85,10 +89,33 @@ def score(
     return Scored(pl.concat(frames), tuple(diagnoses), tuple(left_out))
 
 
-def baseline(kind: str, before: Windows, windows: Windows, levels: Sequence[float]) -> Candidate:
-    """Fit a baseline on the windows before, and return its forecasts at the others."""
-    fitted = _fitted(kind, before, before.take(slice(0, 0)), levels)
-    return Candidate(kind, None, Forecaster(fitted.onnx).log_returns(windows))
+def baseline(
+    kind: str, before: Windows, windows: Windows, levels: Sequence[float], bar_seconds: int
+) -> Candidate:
+    """Return the forecasts of a baseline that learns anew every week from the week before.
+
+    `before` are the windows of one market before those that are forecast. A week is
+    `YARDSTICK_BARS`, or 7 days where those are more bars; no target counts that lay ahead when it
+    was learned.
+    """
+    week = max(YARDSTICK_BARS * bar_seconds, 7 * DAY_SECONDS)
+    first = int(windows.origin[0]) if len(windows) else 0
+    forecasts = []
+    for moment in range(first, int(windows.origin[-1]) + 1 if len(windows) else 1, week):
+        old, new = (_known(part, moment - week, moment, bar_seconds) for part in (before, windows))
+        start, end = np.searchsorted(windows.origin, [moment, moment + week])
+        graph = Forecaster(_fitted(kind, old, new, levels).onnx)
+        forecasts.append(graph.log_returns(windows.take(slice(start, end))))
+    return Candidate(kind, None, np.concatenate(forecasts))
+
+
+def _known(windows: Windows, start: int, end: int, bar_seconds: int) -> Windows:
+    """Return the windows with origins in `[start, end)`, with the targets known at its end."""
+    first, last = np.searchsorted(windows.origin, [start, end])
+    taken = windows.take(slice(first, last))
+    ahead = bar_seconds * np.arange(1, windows.targets.shape[1] + 1)
+    known = taken.origin[:, None] + ahead <= end
+    return dataclasses.replace(taken, targets=np.where(known, taken.targets, np.nan))
 
 
 def crps(fitted: Fitted, windows: Windows, levels: Sequence[float]) -> FloatArray:

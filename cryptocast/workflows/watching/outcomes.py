@@ -25,7 +25,7 @@ from cryptocast.reports.facts import (
 )
 from cryptocast.store import Served
 from cryptocast.values import DAY_SECONDS, Market, Score
-from cryptocast.workflows.learning.scoring import WALK, baseline
+from cryptocast.workflows.learning.scoring import CONSTANT, WALK, baseline
 from cryptocast.workflows.watching.served import ServedSets
 
 
@@ -33,7 +33,7 @@ def outcomes(market: Market, sets: ServedSets) -> MarketOutcomes:
     """Compute what served sets came to; without candles before the first there is no skill."""
     served, targets, levels = sets.served, sets.targets, sets.levels
     quantiles = np.log(served.quantiles / served.last_close[:, None, None])
-    baselines = _baselines(sets)
+    baselines = _baselines(market, sets)
     walk = baselines[0].quantiles if baselines else np.full_like(quantiles, np.nan)
     figures = ServedFigures.of(quantiles, walk, targets, levels)
     bounds: dict[int | None, tuple[float | None, float | None]] = {}
@@ -71,12 +71,13 @@ def outcomes(market: Market, sets: ServedSets) -> MarketOutcomes:
     )
 
 
-def _baselines(sets: ServedSets) -> list[Candidate]:
+def _baselines(market: Market, sets: ServedSets) -> list[Candidate]:
     """Return the random walk and the other baseline that `evaluation.score` needs."""
     if sets.windows is None:
         return []
     try:
-        return [baseline(kind, *sets.windows, sets.levels) for kind in (WALK, "constant")]
+        seconds = market.interval_seconds
+        return [baseline(kind, *sets.windows, sets.levels, seconds) for kind in (WALK, CONSTANT)]
     except CryptocastError:
         return []  # too few candles before the first set
 

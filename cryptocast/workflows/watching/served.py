@@ -16,7 +16,7 @@ from cryptocast.errors import StateError
 from cryptocast.evaluation import Candidate
 from cryptocast.store import Reader, Served
 from cryptocast.values import DAY_SECONDS, FloatArray, IntArray, Market, Windows
-from cryptocast.workflows.learning.scoring import baseline
+from cryptocast.workflows.learning.scoring import CONSTANT, WALK, baseline
 from cryptocast.workspace import Workspace
 
 LIVE = ("live",)
@@ -160,9 +160,9 @@ class LiveReport:
 def live(ws: Workspace, *, days: float | None = None) -> LiveReport:
     """Score what was served in the last `days` (default `[data] days`), by market and step.
 
-    The rows are `served`, the same forecasts without calibration, and the baselines that
-    learned from the `[data] days` before. Sets of mode `live` count, or if there are none, those
-    of a replay. Raises StateError if nothing that was served has an outcome yet.
+    The rows are `served`, the same forecasts without calibration, and the baselines. Sets of mode
+    `live` count, or if there are none, those of a replay. Raises StateError if nothing that was
+    served has an outcome yet.
     """
     markets, now = ws.markets(), ws.clock.now()
     end = markets[0].floor(now)
@@ -211,8 +211,9 @@ def _scores(record: TrackRecord) -> pl.DataFrame:
     candidates = [Candidate("served", None, record.quantiles)]
     if (record.served.scale != 1).any():
         candidates.append(Candidate("served, uncalibrated", None, record.plain))
+    seconds = record.market.interval_seconds
     candidates += [
-        baseline(kind, record.before, record.windows, record.levels)
-        for kind in ("random_walk", "constant")
+        baseline(kind, record.before, record.windows, record.levels, seconds)
+        for kind in (WALK, CONSTANT)
     ]
     return evaluation.score(candidates, record.targets, record.levels, record.market.id)

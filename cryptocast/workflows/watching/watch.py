@@ -101,7 +101,7 @@ def watch(
     report, which is the scorecard's too; None: all windows, and the week for the scorecard.
     """
     market, levels = record.market, record.levels
-    walk = baseline(WALK, record.before, record.windows, levels).quantiles
+    walk = baseline(WALK, record.before, record.windows, levels, market.interval_seconds).quantiles
 
     def figures(seconds: int) -> WindowFigures:
         return window_figures(record.quantiles, walk, record.targets_since(now - seconds), levels)
