@@ -22,10 +22,13 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-# Set before any library is loaded, here and in the processes that we start: none reports home.
+# Set before any library is loaded, here and in the processes that we start: none reports home,
+# and numpy's sums do not depend on how many cores a machine has.
 for _name, _value in {
+    "OPENBLAS_NUM_THREADS": "1",
     "ORT_DISABLE_TELEMETRY": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "RAY_USAGE_STATS_ENABLED": "0",
     "DO_NOT_TRACK": "1",  # Prefect, and what else keeps to this convention
 }.items():
     os.environ.setdefault(_name, _value)

@@ -7,6 +7,7 @@ that it is whole or absent.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import shutil
@@ -60,6 +61,7 @@ class Forecaster:
     """An ONNX graph from windows to quantiles, in one thread."""
 
     def __init__(self, onnx: bytes) -> None:
+        self._onnx = onnx
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
@@ -76,6 +78,9 @@ class Forecaster:
                 code="model.bundle_damaged",
                 hint="train and promote again",
             ) from error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _opened, (self._onnx,)  # another process opens the graph, once
 
     def __call__(self, inputs: FloatArray) -> FloatArray:
         """Return quantiles [N, H, Q] in units of sigma * sqrt(step) for inputs [N, L, F].
@@ -102,6 +107,11 @@ class Forecaster:
         """Return quantiles [N, H, Q] of the log-return from the last close."""
         quantiles = self(windows.inputs)
         return np.asarray(quantiles * windows.unit(quantiles.shape[1])[..., None])
+
+
+@functools.lru_cache(maxsize=16)
+def _opened(onnx: bytes) -> Forecaster:
+    return Forecaster(onnx)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

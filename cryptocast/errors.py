@@ -10,6 +10,7 @@ CryptocastError                 code, exit_code, retry; message: what, hint: wha
 ├── ModelError        exit 5    model.*        a model diverged or its bundle is damaged
 ├── NotifyError       exit 4    notify.*       a receiver did not take an alert
 ├── FlowsError        exit 4    flows.*        the Prefect server is not there or refuses
+├── EngineError       exit 4    engine.*       the cluster is not there, or workers died
 └── GateRefused       exit 6    gate.*         a gate said no
 """
 
@@ -129,6 +130,13 @@ class FlowsError(CryptocastError):
     """The Prefect server cannot be reached, refuses, or already has what is served here."""
 
     code = "flows.failed"
+    exit_code = 4
+
+
+class EngineError(CryptocastError):
+    """The engine's cluster cannot be reached or is gone, or its workers die or are unfit."""
+
+    code = "engine.failed"
     exit_code = 4
 
 

@@ -50,7 +50,8 @@ SCHEDULERS = Group(
     ("cryptocast.schedulers",),
     ("when", "texts", "install", "remove", "installed"),
 )
-GROUPS = (SOURCES, MODELS, RECEIVERS, SCHEDULERS)
+ENGINES = Group("engine", "cryptocast.engines", ("cryptocast.engines",), ("Engine",))
+GROUPS = (SOURCES, MODELS, RECEIVERS, SCHEDULERS, ENGINES)
 
 
 @dataclass(frozen=True, slots=True)

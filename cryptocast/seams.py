@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -11,6 +11,9 @@ from typing import Protocol, TypeVar
 from cryptocast.values import Alert, Epoch, Fitted, Market, Page, Windows
 
 T = TypeVar("T")
+P = TypeVar("P")
+S = TypeVar("S")
+R = TypeVar("R")
 
 
 class Clock(Protocol):
@@ -190,6 +193,30 @@ class Silence:
 
     def waiting(self, what: str) -> None:
         """Say nothing."""
+
+
+class Engine(Protocol):
+    """A place where heavy pieces of work run. Each file in `cryptocast/engines` holds one.
+
+    It is made from the settings `[engine]`.
+    """
+
+    @property
+    def workers(self) -> int:
+        """How many pieces run at once."""
+
+    def map(self, function: Callable[[P, S], R], pieces: Iterable[P], shared: S) -> Iterator[R]:
+        """Yield what the function makes of each piece and `shared`, in the order of the pieces.
+
+        The function is a module's own and pure, and what goes in and out can be pickled. At most
+        twice as many pieces as workers are asked for before their results are taken. An error
+        of a piece is raised in its turn: a CryptocastError as it was. A function with the
+        attribute `ON_GPU` trains: each piece gets a GPU if the engine has some. Raises
+        EngineError if the workers fail.
+        """
+
+    def close(self) -> None:
+        """End the workers, and what is still under way."""
 
 
 class Steps(Protocol):

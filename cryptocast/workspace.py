@@ -17,7 +17,7 @@ from cryptocast.clock import SystemClock
 from cryptocast.config import Secrets, Settings
 from cryptocast.errors import ConfigError, StateError, UsageError
 from cryptocast.metering import Budget
-from cryptocast.seams import CandleSource, Clock, Inline, Progress, Silence, Steps
+from cryptocast.seams import CandleSource, Clock, Engine, Inline, Progress, Silence, Steps
 from cryptocast.sources import Setup, open_source
 from cryptocast.store import Store
 from cryptocast.values import Market, parse_path
@@ -86,6 +86,7 @@ def require_plugins(settings: Settings) -> None:
         if name != "auto":
             plugins.require(plugins.SOURCES, name.partition(":")[0], key=key)
     plugins.require(plugins.MODELS, settings.model.kind, key="model.kind")
+    plugins.require(plugins.ENGINES, settings.engine.kind, key="engine.kind")
     for receiver in settings.notify.receiver:
         plugins.require(plugins.RECEIVERS, receiver.name, key="notify.receiver.name")
 
@@ -148,6 +149,7 @@ class Workspace:
     _bundles: dict[str, tuple[tuple[int, ...], Bundle]] = field(default_factory=dict)
     _budget: Budget | None = None
     _registry: Registry | None = None
+    _engine: Engine | None = None
 
     @classmethod
     def open(
@@ -312,6 +314,15 @@ class Workspace:
             )
         return self._registry
 
+    @property
+    def engine(self) -> Engine:
+        """Where heavy work runs, opened when it is first used."""
+        if self._engine is None:
+            from cryptocast.engines import open_engine  # late: a tick uses none
+
+            self._engine = open_engine(self.settings.engine)
+        return self._engine
+
     def _identity(self) -> str:
         """Return the id of this workspace among those that share an MLflow server.
 
@@ -343,6 +354,9 @@ class Workspace:
         for source in self._sources.values():
             source.close()
         self._sources.clear()
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
         if self._store is not None:
             self._store.rest()
 

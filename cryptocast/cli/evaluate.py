@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cryptocast.cli.root.options import Run, read_time
+from cryptocast.cli.root.options import Engine, Run, read_time
 from cryptocast.cli.root.output import Answer, table
 from cryptocast.display import NOTHING, number, percent
 
@@ -57,6 +57,7 @@ def command(
     live: Annotated[
         bool, typer.Option("--live", help="Score served forecasts instead, of the last N days.")
     ] = False,
+    engine: Engine = None,
 ) -> Answer:
     """Score versions and baselines on stored candles, all on the same origins.
 
@@ -67,11 +68,11 @@ def command(
     from cryptocast.errors import UsageError
     from cryptocast.workflows.evaluate import evaluate
 
-    if live and (version or test_bars or start or end):
+    if live and (version or test_bars or start or end or engine):
         raise UsageError("--live goes with --days alone", hint="cryptocast evaluate --live")
     if live:
         return _live(run, days)
-    with run.open() as ws:
+    with run.open({"engine.kind": engine}) as ws:
         report = evaluate(
             ws,
             versions=tuple(version or ()),
@@ -84,8 +85,8 @@ def command(
 
 
 def _answer(report: EvaluateReport) -> Answer:
+    from cryptocast.compute.scoring import score_rows
     from cryptocast.documents import document
-    from cryptocast.workflows.learning.scoring import score_rows
 
     rows, others = score_rows(report.scores), ("left_out", "scores", "diagnoses")
     data = document(report, times=("start", "end"), without=others) | {"scores": rows}
@@ -102,8 +103,8 @@ def _answer(report: EvaluateReport) -> Answer:
 
 
 def _live(run: Run, days: float | None) -> Answer:
+    from cryptocast.compute.scoring import score_rows
     from cryptocast.documents import document
-    from cryptocast.workflows.learning.scoring import score_rows
     from cryptocast.workflows.watching.served import LIVE, live
 
     with run.open() as ws:

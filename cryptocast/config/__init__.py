@@ -17,6 +17,7 @@ from cryptocast.config.rendering import render as render
 from cryptocast.config.rendering import settings_table as settings_table
 from cryptocast.config.rendering import toml_value as toml_value
 from cryptocast.config.settings import TABLES as TABLES
+from cryptocast.config.settings import EngineSettings as EngineSettings
 from cryptocast.config.settings import MonitorSettings as MonitorSettings
 from cryptocast.config.settings import NotifySettings as NotifySettings
 from cryptocast.config.settings import PruneSettings as PruneSettings

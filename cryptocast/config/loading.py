@@ -29,12 +29,14 @@ _MAY_HOLD_SECRETS = frozenset(
         "source.fallback",
         "notify.receiver",
         "mlflow.tracking_uri",
+        "engine.address",
     }
 )
 _INSTEAD = {  # of a secret in a setting
     "api_key": "for example env:COINCAP_API_KEY",
     "url": "for example env:WEBHOOK_URL",
     "tracking_uri": "for example env:TRACKING_SERVER",
+    "address": "write host and port alone",
     "base_url": "write scheme, host and path alone; a key goes into api_key, as env:NAME",
 }
 

@@ -46,6 +46,25 @@ class LoopSettings(Section):
     backfill_bars: int = Field(288, ge=1, le=2016, description="how far back to make up for them")
 
 
+class EngineSettings(Section):
+    """`[engine]`: where heavy work runs; a tick never uses it."""
+
+    kind: str = Field("here", description="here, processes or ray (needs cryptocast[ray])")
+    address: str | None = Field(
+        None, description="ray: the cluster, HOST:PORT or auto; by default one of this machine"
+    )
+    workers: int | None = Field(
+        None, ge=1, description="pieces of work at once; by default one per core"
+    )
+
+    @field_validator("address")
+    @classmethod
+    def _no_password(cls, value: str | None) -> str | None:
+        if value is not None and holds_secret(value):
+            raise PlainSecret("must hold neither a user, a password nor a query")
+        return value
+
+
 class CalibrationSettings(Section):
     """`[calibration]`."""
 
@@ -202,6 +221,7 @@ class Settings(Section):
     tune: TuneSettings = TuneSettings()
     pretrain: PretrainSettings = PretrainSettings()
     gate: GateSettings = GateSettings()
+    engine: EngineSettings = EngineSettings()
     loop: LoopSettings = LoopSettings()
     calibration: CalibrationSettings = CalibrationSettings()
     retrain: RetrainSettings = RetrainSettings()

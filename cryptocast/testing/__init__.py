@@ -6,6 +6,7 @@ Our own plug-ins pass the same checks.
 
 from __future__ import annotations
 
+from cryptocast.testing.engines import check_engine as check_engine
 from cryptocast.testing.models import check_model as check_model
 from cryptocast.testing.receivers import check_receiver as check_receiver
 from cryptocast.testing.schedulers import check_scheduler as check_scheduler

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 import polars as pl
 
 from cryptocast.bundles import Bundle
+from cryptocast.compute.scoring import Scored, score_rows, summary
 from cryptocast.dataset import Part
 from cryptocast.errors import StateError, UsageError
 from cryptocast.evaluation import Diagnosis
 from cryptocast.registry import Registry
 from cryptocast.reports import plots
 from cryptocast.values import DAY_SECONDS, Market, iso
-from cryptocast.workflows.learning.material import Material, gather
+from cryptocast.workflows.learning.material import planned_split, series
 from cryptocast.workflows.learning.scope import per_market
-from cryptocast.workflows.learning.scoring import Scored, score, score_rows, summary
+from cryptocast.workflows.learning.scoring import score, scoring_plan
 from cryptocast.workflows.learning.versions import (
     frozen_bundle,
     mismatch,
@@ -65,32 +66,36 @@ def evaluate(
         test_bars = ws.settings.data.test_bars
     start = _first(market, end, days=days, test_bars=test_bars, start=start)
     bundles = ws.step("load versions", lambda: _bundles(ws, versions))
-    material = _gathered(ws, Part(start, end), [bundle.card.lookback for bundle in bundles])
-    part = Part(max(start, material.start), end)
-    learned = Part(material.start, part.start)
-    scored = ws.step("score", lambda: score(ws.settings, material, learned, part, bundles))
+    lookback = max((b.card.lookback for b in bundles), default=ws.settings.model.lookback)
+    span = _span(ws, Part(start, end), lookback)
+    part = Part(max(start, span.start), end)
+    plan = scoring_plan(ws.settings, span, Part(span.start, part.start), part, lookback)
+    candles = series(ws.store, ws.markets(), span.start, span.end)
+    scored = ws.step(
+        "score", lambda: score(ws.engine, ws.settings, plan, candles, bundles, ws.progress)
+    )
     in_sample = tuple(b.card.version for b in bundles if b.card.data_end > part.start)
     return ws.step("keep scores and pictures", lambda: _keep(ws, part, scored, in_sample))
 
 
-def _gathered(ws: Workspace, part: Part, lookbacks: Sequence[int]) -> Material:
-    """Read the candles of a part, and before it those that the baselines learn from.
+def _span(ws: Workspace, part: Part, lookback: int) -> Part:
+    """Return the time of a part, and before it that which the baselines learn from.
 
-    Raises StateError if these are too few.
+    Raises StateError if that holds too few candles.
     """
     interval = ws.markets()[0].interval_seconds
     bars = part.bars(interval)
     days = bars * interval / DAY_SECONDS + ws.settings.data.days
-    lookback = max(lookbacks, default=ws.settings.model.lookback)
-    material = gather(ws, lookback=lookback, days=days, test_bars=bars, end=part.end)
-    if Part(material.start, part.start).bars(interval) <= lookback:
-        stored = (material.end - material.start) // interval
+    split = planned_split(ws, ws.markets(), days=days, test_bars=bars, end=part.end)
+    span = Part(split.train.start, split.test.end)
+    if Part(span.start, part.start).bars(interval) <= lookback:
+        stored = span.bars(interval)
         raise StateError(
             f"there are {stored} candles, too few to learn baselines before the last {bars}",
             code="state.not_enough_candles",
             hint=f"cryptocast fetch --days {math.ceil(days)}, or a smaller --days or --test-bars",
         )
-    return material
+    return span
 
 
 def _keep(ws: Workspace, part: Part, scored: Scored, in_sample: tuple[str, ...]) -> EvaluateReport:

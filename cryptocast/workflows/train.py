@@ -12,13 +12,14 @@ import numpy as np
 
 from cryptocast import models
 from cryptocast.bundles import Forecaster, from_document
+from cryptocast.compute.material import TrainingPlan
 from cryptocast.errors import ConfigError, CryptocastError
 from cryptocast.seams import ModelKind, Params
 from cryptocast.store import Store
 from cryptocast.values import FloatArray, Market, Windows
 from cryptocast.workflows.learning.bases import starting
 from cryptocast.workflows.learning.cards import changes_since
-from cryptocast.workflows.learning.material import TrainingPlan, gather, recall
+from cryptocast.workflows.learning.material import gather, recall
 from cryptocast.workflows.learning.scope import Group, for_each_group, model_groups, study_market
 from cryptocast.workflows.learning.search import tuned_params
 from cryptocast.workflows.learning.training import TrainReport, learn, require_bars, train_on

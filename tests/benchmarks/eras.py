@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cryptocast import dataset
 from cryptocast.candles import aggregate, normalise
+from cryptocast.compute.scoring import WALK, YARDSTICK_BARS, baseline
 from cryptocast.config import Settings
 from cryptocast.dataset import Bars, Part
 from cryptocast.dataset.bars import LONGEST_SPAN_BARS
@@ -25,7 +26,6 @@ from cryptocast.dataset.windows import usable
 from cryptocast.models import _quantiles
 from cryptocast.sources.file import Recording, recordings
 from cryptocast.values import FloatArray, IntArray, Market
-from cryptocast.workflows.learning.scoring import WALK, YARDSTICK_BARS, baseline
 
 DECAYS = (0.7, 0.8, 0.86, 0.9, 0.92, 0.94, 0.955, 0.97, 0.98, 0.985, 0.99, 0.993, 0.9965)
 LEVELS = Settings().model.levels

@@ -23,12 +23,12 @@ import numpy as np
 
 from cryptocast import cli
 from cryptocast.clock import VirtualClock
+from cryptocast.compute.scoring import WALK, baseline
 from cryptocast.errors import StateError
 from cryptocast.evaluation.comparison import Resampling, resampled_sums, standard_error
 from cryptocast.evaluation.metrics import crps_bp
 from cryptocast.values import FloatArray, iso, parse_time
 from cryptocast.workflows.fetch import fetch
-from cryptocast.workflows.learning.scoring import WALK, baseline
 from cryptocast.workflows.monitor import monitor
 from cryptocast.workflows.replay import plan, replay
 from cryptocast.workflows.retrain import retrain

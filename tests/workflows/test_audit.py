@@ -16,6 +16,7 @@ from cryptocast import __version__, dataset, models
 from cryptocast.bundles import Bundle, Card, Forecaster
 from cryptocast.cli.root import output
 from cryptocast.cli.root.hints import as_typed
+from cryptocast.compute.material import Material
 from cryptocast.dataset import Bars, features, windows
 from cryptocast.dataset.features import Features
 from cryptocast.models.lstm import Model as Lstm
@@ -25,7 +26,6 @@ from cryptocast.workflows.auditing import perturbation as rules
 from cryptocast.workflows.auditing.perturbation import perturbation
 from cryptocast.workflows.auditing.placebo import placebo
 from cryptocast.workflows.auditing.unseen import unseen
-from cryptocast.workflows.learning.material import Material
 from support.commands import AS_OF, NOW, good, run, state
 from support.synthetic import BAR, LEVELS, MARKET, START, candles
 

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 
 from cryptocast.cli.screens.page import PageServer
+from cryptocast.compute.scoring import score_rows
 from cryptocast.errors import StoreError
 from cryptocast.reports.facts import MarketFacts
 from cryptocast.store import Store, Tick, Trouble
 from cryptocast.values import iso
 from cryptocast.workflows import report as module
-from cryptocast.workflows.learning.scoring import score_rows
 from cryptocast.workflows.replay import plan, replay
 from cryptocast.workflows.report import gather, report
 from cryptocast.workflows.watching.served import live

@@ -14,13 +14,14 @@ import pytest
 
 from cryptocast import models
 from cryptocast.clock import VirtualClock
+from cryptocast.compute.folds import Fold, rolling_folds
+from cryptocast.compute.material import Material, TrainingPlan
 from cryptocast.errors import ModelError, StateError
 from cryptocast.models import lstm
 from cryptocast.seams import Silence
 from cryptocast.values import Candles
 from cryptocast.workflows.learning import search as workflow
-from cryptocast.workflows.learning.folds import Fold, rolling_folds
-from cryptocast.workflows.learning.material import Material, TrainingPlan, gather
+from cryptocast.workflows.learning.material import gather
 from cryptocast.workspace import Workspace
 from support.commands import AS_OF, BARS, INTERVAL, NOW, candles, good, query, run
 

@@ -73,6 +73,23 @@ CandleFiles = Annotated[
 ]
 """`--path` of `init` and `fetch`."""
 
+
+def _engines() -> tuple[str, ...]:
+    """Return the names of engines, without loading any."""
+    from cryptocast import plugins
+
+    return plugins.names(plugins.ENGINES)
+
+
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        autocompletion=completing(_engines),
+        help="Where the heavy work runs: {choices}. Default: [engine] kind (here).",
+    ),
+]
+"""`--engine` of the commands with heavy work."""
+
 Seed = Annotated[
     int | None,
     typer.Option(

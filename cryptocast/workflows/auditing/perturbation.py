@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from cryptocast import dataset
 from cryptocast.bundles import Bundle
+from cryptocast.compute.material import Material
 from cryptocast.dataset import Part
 from cryptocast.errors import StateError
 from cryptocast.values import FAILED, FEATURES, OK, Candles, Check, FloatArray, Windows
-from cryptocast.workflows.learning.material import Material
 
 ORIGINS = 200
 WORLDS = 3

@@ -16,6 +16,8 @@ from scipy import stats
 
 from cryptocast import evaluation, models
 from cryptocast.bundles import Card, Forecaster
+from cryptocast.compute.material import Material
+from cryptocast.compute.scoring import WALK
 from cryptocast.display import counted, percent
 from cryptocast.evaluation.audits import (
     JudgedForecasts,
@@ -25,8 +27,6 @@ from cryptocast.evaluation.audits import (
 )
 from cryptocast.seams import ModelKind, Progress, TrainingRun
 from cryptocast.values import FAILED, OK, WARNING, Candles, Check, FloatArray, IntArray
-from cryptocast.workflows.learning.material import Material
-from cryptocast.workflows.learning.scoring import WALK
 
 SIGMA = 1e-3
 """Volatility of a bar of the simulated walks: 10 bp."""

@@ -9,12 +9,12 @@ import numpy as np
 
 from cryptocast import evaluation
 from cryptocast.bundles import Bundle
+from cryptocast.compute.material import Material
+from cryptocast.compute.scoring import WALK, baseline
 from cryptocast.dataset import Part
 from cryptocast.display import percent
 from cryptocast.evaluation.audits import Edge, JudgedForecasts, edges
 from cryptocast.values import FAILED, OK, WARNING, Check, FloatArray, iso
-from cryptocast.workflows.learning.material import Material
-from cryptocast.workflows.learning.scoring import WALK, baseline
 
 _LEAST_ORIGINS = 24  # with fewer unseen origins the checks are skipped
 _ALARM_ORIGINS = 200

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from cryptocast import bundles, models
 from cryptocast.bundles import Card
+from cryptocast.compute.material import Material
 from cryptocast.config import ModelSettings
 from cryptocast.errors import ConfigError, ModelError, StateError
 from cryptocast.seams import ModelKind, Params
 from cryptocast.values import iso
-from cryptocast.workflows.learning.material import Material
 
 BASE = "base"
 """The kind of a version that is a base network unchanged."""

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 from cryptocast import evaluation
 from cryptocast.bundles import Bundle, Card
+from cryptocast.compute.scoring import WALK, baseline, quantiles
 from cryptocast.config import GateSettings, Settings
 from cryptocast.dataset import Part
 from cryptocast.evaluation import Verdict
 from cryptocast.values import OPPONENT_WALK, FloatArray, Market, Windows
-from cryptocast.workflows.learning.scoring import WALK, baseline, quantiles
 from cryptocast.workflows.learning.versions import frozen_bundle, mismatch
 from cryptocast.workspace import Workspace
 
 if TYPE_CHECKING:
-    from cryptocast.workflows.learning.material import Material
+    from cryptocast.compute.material import Material
 
 
 def judge(

@@ -1,144 +1,19 @@
-"""The start of learning and judging: candles laid out and split, and the plan of a training."""
+"""Read candles for learning and judging, and split them."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
 
-import numpy as np
-
-from cryptocast import dataset, models
+from cryptocast import dataset
 from cryptocast.bundles import Card
-from cryptocast.dataset import Bars, Part, Split
+from cryptocast.compute.material import Material
+from cryptocast.dataset import Part, Split
 from cryptocast.errors import StateError
-from cryptocast.seams import ModelKind, Params
 from cryptocast.store import Reader, Store
-from cryptocast.values import DAY_SECONDS, FEATURES, MIN_CANDLES, Candles, Market, Windows, iso
+from cryptocast.values import DAY_SECONDS, FEATURES, MIN_CANDLES, Candles, Market, iso
 from cryptocast.workspace import Workspace
 
-MOST_WINDOWS = 12_000
-"""The most windows that several markets give: those of a hundred would take over a gigabyte."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Material:
-    """The candles of one or several markets, as bars, with their split and how windows are cut."""
-
-    markets: tuple[Market, ...]
-    candles: tuple[Candles, ...]
-    bars: tuple[Bars, ...]
-    split: Split
-    lookback: int
-    horizon: int
-    max_stale_bars: int
-
-    @classmethod
-    def of(
-        cls,
-        markets: Sequence[Market],
-        candles: Sequence[Candles],
-        split: Split,
-        *,
-        lookback: int,
-        horizon: int,
-        max_stale_bars: int,
-    ) -> Material:
-        """Lay the candles of each market on the grid of the whole split."""
-        bars = _laid_out(markets, candles, split)
-        return cls(tuple(markets), tuple(candles), bars, split, lookback, horizon, max_stale_bars)
-
-    def replaced(self, markets: Sequence[Market], candles: Sequence[Candles]) -> Material:
-        """Return the same split and windows with other markets and candles."""
-        bars = _laid_out(markets, candles, self.split)
-        return replace(self, markets=tuple(markets), candles=tuple(candles), bars=bars)
-
-    @property
-    def start(self) -> int:
-        """Open time of the first bar."""
-        return self.split.train.start
-
-    @property
-    def end(self) -> int:
-        """End of the last bar."""
-        return self.split.test.end
-
-    @property
-    def interval_seconds(self) -> int:
-        """Length of a bar; all markets share it."""
-        return self.markets[0].interval_seconds
-
-    @property
-    def learned(self) -> Part:
-        """Training and validation part together: a model has not seen the gate's origins."""
-        return Part(self.split.train.start, self.split.validation.end)
-
-    def windows(self, part: Part) -> Windows:
-        """Return the windows of all markets whose origins lie in a part.
-
-        Several markets give at most `MOST_WINDOWS`. If there are more, every n-th origin of each
-        market is taken, and other ones for the next market: windows of the same or neighbouring
-        moments add little to each other.
-        """
-        windows = [self.market_windows(i, part) for i in range(len(self.bars))]
-        every = -(-sum(map(len, windows)) // MOST_WINDOWS)
-        if every > 1 and len(windows) > 1:  # those of a single market are a view of its features
-            windows = [w.take(slice(i % every, None, every)) for i, w in enumerate(windows)]
-        return Windows.concatenate(windows)
-
-    def market_windows(self, index: int, part: Part) -> Windows:
-        """Return the windows of one market whose origins lie in a part."""
-        return dataset.cut(
-            self.bars[index],
-            part,
-            lookback=self.lookback,
-            horizon=self.horizon,
-            max_stale_bars=self.max_stale_bars,
-            market=index,
-        )
-
-    def fingerprint(self, part: Part) -> str:
-        """Return a hash of every candle of a part, in the order of the markets."""
-        digest = hashlib.sha256()
-        for candles in self.candles:
-            chosen = (candles.open_time >= part.start) & (candles.open_time < part.end)
-            digest.update(candles.take(chosen).fingerprint().encode())
-        return digest.hexdigest()[:16]
-
-    def rows(self, part: Part) -> tuple[int, int | None, int | None]:
-        """Return the number of candles in a part over all markets, the first and last open time."""
-        times = np.concatenate([candles.open_time for candles in self.candles])
-        times = times[(times >= part.start) & (times < part.end)]
-        if not len(times):
-            return 0, None, None
-        return len(times), int(times.min()), int(times.max())
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingPlan:
-    """Everything that rules a training besides its candles: the same one gives the same model."""
-
-    model: ModelKind
-    params: Params
-    levels: tuple[float, ...]
-    seed: int
-    params_from: str = "default"  # or best, a file, or the version that is repeated
-
-    @property
-    def name(self) -> str:
-        """The name of its step and of its run, which tells where a network starts."""
-        params = {**self.model.defaults(), **self.params}
-        if "start_at" not in params:
-            return f"train {self.model.kind}"
-        where = "scratch" if params["start_at"] == models.HAR else "base"
-        return f"train {self.model.kind} from {where}"
-
-
-def _laid_out(
-    markets: Sequence[Market], candles: Sequence[Candles], split: Split
-) -> tuple[Bars, ...]:
-    start, end = split.train.start, split.test.end
-    return tuple(dataset.lay_out(c, m, start, end) for c, m in zip(candles, markets, strict=True))
+_BLOCK_MARKETS = 50  # read by one query
 
 
 def gather(
@@ -156,23 +31,10 @@ def gather(
     `markets` defaults to all configured ones, `end` to now; another `end` is a past moment on
     the grid. Raises StateError if a market has fewer than 24 candles there.
     """
-    data, model, markets = ws.settings.data, ws.settings.model, tuple(markets) or ws.markets()
-    interval = markets[0].interval_seconds
-    end = markets[0].floor(ws.clock.now()) if end is None else end
-    wanted = round((days or data.days) * DAY_SECONDS) // interval
-    start = end - wanted * interval
+    model, markets = ws.settings.model, tuple(markets) or ws.markets()
+    split = planned_split(ws, markets, days=days, test_bars=test_bars, end=end)
     with ws.store.read() as reader:
-        stored = reader.candles(markets, start, end)
-        for market in markets:
-            _require_candles(reader, market, len(stored[market]), wanted)
-    split = dataset.plan(
-        max(start, min(int(stored[market].open_time[0]) for market in markets)),
-        end,
-        interval,
-        test_bars=test_bars or data.test_bars,
-        gate_bars=data.gate_bars,
-        validation_bars=data.validation_bars,
-    )
+        stored = reader.candles(markets, split.train.start, split.test.end)
     return Material.of(
         markets,
         [stored[market] for market in markets],
@@ -181,6 +43,52 @@ def gather(
         horizon=horizon or model.horizon,
         max_stale_bars=ws.settings.loop.max_stale_bars,
     )
+
+
+def planned_split(
+    ws: Workspace,
+    markets: Sequence[Market],
+    *,
+    days: float | None = None,
+    test_bars: int | None = None,
+    end: int | None = None,
+) -> Split:
+    """Split the time that `gather` reads, which begins with the first candle in it.
+
+    Raises StateError as `gather` does.
+    """
+    data, interval = ws.settings.data, markets[0].interval_seconds
+    end = markets[0].floor(ws.clock.now()) if end is None else end
+    wanted = round((days or data.days) * DAY_SECONDS) // interval
+    start = end - wanted * interval
+    with ws.store.read() as reader:
+        spans = reader.spans(markets, end, start)
+        for market in markets:
+            rows = spans[market].rows if market in spans else 0
+            _require_candles(reader, market, rows, wanted)
+    return dataset.plan(
+        min(span.first for span in spans.values()),
+        end,
+        interval,
+        test_bars=test_bars or data.test_bars,
+        gate_bars=data.gate_bars,
+        validation_bars=data.validation_bars,
+    )
+
+
+def series(
+    store: Store, markets: Sequence[Market], start: int, end: int
+) -> Iterator[tuple[Market, Candles]]:
+    """Yield the candles of each market with open time in `[start, end)`.
+
+    They are read in blocks, so that memory does not grow with the number of markets.
+    """
+    for first in range(0, len(markets), _BLOCK_MARKETS):
+        block = markets[first : first + _BLOCK_MARKETS]
+        with store.read() as reader:
+            stored = reader.candles(block, start, end)
+        for market in block:
+            yield market, stored[market]
 
 
 def without_candles(ws: Workspace, markets: Sequence[Market]) -> dict[str, StateError]:

@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 
 from cryptocast import models
+from cryptocast.compute.material import Material, TrainingPlan
+from cryptocast.compute.scoring import WALK, score_rows, summary
 from cryptocast.config import DataSettings
+from cryptocast.dataset import Part
 from cryptocast.evaluation import Verdict
 from cryptocast.registry import SELECTION, RegisteredVersion, Registry
 from cryptocast.seams import ModelKind
@@ -22,8 +25,8 @@ from cryptocast.values import OPPONENT_WALK, Market, iso
 from cryptocast.workflows.learning.bases import BASE, BaseNetwork, base_for
 from cryptocast.workflows.learning.cards import FINGERPRINT
 from cryptocast.workflows.learning.deployment import Decision
-from cryptocast.workflows.learning.material import Material, TrainingPlan, gather
-from cryptocast.workflows.learning.scoring import WALK, score, score_rows, summary
+from cryptocast.workflows.learning.material import gather
+from cryptocast.workflows.learning.scoring import score, scoring_plan
 from cryptocast.workflows.learning.search import TuneReport, idle_report, tune_on
 from cryptocast.workflows.learning.selection import SCRATCHED, TRAINED, TUNED, decide
 from cryptocast.workflows.learning.training import lacking, train_on
@@ -208,7 +211,10 @@ def score_versions(
 ) -> list[dict[str, Any]]:
     """Score versions on the test part, and log the rows as a run and with each version."""
     bundles = [registered_bundle(ws, version.version) for version in versions]
-    scored = score(ws.settings, material, material.learned, material.split.test, bundles)
+    span, settings = Part(material.start, material.end), ws.settings
+    plan = scoring_plan(settings, span, material.learned, material.split.test, material.lookback)
+    series = zip(material.markets, material.candles, strict=True)
+    scored = score(ws.engine, settings, plan, series, bundles, ws.progress)
     rows = score_rows(scored.scores)
     registry = ws.registry()
     with registry.runs.begin("evaluate", tags={"stage": "evaluate"}) as run_id:

@@ -17,6 +17,7 @@ import numpy as np
 from cryptocast import __version__, dataset, evaluation
 from cryptocast.bundles import Card, Forecaster
 from cryptocast.candles import aggregate, normalise
+from cryptocast.compute.scoring import CONSTANT, WALK, baseline, score_rows
 from cryptocast.config import Settings
 from cryptocast.dataset import Bars, Part
 from cryptocast.drafts import confine_libraries
@@ -28,7 +29,6 @@ from cryptocast.seams import TrainingRun
 from cryptocast.sources.file import Recording, recordings
 from cryptocast.values import FEATURES, Epoch, Fitted, Market, Windows
 from cryptocast.workflows.learning.bases import BASE
-from cryptocast.workflows.learning.scoring import CONSTANT, WALK, baseline, score_rows
 
 OLDER, ALL = "older", "all"
 """The two trainings of a base network: on the older candles, and on all of them."""

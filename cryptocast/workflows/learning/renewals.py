@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cryptocast.compute.scoring import WALK
 from cryptocast.config import Settings
 from cryptocast.errors import CryptocastError
 from cryptocast.evaluation import Verdict
 from cryptocast.values import BUILTIN_RANDOM_WALK, Market
 from cryptocast.workflows.learning.deployment import Decision, promised_at
 from cryptocast.workflows.learning.scope import Group, for_each_group, per_market
-from cryptocast.workflows.learning.scoring import WALK
 from cryptocast.workflows.learning.versions import frozen_bundle
 from cryptocast.workspace import Workspace
 

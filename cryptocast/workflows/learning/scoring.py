@@ -1,170 +1,58 @@
-"""Forecast with versions and baselines at the same origins, and score them."""
+"""Score versions and baselines, a market a piece of work."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
-import numpy as np
-import polars as pl
-
-from cryptocast import evaluation, models
-from cryptocast.bundles import Bundle, Forecaster
+from cryptocast import models
+from cryptocast.bundles import Bundle
+from cryptocast.compute.scoring import MarketSeries, Scored, ScoringPlan, score_market
 from cryptocast.config import Settings
 from cryptocast.dataset import Part
-from cryptocast.errors import CryptocastError, StateError
-from cryptocast.evaluation import Candidate, Diagnosis
-from cryptocast.seams import TrainingRun
-from cryptocast.values import DAY_SECONDS, Fitted, FloatArray, Windows
-from cryptocast.workflows.learning.material import Material
+from cryptocast.seams import Engine, Progress
+from cryptocast.values import Candles, Market
 from cryptocast.workflows.learning.scope import served_markets
 
-WALK = "random_walk"
-"""The baseline that everything is compared with, and the last resort."""
 
-YARDSTICK_BARS = 2_016
-"""The bars that baselines learn from, and serve until they learn anew: a week of five minutes."""
+def scoring_plan(
+    settings: Settings, span: Part, learned: Part, part: Part, lookback: int
+) -> ScoringPlan:
+    """Return the plan to score the origins of `part` on candles of `span`.
 
-CONSTANT = "constant"
-"""The baseline whose ranges are as wide today as on any other day."""
-
-_NEEDED = (WALK, CONSTANT)  # skills are relative to them
-
-_SUMMARY = (
-    "crps_bp",
-    "skill_vs_random_walk",
-    "skill_low",
-    "skill_high",
-    "skill_vs_constant",
-    "coverage80",
-    "coverage90",
-    "calibration",
-    "qlike",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """The scores of versions and baselines on a part, and the figures that pictures show."""
-
-    scores: pl.DataFrame  # `schemas.SCORES`
-    diagnoses: tuple[Diagnosis, ...]  # of each version on each market
-    left_out: tuple[str, ...]  # baselines that could not be fitted, and why
+    The baselines learn from `learned`.
+    """
+    return ScoringPlan(
+        learned=learned,
+        part=part,
+        span=span,
+        levels=settings.model.levels,
+        lookback=lookback,
+        horizon=settings.model.horizon,
+        max_stale_bars=settings.loop.max_stale_bars,
+        baselines=tuple(models.baseline_kinds()),
+    )
 
 
 def score(
-    settings: Settings, material: Material, learned: Part, part: Part, versions: Sequence[Bundle]
+    engine: Engine,
+    settings: Settings,
+    plan: ScoringPlan,
+    series: Iterable[tuple[Market, Candles]],
+    versions: Sequence[Bundle],
+    progress: Progress,
 ) -> Scored:
-    """Score versions and baselines on the origins of a part.
+    """Score every series; a version only on the markets that it is meant to serve."""
+    every = settings.markets()
+    served = {bundle: served_markets(settings, bundle.card) for bundle in versions}
 
-    The baselines learn from the part `learned`, and every week anew. A version is scored on the
-    markets that it is meant to serve. A baseline that cannot be fitted is left out, unless skills
-    are relative to it.
-    """
-    levels = settings.model.levels
-    frames: list[pl.DataFrame] = []
-    diagnoses: list[Diagnosis] = []
-    left_out: dict[str, None] = {}
-    for i, market in enumerate(material.markets):
-        before, windows = material.market_windows(i, learned), material.market_windows(i, part)
-        candidates = [
-            Candidate(b.card.kind, b.card.version, quantiles(b, windows, levels))
-            for b in versions
-            if market in served_markets(settings, b.card)
-        ]
-        baselines = []
-        for kind in models.baseline_kinds():
-            try:
-                baselines.append(baseline(kind, before, windows, levels, material.interval_seconds))
-            except CryptocastError as error:
-                if kind in _NEEDED:
-                    raise
-                left_out[f"{kind} is left out: {error.message}"] = None
-        every = [*candidates, *baselines]
-        frames.append(evaluation.score(every, windows.targets, levels, market.id))
-        walk = next(c.quantiles for c in baselines if c.is_walk)
-        diagnoses += [evaluation.diagnose(c, walk, windows, levels, market) for c in candidates]
-    return Scored(pl.concat(frames), tuple(diagnoses), tuple(left_out))
+    def pieces() -> Iterator[MarketSeries]:
+        for market, candles in series:
+            own = tuple(bundle for bundle in versions if market in served[bundle])
+            yield MarketSeries(market, candles, own)
 
+    def scored() -> Iterator[Scored]:
+        for done, part in enumerate(engine.map(score_market, pieces(), plan), 1):
+            progress.advance(done, len(every), f"{done} of {len(every)} markets")
+            yield part
 
-def baseline(
-    kind: str, before: Windows, windows: Windows, levels: Sequence[float], bar_seconds: int
-) -> Candidate:
-    """Return the forecasts of a baseline that learns anew every week from the week before.
-
-    `before` are the windows of one market before those that are forecast. A week is
-    `YARDSTICK_BARS`, or 7 days where those are more bars; no target counts that lay ahead when it
-    was learned.
-    """
-    week = max(YARDSTICK_BARS * bar_seconds, 7 * DAY_SECONDS)
-    first = int(windows.origin[0]) if len(windows) else 0
-    forecasts = []
-    for moment in range(first, int(windows.origin[-1]) + 1 if len(windows) else 1, week):
-        old, new = (_known(part, moment - week, moment, bar_seconds) for part in (before, windows))
-        start, end = np.searchsorted(windows.origin, [moment, moment + week])
-        graph = Forecaster(_fitted(kind, old, new, levels).onnx)
-        forecasts.append(graph.log_returns(windows.take(slice(start, end))))
-    return Candidate(kind, None, np.concatenate(forecasts))
-
-
-def _known(windows: Windows, start: int, end: int, bar_seconds: int) -> Windows:
-    """Return the windows with origins in `[start, end)`, with the targets known at its end."""
-    first, last = np.searchsorted(windows.origin, [start, end])
-    taken = windows.take(slice(first, last))
-    ahead = bar_seconds * np.arange(1, windows.targets.shape[1] + 1)
-    known = taken.origin[:, None] + ahead <= end
-    return dataclasses.replace(taken, targets=np.where(known, taken.targets, np.nan))
-
-
-def crps(fitted: Fitted, windows: Windows, levels: Sequence[float]) -> FloatArray:
-    """Return the CRPS [N, H] of a model in bp."""
-    forecasts = Forecaster(fitted.onnx).log_returns(windows)
-    return evaluation.crps_bp(forecasts, windows.targets, levels)
-
-
-def walk_crps(
-    train: Windows, validation: Windows, windows: Windows, levels: Sequence[float]
-) -> FloatArray:
-    """Return the CRPS [N, H] in bp of the random walk that learned from what a model learns from.
-
-    So the two differ in nothing but their kind.
-    """
-    return crps(_fitted(WALK, train, validation, levels), windows, levels)
-
-
-def _fitted(kind: str, train: Windows, validation: Windows, levels: Sequence[float]) -> Fitted:
-    return models.get(kind).fit(train, validation, levels=levels, params={}, run=TrainingRun(0))
-
-
-def quantiles(bundle: Bundle, windows: Windows, levels: Sequence[float]) -> FloatArray:
-    """Return a version's log-return quantiles [N, H, Q].
-
-    Raises StateError if the version forecasts another horizon or other levels.
-    """
-    card = bundle.card
-    horizon = windows.targets.shape[1]
-    if card.levels != tuple(levels) or card.horizon != horizon:
-        raise StateError(
-            f"version {card.version} forecasts {card.horizon} steps at {len(card.levels)} levels, "
-            f"the settings ask for {horizon} at {len(levels)}",
-            code="state.other_version",
-            hint="cryptocast train makes one that fits",
-        )
-    narrow = dataclasses.replace(windows, inputs=windows.inputs[:, -card.lookback :])
-    return bundle.forecaster.log_returns(narrow)
-
-
-def score_rows(scores: pl.DataFrame) -> list[dict[str, Any]]:
-    """Return score rows as plain values; the step of all steps together is "all"."""
-    return [
-        {**row, "step": "all" if row["step"] is None else row["step"]} for row in scores.to_dicts()
-    ]
-
-
-def summary(scores: pl.DataFrame, version: str, prefix: str = "test") -> Mapping[str, float]:
-    """Return a version's figures over all steps for MLflow, averaged over the markets."""
-    overall = scores.filter((pl.col("version") == version) & pl.col("step").is_null())
-    means = overall.select(pl.col(figure).mean() for figure in _SUMMARY).row(0, named=True)
-    return {f"{prefix}_{name}": value for name, value in means.items() if value is not None}
+    return Scored.joined(scored())

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from cryptocast import evaluation, models, tuning
+from cryptocast.compute.folds import Fold, fold_loss, rolling_folds
+from cryptocast.compute.material import Material, TrainingPlan
 from cryptocast.display import percent
 from cryptocast.registry import SELECTION, Registry
 from cryptocast.reports import plots
@@ -18,8 +20,6 @@ from cryptocast.seams import ModelKind, Params, Progress
 from cryptocast.store import Store
 from cryptocast.tuning import Report, SearchPlan, SearchResult, Tried
 from cryptocast.workflows.learning.cards import make_card, run_params
-from cryptocast.workflows.learning.folds import Fold, fold_loss, rolling_folds
-from cryptocast.workflows.learning.material import Material, TrainingPlan
 from cryptocast.workflows.learning.scope import study_market
 from cryptocast.workspace import Workspace
 

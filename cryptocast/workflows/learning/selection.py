@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cryptocast.bundles import Card
+from cryptocast.compute.scoring import WALK
 from cryptocast.display import percent
 from cryptocast.evaluation import Verdict, is_refuted
 from cryptocast.registry import SELECTION, RegisteredVersion, Registry
@@ -16,12 +17,11 @@ from cryptocast.workflows.learning.bases import BASE
 from cryptocast.workflows.learning.deployment import Decision, deploy, promised_at
 from cryptocast.workflows.learning.judging import against_walk, judge, note_verdict
 from cryptocast.workflows.learning.scope import per_market
-from cryptocast.workflows.learning.scoring import WALK
 from cryptocast.workflows.learning.versions import frozen_bundle, mismatch, registered_bundle
 from cryptocast.workspace import Workspace
 
 if TYPE_CHECKING:
-    from cryptocast.workflows.learning.material import Material
+    from cryptocast.compute.material import Material
 
 TRAINED = "trained"
 """The role of the trained version if there is no base network to start at.

@@ -16,6 +16,8 @@ import numpy as np
 
 from cryptocast import dataset, evaluation
 from cryptocast.bundles import Card
+from cryptocast.compute.material import Material, TrainingPlan
+from cryptocast.compute.scoring import crps, walk_crps
 from cryptocast.config import DataSettings
 from cryptocast.errors import StateError
 from cryptocast.registry import CHALLENGER, SELECTION
@@ -28,8 +30,6 @@ from cryptocast.workflows.learning.cards import (
     run_params,
     shown,
 )
-from cryptocast.workflows.learning.material import Material, TrainingPlan
-from cryptocast.workflows.learning.scoring import crps, walk_crps
 from cryptocast.workspace import Workspace
 
 

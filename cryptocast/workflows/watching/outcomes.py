@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from cryptocast import evaluation
+from cryptocast.compute.scoring import CONSTANT, WALK, baseline
 from cryptocast.errors import CryptocastError
 from cryptocast.evaluation import Candidate
 from cryptocast.evaluation.outcomes import (
@@ -25,7 +26,6 @@ from cryptocast.reports.facts import (
 )
 from cryptocast.store import Served
 from cryptocast.values import DAY_SECONDS, Market, Score
-from cryptocast.workflows.learning.scoring import CONSTANT, WALK, baseline
 from cryptocast.workflows.watching.served import ServedSets
 
 

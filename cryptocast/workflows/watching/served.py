@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 
 from cryptocast import calibration, dataset, evaluation
+from cryptocast.compute.scoring import CONSTANT, WALK, baseline
 from cryptocast.config import Settings
 from cryptocast.dataset import Bars, Part
 from cryptocast.errors import StateError
 from cryptocast.evaluation import Candidate
 from cryptocast.store import Reader, Served
 from cryptocast.values import DAY_SECONDS, FloatArray, IntArray, Market, Windows
-from cryptocast.workflows.learning.scoring import CONSTANT, WALK, baseline
 from cryptocast.workspace import Workspace
 
 LIVE = ("live",)

@@ -11,6 +11,7 @@ import numpy as np
 
 from cryptocast import dataset
 from cryptocast.bundles import Bundle, Card
+from cryptocast.compute.scoring import WALK, baseline, quantiles
 from cryptocast.config import MonitorSettings
 from cryptocast.dataset.recount import INPUTS, recount
 from cryptocast.errors import StateError
@@ -27,7 +28,6 @@ from cryptocast.evaluation.monitoring import (
 from cryptocast.evaluation.scorecard import StepCard, WindowFigures, scorecard, window_figures
 from cryptocast.store import Reader
 from cryptocast.values import DAY_SECONDS, FEATURES, FloatArray, IntArray, Market, iso
-from cryptocast.workflows.learning.scoring import WALK, baseline, quantiles
 
 if TYPE_CHECKING:
     from cryptocast.workflows.watching.served import TrackRecord

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cryptocast.compute import material
 from cryptocast.values import Windows
-from cryptocast.workflows.learning import material
 from cryptocast.workflows.learning.material import gather
 from support.ticks import SYMBOLS, at
 

@@ -6,9 +6,9 @@ import dataclasses
 
 import numpy as np
 
+from cryptocast.compute.scoring import YARDSTICK_BARS, baseline
 from cryptocast.models._quantiles import symmetric
 from cryptocast.values import FloatArray, Windows
-from cryptocast.workflows.learning.scoring import YARDSTICK_BARS, baseline
 from support.synthetic import BAR, LEVELS, bars, windows
 
 WEEK = YARDSTICK_BARS

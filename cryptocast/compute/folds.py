@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cryptocast.compute.material import Material, TrainingPlan
+from cryptocast.compute.scoring import crps, walk_crps
 from cryptocast.dataset import Part, rolling
 from cryptocast.errors import ModelError, StateError
 from cryptocast.seams import TrainingRun
 from cryptocast.values import FloatArray, Windows
-from cryptocast.workflows.learning.material import Material, TrainingPlan
-from cryptocast.workflows.learning.scoring import crps, walk_crps
 
 
 @dataclass(frozen=True, slots=True, eq=False)

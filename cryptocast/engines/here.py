@@ -1,0 +1,28 @@
+"""here: one piece after another in this process, each when its result is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from cryptocast.config import EngineSettings
+
+P = TypeVar("P")
+S = TypeVar("S")
+R = TypeVar("R")
+
+
+class Engine:
+    """This process."""
+
+    workers = 1
+
+    def __init__(self, settings: EngineSettings) -> None:
+        """Take no setting: there is one worker."""
+
+    def map(self, function: Callable[[P, S], R], pieces: Iterable[P], shared: S) -> Iterator[R]:
+        """Yield the results, in the order of the pieces."""
+        return (function(piece, shared) for piece in pieces)
+
+    def close(self) -> None:
+        """Close nothing."""

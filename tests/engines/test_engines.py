@@ -1,0 +1,155 @@
+"""What every engine promises: order, errors, dead workers, and the same results to the bit."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from polars.testing import assert_frame_equal
+
+from cryptocast import plugins
+from cryptocast.config import EngineSettings
+from cryptocast.engines import open_engine
+from cryptocast.errors import ConfigError, EngineError
+from cryptocast.seams import Engine
+from cryptocast.testing import check_engine
+from cryptocast.workflows.evaluate import evaluate
+from cryptocast.workspace import Workspace
+from support.commands import start
+from support.pieces import die, loaded
+from support.ticks import SYMBOLS, at
+
+KINDS = plugins.built_in(plugins.ENGINES)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """Each engine with two workers, opened once."""
+    if request.param == "ray":
+        _join_ray()
+    opened = open_engine(EngineSettings(kind=request.param, workers=2))
+    yield opened
+    opened.close()
+    if request.param == "ray":
+        import ray
+
+        ray.shutdown()
+
+
+def _join_ray() -> None:
+    """Start a local Ray of two workers without a dashboard."""
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("Ray is not installed (cryptocast[ray])")
+    import ray
+
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        warnings.simplefilter("ignore")
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+        ray.init(
+            "local",
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            _node_ip_address="127.0.0.1",
+        )
+
+
+@contextmanager
+def working(folder: Path, engine: Engine, bar: float = 0) -> Iterator[Workspace]:
+    """The workspace at a bar with its markets and that engine, which stays open."""
+    with at(folder, bar, market__symbols=SYMBOLS) as ws:
+        ws._engine = Kept(engine)
+        yield ws
+
+
+class Kept:
+    """An engine that outlives the workspace that works with it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.workers, self.map = engine.workers, engine.map
+
+    def close(self) -> None:
+        pass
+
+
+def test_an_engine_keeps_what_engines_promise(engine: Engine, tmp_path: Path) -> None:
+    check_engine(engine, tmp_path)
+
+
+_scores: dict[str, Any] = {}
+
+
+def test_scores_are_the_same_to_the_bit(engine: Engine, w: Path) -> None:
+    with working(w, engine) as ws:
+        report = evaluate(ws, days=1)
+    first = _scores.setdefault("report", report)
+    assert_frame_equal(report.scores, first.scores, check_exact=True)
+    assert set(report.scores["market"]) == {m.id for m in ws.markets()}
+    for one, other in zip(report.diagnoses, first.diagnoses, strict=True):
+        assert one.skill_by_hour.tobytes() == other.skill_by_hour.tobytes()
+        assert one.fan.quantiles.tobytes() == other.fan.quantiles.tobytes()
+
+
+def test_a_worker_imports_no_workflow_no_store_and_no_mlflow(engine: Engine) -> None:
+    if engine.workers == 1:
+        pytest.skip("here is no other process")
+    heavy = ("cryptocast.workflows", "cryptocast.workspace", "cryptocast.store", "mlflow", "duckdb")
+    assert set(engine.map(loaded, range(6), heavy)) == {()}
+
+
+def test_an_engine_that_there_is_not_is_refused_when_the_workspace_is_opened(w: Path) -> None:
+    with pytest.raises(ConfigError, match="no engine 'rya'") as caught:
+        Workspace.open(w, environ={}, options={"engine.kind": "rya"})
+    assert caught.value.code == "config.engine"
+    assert caught.value.hint == "did you mean 'ray'? known: here, processes, ray"
+
+
+def test_without_ray_its_engine_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r"cryptocast\[ray\] is not installed") as caught:
+        open_engine(EngineSettings(kind="ray"))
+    assert caught.value.code == "config.extra"
+
+
+def test_workers_that_die_again_and_again_are_told() -> None:
+    engine = open_engine(EngineSettings(kind="processes", workers=1))
+    with pytest.raises(EngineError, match="a worker process was killed, and 3 others") as caught:
+        list(engine.map(die, range(2), None))
+    assert caught.value.code == "engine.worker"
+    engine.close()
+
+
+def test_workers_end_with_a_driver_that_is_killed() -> None:
+    with start(script=DRIVER) as driver:
+        assert driver.stdout is not None
+        worker = int(driver.stdout.readline())
+        driver.kill()
+    deadline = time.monotonic() + 60
+    while runs(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not runs(worker)
+
+
+DRIVER = """
+from cryptocast.config import EngineSettings
+from cryptocast.engines import open_engine
+from cryptocast.errors import ConfigError, EngineError
+from support.pieces import halt
+if __name__ == "__main__":
+    list(open_engine(EngineSettings(kind="processes", workers=1)).map(halt, range(2), None))
+"""
+
+
+def runs(process: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
