@@ -91,6 +91,11 @@ def iso(moment: float) -> str:
     return stamp.isoformat(timespec="seconds" if whole else "milliseconds") + "Z"
 
 
+def quantile_name(level: float) -> str:
+    """Return the name of a quantile's column in tables: `q0.05`."""
+    return f"q{level:g}"
+
+
 _FIRST_YEAR, _LAST_YEAR = 1971, 2261  # a lookback before the first, and the last of nanoseconds
 
 

@@ -9,15 +9,25 @@ from pathlib import Path
 
 import mlflow
 import mlflow.data
+import mlflow.onnx
 import numpy as np
+import onnx
 import pytest
 from mlflow.types import Schema
 
 from cryptocast.bundles import Forecaster
 from cryptocast.errors import RegistryError, StateError
 from cryptocast.models import _graphs
-from cryptocast.registry import CHALLENGER, MODEL, SELECTION, Registry, TrainingData, packages
-from cryptocast.values import FEATURES, Epoch, Fitted
+from cryptocast.registry import (
+    CHALLENGER,
+    MODEL,
+    SELECTION,
+    Registry,
+    Servable,
+    TrainingData,
+    packages,
+)
+from cryptocast.values import FEATURES, Epoch
 from support.synthetic import LEVELS
 
 QUANTILES = np.outer([1.0, 2.0], np.array(LEVELS) - 0.5)
@@ -28,6 +38,10 @@ CARD = {"kind": "lstm", "levels": list(LEVELS), "version": ""}
 
 def graph(scale: float = 1.0) -> bytes:
     return _graphs.Graph(16).constant(QUANTILES * scale)
+
+
+def servable(graph: bytes) -> Servable:
+    return Servable(graph, CARD, "package", {"__init__.py": ""}, "package", None)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +61,7 @@ def trained(registry: Registry, relative: float | None, scale: float = 1.0) -> s
         metrics = {} if relative is None else {SELECTION: relative, "validation_crps_bp": 4.5}
         registry.runs.log(run_id, params=PARAMS, metrics=metrics, history=HISTORY)
         registry.runs.log_card(run_id, CARD)
-        uri = registry.runs.log_model(run_id, Fitted("lstm", PARAMS, graph(scale), HISTORY))
+        uri = registry.runs.log_model(run_id, servable(graph(scale)))
     return registry.register(run_id, uri, "lstm", "an lstm", {"init": "1"})
 
 
@@ -380,10 +394,27 @@ def test_a_damaged_card_is_told(registry: Registry) -> None:
         assert caught.value.message == f"the card of version {version} is damaged"
 
 
+def test_a_version_of_an_older_release_which_is_a_graph_alone_can_be_used(
+    registry: Registry,
+) -> None:
+    with registry.runs.begin("train") as run_id, registry._store.chosen():
+        registry.runs.log_card(run_id, CARD)
+        with mlflow.start_run(run_id, nested=True):
+            model = onnx.load_from_string(graph(7.0))
+            requirements = ["onnxruntime==1.27.0"]
+            info = mlflow.onnx.log_model(model, name="model", pip_requirements=requirements)
+    version = registry.register(run_id, info.model_uri, "lstm", "", {})
+    (found,) = [v for v in registry.versions() if v.version == version]
+    assert registry.missing(found) == ()
+    assert registry.card(version)["kind"] == "lstm"
+    answer = Forecaster(registry.onnx(version))(np.zeros((1, 16, len(FEATURES))))[0]
+    np.testing.assert_array_equal(answer, (QUANTILES * 7).astype(np.float32))
+
+
 def test_a_number_that_is_taken_is_passed_over_and_never_comes_again(tmp_path: Path) -> None:
     store = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", "taken", tmp_path / "mlartifacts")
     with store.runs.begin("train") as run_id:
-        uri = store.runs.log_model(run_id, Fitted("lstm", PARAMS, graph()))
+        uri = store.runs.log_model(run_id, servable(graph()))
     made = [store.register(run_id, uri, "lstm", "", {}, taken=t) for t in ({"1", "2", "9"}, ())]
     assert made == ["3", "4"]
     assert [v.version for v in store.versions()] == ["4", "3"]

@@ -30,16 +30,16 @@ warnings.simplefilter("ignore")
 from pathlib import Path
 import numpy as np
 from cryptocast.models import _graphs
-from cryptocast.registry import Registry
-from cryptocast.values import Fitted
+from cryptocast.registry import Registry, Servable
 graph = _graphs.Graph(4).constant(np.arange(6.0).reshape(2, 3))
+model = Servable(graph, {"levels": [0.5]}, "package", {"__init__.py": ""}, "package", None)
 print("ready", flush=True)
 for line in sys.stdin:
     folder = Path(line.strip())
     registry = Registry(f"sqlite:///{folder / 'mlflow.db'}", "markets", folder / "mlartifacts")
     with registry.runs.begin("train") as run_id:
         registry.runs.log_card(run_id, {"kind": "x"})
-        uri = registry.runs.log_model(run_id, Fitted("x", {}, graph))
+        uri = registry.runs.log_model(run_id, model)
     version = registry.register(run_id, uri, "x", "", {})
     print(registry._store.experiment, version, flush=True)
 """

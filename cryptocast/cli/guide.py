@@ -22,6 +22,7 @@ TOPICS = {
     "futures": "simulate: whole price paths up to 24 hours, what they are good for",
     "quality": "status, report, monitor, evaluate, audit: what the figures mean",
     "renewing": "retrain, the gate, versions in MLflow, a tracking server",
+    "mlflow": "a version on its own: load it, serve it over HTTP, compare versions",
     "settings": "every setting with its default and meaning",
     "scripts": "JSON, exit codes, SQL, Python",
     "model": "what can be forecast, the baselines, the networks, how good they are",

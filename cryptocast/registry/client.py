@@ -15,8 +15,9 @@ from mlflow.exceptions import MlflowException
 
 from cryptocast.errors import RegistryError, StateError, shown_url
 from cryptocast.registry.connection import Connection, every_page, unless
+from cryptocast.registry.flavour import CARD
 from cryptocast.registry.records import RegisteredVersion, runs_of, version_of
-from cryptocast.registry.runs import CARD, OWNER, Runs
+from cryptocast.registry.runs import OWNER, Runs
 
 SELECTION = "validation_crps_relative"
 """The metric that versions are selected by: lower is better."""

@@ -11,15 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 from mlflow.entities import Run as MlflowRun
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, Schema, TensorSpec
 
 from cryptocast.registry.connection import PAGE, every_page
 from cryptocast.values import Epoch
@@ -117,19 +113,6 @@ def points(metrics: Mapping[str, float], history: Sequence[Epoch]) -> list[Metri
             Metric("windows_per_second", epoch.windows_per_second, now, epoch.number),
         ]
     return logged
-
-
-def signature(graph: Any) -> ModelSignature:
-    """Return the shapes of an ONNX graph's inputs and outputs."""
-    return ModelSignature(_tensors(graph.input), _tensors(graph.output))
-
-
-def _tensors(values: Any) -> Schema:
-    specs: list[ColSpec | TensorSpec] = []
-    for value in values:
-        dims = [d.dim_value or -1 for d in value.type.tensor_type.shape.dim]
-        specs.append(TensorSpec(np.dtype(np.float32), tuple(dims), value.name))
-    return Schema(specs)
 
 
 @functools.cache  # what is installed stays while a process runs

@@ -10,18 +10,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import mlflow
-import mlflow.onnx
-import onnx
 from mlflow.entities import Param, RunTag
+from mlflow.models import Model
 
 from cryptocast.errors import RegistryError
-from cryptocast.registry import pruning
+from cryptocast.registry import flavour, pruning
 from cryptocast.registry.connection import Connection, without_slashes
-from cryptocast.registry.records import TrainingData, git_commit, packages, points, signature
-from cryptocast.values import Epoch, Fitted
-
-CARD = "card.json"
-"""The artefact of a training's run that describes its version."""
+from cryptocast.registry.flavour import CARD, Servable
+from cryptocast.registry.records import TrainingData, git_commit, packages, points
+from cryptocast.values import Epoch
 
 OWNER = "cryptocast.workspace"
 """The tag of models and runs that names the workspace which made them."""
@@ -159,16 +156,18 @@ class Runs:
         """Keep the card beside the run's model."""
         self.log_document(run_id, document, CARD)
 
-    def log_model(self, run_id: str, fitted: Fitted) -> str:
-        """Log the ONNX graph with its signature. Return the model's URI."""
-        model, store = onnx.load_from_string(fitted.onnx), self._store
+    def log_model(self, run_id: str, servable: Servable) -> str:
+        """Log what serves a version, with an example that is not tried. Return the model's URI."""
+        store = self._store
         with store.translated(), store.chosen(), mlflow.start_run(run_id, nested=True):
-            info = mlflow.onnx.log_model(
-                model,
+            info = Model.log(
+                None,
+                flavour,
                 name="model",
-                signature=signature(model.graph),
-                pip_requirements=[f"onnxruntime=={metadata.version('onnxruntime')}"],
-                save_as_external_data=False,
+                run_id=run_id,
+                flavor_name="cryptocast",
+                servable=servable,
+                validate_serving_input=False,
             )
         return str(info.model_uri)
 

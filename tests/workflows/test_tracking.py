@@ -5,22 +5,29 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import sqlite3
+import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import mlflow
 import mlflow.data
 import mlflow.onnx
 import numpy as np
-import onnxruntime
+import pandas as pd
 import pytest
+from mlflow.exceptions import MlflowException
 
-from cryptocast import bundles, dataset
-from cryptocast.values import FEATURES, Candles
-from support.commands import AS_OF, BTC, INTERVAL, NEXT, NOW, good, query, run
+from cryptocast import bundles
+from cryptocast.bundles import Forecaster
+from cryptocast.values import FEATURES, FloatArray
+from support.commands import AS_OF, BTC, NEXT, good, query, run
+from support.guide import PAGES, blocks
 
 
 @pytest.fixture
@@ -69,33 +76,152 @@ def test_each_trial_is_a_run_under_its_search_and_each_training_a_run(
     assert {r.info.status for r in runs} == {"FINISHED"}
 
 
-def test_the_model_of_mlflow_forecasts_what_the_bundle_and_the_tick_do(
+@pytest.fixture
+def production(client: mlflow.MlflowClient) -> mlflow.pyfunc.PyFuncModel:
+    """What somebody gets who has the MLflow store alone."""
+    return mlflow.pyfunc.load_model("models:/cryptocast@production")
+
+
+def stored(folder: Path) -> pd.DataFrame:
+    """The candles of a workspace as a person's script reads them."""
+    columns = ("market", "open_time", "open", "high", "low", "close", "volume")
+    named = ", ".join(columns).replace("open_time", "epoch(open_time)::BIGINT")
+    return pd.DataFrame(query(folder, f"SELECT {named} FROM candles"), columns=columns)
+
+
+def prices(table: pd.DataFrame) -> FloatArray:
+    """The quantiles [H, Q] of one market."""
+    return table.filter(like="q0.").to_numpy()
+
+
+def served(forecast: dict[str, Any]) -> FloatArray:
+    return np.array([step["quantiles"] for step in forecast["steps"]])
+
+
+def test_the_graph_of_mlflow_is_that_of_the_bundle(
     workspace: Path, client: mlflow.MlflowClient
 ) -> None:
-    (told,) = good("forecast", "--once", "-w", workspace, "--as-of", NEXT)["forecasts"]
     bundle = bundles.load(workspace / "bundles" / "2")
-    origin = NOW + INTERVAL
-    rows = query(
-        workspace,
-        "SELECT epoch(open_time)::BIGINT, open, high, low, close, volume "
-        "FROM candles ORDER BY open_time",
-    )
-    candles = Candles.of(*zip(*rows, strict=True))
-    start = origin - bundle.card.context_bars * INTERVAL
-    bars = dataset.lay_out(candles, BTC, start, origin)
-    windows = dataset.at_origin(bars, bundle.card.lookback)
-
-    mlflow.set_tracking_uri(f"sqlite:///{workspace / 'mlflow.db'}")
     model = mlflow.onnx.load_model("models:/cryptocast@production")
-    session = onnxruntime.InferenceSession(model.SerializeToString())
-    inputs = np.ascontiguousarray(windows.inputs, dtype=np.float32)
-    (quantiles,) = session.run(None, {"inputs": inputs})
+    inputs = np.random.default_rng(0).normal(size=(2, bundle.card.lookback, len(FEATURES)))
+    np.testing.assert_array_equal(
+        Forecaster(model.SerializeToString())(inputs), bundle.forecaster(inputs)
+    )
 
-    np.testing.assert_allclose(quantiles, bundle.forecaster(windows.inputs), rtol=1e-6)
-    log_returns = quantiles[0] * windows.unit(24)[0][:, None]
-    prices = dataset.to_prices(log_returns, candles.close[-1])
-    served = np.array([step["quantiles"] for step in told["steps"]])
-    np.testing.assert_allclose(prices, served, rtol=1e-8)
+
+def test_mlflows_model_makes_of_candles_what_the_tick_serves(
+    workspace: Path, production: mlflow.pyfunc.PyFuncModel
+) -> None:
+    (told,) = good("forecast", "--once", "-w", workspace, "--as-of", NEXT)["forecasts"]
+    candles = stored(workspace)
+    shuffled = candles.sample(frac=1.0, random_state=0)  # in any order
+    table = production.predict(shuffled)
+    np.testing.assert_allclose(prices(table), served(told), rtol=1e-9)
+    assert table["step"].tolist() == list(range(1, 25))
+    assert table["target_time"].iloc[-1] == pd.Timestamp(told["steps"][-1]["target_time"])
+    assert set(table["market"]) == {BTC.id}
+    assert (set(table["last_close"]), set(table["in_sample"])) == ({told["last_close"]}, {False})
+    moments = pd.to_datetime(candles["open_time"], unit="s")
+    for times in (moments, moments.dt.tz_localize("Europe/Berlin").dt.tz_convert("UTC")):
+        shift = times.iloc[0].tz is not None
+        other = production.predict(candles.assign(open_time=times))
+        assert (other["origin"].iloc[0] == table["origin"].iloc[0]) is not shift
+    pd.testing.assert_frame_equal(production.predict(candles.assign(open_time=moments)), table)
+
+
+def test_mlflows_model_takes_the_origin_and_what_calibration_has_learned(
+    workspace: Path, production: mlflow.pyfunc.PyFuncModel
+) -> None:
+    for at in (NEXT, "2024-06-03T00:10:00Z"):
+        (told,) = good("forecast", "--once", "-w", workspace, "--as-of", at)["forecasts"]
+    good("forecast", "--once", "-w", workspace, "--as-of", "2024-06-03T00:15:00Z")
+    sql = f"SELECT scale FROM forecasts WHERE origin = '{told['origin']}' ORDER BY step"
+    scale = [row[0] for row in query(workspace, sql)]
+    assert set(scale) != {1.0}
+    params = {"origin": told["origin"], "scale": scale}
+    table = production.predict(stored(workspace), params)
+    np.testing.assert_allclose(prices(table), served(told), rtol=1e-9)
+
+
+def test_several_markets_are_answered_at_one_origin(
+    workspace: Path, production: mlflow.pyfunc.PyFuncModel
+) -> None:
+    candles = stored(workspace)
+    other = candles.assign(market="sim:ETH/EUR:5m", close=candles["close"] * 2)
+    nameless = candles.drop(columns=["market", "volume"])
+    both = production.predict(pd.concat([candles, other.iloc[:-1]]))
+    assert both.groupby("market")["last_close"].first().tolist() == [
+        candles["close"].iloc[-1],
+        other["close"].iloc[-2],
+    ]
+    assert both["origin"].nunique() == 1
+    alone = production.predict(nameless)
+    assert (len(both), set(alone["market"])) == (48, {""})
+
+
+def test_the_example_that_is_kept_with_a_version_can_be_forecast(
+    production: mlflow.pyfunc.PyFuncModel,
+) -> None:
+    example = production.input_example
+    assert len(example) == 64
+    table = production.predict(example)
+    assert not table["in_sample"].any()
+    named = production.metadata.get_output_schema().input_names()
+    assert list(table.columns) == named
+
+
+def test_mlflow_serves_a_version_over_http_and_says_what_is_wrong(
+    workspace: Path, production: mlflow.pyfunc.PyFuncModel
+) -> None:
+    from mlflow.pyfunc import scoring_server  # late: its import warns
+
+    def ask(candles: pd.DataFrame) -> tuple[int, str]:
+        schema = production.metadata.get_input_schema()
+        body = json.dumps({"dataframe_split": candles.to_dict("split")})
+        answer = scoring_server.invocations(body, "application/json", production, schema)
+        return answer.status, answer.response
+
+    candles = stored(workspace)
+    status, text = ask(candles)
+    rows = json.loads(text)["predictions"]
+    assert (status, len(rows), rows[0]["origin"]) == (200, 24, "2024-06-03T00:00:00+00:00")
+    np.testing.assert_array_equal(prices(pd.DataFrame(rows)), prices(production.predict(candles)))
+    for wrong, words in (
+        (candles.head(20), "has 20 candles before 2024-05-27T01:40:00Z, at least 24 are needed"),
+        (candles.drop(range(1950, 2000)), "cannot be forecast at 2024-06-03T00:00:00Z: missing"),
+        (candles.assign(open_time=candles["open_time"] * 1000), "open_time holds no times"),
+    ):
+        with pytest.raises(MlflowException) as caught:
+            ask(wrong)
+        assert words in str(caught.value.serialize_as_json())
+    with pytest.raises(ValueError, match="scale has 2 numbers, not 1 or 24"):
+        production.predict(candles, {"scale": [1.0, 2.0]})
+    with pytest.raises(ValueError, match="stale_data"):
+        production.predict(candles, {"origin": "2024-06-03T01:00:00Z"})
+
+
+def test_a_version_needs_neither_cryptocast_nor_a_pickle(
+    workspace: Path, production: mlflow.pyfunc.PyFuncModel
+) -> None:
+    loader = sys.modules[production.loader_module]
+    package = loader.__name__.partition(".")[0]
+    loaded = {name for name in sys.modules if name.startswith(f"{package}.")}
+    folder = Path(str(loader.__file__)).parents[3]
+    code = {str(file): file.read_text(encoding="utf-8") for file in folder.rglob("*.py")}
+    assert {f"{package}.dataset.features", f"{package}.bundles"} <= loaded
+    assert not [
+        file for file, text in code.items() if re.search(r"(from|import) cryptocast\b", text)
+    ]
+    assert {file.suffix for file in folder.rglob("*") if file.is_file()} <= {
+        *(".py", ".json", ".onnx", ".txt", ".yaml", "")
+    }
+    requirements = (folder / "requirements.txt").read_text(encoding="utf-8")
+    assert re.findall(r"^(\w+)==", requirements, re.M) == [
+        "mlflow",
+        "numpy",
+        "onnxruntime",
+        "pandas",
+    ]
 
 
 def test_the_runs_of_init_read_like_a_story(client: mlflow.MlflowClient) -> None:
@@ -213,16 +339,16 @@ def test_a_process_never_takes_the_files_of_a_copy_for_its_own(
     assert [version["missing"] for version in listed] == [[], [], []]
 
 
-@pytest.mark.parametrize("name", ["card.json", "model.onnx"])
-def test_a_version_whose_file_is_lost_is_not_listed_as_usable(workspace: Path, name: str) -> None:
+@pytest.mark.parametrize("place", ["*/artifacts/card.json", "models/*/artifacts/model.onnx"])
+def test_a_version_whose_file_is_lost_is_not_listed_as_usable(workspace: Path, place: str) -> None:
     at = ("-w", workspace, "--as-of", AS_OF)
     assert good("train", "--model", "random_walk", *at)["version"] == "3"
-    newest = max(workspace.glob(f"mlartifacts/**/{name}"), key=lambda file: file.stat().st_mtime)
+    newest = max(workspace.glob(f"mlartifacts/{place}"), key=lambda file: file.stat().st_mtime)
     newest.unlink()
     listed = {v["version"]: (v["usable"], v["missing"]) for v in good("models", *at)["versions"]}
-    assert listed == {"3": (False, [name]), "2": (True, []), "1": (True, [])}
+    assert listed == {"3": (False, [newest.name]), "2": (True, []), "1": (True, [])}
     done = run("models", *at)
-    assert done.err == f"warning: version 3 cannot be used: its {name} is lost\n"
+    assert done.err == f"warning: version 3 cannot be used: its {newest.name} is lost\n"
     assert "unusable" in done.out
     before = query(workspace, "SELECT id, model_version FROM deployments")
     done = run("promote", "3", "--force", "--reason", "x", *at, "--json")
@@ -272,12 +398,35 @@ def test_a_search_without_time_for_one_trial_says_so(workspace: Path) -> None:
     assert done.error["message"] == "no trial finished in time"
 
 
-def test_a_model_has_a_signature_of_its_windows_and_quantiles(
+def test_a_model_has_a_signature_of_candles_and_quantiles(
     workspace: Path, client: mlflow.MlflowClient
 ) -> None:
     version = client.get_model_version_by_alias("cryptocast", "production")
     assert version.version in ("2", 2)
     signature = mlflow.models.get_model_info("models:/cryptocast@production").signature
-    features = len(FEATURES)
-    assert [(i.name, i.shape) for i in signature.inputs.inputs] == [("inputs", (-1, 64, features))]
-    assert [(o.name, o.shape) for o in signature.outputs.inputs] == [("quantiles", (-1, 24, 19))]
+    assert signature.inputs.required_input_names() == ["open_time", "open", "high", "low", "close"]
+    assert signature.inputs.optional_input_names() == ["market", "volume"]
+    assert signature.outputs.input_names()[:4] == ["market", "origin", "step", "target_time"]
+    assert signature.outputs.input_names()[-19:] == [f"q{0.05 * k:g}" for k in range(1, 20)]
+    assert [(p.name, p.default) for p in signature.params] == [("origin", None), ("scale", [1.0])]
+
+
+def test_the_examples_of_the_guide_compare_versions(
+    workspace: Path, client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workspace.parent / "btc").symlink_to(workspace)
+    monkeypatch.chdir(workspace.parent)
+    predict, compare = blocks(PAGES["mlflow"], "python")
+    names: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # libraries that MLflow imports
+        exec(predict, names)
+        exec(compare, names)
+    assert len(names["table"]) == 24
+    runs = names["runs"]
+    assert set(runs["tags.mlflow.runName"]) == {"version 1", "version 2"}
+    scored = names["scored"]  # of version 2
+    assert scored["origin"].nunique() == 3
+    assert 1 < scored["crps_bp"].mean() < 100
+    assert runs["metrics.crps_bp"].min() == pytest.approx(scored["crps_bp"].mean(), rel=0.5)
+    assert runs["metrics.mean_absolute_error"].notna().all()

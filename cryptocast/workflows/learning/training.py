@@ -30,6 +30,7 @@ from cryptocast.workflows.learning.cards import (
     run_params,
     shown,
 )
+from cryptocast.workflows.learning.packing import pack
 from cryptocast.workspace import Workspace
 
 
@@ -86,7 +87,7 @@ def learn(
                 history=fitted.history,
             )
             registry.runs.log_card(run_id, dataclasses.asdict(card))
-            uri = registry.runs.log_model(run_id, fitted)
+            uri = registry.runs.log_model(run_id, pack(material, card, fitted))
         with ws.store.read() as reader:
             taken = {deployment.model_version for deployment in reader.deployments()}
         named = {FINGERPRINT: card.fingerprint, **tags}
