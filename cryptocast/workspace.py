@@ -19,7 +19,7 @@ from cryptocast.errors import ConfigError, StateError, UsageError
 from cryptocast.metering import Budget
 from cryptocast.seams import CandleSource, Clock, Engine, Inline, Progress, Silence, Steps
 from cryptocast.sources import Setup, open_source
-from cryptocast.store import Store
+from cryptocast.store import GuestStore, Store
 from cryptocast.values import Market, parse_path
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ T = TypeVar("T")
 
 ENVIRONMENT = "CRYPTOCAST_WORKSPACE"
 IDENTITY = "workspace.identity"
+DATABASE = "cryptocast.duckdb"
 MOST_ROWS = 1_000_000
 """The number of rows that a query returns at most, unless it is told otherwise."""
 
@@ -196,9 +197,13 @@ class Workspace:
     def store(self) -> Store:
         """The database, opened when it is first used."""
         if self._store is None:
-            file = self.folder / "cryptocast.duckdb"
-            self._store = Store(file, self.settings.store.wait_seconds)
+            self._store = Store(self.folder / DATABASE, self.settings.store.wait_seconds)
         return self._store
+
+    def guest(self, wait_seconds: float) -> Workspace:
+        """Return this workspace for readers beside it that must keep nobody from writing."""
+        store = GuestStore(self.folder / DATABASE, wait_seconds)
+        return Workspace(self.folder, self.settings, self.secrets, self.clock, _store=store)
 
     @contextmanager
     def snapshot(self) -> Iterator[Store]:

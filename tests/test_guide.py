@@ -31,6 +31,8 @@ from support.commands import (  # noqa: F401 - fixtures work where their names a
 from support.guide import FOLDER, PAGES, README, ROOT, shell_lines, with_settings
 from support.loopback import Loopback
 
+SERVING = ("serve-loop", "api")  # until they are told to stop
+
 
 def test_the_readme_is_short() -> None:
     assert len(README.encode()) <= 8_000
@@ -128,12 +130,12 @@ def test_the_commands_of_the_readme_and_the_guide_run_as_written(
         if words[0] != "cryptocast" or words[1] == "serve-flows":  # it needs a Prefect server
             continue
         # A process for each would import torch and MLflow a dozen times.
-        done = stopped(*words[1:]) if words[1] == "serve-loop" else run(*words[1:])
+        done = stopped(*words[1:]) if words[1] in SERVING else run(*words[1:])
         allowed = (0, 3, 6) if words[1] in ("promote", "rollback", "replay") else (0,)
         assert done.code in allowed, f"{line}: exit {done.code}: {done.err}"
         assert done.code == 0 or done.err.startswith("error: "), done.err
         ran.append(words[1])
-    assert {"init", "forecast", "evaluate", "tune", "train", "retrain", "serve-loop"} <= set(ran)
+    assert {"init", "forecast", "evaluate", "tune", "train", "retrain", *SERVING} <= set(ran)
 
 
 def stopped(*words: str) -> Done:

@@ -81,7 +81,7 @@ class MarketPathsDocument(TypedDict):
 
 @documented
 class PathsDocument(TypedDict):
-    """What paths rest on, and their distribution."""
+    """Simulated paths: where they come from, and their distribution."""
 
     origin: Moment
     """Where they begin."""

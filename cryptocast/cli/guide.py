@@ -25,6 +25,7 @@ TOPICS = {
     "mlflow": "a version on its own: load it, serve it over HTTP, compare versions",
     "settings": "every setting with its default and meaning",
     "scripts": "JSON, exit codes, SQL, Python",
+    "api": "HTTP: forecasts, candles, scores, probabilities and a stream for other programs",
     "model": "what can be forecast, the baselines, the networks, how good they are",
     "possible": "how much better a forecast can be, and what was tried in vain",
     "scaling": "many markets: one model or one each, and what it costs",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
@@ -16,6 +17,7 @@ from cryptocast.cli.root.options import Run
 
 if TYPE_CHECKING:
     from cryptocast.workflows.serve_loop import Stop
+    from cryptocast.workspace import Workspace
 
 NAME = "serve-loop"
 EXAMPLE = "cryptocast serve-loop --delay 10"
@@ -23,7 +25,19 @@ EXAMPLE = "cryptocast serve-loop --delay 10"
 GRACE_SECONDS = 0.6
 """How long the main thread has to end by itself; the last words have half of it again."""
 
+_LAST_PORT = 65535
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_ReportEvery = Annotated[
+    float | None,
+    typer.Option(min=1, help="Write the report anew every N minutes. Default: never."),
+]
+_Api = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[HOST:]PORT", help="Serve HTTP there too, as cryptocast api does. Default: no."
+    ),
+]
 
 
 def command(
@@ -35,10 +49,8 @@ def command(
     max_ticks: Annotated[
         int | None, typer.Option(min=1, help="Stop after N ticks. Default: never.")
     ] = None,
-    report_every: Annotated[
-        float | None,
-        typer.Option(min=1, help="Write the report anew every N minutes. Default: never."),
-    ] = None,
+    report_every: _ReportEvery = None,
+    api: _Api = None,
 ) -> None:
     """Make a tick just after each close, until stopped (Ctrl-C or SIGTERM: exit 0).
 
@@ -55,7 +67,7 @@ def command(
         raise UsageError("serve-loop on a virtual clock would never end", hint="add --max-ticks 12")
     output = LoopOutput(run)
     with stopped_by_signals(output.end) as stop:
-        with run.open() as ws, output.shown():
+        with run.open() as ws, _api(ws, api, quiet=run.quiet), output.shown():
             for turn in serve_loop(
                 ws,
                 stop,
@@ -65,6 +77,24 @@ def command(
             ):
                 output.tick(turn)
         output.end()
+
+
+@contextmanager
+def _api(ws: Workspace, address: str | None, *, quiet: bool) -> Iterator[None]:
+    """Serve HTTP beside the loop for as long as the block lasts, if an address is given."""
+    if address is None:
+        yield
+        return
+    from cryptocast.cli.api import LOOPBACK, opened
+    from cryptocast.errors import UsageError
+
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal() or int(port) > _LAST_PORT:
+        raise UsageError(f"--api {address} names no port", hint="--api 8777, or --api 0.0.0.0:8777")
+    with opened(ws, host.strip("[]") or LOOPBACK, int(port)) as service:
+        if not quiet:
+            print(f"served at {service.url}", file=sys.stderr, flush=True)
+        yield
 
 
 @contextmanager

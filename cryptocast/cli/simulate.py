@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -86,8 +86,6 @@ def command(
     forecast covers, the paths have its quantiles. Asked again, it gives the same paths. See:
     cryptocast guide futures.
     """
-    from cryptocast.answers.futures import paths_document
-    from cryptocast.documents import document
     from cryptocast.workflows.futures.asking import answered, as_questions, read_weights
     from cryptocast.workflows.simulate import output, simulate, write
 
@@ -101,9 +99,18 @@ def command(
     answers = answered(simulation, questions, moment, held)
     written = None if target is None else write(simulation, *target, form)
     show = partial(_show, simulation, answers, written)
+    return Answer(_document(simulation, answers, written), show, simulation.warnings)
+
+
+def _document(
+    simulation: Simulation, answers: list[Likelihood | Estimate], written: PathsFile | None
+) -> dict[str, Any]:
+    """Return what the paths rest on, the answers, and which file holds the paths."""
+    from cryptocast.answers.futures import paths_document
+    from cryptocast.documents import document
+
     file = None if written is None else document(written)
-    data = {**paths_document(simulation, answers), "file": file}
-    return Answer(data, show, simulation.warnings)
+    return {**paths_document(simulation, answers), "file": file}
 
 
 def _show(

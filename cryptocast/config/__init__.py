@@ -1,5 +1,6 @@
 """The settings of a workspace: which there are, and how they are read, checked and written."""
 
+from cryptocast.config.learning import REFERENCE as REFERENCE
 from cryptocast.config.learning import DataSettings as DataSettings
 from cryptocast.config.learning import GateSettings as GateSettings
 from cryptocast.config.learning import ModelSettings as ModelSettings

@@ -21,7 +21,7 @@ from cryptocast.values import parse_path
 
 FILE_NAME = "cryptocast.toml"
 ENVIRONMENT_PREFIX = "CRYPTOCAST_"
-NOT_SETTINGS = frozenset({"CRYPTOCAST_WORKSPACE"})
+NOT_SETTINGS = frozenset({"CRYPTOCAST_WORKSPACE", "CRYPTOCAST_API_TOKEN"})
 _MAY_HOLD_SECRETS = frozenset(
     {
         "source.api_key",

@@ -27,6 +27,7 @@ from cryptocast.store.serving import fallback_counts as fallback_counts
 from cryptocast.store.serving import ruling as ruling
 from cryptocast.store.serving import served_in_time as served_in_time
 from cryptocast.store.serving import stand_ins as stand_ins
+from cryptocast.store.store import GuestStore as GuestStore
 from cryptocast.store.store import Store as Store
 from cryptocast.store.ticks import Tick as Tick
 from cryptocast.store.ticks import Trouble as Trouble

@@ -92,7 +92,7 @@ class Turn:
         if self._owner == threading.get_ident():
             raise RuntimeError(f"{path} is already open in this thread; close it first")
         if not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise _busy(path, f"another thread of this process (PID {os.getpid()})")
+            raise busy(path, f"another thread of this process (PID {os.getpid()})")
         self._owner = threading.get_ident()
         try:
             yield
@@ -149,7 +149,7 @@ def attach(
                 raise
             left = deadline - time.monotonic()
             if left <= 0:
-                raise _busy(path, _holder(str(error))) from error
+                raise busy(path, _holder(str(error))) from error
         time.sleep(min(pause, left))
         pause = min(pause * 1.6, _LONGEST_PAUSE_SECONDS)
 
@@ -217,7 +217,8 @@ def _holder(text: str) -> str:
     return f"{holder['command'] or 'another process'} (PID {holder['pid']})"
 
 
-def _busy(path: Path, holder: str) -> StoreError:
+def busy(path: Path, holder: str) -> StoreError:
+    """Return the error of a database that somebody else uses."""
     return StoreError(
         f"{path} is in use by {holder}",
         code="store.busy",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -105,6 +106,27 @@ def extent(reader: Reader, selection: Selection) -> Extent | None:
         """
     [(rows, markets, first, last)] = reader.query(query, _values(selection))
     return Extent(rows, tuple(markets), first, last) if rows else None
+
+
+def evaluation(reader: Reader, number: int | None) -> list[dict[str, Any]]:
+    """Return the rows of an evaluation, or of the newest, with the columns of `schemas.SCORES`.
+
+    Besides there are `evaluation`, `in_sample`, and in Unix seconds `at`, `start_time` and
+    `end_time`.
+    """
+    rows = reader.query(
+        """
+        SELECT to_json(s) FROM (
+            SELECT * EXCLUDE (written_at) REPLACE (epoch("at") AS "at",
+                epoch(start_time) AS start_time, epoch(end_time) AS end_time)
+            FROM scores
+            WHERE evaluation = coalesce($number, (SELECT max(evaluation) FROM scores))
+            ORDER BY rowid
+        ) AS s
+        """,
+        {"number": number},
+    )
+    return [json.loads(text) for (text,) in rows]
 
 
 def copy(reader: Reader, selection: Selection, file: Path, suffix: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -13,7 +14,7 @@ import duckdb
 from cryptocast.drafts import disk_error, take_name
 from cryptocast.errors import CryptocastError, StoreError
 from cryptocast.store import schema
-from cryptocast.store.connection import ALIAS, attach, new_engine, translated, turn_for
+from cryptocast.store.connection import ALIAS, attach, busy, new_engine, translated, turn_for
 from cryptocast.store.reader import Reader
 from cryptocast.store.writer import Writer
 
@@ -167,6 +168,65 @@ class Store:
                 # After a fatal error this DuckDB is unusable: drop it, and the lock with it.
                 self._engine.close()
                 self._engine = None
+
+
+class GuestStore(Store):
+    """The database of a workspace for many readers at once, who must keep nobody from writing.
+
+    It makes and migrates nothing. Its readers take turns, and the file rests after each of them
+    for as long as it was open: whoever writes finds it free at least half of the time. If it was
+    busy for `wait_seconds`, everybody is told so at once for the next `PAUSE_SECONDS`.
+    """
+
+    PAUSE_SECONDS = 1.0
+
+    def __init__(self, path: Path, wait_seconds: float) -> None:
+        """Name the file; nothing is opened yet."""
+        super().__init__(path, wait_seconds)
+        self._door = threading.Lock()
+        self._rests_until = self._refuses_until = 0.0  # on the monotonic clock
+        self._refusal = busy(self.path, "other readers")
+
+    @contextmanager
+    def read(self) -> Iterator[Reader]:
+        """Open read-only; raises also `store.missing` and `store.older`, both with `retry`."""
+        with self._admitted() as deadline, translated(self.path):
+            if not _exists(self.path):
+                raise _unready(self.path, "store.missing", "is not there", "cryptocast init")
+            with self._attached(self.path, deadline, read_only=True) as connection:
+                began = time.monotonic()
+                try:
+                    if not self._is_current(connection):
+                        what, hint = "has an older schema", "the next tick migrates it"
+                        raise _unready(self.path, "store.older", what, hint)
+                    yield Reader(connection)
+                finally:
+                    ended = time.monotonic()
+                    self._rests_until = 2 * ended - began
+
+    @contextmanager
+    def _admitted(self) -> Iterator[float]:
+        """Wait for our turn among the guests, then among all; yield the deadline for the lock."""
+        deadline = time.monotonic() + self.wait_seconds
+        if not self._door.acquire(timeout=self.wait_seconds):
+            raise self._refusal
+        try:
+            if time.monotonic() < self._refuses_until:
+                raise self._refusal
+            time.sleep(max(0.0, self._rests_until - time.monotonic()))
+            with self._turn.taken(self.path, deadline):
+                yield deadline
+        except StoreError as error:
+            if error.code == "store.busy" and error is not self._refusal:
+                self._refusal = error
+                self._refuses_until = time.monotonic() + self.PAUSE_SECONDS
+            raise
+        finally:
+            self._door.release()
+
+
+def _unready(path: Path, code: str, what: str, hint: str) -> StoreError:
+    return StoreError(f"{path} {what}", code=code, hint=hint, retry=True)
 
 
 def _alteration(engine: duckdb.DuckDBPyConnection) -> str | None:

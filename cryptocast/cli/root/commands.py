@@ -37,7 +37,7 @@ _GROUPS = {
     ),
     "Serving": (
         *("forecast", "simulate", "serve-loop", "serve-flows", "schedule", "replay"),
-        "shadow",
+        *("shadow", "api"),
     ),
     "Watching": ("status", "monitor", "report", "notify"),
     "Keeping": ("doctor", "backup", "prune"),

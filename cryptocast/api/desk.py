@@ -1,0 +1,163 @@
+"""The desk that answers are given at: each is made once, and kept while its files stay the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import threading
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import Depends, Request, Response
+
+from cryptocast.documents import plain
+from cryptocast.errors import StoreError
+from cryptocast.workspace import DATABASE, Workspace
+
+JSON = "application/json"
+RETRY_SECONDS = 2
+"""How long a client is asked to wait for what is busy."""
+
+STORE = (DATABASE, f"{DATABASE}.wal")
+"""The files that what the store holds is read from."""
+
+_MOST_KEPT = 64
+_MOST_WAITING = 64
+_QUICK_THREADS = 4
+# Two writes within one tick of the file system's clock could not be told apart.
+_SETTLED_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An answer: its bytes, and the tag that other bytes would not have."""
+
+    content: bytes
+    media: str
+    etag: str
+
+    @classmethod
+    def of(cls, content: bytes, media: str) -> Kept:
+        """Tag an answer with the hash of its bytes."""
+        return cls(content, media, f'"{hashlib.sha256(content).hexdigest()[:20]}"')
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How an answer is made, and for how long it holds.
+
+    It holds while the workspace's files stay the same, `lasting_seconds` at most (its words may
+    depend on the time), and for `fresh_seconds` whatever happens to them (it costs much).
+    """
+
+    key: Hashable
+    make: Callable[[], bytes | str | Any]
+    media: str = JSON
+    lasting_seconds: float = math.inf
+    fresh_seconds: float = 0.0
+    heavy: bool = False  # takes seconds: one is made at a time
+    files: tuple[str, ...] = STORE  # of the workspace, that it is made from
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where one answer lies; whoever makes it holds the lock, so that others wait for it."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    kept: Kept | None = None
+    state: Hashable = None
+    made_at: float = 0.0  # on the monotonic clock
+
+
+class Desk:
+    """Gives answers about a workspace, which it reads as a guest."""
+
+    def __init__(self, ws: Workspace, ending: Callable[[], bool]) -> None:
+        """Answer about `ws`, which is a guest; `ending` says whether the service is to end."""
+        self.ws = ws
+        self.ending = ending
+        self.streams = 0  # open now; counted in the event loop alone
+        self._places: dict[Hashable, _Place] = {}
+        self._guard = threading.Lock()
+        self._quick, self._heavy = CapacityLimiter(_QUICK_THREADS), CapacityLimiter(1)
+
+    async def answer(self, recipe: Recipe) -> Kept:
+        """Return an answer, kept or made anew in a thread.
+
+        Raises what making it raises, and StoreError (`api.overloaded`) if too many are waiting.
+        """
+        place = self._place(recipe.key)
+        if (kept := self._holding(place, recipe, self._state(recipe))) is not None:
+            return kept
+        limiter = self._heavy if recipe.heavy else self._quick
+        if limiter.statistics().tasks_waiting >= _MOST_WAITING:
+            raise StoreError("too many requests are waiting", code="api.overloaded", retry=True)
+        return await to_thread.run_sync(self._made, place, recipe, limiter=limiter)
+
+    async def respond(self, request: Request, recipe: Recipe) -> Response:
+        """Return an answer as a response: 304 without a body if the client has it already."""
+        kept = await self.answer(recipe)
+        headers = {"ETag": kept.etag, "Cache-Control": "no-cache"}
+        known = [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]
+        if {kept.etag, f"W/{kept.etag}", "*"} & set(known):
+            return Response(status_code=304, headers=headers)
+        return Response(kept.content, media_type=kept.media, headers=headers)
+
+    def _place(self, key: Hashable) -> _Place:
+        """Return the place of an answer as the one that was used last; the oldest is cleared."""
+        with self._guard:
+            place = self._places.pop(key) if key in self._places else _Place()
+            self._places[key] = place
+            while len(self._places) > _MOST_KEPT:
+                del self._places[next(iter(self._places))]
+            return place
+
+    def _made(self, place: _Place, recipe: Recipe) -> Kept:
+        with place.lock:
+            # Taken before it is made: what changes meanwhile makes it stale.
+            state, began = self._state(recipe), time.monotonic()
+            if (kept := self._holding(place, recipe, state)) is not None:
+                return kept
+            made = recipe.make()
+            kept = Kept.of(made if isinstance(made, bytes) else encoded(made), recipe.media)
+            place.kept, place.state, place.made_at = kept, state, began
+            return kept
+
+    def _holding(self, place: _Place, recipe: Recipe, state: Hashable) -> Kept | None:
+        """Return the answer that lies in a place, or None if there is none that holds."""
+        age = time.monotonic() - place.made_at
+        same = state is not None and place.state == state and age < recipe.lasting_seconds
+        return place.kept if same or age < recipe.fresh_seconds else None
+
+    def _state(self, recipe: Recipe) -> Hashable:
+        """Return which files an answer is made from, as they are; None if one was just written."""
+        found: list[tuple[int, ...] | None] = []
+        for name in recipe.files:
+            try:
+                state = (self.ws.folder / name).stat()
+            except OSError:
+                found.append(None)
+                continue
+            if abs(time.time() - state.st_mtime) < _SETTLED_SECONDS:
+                return None
+            found.append((state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns))
+        return tuple(found)
+
+
+def desk_of(request: Request) -> Desk:
+    """Return the desk of the service that a request came to."""
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+AtDesk = Annotated[Desk, Depends(desk_of)]
+"""A route's way to the desk."""
+
+
+def encoded(document: Any) -> bytes:
+    """Return a document as JSON in ASCII; a number that is not finite is null."""
+    return json.dumps(plain(document), separators=(",", ":")).encode()
