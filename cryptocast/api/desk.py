@@ -48,7 +48,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How an answer is made, and for how long it holds.
+    """A way to make an answer, and for how long it holds.
 
     It holds while the workspace's files stay the same, `lasting_seconds` at most (its words may
     depend on the time), and for `fresh_seconds` whatever happens to them (it costs much).

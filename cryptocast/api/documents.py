@@ -176,7 +176,7 @@ class ProbabilityDocument(TypedDict):
 
 @documented
 class HealthDocument(TypedDict):
-    """Whether forecasts are made in time."""
+    """The health of what ticks: are forecasts made in time?"""
 
     status: str
     """`ok` or `late`."""
