@@ -240,6 +240,12 @@ class Workspace:
         """The file of Optuna's studies."""
         return self.folder / "optuna.db"
 
+    @property
+    def studies(self) -> str:
+        """The address of Optuna's database: the setting, or that of our own file."""
+        named = self.secrets.reveal("tune.storage", self.settings.tune.storage)
+        return named or f"sqlite:///{self.optuna.resolve()}"
+
     def bundle_folder(self, version: str) -> Path:
         """Return the folder that a version is frozen in."""
         return self.folder / "bundles" / version
@@ -305,7 +311,9 @@ class Workspace:
         if self._registry is None:
             from cryptocast.registry import Registry  # late: the tick loads no MLflow
 
-            named = self.secrets.environ.get("MLFLOW_TRACKING_URI") or self._tracking_setting()
+            mlflow, reveal = self.settings.mlflow, self.secrets.reveal
+            named = self.secrets.environ.get("MLFLOW_TRACKING_URI")
+            named = named or reveal("mlflow.tracking_uri", mlflow.tracking_uri)
             own = f"sqlite:///{(self.folder / 'mlflow.db').resolve()}"
             experiment = "cryptocast " + " ".join(m.id for m in self.settings.markets()[:8])
             environ = self.secrets.environ
@@ -313,8 +321,9 @@ class Workspace:
                 named or own,
                 experiment,
                 None if named else self.folder / "mlartifacts",
-                model=self.settings.mlflow.model,
-                owner=self._identity if named else None,
+                files=reveal("mlflow.artifacts", mlflow.artifacts),
+                model=mlflow.model,
+                owner=self.identity if named else None,
                 environ={k: v for k, v in environ.items() if k.startswith("MLFLOW_")},
             )
         return self._registry
@@ -328,8 +337,8 @@ class Workspace:
             self._engine = open_engine(self.settings.engine)
         return self._engine
 
-    def _identity(self) -> str:
-        """Return the id of this workspace among those that share an MLflow server.
+    def identity(self) -> str:
+        """Return the id of this workspace among those that share a store.
 
         It is made once and never changes.
         """
@@ -339,20 +348,7 @@ class Workspace:
             return str(events[0].detail["id"])  # the first, if two processes made one
         with self.store.write() as writer:
             writer.put_event(self.clock.now(), IDENTITY, None, {"id": uuid.uuid4().hex})
-        return self._identity()
-
-    def _tracking_setting(self) -> str | None:
-        uri = self.settings.mlflow.tracking_uri
-        if uri is None or not uri.startswith("env:"):
-            return uri
-        value = self.secrets.resolve(uri)
-        if value is None:
-            raise ConfigError(
-                f"mlflow.tracking_uri names {uri}, which is not set",
-                code="config.secret",
-                hint=f"export {uri.removeprefix('env:')}=... or put it into .env",
-            )
-        return value
+        return self.identity()
 
     def close(self) -> None:
         """Close the sources and let the database rest."""

@@ -101,7 +101,7 @@ def test_credentials_in_an_address_are_never_repeated(
     monkeypatch: pytest.MonkeyPatch, uri: str
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    error = failure(uri)
+    error = failure(uri, Path("files"))
     assert error.hint.endswith(ADDRESS)
     # Not even in the traceback that --verbose shows.
     shown = "".join(traceback.format_exception(error)) + error.hint

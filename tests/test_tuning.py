@@ -50,7 +50,7 @@ def run(
                 break
         return True
 
-    plan = SearchPlan(storage, study, trials, seed, timeout_seconds)
+    plan = SearchPlan(f"sqlite:///{storage}", study, trials, seed, timeout_seconds)
     return search(plan, objective, suggest, folds=folds, start=start, on_trial=on_trial)
 
 
@@ -133,7 +133,7 @@ def test_a_trial_whose_value_is_no_number_counts_as_diverged(storage: Path) -> N
 
 def test_an_objective_may_say_that_it_diverged(storage: Path) -> None:
     found = search(
-        SearchPlan(storage, "a", trials=3, seed=0),
+        SearchPlan(f"sqlite:///{storage}", "a", trials=3, seed=0),
         lambda number, params, report: bool(report(1.0)) or number != 1,
         suggest,
         folds=1,

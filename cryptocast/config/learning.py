@@ -30,6 +30,16 @@ class PlainSecret(ValueError):
     """A secret was written where only its name may stand; its value is never repeated."""
 
 
+def without_password(value: str | None) -> str | None:
+    """Return a URI that may stand in a file, or `env:NAME`."""
+    if value is not None and not REFERENCE.fullmatch(value) and holds_secret(value):
+        raise PlainSecret("holds a user, password or query: write env:NAME and put it there")
+    return value
+
+
+Uri = Annotated[str | None, AfterValidator(without_password)]
+
+
 class Section(BaseModel):
     """One table of the settings: frozen, and strict about keys and types."""
 
@@ -215,6 +225,9 @@ class TuneSettings(Section):
         description="rolling origins that judge a trial; few candles allow fewer",
     )
     timeout_seconds: float | None = Field(None, gt=0, description="stop the study after this time")
+    storage: Uri = Field(
+        None, description="database of the studies; by default the workspace's optuna.db"
+    )
 
 
 class PretrainSettings(Section):

@@ -30,6 +30,8 @@ _MAY_HOLD_SECRETS = frozenset(
         "notify.receiver",
         "mlflow.tracking_uri",
         "engine.address",
+        "mlflow.artifacts",
+        "tune.storage",
     }
 )
 _INSTEAD = {  # of a secret in a setting
@@ -37,8 +39,12 @@ _INSTEAD = {  # of a secret in a setting
     "url": "for example env:WEBHOOK_URL",
     "tracking_uri": "for example env:TRACKING_SERVER",
     "address": "write host and port alone",
+    "artifacts": "for example env:ARTIFACTS",
+    "storage": "for example env:STUDIES",
     "base_url": "write scheme, host and path alone; a key goes into api_key, as env:NAME",
 }
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")  # also that of env:NAME
 
 _CENTURY = {"_days": 36_500, "_hours": 876_000, "_minutes": 5e7, "_seconds": 3e9}
 
@@ -198,6 +204,8 @@ def _located(key: str, value: Any, folder: Path | None) -> Any:
 
 def _placed(key: str, value: Any, folder: Path | None) -> Any:
     if key in ("source.path", "metrics.file", "model.base"):
+        return _absolute(value, folder)
+    if key == "mlflow.artifacts" and isinstance(value, str) and not _SCHEME.match(value):
         return _absolute(value, folder)
     if key == "notify.receiver" and isinstance(value, list | tuple):
         return [

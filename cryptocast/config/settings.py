@@ -23,6 +23,7 @@ from cryptocast.config.learning import (
     SourceSettings,
     Strings,
     TuneSettings,
+    Uri,
 )
 from cryptocast.errors import ConfigError, holds_secret
 from cryptocast.values import ALERTS, Market
@@ -123,21 +124,17 @@ class PruneSettings(Section):
 class MlflowSettings(Section):
     """`[mlflow]`."""
 
-    tracking_uri: str | None = Field(
+    tracking_uri: Uri = Field(
         None, description="tracking server or database; by default the workspace's mlflow.db"
+    )
+    artifacts: Uri = Field(
+        None, description="folder or URI for the files of runs; another database needs it"
     )
     model: str = Field(
         "cryptocast",
         pattern=r"^[A-Za-z0-9._-]+$",
         description="the registered model; a workspace that shares a server needs its own",
     )
-
-    @field_validator("tracking_uri")
-    @classmethod
-    def _no_password(cls, value: str | None) -> str | None:
-        if value is not None and not REFERENCE.fullmatch(value) and holds_secret(value):
-            raise PlainSecret("holds a user, password or query: write env:NAME and put it there")
-        return value
 
 
 class ReceiverSettings(Section):
@@ -261,3 +258,19 @@ class Secrets:
     def resolve(self, reference: str) -> str | None:
         """Return the secret behind `env:NAME`, or None if it is not set."""
         return self.environ.get(reference.removeprefix("env:")) or None
+
+    def reveal(self, key: str, value: str | None) -> str | None:
+        """Return the value of a setting, or what its `env:NAME` stands for.
+
+        Raises ConfigError if that is not set.
+        """
+        if value is None or not REFERENCE.fullmatch(value):
+            return value
+        secret = self.resolve(value)
+        if secret is None:
+            raise ConfigError(
+                f"{key} names {value}, which is not set",
+                code="config.secret",
+                hint=f"export {value.removeprefix('env:')}=... or put it into .env",
+            )
+        return secret

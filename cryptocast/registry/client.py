@@ -40,19 +40,21 @@ class Registry:
         experiment: str,
         artifacts: Path | None,
         *,
+        files: str | None = None,
         model: str = MODEL,
         owner: Callable[[], str] | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         """Open the store, or make it.
 
-        `artifacts` is the folder for a workspace's own files; None: the server decides, or they
-        lie beside a SQLite database. `owner` identifies a workspace that shares the store: raises
-        RegistryError (`registry.taken`) if the model belongs to another one. `environ` holds
-        MLflow's variables, among them credentials.
+        `artifacts` is the folder for a workspace's own files, `files` the folder or URI that the
+        settings want them in; neither: the server decides, or they lie beside a SQLite database,
+        and any other database is refused with ConfigError. `owner` identifies a workspace that
+        shares the store: raises RegistryError (`registry.taken`) if the model belongs to another
+        one. `environ` holds MLflow's variables, among them credentials.
         """
         self._name = model
-        self._store = Connection(uri, experiment, artifacts, environ or {})
+        self._store = Connection(uri, experiment, artifacts, files, environ or {})
         self._client = self._store.client
         self._translated = self._store.translated
         self._owner = None if owner is None else owner()

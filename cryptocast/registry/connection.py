@@ -16,16 +16,25 @@ from urllib.parse import urlsplit
 import mlflow
 from alembic.util import CommandError
 from mlflow import MlflowClient
+from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 from mlflow.tracking._tracking_service import utils as tracking
 from sqlalchemy.exc import SQLAlchemyError
 
+from cryptocast.databases import server_fault
 from cryptocast.errors import RegistryError, holds_secret, shown_url, without_secrets
-from cryptocast.registry.local import give_up_soon, local_file, make, update_uris
+from cryptocast.registry.local import (
+    give_up_soon,
+    local_file,
+    make,
+    place_of_files,
+    update_uris,
+)
 
 # We report a failure once; MLflow would log a traceback of it before that.
 logging.getLogger("mlflow").setLevel(logging.CRITICAL)
 logging.getLogger("alembic").setLevel(logging.CRITICAL)
+logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # it warns of what MLflow expects
 
 _FOREIGN = (
     MlflowException,
@@ -123,18 +132,18 @@ class Connection:
     """A client of one store, and the id of one experiment in it."""
 
     def __init__(
-        self, uri: str, experiment: str, artifacts: Path | None, environ: Mapping[str, str]
+        self,
+        uri: str,
+        experiment: str,
+        artifacts: Path | None,
+        files: str | None,
+        environ: Mapping[str, str],
     ) -> None:
         """Open the store, or make it; `Registry` says what the parameters mean."""
         self.uri = uri
         self._environ = environ
         self._demand_address()
-        file = local_file(uri)
-        if artifacts is None and file is not None:
-            folder: Path | None = file.parent / "mlartifacts"
-        else:
-            folder = artifacts
-        location = folder.resolve().as_uri() if folder else None
+        file, location = local_file(uri), place_of_files(uri, artifacts, files)
         with self.translated():
             if not uri.startswith("http"):
                 give_up_soon()
@@ -142,13 +151,22 @@ class Connection:
             if file is not None and location is not None and not exists:
                 make(file, location)
             self.client = MlflowClient(uri, uri)
-            if exists and file is not None and artifacts is not None:
+            if exists and file is not None and artifacts is not None and files is None:
                 self.client.get_experiment_by_name(experiment)  # a damaged store is not touched
                 update_uris(file, artifacts.resolve().as_uri())
             # By run and model, MLflow keeps where files lie for as long as a process lives. A
             # copy of a workspace has the same ids, and would be answered for the other's files.
             tracking._artifact_repos_cache.clear()
-            self.experiment = self._experiment_id(experiment, location)
+            found = self._experiment(experiment, location)
+            self.experiment = str(found.experiment_id)
+        if files is not None and found.artifact_location != location:
+            place = shown_url(str(found.artifact_location))
+            raise RegistryError(
+                f"the experiment '{found.name}' keeps its files in {place}",
+                code="registry.files",
+                hint=f"[mlflow] artifacts must name that place, or rename it: "
+                f"mlflow experiments rename --experiment-id {found.experiment_id} --new-name NAME",
+            )
 
     def _demand_address(self) -> None:
         """Raise RegistryError if the URI is no address: MLflow would end with a ValueError."""
@@ -158,8 +176,11 @@ class Connection:
             message = f"the MLflow store {shown_url(self.uri)} is at no address"
             raise RegistryError(message, hint=_CHECK_ADDRESS) from None
 
-    def _experiment_id(self, name: str, location: str | None) -> str:
-        """Return the id of the experiment; an older store has it under a name with slashes."""
+    def _experiment(self, name: str, location: str | None) -> Experiment:
+        """Return the experiment, made if need be; an older store has it under a name with slashes.
+
+        `location` is where a new one keeps its files.
+        """
         experiment = self.client.get_experiment_by_name(name)
         while experiment is None:
             name = without_slashes(name)
@@ -168,7 +189,7 @@ class Connection:
             experiment = self.client.get_experiment_by_name(name)
         if experiment.lifecycle_stage == "deleted":  # by hand; without it nothing can be logged
             self.client.restore_experiment(experiment.experiment_id)
-        return str(experiment.experiment_id)
+        return experiment
 
     @contextlib.contextmanager
     def translated(self) -> Iterator[None]:
@@ -223,12 +244,21 @@ def translate(error: Exception, uri: str) -> RegistryError:
     where = f"the MLflow store {shown_url(uri)}"
     text = str(error).strip()
     if schema := re.search(
-        r"out-of-date database schema \(found version (\w+)|Can't locate revision .*'(\w+)'", text
+        r"out-of-date database schema \(found version (\w+)|"
+        r"Can't locate revision .*'([\w.]+)'",
+        text,
     ):
         return _other_schema(where, schema[1] or schema[2])
     for pattern, code, words, hint, retry in _TRANSLATIONS:
         if re.search(pattern, text):
             return RegistryError(f"{where} {words}", code=code, hint=hint, retry=retry)
+    if (fault := server_fault(text, _CHECK_ADDRESS)) is not None:
+        return RegistryError(
+            f"{where} {fault.words}",
+            code=f"registry.{fault.code}",
+            hint=fault.hint,
+            retry=fault.retry,
+        )
     # The text may repeat the address in any shape.
     first = type(error).__name__ if holds_secret(uri) else text.partition("\n")[0]
     first = without_secrets(first)[:200]
@@ -238,6 +268,12 @@ def translate(error: Exception, uri: str) -> RegistryError:
 def _other_schema(where: str, schema: str) -> RegistryError:
     """Return the error for a schema of an older MLflow, whose migrations we know, or a newer."""
     ours = f"MLflow {mlflow.__version__}"
+    if schema.startswith("v"):  # as Optuna numbers its own, in a table of the same name
+        return RegistryError(
+            f"{where} holds the studies of Optuna",
+            code="registry.taken",
+            hint=f"give each a database of its own: {_CHECK_ADDRESS}",
+        )
     migrations = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
     if any(migrations.glob(f"{schema}_*.py")):
         return RegistryError(

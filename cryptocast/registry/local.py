@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from mlflow.store.db.db_types import DATABASE_ENGINES
 from sqlalchemy import Engine, event
 
 from cryptocast.drafts import take_name, to_disk
+from cryptocast.errors import ConfigError, shown_url
 
 _URIS = (
     ("experiments", "artifact_location"),
@@ -26,6 +29,32 @@ def local_file(uri: str) -> Path | None:
     """Return the file of a SQLite store, or None for a server or another database."""
     name = uri.removeprefix("sqlite:///")
     return None if name == uri or not name or "?" in name or ":memory:" in name else Path(name)
+
+
+def place_of_files(uri: str, artifacts: Path | None, files: str | None) -> str | None:
+    """Return the URI under which runs keep their files, or None where a server decides.
+
+    `Registry` says what the parameters mean. Raises ConfigError if nobody says it: MLflow would
+    put them into the current folder, where no other command finds them.
+    """
+    file = local_file(uri)
+    if files is not None:
+        return files if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", files) else _as_uri(Path(files))
+    if artifacts is not None:
+        return _as_uri(artifacts)
+    if file is not None:
+        return _as_uri(file.parent / "mlartifacts")
+    if re.split(r"[+:]", uri, maxsplit=1)[0] not in DATABASE_ENGINES:
+        return None
+    raise ConfigError(
+        f"the MLflow store {shown_url(uri)} is a database, which keeps no files",
+        code="config.artifacts",
+        hint="cryptocast config set mlflow.artifacts FOLDER_OR_URI, or name an `mlflow server`",
+    )
+
+
+def _as_uri(folder: Path) -> str:
+    return folder.resolve().as_uri()
 
 
 def make(file: Path, artifacts: str) -> None:

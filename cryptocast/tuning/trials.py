@@ -1,20 +1,21 @@
-"""Run a search trial by trial and fold by fold, and keep its study in a SQLite file."""
+"""Run a search trial by trial and fold by fold, and keep its study in a database."""
 
 from __future__ import annotations
 
 import contextlib
 import math
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 from numpy import quantile
 
-from cryptocast.errors import StoreError
+from cryptocast.databases import server_fault
+from cryptocast.errors import StoreError, holds_secret, shown_url
 from cryptocast.seams import Params, Trial
 from cryptocast.tuning.outcome import (
     HAS_DIVERGED,
@@ -42,9 +43,9 @@ Objective = Callable[[int, Params, Report], bool]
 
 @dataclass(frozen=True, slots=True)
 class SearchPlan:
-    """The file and name of the study of a search, and how long the search may take."""
+    """The database and name of the study of a search, and how long the search may take."""
 
-    storage: Path  # the SQLite file of all studies
+    storage: str  # the address of the database of all studies, as SQLAlchemy writes it
     study: str  # a study that already has this name continues
     trials: int  # how many finished trials the study holds in the end
     seed: int
@@ -74,13 +75,12 @@ def search(
 
     A search that is continued ends as if it had not been interrupted. `start`
     is tried first. `on_trial` gets all trials so far after each. Raises StateError if no trial
-    finished in time, ModelError if every one diverged, and StoreError if the file of the
+    finished in time, ModelError if every one diverged, and StoreError if the database of the
     studies cannot be used.
     """
     import optuna  # late: the tick loads no Optuna
 
-    with _quiet(), _translated(plan.storage):
-        study = _opened(plan)
+    with _quiet(), _translated(plan.storage), _opened(plan) as study:
         if start is not None and not finished(study):
             study.enqueue_trial(dict(start))
         timeout = math.inf if plan.timeout_seconds is None else plan.timeout_seconds
@@ -140,18 +140,21 @@ def _behind(study: Study, value: float, step: int) -> bool:
     return len(others) >= _LEAST_COMPLETE and value > float(quantile(others, _KEPT_SHARE))
 
 
-def _opened(plan: SearchPlan) -> Study:
-    """Open the study in its SQLite file, or create it."""
+@contextlib.contextmanager
+def _opened(plan: SearchPlan) -> Iterator[Study]:
+    """Open the study in its database for the block, or create it."""
     import optuna
 
     try:
-        return optuna.create_study(
-            storage=f"sqlite:///{plan.storage.resolve()}",
-            study_name=plan.study,
-            load_if_exists=True,
-        )
-    except RuntimeError as error:  # a file of another version of Optuna
-        raise _unusable(plan.storage, error) from error
+        # It is a template to Optuna, but a password may have braces.
+        storage = optuna.storages.RDBStorage(re.sub(r"([{}])", r"\1\1", plan.storage))
+    except RuntimeError as error:  # a database of another version of Optuna
+        raise _unusable(plan.storage, error) from (None if holds_secret(plan.storage) else error)
+    try:
+        yield optuna.create_study(storage=storage, study_name=plan.study, load_if_exists=True)
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()  # a server has few connections
 
 
 @contextlib.contextmanager
@@ -166,23 +169,35 @@ def _quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _translated(storage: Path) -> Iterator[None]:
+def _translated(storage: str) -> Iterator[None]:
     """Raise StoreError for whatever the database of the studies raises."""
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (StorageInternalError, SQLAlchemyError) as error:
-        raise _unusable(storage, error) from error
+    except (StorageInternalError, SQLAlchemyError, ImportError) as error:
+        # --verbose shows the cause: it is left out if it may repeat a password.
+        raise _unusable(storage, error) from (None if holds_secret(storage) else error)
 
 
-def _unusable(storage: Path, error: Exception) -> StoreError:
+def _unusable(storage: str, error: Exception) -> StoreError:
     cause: BaseException = error
     while cause.__cause__ is not None:  # Optuna and SQLAlchemy put paragraphs around it
         cause = cause.__cause__
+    where = f"the studies in {shown_url(storage).removeprefix('sqlite:///')}"
+    if (fault := server_fault(str(cause), "check [tune] storage")) is not None:
+        return StoreError(
+            f"{where}: that database {fault.words}",
+            code=f"store.{fault.code}",
+            hint=fault.hint,
+            retry=fault.retry,
+        )
+    words = type(cause).__name__ if holds_secret(storage) else str(cause).splitlines()[0]
     return StoreError(
-        f"the studies in {storage} cannot be used: {str(cause).splitlines()[0]}",
+        f"{where} cannot be used: {words}",
         code="store.study",
-        hint="move that file away: the next search begins anew",
+        hint="move that file away: the next search begins anew"
+        if storage.startswith("sqlite:")
+        else "name a database that is the studies' own in [tune] storage",
     )

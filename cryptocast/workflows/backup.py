@@ -77,6 +77,8 @@ def backup(ws: Workspace, *, out: Path | None = None, keep: int | None = None) -
     warnings = [f"{path} is left out: it is a link, or no regular file" for path in left_out]
     if elsewhere:
         warnings.append("runs and versions are in another MLflow store: back that up too")
+    if ws.settings.tune.storage:
+        warnings.append("studies are in another database: back that up too")
     return BackupReport(
         Backup(folder, made_at, size),
         files,

@@ -191,7 +191,7 @@ def _search(ws: Workspace, material: Material, run: _Run, model: ModelKind) -> T
     settings, tags = ws.settings.tune, {PIPELINE: run.name}
     if (idle := idle_report(model, settings.trials)) is not None:
         return idle
-    plan = SearchPlan(ws.optuna, run.name, settings.trials, run.seed, settings.timeout_seconds)
+    plan = SearchPlan(ws.studies, run.name, settings.trials, run.seed, settings.timeout_seconds)
     return ws.step(f"tune {model.kind}", lambda: tune_on(ws, material, model, plan, tags))
 
 

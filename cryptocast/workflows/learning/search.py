@@ -82,7 +82,10 @@ def tune_on(
     folds = rolling_folds(
         material, training, folds=settings.tune.folds, validation_bars=validation_bars
     )
-    plan = replace(plan, study=f"{plan.study} {_question(material, training, len(folds))}")
+    study = f"{plan.study} {_question(material, training, len(folds))}"
+    if settings.tune.storage is not None:  # other workspaces may keep studies there
+        study = f"{ws.identity()} {study}"
+    plan = replace(plan, study=study)
     tags = {"stage": "tune", "study": plan.study, **(tags or {})}
     with registry.runs.begin(f"tune {model.kind}", tags=tags) as parent:
         card = make_card(material, training)
