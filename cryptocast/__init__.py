@@ -7,8 +7,7 @@ From Python:
 
     with Workspace.open(Path("demo")) as ws:
         report = forecast_once(ws)
-        with ws.store.read() as reader:
-            candles = reader.candles(ws.markets(), 0, int(ws.clock.now()))
+        candles = ws.candles()  # a polars frame, as what ws.forecast() and ws.query(sql) return
 
 The public names are loaded when they are first used.
 """
@@ -48,7 +47,7 @@ _HOMES = {
     "Simulation": ("cryptocast.paths", "Simulation"),
     "TickReport": ("cryptocast.workflows.serving.tick", "TickReport"),
     "VirtualClock": ("cryptocast.clock", "VirtualClock"),
-    "Workspace": ("cryptocast.workspace", "Workspace"),
+    "Workspace": ("cryptocast.answers.notebook", "Notebook"),
     "forecast_once": ("cryptocast.workflows.forecast", "tick"),
     "simulate": ("cryptocast.workflows.simulate", "simulate"),
 }

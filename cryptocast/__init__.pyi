@@ -1,4 +1,5 @@
 # What type checkers and editors see: the public names, which `__init__.py` loads when used.
+from cryptocast.answers.notebook import Notebook as Workspace
 from cryptocast.clock import VirtualClock as VirtualClock
 from cryptocast.errors import CryptocastError as CryptocastError
 from cryptocast.paths import Simulation as Simulation
@@ -8,7 +9,6 @@ from cryptocast.values import Market as Market
 from cryptocast.workflows.forecast import tick as forecast_once
 from cryptocast.workflows.serving.tick import TickReport as TickReport
 from cryptocast.workflows.simulate import simulate as simulate
-from cryptocast.workspace import Workspace as Workspace
 
 __all__ = [
     "Candles",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from cryptocast import config, plugins
 from cryptocast.clock import SystemClock
@@ -162,7 +162,7 @@ class Workspace:
         clock: Clock | None = None,
         progress: Progress | None = None,
         steps: Steps | None = None,
-    ) -> Workspace:
+    ) -> Self:
         """Open an existing workspace. Raises StateError if the folder is not one."""
         file = folder / config.FILE_NAME
         if not file.is_file():
@@ -361,7 +361,7 @@ class Workspace:
         if self._store is not None:
             self._store.rest()
 
-    def __enter__(self) -> Workspace:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -60,9 +60,8 @@ def test_the_examples_of_the_guide_run(
     exec(text, names)
     assert capsys.readouterr().out.startswith("sim:BTC/EUR:5m ")
     candles, newest = names["candles"], names["newest"]
-    [own] = candles.values()  # type: ignore[attr-defined]  # a dict of Candles
-    assert 280 <= len(own) <= 288  # some bars are missing
-    assert len(newest) == 1  # type: ignore[arg-type]  # a dict
+    assert 280 <= candles.height <= 288  # type: ignore[attr-defined]  # some bars are missing
+    assert newest.height == 24  # type: ignore[attr-defined]  # a polars frame as well
     for text in (look, mirror):
         exec(text, names)
         assert "crps_bp" in names["frame"].columns  # type: ignore[attr-defined]  # a polars frame

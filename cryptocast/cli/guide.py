@@ -24,7 +24,7 @@ TOPICS = {
     "renewing": "retrain, the gate, versions in MLflow, a tracking server",
     "mlflow": "a version on its own: load it, serve it over HTTP, compare versions",
     "settings": "every setting with its default and meaning",
-    "scripts": "JSON, exit codes, SQL, Python",
+    "scripts": "JSON, exit codes, SQL, Python, notebooks",
     "api": "HTTP: forecasts, candles, scores, probabilities and a stream for other programs",
     "model": "what can be forecast, the baselines, the networks, how good they are",
     "possible": "how much better a forecast can be, and what was tried in vain",

@@ -24,5 +24,6 @@ from cryptocast.paths.simulation import Simulation as Simulation
 from cryptocast.paths.simulation import drawn as drawn
 from cryptocast.paths.simulation import prices as prices
 from cryptocast.paths.writing import ENDINGS as ENDINGS
+from cryptocast.paths.writing import frame as frame
 from cryptocast.paths.writing import write as write
 from cryptocast.paths.writing import write_synth as write_synth

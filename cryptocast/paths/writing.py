@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cryptocast.paths.simulation import MarketPaths, Simulation
 from cryptocast.values import iso
+
+if TYPE_CHECKING:
+    from polars import DataFrame
 
 ENDINGS = (".parquet", ".csv", ".npz", ".json")
 
@@ -79,21 +82,25 @@ def _as_json(simulation: Simulation) -> dict[str, Any]:
 
 
 def _write_table(draft: Path, ending: str, simulation: Simulation) -> None:
-    """Write a row per market, path and step."""
+    table = frame(simulation)
+    if ending == ".parquet":
+        table.write_parquet(draft)
+    else:
+        table.write_csv(draft, datetime_format="%Y-%m-%dT%H:%M:%SZ")
+
+
+def frame(simulation: Simulation) -> DataFrame:
+    """Return a row per market, path and step: the price, and what the paths rest on."""
     import polars as pl  # late: neither the answer on the screen nor the tick needs it
 
-    frame = pl.concat([_frame(simulation, one) for one in simulation.markets])
-    if ending == ".parquet":
-        frame.write_parquet(draft)
-    else:
-        frame.write_csv(draft, datetime_format="%Y-%m-%dT%H:%M:%SZ")
+    return pl.concat([_frame(simulation, one) for one in simulation.markets])
 
 
-def _frame(simulation: Simulation, one: MarketPaths) -> Any:
+def _frame(simulation: Simulation, one: MarketPaths) -> DataFrame:
     import polars as pl  # late, as above
 
     count, steps = one.prices.shape
-    frame = pl.DataFrame(
+    rows = pl.DataFrame(
         {
             "path": np.repeat(np.arange(1, count + 1, dtype=np.int32), steps),
             "step": np.tile(np.arange(1, steps + 1, dtype=np.int32), count),
@@ -103,7 +110,7 @@ def _frame(simulation: Simulation, one: MarketPaths) -> Any:
     )
     moments = pl.from_epoch(pl.col("target_time")).dt.replace_time_zone("UTC")
     origin = pl.from_epoch(pl.lit(simulation.origin)).dt.replace_time_zone("UTC")
-    return frame.select(
+    return rows.select(
         pl.lit(one.market.id).alias("market"),
         origin.alias("origin"),
         "path",
