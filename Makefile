@@ -54,9 +54,10 @@ flows: $(PREFECT_INSTALLED) ## a Prefect server, and the flows of WORKSPACE on i
 bench: $(BENCH_INSTALLED) ## the budgets, as ratios measured in one run (minutes); BENCH_SMOKE=1 only tries each row
 	$(BIN)/python tests/benchmarks/bench.py
 
-soak: $(TOOLS_INSTALLED) ## a month of ticks, 200 ticks killed at random, an hour of hostile files and servers
+soak: $(TOOLS_INSTALLED) ## a month of ticks, 200 ticks killed at random, an hour of hostile files and servers, HTTP beside a loop
 	$(BIN)/python tests/benchmarks/soak.py
 	$(BIN)/python tests/benchmarks/hostile
+	$(BIN)/python tests/benchmarks/load.py
 
 accuracy: $(BENCH_INSTALLED) ## score every model on the Parquet files in DATA, tables into tests/benchmarks/results (a quarter of an hour)
 	$(BIN)/python tests/benchmarks/accuracy.py $(DATA)

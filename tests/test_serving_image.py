@@ -68,9 +68,9 @@ def required() -> set[str]:
     return {plain(re.split(r"[^\w.-]", line)[0]) for line in lines}
 
 
-def closure() -> set[str]:
-    """These and what they need, by the metadata of what is installed here."""
-    found, todo = set[str](), sorted(required())
+def closure(*more: str) -> set[str]:
+    """These, and more, and what they need, by the metadata of what is installed here."""
+    found, todo = set[str](), sorted(required() | set(more))
     while todo:
         name = todo.pop()
         if name in found:
@@ -125,7 +125,7 @@ def workspace(tmp_path: Path) -> Iterator[Path]:
 
 def test_what_it_installs_is_enough_to_serve_and_no_more(workspace: Path) -> None:
     here = importlib.metadata.packages_distributions()
-    kept = closure() | {"cryptocast"}
+    kept = closure("fastapi", "uvicorn") | {"cryptocast"}
     absent = [module for module, names in here.items() if not {plain(n) for n in names} & kept]
     assert {"torch", "lightning", "mlflow", "optuna", "polars", "matplotlib"} <= set(absent)
     lines = [
@@ -137,7 +137,7 @@ def test_what_it_installs_is_enough_to_serve_and_no_more(workspace: Path) -> Non
         ["export", "candles", "--out", str(workspace / "c.parquet"), "--json"],
         ["schedule", "--json"],
         ["monitor", "--json"],  # not in the image, and says so
-        ["serve-loop", "--max-ticks", "1", "--json"],
+        ["serve-loop", "--max-ticks", "1", "--json", "--api", "0"],  # with --build-arg WITH
     ]
     given = [[*line, "--workspace", str(workspace)] for line in lines]
     done = process(json.dumps([absent, given]), script=WITHOUT)
@@ -185,7 +185,8 @@ def test_the_wheel_holds_the_requirements_and_the_configurations_by_name() -> No
 def test_the_dockerfile_installs_the_requirements_and_then_the_package_alone() -> None:
     installs = [rest for word, rest in instructions() if word == "RUN" and " install " in rest]
     first, second = [line.split(" install ", 1)[1] for line in installs if "pip" in line]
-    assert first == "--no-cache-dir --requirement configs/serving-requirements.txt"
+    assert first == "--no-cache-dir --requirement configs/serving-requirements.txt $WITH"
+    assert ("ARG", "WITH=") in instructions()
     assert second == "--no-cache-dir --no-deps ."
     for word in ("http:", "https:", "index-url"):
         assert word not in DOCKERFILE + REQUIREMENTS

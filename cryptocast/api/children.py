@@ -48,11 +48,11 @@ def told(ws: Workspace, *words: str) -> Any:
     raise _error(words[0], child.returncode, talk)
 
 
-def page(ws: Workspace, days: float) -> bytes:
+def page(ws: Workspace, days: int) -> bytes:
     """Return the HTML page that `cryptocast report` makes of the last days."""
     with tempfile.TemporaryDirectory(prefix="cryptocast-api-") as folder:
         file = Path(folder) / "report.html"
-        told(ws, "report", "--out", str(file), "--days", f"{days:g}")
+        told(ws, "report", "--out", str(file), "--days", str(days))
         return file.read_bytes()
 
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from cryptocast.answers.candles import candles_document
 from cryptocast.answers.forecasts import forecast_document
+from cryptocast.answers.models import ModelsDocument
 from cryptocast.api.children import told
 from cryptocast.api.desk import STORE, AtDesk, Recipe
 from cryptocast.api.documents import (
@@ -24,12 +25,12 @@ from cryptocast.errors import StateError, UsageError
 from cryptocast.store import Span
 from cryptocast.store.exporter import evaluation as stored_scores
 from cryptocast.values import Market, iso
-from cryptocast.workflows.models import ModelsReport
 from cryptocast.workspace import Workspace
 
 MOST_CANDLES = 10_000
 MOST_SCORES = 10_000
 _MODELS_SECONDS = 300.0  # an MLflow server changes without a file of ours
+_MODELS_FRESH_SECONDS = 30.0  # to ask takes seconds
 
 router = APIRouter(tags=["data"])
 
@@ -200,7 +201,7 @@ def _score(row: Mapping[str, Any]) -> Any:
     return shown | {"step": "all" if row["step"] is None else row["step"]}
 
 
-@router.get("/models", response_model=ModelsReport)
+@router.get("/models", response_model=ModelsDocument)
 async def models(request: Request, desk: AtDesk) -> Response:
     """List the registered versions with their scores, as `cryptocast models --json` does.
 
@@ -211,7 +212,7 @@ async def models(request: Request, desk: AtDesk) -> Response:
         lambda: told(desk.ws, "models"),
         files=(*STORE, "mlflow.db"),
         lasting_seconds=_MODELS_SECONDS,
-        fresh_seconds=5.0,
+        fresh_seconds=_MODELS_FRESH_SECONDS,
         heavy=True,
     )
     return await desk.respond(request, recipe)

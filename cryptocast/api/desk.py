@@ -15,7 +15,7 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request, Response
 
 from cryptocast.documents import plain
-from cryptocast.errors import StoreError
+from cryptocast.errors import CryptocastError, StoreError
 from cryptocast.workspace import DATABASE, Workspace
 
 JSON = "application/json"
@@ -26,9 +26,11 @@ STORE = (DATABASE, f"{DATABASE}.wal")
 """The files that what the store holds is read from."""
 
 _MOST_KEPT = 64
-_MOST_WAITING = 64
+_MOST_BYTES = 32 << 20
 _QUICK_THREADS = 4
-# Two writes within one tick of the file system's clock could not be told apart.
+_MOST_WAITING = 64  # for a thread; 8 for one that makes what is heavy
+_MOST_WAITING_LONG = 8
+# Two writes within one tick of the file system's clock cannot be told apart.
 _SETTLED_SECONDS = 0.05
 
 
@@ -51,11 +53,12 @@ class Recipe:
     """A way to make an answer, and for how long it holds.
 
     It holds while the workspace's files stay the same, `lasting_seconds` at most (its words may
-    depend on the time), and for `fresh_seconds` whatever happens to them (it costs much).
+    depend on the time), and for `fresh_seconds` whatever happens to them (it costs much; an error
+    holds for as long).
     """
 
     key: Hashable
-    make: Callable[[], bytes | str | Any]
+    make: Callable[[], Any]  # bytes, or a document
     media: str = JSON
     lasting_seconds: float = math.inf
     fresh_seconds: float = 0.0
@@ -63,13 +66,21 @@ class Recipe:
     files: tuple[str, ...] = STORE  # of the workspace, that it is made from
 
 
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Files as they are, and whether none of them was written just now."""
+
+    files: tuple[Hashable, ...]
+    settled: bool
+
+
 @dataclass(slots=True)
 class _Place:
     """Where one answer lies; whoever makes it holds the lock, so that others wait for it."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    kept: Kept | None = None
-    state: Hashable = None
+    kept: Kept | CryptocastError | None = None
+    state: _State | None = None
     made_at: float = 0.0  # on the monotonic clock
 
 
@@ -91,10 +102,11 @@ class Desk:
         Raises what making it raises, and StoreError (`api.overloaded`) if too many are waiting.
         """
         place = self._place(recipe.key)
-        if (kept := self._holding(place, recipe, self._state(recipe))) is not None:
+        if (kept := _holding(place, recipe, self._state(recipe))) is not None:
             return kept
         limiter = self._heavy if recipe.heavy else self._quick
-        if limiter.statistics().tasks_waiting >= _MOST_WAITING:
+        most = _MOST_WAITING_LONG if recipe.heavy else _MOST_WAITING
+        if limiter.statistics().tasks_waiting >= most:
             raise StoreError("too many requests are waiting", code="api.overloaded", retry=True)
         return await to_thread.run_sync(self._made, place, recipe, limiter=limiter)
 
@@ -112,40 +124,60 @@ class Desk:
         with self._guard:
             place = self._places.pop(key) if key in self._places else _Place()
             self._places[key] = place
-            while len(self._places) > _MOST_KEPT:
+            while len(self._places) > _MOST_KEPT or self._bytes() > _MOST_BYTES:
                 del self._places[next(iter(self._places))]
             return place
+
+    def _bytes(self) -> int:
+        """Return how much is kept, but for what was used last."""
+        kept = [place.kept for place in list(self._places.values())[:-1]]
+        return sum(len(each.content) for each in kept if isinstance(each, Kept))
 
     def _made(self, place: _Place, recipe: Recipe) -> Kept:
         with place.lock:
             # Taken before it is made: what changes meanwhile makes it stale.
             state, began = self._state(recipe), time.monotonic()
-            if (kept := self._holding(place, recipe, state)) is not None:
+            if (kept := _holding(place, recipe, state)) is not None:
                 return kept
-            made = recipe.make()
+            try:
+                made = recipe.make()
+            except CryptocastError as error:
+                place.kept, place.state, place.made_at = error, None, time.monotonic()
+                raise
             kept = Kept.of(made if isinstance(made, bytes) else encoded(made), recipe.media)
             place.kept, place.state, place.made_at = kept, state, began
             return kept
 
-    def _holding(self, place: _Place, recipe: Recipe, state: Hashable) -> Kept | None:
-        """Return the answer that lies in a place, or None if there is none that holds."""
-        age = time.monotonic() - place.made_at
-        same = state is not None and place.state == state and age < recipe.lasting_seconds
-        return place.kept if same or age < recipe.fresh_seconds else None
-
-    def _state(self, recipe: Recipe) -> Hashable:
-        """Return which files an answer is made from, as they are; None if one was just written."""
-        found: list[tuple[int, ...] | None] = []
+    def _state(self, recipe: Recipe) -> _State:
+        """Return the files that an answer is made from, as they are."""
+        found: list[Hashable] = []
+        newest = 0.0
         for name in recipe.files:
             try:
                 state = (self.ws.folder / name).stat()
             except OSError:
                 found.append(None)
                 continue
-            if abs(time.time() - state.st_mtime) < _SETTLED_SECONDS:
-                return None
+            newest = max(newest, state.st_mtime)
             found.append((state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns))
-        return tuple(found)
+        return _State(tuple(found), abs(time.time() - newest) > _SETTLED_SECONDS)
+
+
+def _holding(place: _Place, recipe: Recipe, state: _State) -> Kept | None:
+    """Return the answer that lies in a place, or None if there is none that holds.
+
+    One that was made just after a write holds for a moment only. Raises an error that holds.
+    """
+    age = time.monotonic() - place.made_at
+    lasting = recipe.lasting_seconds
+    if place.state is not None and not place.state.settled:
+        lasting = min(lasting, _SETTLED_SECONDS)
+    same = place.state is not None and place.state.files == state.files and age < lasting
+    if not same and age >= recipe.fresh_seconds:
+        return None
+    if isinstance(place.kept, CryptocastError):
+        raise place.kept
+    return place.kept
 
 
 def desk_of(request: Request) -> Desk:

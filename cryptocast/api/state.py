@@ -30,7 +30,7 @@ _REPORT_SECONDS = 60.0
 
 router = APIRouter(tags=["state"])
 
-_Days = Annotated[float, Query(gt=0, le=90, description="How far back it reaches, in days.")]
+_Days = Annotated[int, Query(ge=1, le=90, description="How far back it reaches, in days.")]
 
 
 @router.get("/status", response_model=StatusDocument)

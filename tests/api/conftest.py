@@ -47,7 +47,8 @@ SCORE = {
 class Client:
     """Asks an application in this process, one request after the other."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, desk: Desk, app: ASGIApp) -> None:
+        self.desk = desk
         self._app = app
 
     def get(self, path: str, method: str = "GET", **headers: str) -> httpx.Response:
@@ -136,8 +137,8 @@ def serve(told: list[str]) -> Iterator[Serve]:
         clock = VirtualClock(NOW + bar * INTERVAL)
         guest = Workspace.open(folder, environ={}, clock=clock).guest(wait)
         opened.append(guest)
-        app = application(Desk(guest, lambda: True), token, told.append)
-        return Client(app)
+        desk = Desk(guest, lambda: True)
+        return Client(desk, application(desk, token, told.append))
 
     yield served_by
     for guest in opened:

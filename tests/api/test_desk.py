@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from api.conftest import Serve, ticked
+from cryptocast.api import data, desk
+from cryptocast.errors import RegistryError
 from cryptocast.store import GuestStore, Reader
 from cryptocast.values import iso
+from cryptocast.workspace import Workspace
 from support.commands import HELD, INTERVAL, NOW, listing, start
 
 NAME = "cryptocast.duckdb"
@@ -120,6 +123,35 @@ def test_an_older_database_is_not_migrated(
     response = serve(folder).get("/forecast")
     assert (response.status_code, response.json()["error"]["code"]) == (503, "store.older")
     assert (folder / NAME).read_bytes() == before
+
+
+def test_the_error_of_what_costs_much_is_kept_for_a_while(
+    folder: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def told(_: Workspace, *words: str) -> object:
+        asked.append(words[0])
+        raise RegistryError("sqlite:////home/me/mlflow.db is damaged")
+
+    monkeypatch.setattr(data, "told", told)
+    client = serve(folder)
+    for _ in range(3):
+        response = client.get("/models")
+        assert (response.status_code, response.headers["retry-after"]) == (503, "2")
+        assert "mlflow.db" not in response.text
+    assert asked == ["models"]
+
+
+def test_what_is_kept_does_not_grow_without_bound(
+    folder: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk, "_MOST_BYTES", 100_000)
+    client = serve(folder)
+    for limit in range(500, 600, 10):
+        client.get(f"/candles?symbol=BTC/EUR&limit={limit}")
+    kept = [place.kept for place in client.desk._places.values()]
+    assert 0 < sum(len(each.content) for each in kept) < 200_000
 
 
 def test_no_route_writes_anything(folder: Path, serve: Serve) -> None:

@@ -132,7 +132,7 @@ REFUSED = [
     (f"/probability?symbol={BTC}&above=1&by=2030-01-01", 422, "usage.by"),
     ("/probability?above=1&weights=all", 422, "usage.weights"),
     ("/report?days=0", 422, "usage.parameter"),
-    ("/report?days=inf", 422, "usage.parameter"),
+    ("/report?days=91", 422, "usage.parameter"),
     ("/stream?symbol=XRP/EUR", 404, "config.symbol"),
     ("/forecasts", 404, "api.route"),
     ("/docs", 404, "api.route"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import importlib.util
 import json
 import signal
 import socket
@@ -186,6 +187,15 @@ def test_the_command_serves_until_it_is_told_to_end(folder: Path) -> None:
     child.send_signal(signal.SIGTERM)
     assert ended(child) == Done(0, "", "")
     assert statuses == [401, 200]
+
+
+def test_without_the_extra_one_line_says_what_to_install(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    done = run("api", "-w", folder)
+    assert done.code == 2
+    assert done.err == "error: fastapi is not installed (pip install 'cryptocast[api]')\n"
 
 
 def test_a_loop_serves_beside_its_ticks(folder: Path) -> None:
