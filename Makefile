@@ -15,7 +15,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-compile
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check retrain cron flows bench soak accuracy ablation renewal paths guide clean
+.PHONY: help demo test check retrain cron flows bench soak accuracy ablation renewal league guide clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -68,8 +68,8 @@ ablation: $(INSTALLED) ## what was tried for the base network, on the files in D
 renewal: $(INSTALLED) ## replay 30 days of files in DATA with and without retraining (an hour)
 	$(BIN)/python tests/benchmarks/renewal.py $(DATA)
 
-paths: $(INSTALLED) ## fit the shipped paths on the files of 2024 in DATA, score them on the others (minutes)
-	$(BIN)/python tests/benchmarks/paths.py $(DATA)
+league: $(INSTALLED) ## fit the shipped paths on the files of 2024 in DATA, judge them on the others (a quarter of an hour)
+	$(BIN)/python tests/benchmarks/league.py $(DATA)
 
 guide: $(INSTALLED) ## generate the table of settings in cryptocast/guide/settings.md
 	$(BIN)/python tests/support/guide.py

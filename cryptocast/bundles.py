@@ -82,6 +82,11 @@ class Forecaster:
     def __reduce__(self) -> tuple[Any, ...]:
         return _opened, (self._onnx,)  # another process opens the graph, once
 
+    @property
+    def horizon(self) -> int:
+        """The number of steps H that it answers for."""
+        return int(self._session.get_outputs()[0].shape[1])
+
     def __call__(self, inputs: FloatArray) -> FloatArray:
         """Return quantiles [N, H, Q] in units of sigma * sqrt(step) for inputs [N, L, F].
 

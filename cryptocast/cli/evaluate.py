@@ -36,50 +36,72 @@ _SHAPE_LEGEND = (
     "implied variance"
 )
 
+_Version = Annotated[
+    list[str] | None,
+    typer.Option(help="A version; repeatable. Default: production and each kind's newest."),
+]
+_Days = Annotated[float | None, typer.Option(min=0.01, help="Score the last N days.")]
+_TestBars = Annotated[
+    int | None,
+    typer.Option(min=1, help="Score the last N candles. Default: [data] test_bars (24)."),
+]
+_Start = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Score candles from this open time on.")
+]
+_End = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Score candles before this. Default: now.")
+]
+_Live = Annotated[
+    bool, typer.Option("--live", help="Score served forecasts instead, of the last N days.")
+]
+_Paths = Annotated[
+    bool, typer.Option("--paths", help="Judge whole paths instead. Default: of 7 days.")
+]
+
 
 def command(
     run: Run,
-    version: Annotated[
-        list[str] | None,
-        typer.Option(help="A version; repeatable. Default: production and each kind's newest."),
-    ] = None,
-    days: Annotated[float | None, typer.Option(min=0.01, help="Score the last N days.")] = None,
-    test_bars: Annotated[
-        int | None,
-        typer.Option(min=1, help="Score the last N candles. Default: [data] test_bars (24)."),
-    ] = None,
-    start: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Score candles from this open time on.")
-    ] = None,
-    end: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Score candles before this. Default: now.")
-    ] = None,
-    live: Annotated[
-        bool, typer.Option("--live", help="Score served forecasts instead, of the last N days.")
-    ] = False,
+    version: _Version = None,
+    days: _Days = None,
+    test_bars: _TestBars = None,
+    start: _Start = None,
+    end: _End = None,
+    live: _Live = False,
     engine: Engine = None,
+    paths: _Paths = False,
 ) -> Answer:
     """Score versions and baselines on stored candles, all on the same origins.
 
     By default on the last [data] test_bars candles. The scores are kept in the table `scores`
     and in MLflow. With --live, score the forecasts that were served, with and without
-    calibration.
+    calibration. With --paths, judge whole price paths to a day ahead (cryptocast guide futures).
     """
     from cryptocast.errors import UsageError
-    from cryptocast.workflows.evaluate import evaluate
+    from cryptocast.workflows.evaluate import evaluate, evaluate_paths
 
-    if live and (version or test_bars or start or end or engine):
+    if live and (version or test_bars or start or end or engine or paths):
         raise UsageError("--live goes with --days alone", hint="cryptocast evaluate --live")
+    if paths and (test_bars or len(version or ()) > 1):
+        raise UsageError(
+            "--paths goes with one --version, and with --days, or --start and --end",
+            hint="cryptocast evaluate --paths --days 7",
+        )
     if live:
         return _live(run, days)
+    first, last = read_time(start), read_time(end)
     with run.open({"engine.kind": engine}) as ws:
+        if paths:
+            from cryptocast.cli.screens.paths import paths_answer
+
+            one = version[0] if version else None
+            return paths_answer(evaluate_paths(ws, version=one, days=days, start=first, end=last))
         report = evaluate(
             ws,
             versions=tuple(version or ()),
             days=days,
             test_bars=test_bars,
-            start=read_time(start),
-            end=read_time(end),
+            start=first,
+            end=last,
         )
     return _answer(report)
 

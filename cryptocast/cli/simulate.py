@@ -94,7 +94,7 @@ def command(
     held, moment = read_weights(weights), read_time(by)
     chosen = tuple(symbols or held)
     with run.open() as ws:
-        target = output(ws, out, form, chosen)
+        target = output(ws.markets(chosen), out, form)
         simulation = simulate(ws, count=paths, horizon=horizon, symbols=chosen, seed=seed or 0)
     answers = answered(simulation, questions, moment, held)
     written = None if target is None else write(simulation, *target, form)

@@ -5,13 +5,13 @@ Served with numpy alone; the tick imports none of it.
 
 from __future__ import annotations
 
+from cryptocast.paths.library import PAST_BARS as PAST_BARS
 from cryptocast.paths.library import Draw as Draw
 from cryptocast.paths.model import STEP_SECONDS as STEP_SECONDS
 from cryptocast.paths.model import PathCard as PathCard
 from cryptocast.paths.model import PathModel as PathModel
 from cryptocast.paths.model import load as load
 from cryptocast.paths.model import shipped as shipped
-from cryptocast.paths.predictors import CONTEXT_BARS as CONTEXT_BARS
 from cryptocast.paths.predictors import LEADS as LEADS
 from cryptocast.paths.questions import Estimate as Estimate
 from cryptocast.paths.questions import LevelQuestion as LevelQuestion
@@ -19,6 +19,7 @@ from cryptocast.paths.questions import Likelihood as Likelihood
 from cryptocast.paths.questions import PriceQuestion as PriceQuestion
 from cryptocast.paths.questions import estimate as estimate
 from cryptocast.paths.questions import likelihood as likelihood
+from cryptocast.paths.questions import touches as touches
 from cryptocast.paths.simulation import MarketPaths as MarketPaths
 from cryptocast.paths.simulation import Simulation as Simulation
 from cryptocast.paths.simulation import drawn as drawn

@@ -6,13 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cryptocast.paths.curve import (
-    FITTED_LEADS,
-    Calendar,
-    ScaleCurve,
-    fixed_columns,
-    varying_columns,
-)
+from cryptocast.paths.curve import FITTED_LEADS, ScaleCurve, fixed_columns, varying_columns
 from cryptocast.paths.library import Library, encode
 from cryptocast.paths.predictors import LEADS, Grid, Predictors, predictors
 from cryptocast.values import DAY_SECONDS, FloatArray, IntArray
@@ -29,26 +23,26 @@ _MOST_RATIO = 30.0  # larger outcomes are clipped, so that one crash is not the 
 
 def fit_curve(series: Sequence[Grid]) -> ScaleCurve:
     """Return the curve that fits the sizes of the moves of all series best (gamma likelihood)."""
-    calendar = _calendar(series)
+    day = _day(series)
     known, sizes = [], []
     for bars in series:
         at = np.arange(_WARM_UP, len(bars.open_time) - LEADS, STRIDE)
         known.append(predictors(bars, at))
         sizes.append(np.abs(bars.log_return)[at[:, None] + np.array(FITTED_LEADS) - 1])
     together, outcome = Predictors.concatenate(known), np.concatenate(sizes)
-    fixed = fixed_columns(together, calendar)
-    varying = varying_columns(together, calendar)
+    fixed = fixed_columns(together, day)
+    varying = varying_columns(together, day)
     relative = np.minimum(outcome / np.exp(together.level)[:, None], _MOST_RATIO)
     rows = [
         _gamma(np.column_stack([fixed, *(v[:, lead - 1] for v in varying)]), relative[:, i])
         for i, lead in enumerate(FITTED_LEADS)
     ]
-    return ScaleCurve(calendar, np.stack(rows))
+    return ScaleCurve(day, np.stack(rows))
 
 
-def _calendar(series: Sequence[Grid]) -> Calendar:
-    """Return the mean size by time of day, and by hour of the week what that leaves."""
-    slots, hours, sizes = [], [], []
+def _day(series: Sequence[Grid]) -> FloatArray:
+    """Return the log of the mean size by time of day, relative to that of the week around."""
+    slots, sizes = [], []
     for bars in series:
         size = np.abs(bars.log_return)
         days = len(size) // LEADS
@@ -56,15 +50,9 @@ def _calendar(series: Sequence[Grid]) -> Calendar:
         week = np.convolve(size.mean(axis=1), np.ones(7), "same")
         week /= np.convolve(np.ones(days), np.ones(7), "same")
         sizes.append((size / week[:, None]).ravel())
-        moments = bars.open_time[: days * LEADS]
-        slots.append(moments % DAY_SECONDS // _BAR_SECONDS)
-        hours.append(moments // 3600 % 168)
-    slot, hour, size = np.concatenate(slots), np.concatenate(hours), np.concatenate(sizes)
-    size = np.minimum(size, _MOST_RATIO)
-    day = np.bincount(slot, size, LEADS) / np.bincount(slot, minlength=LEADS)
-    size = size / day[slot]
-    week = np.bincount(hour, size, 168) / np.bincount(hour, minlength=168)
-    return Calendar(np.log(day), np.log(week))
+        slots.append(bars.open_time[: days * LEADS] % DAY_SECONDS // _BAR_SECONDS)
+    slot, size = np.concatenate(slots), np.minimum(np.concatenate(sizes), _MOST_RATIO)
+    return np.log(np.bincount(slot, size, LEADS) / np.bincount(slot, minlength=LEADS))
 
 
 def _gamma(columns: FloatArray, outcome: FloatArray) -> FloatArray:

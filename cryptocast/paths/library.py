@@ -12,10 +12,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cryptocast.paths.curve import ScaleCurve
+from cryptocast.paths.predictors import CONTEXT_BARS, LEADS, Grid, predictors
 from cryptocast.values import FloatArray
 
 LARGEST = 40.0
 """The largest residual that a code holds, in mean sizes of a move."""
+
+OWN_ORIGINS = 200
+"""How many origins of a market's own past are looked at."""
+
+_OWN_STRIDE = 85  # bars: coprime with 12; the oldest origin is 60 days back
+_LEAST_OWN = 60  # usable origins: of 18 days, besides the week before them
+_LEAST_BEHIND = 7 * LEADS
+
+PAST_BARS = CONTEXT_BARS + LEADS + _OWN_STRIDE * (OWN_ORIGINS - 1)
+"""How many bars before an origin its paths look at: four weeks before the oldest of those."""
 
 _CODES = 127
 
@@ -39,21 +51,28 @@ def _table() -> NDArray[np.float32]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Draw:
-    """The origin, rotation and sign of N paths: the same for all markets of a simulation."""
+    """Where each of N paths comes from: the same for all markets of a simulation."""
 
-    origin: NDArray[np.intp]  # [N]
-    rotation: NDArray[np.intp]  # [N] of the coins
+    origin: NDArray[np.intp]  # [N] of the library
+    rotation: NDArray[np.intp]  # [N] of its coins
+    own: NDArray[np.intp]  # [N] the number of an origin in the market's own past; none: -1
     sign: NDArray[np.float32]  # [N]
 
     @classmethod
     def of(cls, paths: int, library: Library, seed: int, origin: int) -> Draw:
-        """Draw N paths; the same seed and origin (Unix seconds) give the same ones."""
+        """Draw N paths; the same seed and origin (Unix seconds) give the same ones.
+
+        Every second path is the one before it upside down: as many paths say more.
+        """
         rng = np.random.default_rng([seed, origin])
         origins, coins, _ = library.codes.shape
+        pairs = -(-paths // 2)
+        sign = (2 * rng.integers(2, size=pairs) - 1).astype(np.float32)
         return cls(
-            rng.integers(origins, size=paths),
-            rng.integers(coins, size=paths),
-            (2 * rng.integers(2, size=paths) - 1).astype(np.float32),
+            rng.integers(origins, size=pairs).repeat(2)[:paths],
+            rng.integers(coins, size=pairs).repeat(2)[:paths],
+            rng.integers(-OWN_ORIGINS, OWN_ORIGINS, size=pairs).clip(-1).repeat(2)[:paths],
+            np.column_stack([sign, -sign]).ravel()[:paths],
         )
 
 
@@ -63,14 +82,46 @@ class Library:
 
     codes: NDArray[np.int8]  # [O, C, LEADS]
 
-    def residuals(self, draw: Draw, place: int, steps: int) -> NDArray[np.float32]:
+    def residuals(
+        self, draw: Draw, place: int, steps: int, own: Own | None = None
+    ) -> NDArray[np.float32]:
         """Return the first steps [N, steps] of the drawn paths for the coin at a place (0, 1 ...).
 
         Different places get different coins of the same origins. From the C-th on origins are
-        others, so that no two places get the same path.
+        others, so that no two places get the same path. `own` is what followed the market's own
+        origins: about half of the paths come from there.
         """
         origins, coins, _ = self.codes.shape
         around, coin = divmod(place, coins)
         shifted = (draw.origin + around * (origins // 2 + 1)) % origins
-        codes = self.codes[shifted, (draw.rotation + coin) % coins, :steps]
-        return decode(codes) * draw.sign[:, None]
+        drawn = decode(self.codes[shifted, (draw.rotation + coin) % coins, :steps])
+        if own is not None:
+            its = (draw.own >= 0) & own.usable[draw.own]
+            drawn[its] = own.residuals[draw.own[its], :steps]
+        return drawn * draw.sign[:, None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Own:
+    """Residual paths of one market after `OWN_ORIGINS` origins of its last two months."""
+
+    residuals: NDArray[np.float32]  # [OWN_ORIGINS, LEADS]
+    usable: NDArray[np.bool_]  # [OWN_ORIGINS] False: too little is stored around it
+
+
+def own_residuals(curve: ScaleCurve, bars: Grid) -> Own | None:
+    """Return what followed the origins in the last two months of bars, in units of the curve.
+
+    The newest of them is a day before the end of the bars. None if too few are usable.
+    """
+    at = len(bars.open_time) - LEADS - _OWN_STRIDE * np.arange(OWN_ORIGINS)
+    seen = np.concatenate([[0], np.cumsum(~bars.missing)])
+    ahead = seen[np.maximum(at + LEADS, 0)] - seen[np.maximum(at, 0)]
+    behind = seen[np.maximum(at, 0)] - seen[np.maximum(at - _LEAST_BEHIND, 0)]
+    usable = (ahead >= 0.9 * LEADS) & (behind >= 0.9 * _LEAST_BEHIND)
+    if usable.sum() < _LEAST_OWN:
+        return None
+    residuals = np.zeros((OWN_ORIGINS, LEADS), dtype=np.float32)
+    moves = bars.log_return[at[usable, None] + np.arange(LEADS)]
+    residuals[usable] = moves / curve.sizes(predictors(bars, at[usable]))
+    return Own(np.clip(residuals, -LARGEST, LARGEST), usable)

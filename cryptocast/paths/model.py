@@ -14,7 +14,7 @@ import numpy as np
 
 from cryptocast.drafts import replacing
 from cryptocast.errors import ModelError
-from cryptocast.paths.curve import FITTED_LEADS, Calendar, ScaleCurve
+from cryptocast.paths.curve import FITTED_LEADS, ScaleCurve
 from cryptocast.paths.library import Library
 from cryptocast.paths.predictors import LEADS
 
@@ -52,8 +52,7 @@ class PathModel:
         np.savez_compressed(
             buffer,
             coefficients=self.curve.coefficients,
-            day=self.curve.calendar.day,
-            week=self.curve.calendar.week,
+            day=self.curve.day,
             codes=self.library.codes,
         )
         content = buffer.getvalue()
@@ -81,8 +80,7 @@ def load(folder: Path) -> PathModel:
         if hashlib.sha256(content).hexdigest() != card.sha256:
             raise ValueError("model.npz is not the one that card.json names")
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            calendar = Calendar(arrays["day"], arrays["week"])
-            curve = ScaleCurve(calendar, arrays["coefficients"])
+            curve = ScaleCurve(arrays["day"], arrays["coefficients"])
             library = Library(arrays["codes"])
         if library.codes.shape[2] != LEADS or len(curve.coefficients) != len(FITTED_LEADS):
             raise ValueError("its arrays have another shape")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cryptocast.paths.joining import joined
-from cryptocast.paths.library import Draw
+from cryptocast.paths.library import Draw, own_residuals
 from cryptocast.paths.model import PathCard, PathModel
 from cryptocast.paths.predictors import Grid, predictors
 from cryptocast.values import FloatArray, ForecastSet, Market, ServedModel
@@ -85,7 +85,8 @@ def prices(
     """
     count, steps = shape
     size = model.curve.sizes(predictors(bars, np.array([len(bars.open_time)])))[0]
-    moves = model.library.residuals(draw, place, steps) * size[:steps]
+    own = own_residuals(model.curve, bars)
+    moves = model.library.residuals(draw, place, steps, own) * size[:steps]
     logs = np.log(forecast.quantiles / forecast.last_close)
     walks = joined(np.cumsum(moves, axis=1), logs, forecast.levels)
     return _rounded(forecast.last_close * np.exp(walks[:count]))

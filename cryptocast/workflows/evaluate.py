@@ -6,17 +6,21 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import polars as pl
 
 from cryptocast.bundles import Bundle
 from cryptocast.compute.scoring import Scored, score_rows, summary
 from cryptocast.dataset import Part
-from cryptocast.errors import StateError, UsageError
+from cryptocast.documents import document
+from cryptocast.errors import StateError, UsageError, no_production
 from cryptocast.evaluation import Diagnosis
 from cryptocast.registry import Registry
 from cryptocast.reports import plots
 from cryptocast.values import DAY_SECONDS, Market, iso
+from cryptocast.workflows.futures.simulating import require_interval
+from cryptocast.workflows.futures.stored import PathOrigins, PathsReport, judged_paths
 from cryptocast.workflows.learning.material import planned_split, series
 from cryptocast.workflows.learning.scope import per_market
 from cryptocast.workflows.learning.scoring import score, scoring_plan
@@ -26,7 +30,13 @@ from cryptocast.workflows.learning.versions import (
     registered_bundle,
     version_named,
 )
+from cryptocast.workflows.serving.ladder import Ladder, production_versions
 from cryptocast.workspace import Workspace
+
+PATHS_EVENT = "paths"
+"""The kind of the event that keeps the judgement of paths."""
+
+_PATH_DAYS = 7.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +86,44 @@ def evaluate(
     )
     in_sample = tuple(b.card.version for b in bundles if b.card.data_end > part.start)
     return ws.step("keep scores and pictures", lambda: _keep(ws, part, scored, in_sample))
+
+
+def evaluate_paths(
+    ws: Workspace,
+    *,
+    version: str | None = None,
+    days: float | None = None,
+    start: int | None = None,
+    end: int | None = None,
+) -> PathsReport:
+    """Judge paths of all markets together on stored candles, and keep the table as an event.
+
+    The first steps are forecast by a version (default: what serves), without calibration.
+    `end` is by default now, `start` the last `days` (default 7) before it. Raises StateError
+    without a production model or enough candles.
+    """
+    markets = ws.markets()
+    require_interval(markets)
+    now = markets[0].floor(ws.clock.now())
+    end = now if end is None else min(markets[0].floor(end), now)
+    days = _PATH_DAYS if days is None and start is None else days
+    part = Part(_first(markets[0], end, days=days, test_bars=None, start=start), end)
+    with ws.store.read() as reader:
+        productions, graphs = reader.productions().of_markets(markets), reader.graphs()
+    versions = production_versions(productions)
+    if version is not None:
+        versions = {market: [version_named(ws, version)] for market in markets}
+    if not versions:
+        raise no_production()
+    load = ws.bundle if version is None else partial(registered_bundle, ws)
+    ladder = Ladder(ws.settings, load, versions, graphs=graphs, in_sample=True)
+    with ws.store.read() as reader:
+        past = PathOrigins.read(reader, ws.settings, ladder, markets, part)
+    report = ws.step("judge paths", lambda: judged_paths(past, part, load, ws.progress))
+    with ws.store.write() as writer:
+        row = document(report, times=("start", "end"))
+        writer.put_event(ws.clock.now(), PATHS_EVENT, None, row)
+    return report
 
 
 def _span(ws: Workspace, part: Part, lookback: int) -> Part:

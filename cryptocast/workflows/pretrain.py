@@ -79,10 +79,13 @@ def pretrain(
     evidence = base_evidence(scores)
     progress.stage("train on all candles")
     everything = [r.series(settings, r.start, r.end) for r in series]
-    fitted = training.train(everything, ALL, show)
+    fitted = training.train(everything, ALL, show, [r.far(settings) for r in series])
     progress.stage("write the bundle")
+    card = dataclasses.replace(
+        card, evidence=evidence, horizon=bundles.Forecaster(fitted.onnx).horizon
+    )
     with _writing(out):
-        bundles.freeze(out, dataclasses.replace(card, evidence=evidence), fitted.onnx)
+        bundles.freeze(out, card, fitted.onnx)
     training.forget()
     return PretrainReport(
         folder=out,

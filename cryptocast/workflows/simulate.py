@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from cryptocast import dataset, paths
+from cryptocast import paths
 from cryptocast.drafts import replacing
 from cryptocast.errors import StateError, UsageError
-from cryptocast.paths import Draw, MarketPaths, PathModel, Simulation
+from cryptocast.paths import Simulation
 from cryptocast.values import DAY_SECONDS, MIN_CANDLES, Candles, ForecastSet, Market, iso
 from cryptocast.workflows.forecast import newest
 from cryptocast.workflows.futures.asking import PathsFile
+from cryptocast.workflows.futures.simulating import (
+    market_paths,
+    paths_start,
+    places,
+    require_interval,
+)
 from cryptocast.workspace import Workspace, output_file
 
 SYNTH = "synth"
@@ -61,53 +67,24 @@ def simulate(
     _require_count(count)
     steps = horizon_seconds(horizon) // paths.STEP_SECONDS
     markets = ws.markets(symbols)
-    _require_interval(markets)
+    require_interval(markets)
     report = newest(ws, symbols=symbols)
     origin = max(forecast.origin for forecast in report.forecasts)
     joint = [forecast for forecast in report.forecasts if forecast.origin == origin]
     with ws.store.read() as reader:
-        candles = reader.candles([f.market for f in joint], _start(origin), origin)
+        candles = reader.candles([f.market for f in joint], paths_start(origin), origin)
     enough = [f for f in joint if len(candles[f.market]) >= MIN_CANDLES]
     if not enough:
         raise _too_few(joint[0], candles[joint[0].market])
     model = paths.shipped()
     draw = paths.drawn(count, model, seed, origin)
-    places = _places(ws.markets())
+    place = places(ws.markets())
     simulated = [
-        _paths(model, draw, forecast, candles[forecast.market], places, (count, steps))
-        for forecast in enough
+        market_paths(model, draw, f, candles[f.market], place[f.market.base], (count, steps))
+        for f in enough
     ]
     warnings = (*report.warnings, *_left_out(markets, enough, origin))
     return Simulation(origin, paths.STEP_SECONDS, seed, model.card, tuple(simulated), warnings)
-
-
-def _paths(
-    model: PathModel,
-    draw: Draw,
-    forecast: ForecastSet,
-    candles: Candles,
-    places: Mapping[str, int],
-    shape: tuple[int, int],
-) -> MarketPaths:
-    """Return the paths of one market, [N, S] for `shape`."""
-    market, origin = forecast.market, forecast.origin
-    bars = dataset.lay_out(candles, market, _start(origin), origin)
-    return MarketPaths(
-        market=market,
-        last_close=forecast.last_close,
-        stale_bars=forecast.stale_bars,
-        model=forecast.model,
-        levels=forecast.levels,
-        prices=paths.prices(model, draw, forecast, bars, places[market.base], shape),
-    )
-
-
-def _start(origin: int) -> int:
-    """Return the open time of the first bar that paths from an origin are made from.
-
-    It is a bar more than they look at: the first of those has a return too.
-    """
-    return origin - (paths.CONTEXT_BARS + 1) * paths.STEP_SECONDS
 
 
 def write(simulation: Simulation, file: Path, ending: str, form: str | None) -> PathsFile:
@@ -124,9 +101,9 @@ def write(simulation: Simulation, file: Path, ending: str, form: str | None) -> 
 
 
 def output(
-    ws: Workspace, out: Path | None, form: str | None, symbols: tuple[str, ...]
+    markets: Sequence[Market], out: Path | None, form: str | None
 ) -> tuple[Path, str] | None:
-    """Return the file to write and its ending, or None if nothing is to be written.
+    """Return the file to write paths of markets into and its ending, or None.
 
     It is checked before any work. Raises UsageError for a file that cannot be written, an
     unknown format, and the league's format for several markets: it holds one.
@@ -139,7 +116,7 @@ def output(
         )
     if form is not None and out is None:
         raise UsageError("--format goes with --out", hint="--format synth --out paths.json")
-    if form is not None and len(markets := ws.markets(symbols)) > 1:
+    if form is not None and len(markets) > 1:
         raise UsageError(
             f"the format synth holds one market, not {len(markets)}",
             code="usage.format",
@@ -158,22 +135,6 @@ def _require_count(count: int) -> None:
             code="usage.paths",
             hint=f"--paths 1 to --paths {MOST_PATHS}",
         )
-
-
-def _require_interval(markets: Sequence[Market]) -> None:
-    """Raise StateError for candles of another interval than the library's."""
-    for market in markets:
-        if market.interval_seconds != paths.STEP_SECONDS:
-            raise StateError(
-                f"paths are made of candles of 5m, {market.id} has {market.interval}",
-                code="state.no_paths",
-                hint='make a workspace with [market] interval = "5m"',
-            )
-
-
-def _places(markets: Sequence[Market]) -> dict[str, int]:
-    """Return the place of each base currency: the same coin at two venues moves alike."""
-    return {base: i for i, base in enumerate(dict.fromkeys(market.base for market in markets))}
 
 
 def _left_out(

@@ -209,11 +209,13 @@ def test_an_interval_that_no_network_is_shipped_for_is_told_and_done_without(
     no_base(tmp_path / "w", data["no_base"])
 
 
-def test_more_steps_than_the_network_knows_are_done_without(
-    hours: tuple[Path, dict[str, Any]], own: Copy, monkeypatch: pytest.MonkeyPatch
+def test_the_network_knows_the_steps_of_a_whole_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CRYPTOCAST_MODEL__HORIZON", "30")
-    no_base(own(hours), "the base network knows 24 steps, not 30")
+    monkeypatch.setenv("CRYPTOCAST_MODEL__HORIZON", "288")
+    good("init", "-w", tmp_path / "w", *HOURS)
+    (forecast,) = at_next("forecast", "--once", "-w", tmp_path / "w")["forecasts"]
+    assert (forecast["model"]["kind"], len(forecast["steps"])) == ("base", 288)
 
 
 def test_a_network_that_learned_from_these_weeks_is_no_candidate(made: Made, fresh: Path) -> None:

@@ -40,6 +40,10 @@ _LOOKBACK = 4
 The network reads only the newest bar, whose features hold the memory.
 """
 
+FAR_STEPS = 288
+"""How many steps a base network knows: as many as `[model] horizon` may ask for."""
+
+_FAR_STRIDE = 25  # bars between origins that tell of those: every time of the day comes
 _LEAST_BARS = 576  # shorter series are left out
 _JUDGED_ORIGINS = 6000  # per series, spread evenly: more add nothing
 
@@ -103,6 +107,16 @@ class Recorded:
         windows = self.windows(settings, start, end)
         return Series(
             windows.inputs[:, -1].astype(np.float32), windows.standardised.astype(np.float32)
+        )
+
+    def far(self, settings: Settings) -> Series:
+        """Return origins, spread over all bars, with the targets of `FAR_STEPS` steps."""
+        windows = self.windows(settings, self.start, self.end).take(slice(None, None, _FAR_STRIDE))
+        at = (windows.origin - self.bars.first) // self.market.interval_seconds
+        moves = dataset.log_returns(self.bars, at, FAR_STEPS, len(self.bars))
+        return Series(
+            windows.inputs[:, -1].astype(np.float32),
+            (moves / windows.unit(FAR_STEPS)).astype(np.float32),
         )
 
 
@@ -172,22 +186,31 @@ class Pretraining:
     began: float  # on the monotonic clock; the allowed minutes count from here
 
     def train(
-        self, series: Sequence[Series], part: str, on_epoch: Callable[[Epoch, int], None]
+        self,
+        series: Sequence[Series],
+        part: str,
+        on_epoch: Callable[[Epoch, int], None],
+        far: Sequence[Series] = (),
     ) -> Fitted:
-        """Train on the series of the part `OLDER` or `ALL`, or continue an interrupted training."""
+        """Train on the series of the part `OLDER` or `ALL`, or continue an interrupted training.
+
+        `far` are origins that tell how it goes on after the steps that it is trained for.
+        """
         confine_libraries()
+        from cryptocast.models._far import reaching  # late: onnx
         from cryptocast.models._pretraining import pretrain  # late: torch
 
         minutes = self.settings.pretrain.minutes
         allowed = math.inf if minutes is None else 60 * minutes * _TIME_SHARE[part]
         run = TrainingRun(self.card.seed, on_epoch, self._file(part), self.began + allowed)
-        return pretrain(
+        fitted = pretrain(
             series,
             recipe=self.settings.pretrain,
             levels=self.settings.model.levels,
             lookback=_LOOKBACK,
             run=run,
         )
+        return reaching(fitted, far, _LOOKBACK) if far else fitted
 
     def forget(self) -> None:
         """Remove the state of both trainings: they are done."""

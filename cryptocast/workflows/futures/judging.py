@@ -1,0 +1,190 @@
+"""Judge paths beside three rivals by what came, in the units of the league Synth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cryptocast.dataset import Bars
+from cryptocast.evaluation import trajectories
+from cryptocast.evaluation.trajectories import SCALES
+from cryptocast.paths import LEADS, MarketPaths, touches
+from cryptocast.paths.rivals import GBM, PAST_BARS, RIVALS
+from cryptocast.values import FloatArray, iso
+
+OURS = "cryptocast"
+"""The name of our paths among the entrants."""
+
+LEAST_STEPS = LEADS
+"""How many steps after an origin must be there to judge its paths."""
+
+_SCALE_NAMES = ("5m", "30m", "3h", "24h")
+_LEVELS = (-1.0, -0.5, 0.5, 1.0)  # of questions, in standard deviations of the rival GBM's day
+_MOST_MISSING = LEADS // 20
+_FURTHEST = 5.0  # a log-return: volatility that feeds on itself has no bound
+_BLOCK_DAYS = 7
+_FEWEST_BLOCKS = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Truth:
+    """The bars of one market around an origin, and the highest and lowest price of the day after.
+
+    Prices are relative to the last close.
+    """
+
+    past: FloatArray  # log-returns up to the origin
+    closes: FloatArray  # [LEADS + 1] from the origin on
+    high: float
+    low: float
+
+    @classmethod
+    def of(cls, bars: Bars, at: int) -> Truth | None:
+        """Return what came after the bar before `at`, or None if too much of it is missing.
+
+        High and low are those of the bars' ranges: a bar's place in its range tells both.
+        """
+        after = slice(at, at + LEADS)
+        if at + LEADS > len(bars) or bars.missing[after].sum() > _MOST_MISSING:
+            return None
+        closes = np.exp(bars.log_close[at - 1 : at + LEADS] - bars.log_close[at - 1])
+        lows = closes[1:] / (1 + (bars.place[after] + 0.5) * np.expm1(bars.log_range[after]))
+        high, low = float((lows * np.exp(bars.log_range[after])).max()), float(lows.min())
+        past = bars.log_return[max(1, at - PAST_BARS) : at]
+        return cls(past, closes, high, low)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Marks:
+    """The scores of one entrant at one origin, over M markets together."""
+
+    crps: FloatArray  # [K] mean over markets, bp
+    inside: FloatArray  # [2, K] shares inside the 80 and 90 % range, mean over markets
+    basket: FloatArray  # [K] share inside the basket's 90 % range
+    energy: float
+    above: FloatArray  # [M * levels] probabilities
+    touch: FloatArray  # [M * levels]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """The scores of all entrants at one origin, with what came of the questions."""
+
+    origin: int
+    marks: Mapping[str, _Marks]
+    above: FloatArray  # [M * levels] 1 if it came
+    touch: FloatArray
+
+
+def judge(origin: int, ours: Sequence[MarketPaths], truths: Sequence[Truth]) -> Judged:
+    """Judge the paths of M markets from one origin, and rivals of as many paths, by what came."""
+    count = ours[0].prices.shape[0]
+    entrants = {OURS: [one.prices / one.last_close for one in ours]}
+    for i, (name, simulate) in enumerate(RIVALS.items()):
+        rng = np.random.default_rng([origin, i])
+        moves = (simulate(truth.past, count, rng) for truth in truths)
+        walks = (np.cumsum(each, axis=1) for each in moves)
+        entrants[name] = [np.exp(np.clip(walk, -_FURTHEST, _FURTHEST)) for walk in walks]
+    spread = [float(np.log(paths[:, -1]).std()) for paths in entrants[GBM]]
+    levels = np.exp(np.outer(spread, _LEVELS))
+    marks = {
+        name: _marks([np.insert(each, 0, 1.0, axis=1) for each in paths], truths, levels)
+        for name, paths in entrants.items()
+    }
+    last = np.array([[truth.closes[-1]] for truth in truths])
+    high, low = np.array([[t.high] for t in truths]), np.array([[t.low] for t in truths])
+    touched = np.where(levels > 1, high >= levels, low <= levels)
+    return Judged(origin, marks, (last > levels).ravel() * 1.0, touched.ravel() * 1.0)
+
+
+def _marks(paths: Sequence[FloatArray], truths: Sequence[Truth], levels: FloatArray) -> _Marks:
+    """Score the paths [N, LEADS + 1] of each market."""
+    scored = [
+        trajectories.increments(each, truth.closes)
+        for each, truth in zip(paths, truths, strict=True)
+    ]
+    basket = trajectories.increments(
+        np.mean(np.stack(paths), axis=0), np.mean([truth.closes for truth in truths], axis=0)
+    )
+    points = [np.log(each[:, SCALES]) for each in paths]
+    actual = [np.log(truth.closes[list(SCALES)]) for truth in truths]
+    return _Marks(
+        np.mean([one.crps for one in scored], axis=0),
+        np.mean([one.inside for one in scored], axis=0),
+        basket.inside[1],
+        trajectories.energy(1e4 * np.hstack(points), 1e4 * np.concatenate(actual)),
+        np.array(
+            [(each[:, -1] > k).mean() for each, own in zip(paths, levels, strict=True) for k in own]
+        ),
+        np.array(
+            [
+                touches(each[:, 1:] - 1, float(k) - 1).mean()
+                for each, own in zip(paths, levels, strict=True)
+                for k in own
+            ]
+        ),
+    )
+
+
+def table(judged: Sequence[Judged]) -> list[dict[str, Any]]:
+    """Return a row per entrant: figures of all origins, relative to GBM, with standard errors.
+
+    The errors are a jackknife over weeks, or days if there are few weeks.
+    """
+    origins = np.array([one.origin for one in judged])
+    weeks, days = origins // (_BLOCK_DAYS * 86_400), origins // 86_400
+    blocks = weeks if len(np.unique(weeks)) >= _FEWEST_BLOCKS else days
+    return [_row(name, judged, blocks) for name in judged[0].marks]
+
+
+def _row(name: str, judged: Sequence[Judged], blocks: Any) -> dict[str, Any]:
+    """Return the figures of one entrant."""
+    own, gbm = ([one.marks[entrant] for one in judged] for entrant in (name, GBM))
+    crps, theirs = (np.array([m.crps for m in marks]) for marks in (own, gbm))
+    gain, error = trajectories.relative(crps.sum(axis=1), theirs.sum(axis=1), blocks)
+    energies, their_energies = (np.array([m.energy for m in marks]) for marks in (own, gbm))
+    energy = trajectories.relative(energies, their_energies, blocks)
+    inside = np.mean([m.inside for m in own], axis=0)
+    row: dict[str, Any] = {
+        "entrant": name,
+        "origins": len(judged),
+        "first": iso(judged[0].origin),
+        "last": iso(judged[-1].origin),
+        "crps_bp": float(crps.sum(axis=1).mean()),
+        "vs_gbm": gain,
+        "vs_gbm_error": error,
+        "vs_gbm_by_scale": _named(crps.sum(axis=0) / theirs.sum(axis=0) - 1),
+        "coverage80": _named(inside[0]),
+        "coverage90": _named(inside[1]),
+        "basket_coverage90": _named(np.mean([m.basket for m in own], axis=0)),
+        "energy_vs_gbm": energy[0],
+        "energy_vs_gbm_error": energy[1],
+    }
+    for kind in ("above", "touch"):
+        said = np.stack([getattr(m, kind) for m in own])
+        base = np.stack([getattr(m, kind) for m in gbm])
+        came = np.stack([getattr(one, kind) for one in judged])
+        loss, their_loss = (((p - came) ** 2).mean(axis=1) for p in (said, base))
+        brier = trajectories.relative(loss, their_loss, blocks)
+        bias = said.mean(axis=1) - came.mean(axis=1)
+        row[kind] = {
+            "brier": float(((said - came) ** 2).mean()),
+            "vs_gbm": brier[0],
+            "vs_gbm_error": brier[1],
+            "bias": float(bias.mean()),
+            "bias_error": trajectories.jackknife(blocks, _mean_of(bias)),
+            "reliability": trajectories.reliability(said.ravel(), came.ravel()),
+        }
+    return row
+
+
+def _mean_of(values: FloatArray) -> trajectories.Figure:
+    """Return the figure that is the mean of the values of the origins kept."""
+    return lambda kept: float(values[kept].mean())
+
+
+def _named(values: FloatArray) -> dict[str, float]:
+    return dict(zip(_SCALE_NAMES, values.tolist(), strict=True))

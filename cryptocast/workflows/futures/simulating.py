@@ -1,0 +1,55 @@
+"""The paths of a market that continue a forecast, made in one way for every verb."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from cryptocast import dataset, paths
+from cryptocast.errors import StateError
+from cryptocast.paths import Draw, MarketPaths, PathModel
+from cryptocast.values import Candles, ForecastSet, Market
+
+
+def market_paths(
+    model: PathModel,
+    draw: Draw,
+    forecast: ForecastSet,
+    candles: Candles,
+    place: int,
+    shape: tuple[int, int],
+) -> MarketPaths:
+    """Return the paths of one market, [N, S] for `shape`; candles after the origin are not read."""
+    market, origin = forecast.market, forecast.origin
+    bars = dataset.lay_out(candles, market, paths_start(origin), origin)
+    return MarketPaths(
+        market=market,
+        last_close=forecast.last_close,
+        stale_bars=forecast.stale_bars,
+        model=forecast.model,
+        levels=forecast.levels,
+        prices=paths.prices(model, draw, forecast, bars, place, shape),
+    )
+
+
+def paths_start(origin: int) -> int:
+    """Return the open time of the first bar that paths from an origin are made from.
+
+    It is a bar more than they look at: the first of those has a return too.
+    """
+    return origin - (paths.PAST_BARS + 1) * paths.STEP_SECONDS
+
+
+def places(markets: Sequence[Market]) -> Mapping[str, int]:
+    """Return the place of each base currency: the same coin at two venues moves alike."""
+    return {base: i for i, base in enumerate(dict.fromkeys(market.base for market in markets))}
+
+
+def require_interval(markets: Sequence[Market]) -> None:
+    """Raise StateError for candles of another interval than the library's."""
+    for market in markets:
+        if market.interval_seconds != paths.STEP_SECONDS:
+            raise StateError(
+                f"paths are made of candles of 5m, {market.id} has {market.interval}",
+                code="state.no_paths",
+                hint='make a workspace with [market] interval = "5m"',
+            )
