@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
-# Processes inherit an ignored Ctrl-C, which tests send: a shell's background jobs ignore it.
+# Processes inherit ignored signals, which tests send: a shell's background jobs ignore Ctrl-C,
+# and what runs under nohup the end of its terminal.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.hookimpl(optionalhook=True)  # there is no such hook without xdist

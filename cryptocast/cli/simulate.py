@@ -52,7 +52,7 @@ _Shortfall = Annotated[
 _Weights = Annotated[
     str | None,
     typer.Option(
-        metavar="SYMBOL=WEIGHT,...",
+        metavar="SYMBOL=W,...",
         help="Ask about a basket, worth the sum of the weights at the start.",
     ),
 ]
