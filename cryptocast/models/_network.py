@@ -1,17 +1,16 @@
-"""The LSTM: its parameters, its network and ONNX graph, and the loss of every training."""
+"""The networks that correct: parameters, network and ONNX graph; and the loss of every training."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cryptocast.errors import ConfigError
@@ -60,12 +59,12 @@ class Shape:
         return tuple(FEATURES.index(name) for name in names)
 
 
-def shape_of(params: Params) -> Shape:
-    """Return the shape with these parameters. Raise ConfigError for an impossible one."""
+def shape_of(params: Params, kind: str) -> Shape:
+    """Return the shape with these parameters. Raise ConfigError, which names the kind, if not."""
     unknown = set(params) - set(Shape.__dataclass_fields__)
     if unknown:
         raise ConfigError(
-            f"the lstm has no parameter '{min(unknown)}'",
+            f"the {kind} has no parameter '{min(unknown)}'",
             code="config.params",
             hint="known: " + ", ".join(Shape.__dataclass_fields__),
         )
@@ -74,7 +73,7 @@ def shape_of(params: Params) -> Shape:
         default = getattr(Shape(), name)
         if not _is_possible(name, getattr(shape, name), default):
             raise ConfigError(
-                f"the lstm cannot have {name} = {getattr(shape, name)!r}",
+                f"the {kind} cannot have {name} = {getattr(shape, name)!r}",
                 code="config.params",
                 hint=f"its default is {json.dumps(default)}",
             )
@@ -139,8 +138,23 @@ def step_basis(horizon: int) -> Tensor:
     return torch.stack([torch.ones(horizon), slope, slope**2])
 
 
+class Encoder(nn.Module, ABC):
+    """The part of a network that reads the window; it is made from a `Shape`."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+
+    @abstractmethod
+    def forward(self, seen: Tensor) -> Tensor:
+        """Return the state [N, hidden] after windows [N, L, P]."""
+
+    @abstractmethod
+    def draw(self, graph: Graph, seen: str) -> str:
+        """Add the encoder to a graph with the windows `seen` and return the state's tensor."""
+
+
 class Network(nn.Module):
-    """An LSTM from P features of windows [N, L, P] to quantiles [N, H, Q].
+    """A network from P features of windows [N, L, P] to quantiles [N, H, Q].
 
     Quantiles are in units of sigma * sqrt(step). `places` are the positions of the P features
     among all features.
@@ -151,18 +165,14 @@ class Network(nn.Module):
     centre: Tensor  # [H]
     shrink: Tensor
 
-    def __init__(self, shape: Shape, base: FloatArray, bound: float) -> None:
+    def __init__(
+        self, encoder: type[Encoder], shape: Shape, base: FloatArray, bound: float
+    ) -> None:
         super().__init__()
         horizon, features = base.shape[0], len(shape.places)
         self.places = shape.places
         self.bound = bound
-        self.lstm = nn.LSTM(
-            features,
-            shape.hidden,
-            shape.layers,
-            batch_first=True,
-            dropout=shape.dropout if shape.layers > 1 else 0.0,
-        )
+        self.encoder = encoder(shape)
         self.dropout = nn.Dropout(shape.dropout)
         self.register_buffer("basis", step_basis(horizon))
         self.register_buffer("base", torch.tensor(base, dtype=torch.float32))
@@ -177,8 +187,7 @@ class Network(nn.Module):
         """Return [N, H], the correction of log-volatility before it is centred and bounded."""
         if len(seen) > _AT_ONCE and not torch.is_grad_enabled():
             return torch.cat([self.raw(part) for part in torch.split(seen, _AT_ONCE)])
-        states, _ = self.lstm(seen)  # [N, L, hidden]
-        coefficients = self.head(self.dropout(states[:, -1])) + self.skip(seen[:, -1])
+        coefficients = self.head(self.dropout(self.encoder(seen))) + self.skip(seen[:, -1])
         return torch.as_tensor(coefficients @ self.basis)
 
     def log_scale(self, seen: Tensor, start: Tensor) -> Tensor:
@@ -196,20 +205,9 @@ def to_onnx(network: Network, start: Start, base: FloatArray, lookback: int) -> 
     state = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     graph = Graph(lookback)
     seen = graph.Gather("inputs", graph.whole(*network.places), axis=2)
-    layer = graph.Transpose(seen, perm=[1, 0, 2])
-    for i in range(network.lstm.num_layers):
-        weight_ih, weight_hh, bias_ih, bias_hh = (
-            _gates(state[f"lstm.{name}_l{i}"])
-            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        )
-        bias = np.concatenate([bias_ih + bias_hh, np.zeros_like(bias_ih)])
-        weights = [graph.fixed(array[None]) for array in (weight_ih, weight_hh, bias)]
-        states = graph.LSTM(layer, *weights, hidden_size=weight_hh.shape[1])
-        layer = graph.Squeeze(states, graph.axis(1))
-    last = graph.whole(-1)
     head, skip = (graph.fixed(state[f"{name}.weight"].T) for name in ("head", "skip"))
-    from_state = graph.MatMul(graph.Gather(layer, last, axis=0), head)
-    from_newest = graph.MatMul(graph.Gather(seen, last, axis=1), skip)
+    from_state = graph.MatMul(network.encoder.draw(graph, seen), head)
+    from_newest = graph.MatMul(graph.Gather(seen, graph.whole(-1), axis=1), skip)
     coefficients = graph.Add(graph.Add(from_state, from_newest), graph.fixed(state["head.bias"]))
     raw = graph.MatMul(coefficients, graph.fixed(state["basis"]))
     bound = graph.fixed(network.bound)
@@ -217,9 +215,3 @@ def to_onnx(network: Network, start: Start, base: FloatArray, lookback: int) -> 
     most = graph.fixed(network.bound * float(network.shrink))
     learned = graph.Mul(graph.Tanh(relative), most)
     return graph.stretched(base, graph.Add(start.draw(graph, graph.newest()), learned))
-
-
-def _gates(weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Reorder the gates from torch's (input, forget, cell, output) to ONNX's (i, o, f, c)."""
-    i, f, c, o = np.split(weights, 4)
-    return np.concatenate([i, o, f, c])

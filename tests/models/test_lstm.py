@@ -17,7 +17,7 @@ from cryptocast import models
 from cryptocast.bundles import Forecaster
 from cryptocast.errors import ConfigError, ModelError
 from cryptocast.evaluation import crps_bp
-from cryptocast.models import _lightning, lstm
+from cryptocast.models import _corrector, _lightning
 from cryptocast.models._network import pinball
 from cryptocast.models.lstm import Model
 from cryptocast.seams import Params, TrainingRun
@@ -99,9 +99,13 @@ def told_world() -> tuple[list[Windows], np.ndarray]:
     return parts, told[700:] == 1
 
 
-def test_it_learns_what_can_be_learnt() -> None:
+@pytest.mark.parametrize("kind", ["lstm", "gru", "tcn"])
+def test_it_learns_what_can_be_learnt(kind: str) -> None:
     parts, loud = told_world()
-    made = Forecaster(fit({"epochs": 15}, parts[0], parts[1]).onnx)(parts[2].inputs)
+    model = models.get(kind)
+    params, run = {**model.defaults(), "epochs": 15}, TrainingRun(1)
+    fitted = model.fit(parts[0], parts[1], levels=LEVELS, params=params, run=run)
+    made = Forecaster(fitted.onnx)(parts[2].inputs)
     wide = made[:, 0, -1] - made[:, 0, 0]
     assert wide[loud].min() > wide[~loud].max()
     assert wide[loud].mean() > 1.3 * wide[~loud].mean()  # its bound allows exp(0.3): 1.35
@@ -119,6 +123,14 @@ def test_a_training_that_diverges_is_an_error_that_says_where(params: Params) ->
     assert (caught.value.code, caught.value.exit_code) == ("model.diverged", 5)
     assert caught.value.message.startswith("the training diverged in epoch ")
     assert caught.value.hint == "lower learning_rate, or `cryptocast train --params default`"
+
+
+@pytest.mark.parametrize("kind", ["gru", "tcn"])
+def test_an_impossible_parameter_is_told_with_the_kind(kind: str) -> None:
+    with pytest.raises(ConfigError, match=f"the {kind} has no parameter 'hiden'"):
+        models.get(kind).fit(
+            TRAIN, VALIDATION, levels=LEVELS, params={"hiden": 8}, run=TrainingRun(0)
+        )
 
 
 def test_without_a_window_there_is_nothing_to_learn() -> None:
@@ -323,7 +335,7 @@ def test_without_a_validation_part_it_stays_the_base_network() -> None:
 def test_what_validation_does_not_thank_for_is_taken_back_to_the_base_network(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lstm, "_SHRINKS", (0.0,))
+    monkeypatch.setattr(_corrector, "_SHRINKS", (0.0,))
     found = Forecaster(from_base(epochs=3).onnx)(UNSEEN.inputs)
     np.testing.assert_allclose(found, base_answers(), atol=1e-5)
 
