@@ -13,6 +13,7 @@ from cryptocast.values import DAY_SECONDS, FEATURES, Check
 from cryptocast.workflows.auditing.perturbation import perturbation
 from cryptocast.workflows.auditing.placebo import placebo
 from cryptocast.workflows.auditing.unseen import unseen
+from cryptocast.workflows.auditing.whole_paths import whole_paths
 from cryptocast.workflows.learning.material import gather
 from cryptocast.workflows.learning.scope import served_markets
 from cryptocast.workflows.learning.training import require_bars
@@ -52,7 +53,13 @@ def audit(
     windows = {"lookback": card.lookback, "horizon": card.horizon}
     material = gather(ws, markets, **windows)
     require_bars(settings.data, kind, material)
-    checks = ws.step("change the future", lambda: [*perturbation(material, bundle, seed=seed)])
+    checks = ws.step(
+        "change the future",
+        lambda: [
+            *perturbation(material, bundle, seed=seed),
+            *whole_paths(material, bundle, seed=seed),
+        ],
+    )
     few_days = _PLACEBO_BARS * material.interval_seconds / DAY_SECONDS
     longer = (material.end - material.start) / DAY_SECONDS > few_days
     short = gather(ws, markets, **windows, days=few_days) if longer else material

@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from cryptocast import __version__, bundles, dataset, models, paths
+from cryptocast import __version__, bundles, models, paths
 from cryptocast.config import Settings
 from cryptocast.display import counted
 from cryptocast.paths.fitting import fill_library, fit_curve
 from cryptocast.paths.model import PathCard, PathModel
-from cryptocast.values import ForecastSet, IntArray, ServedModel, iso
+from cryptocast.values import IntArray, iso
 from cryptocast.workflows.futures.judging import LEAST_STEPS, Judged, Truth, judge, table
+from cryptocast.workflows.futures.simulating import forecast_of
 from cryptocast.workflows.learning.pretraining import Recorded, read_series
 
 SHIPPED = Path(paths.__file__).parent / "shipped" / "5m"
@@ -75,27 +76,6 @@ def common_origins(series: Sequence[Recorded]) -> IntArray:
     return np.sort(np.random.default_rng(7).choice(every, ORIGINS, replace=False))
 
 
-def forecast(recorded: Recorded, origin: int, base: bundles.Bundle) -> ForecastSet:
-    """Return what the base network forecasts at an origin, as it would be served."""
-    start = origin - base.card.context_bars * paths.STEP_SECONDS
-    bars = recorded.bars.part(recorded.bars.index(start), recorded.bars.index(origin))
-    close = float(np.exp(bars.log_close[-1]))
-    windows = dataset.at_origin(bars, base.card.lookback)
-    served = base.forecaster.log_returns(windows)[0, : SETTINGS.model.horizon]
-    quantiles = dataset.to_prices(served, close)
-    return ForecastSet(
-        market=recorded.market,
-        origin=origin,
-        issued_at=float(origin),
-        last_close=close,
-        stale_bars=0,
-        mode="replay",
-        model=ServedModel(base.card.version, base.card.kind, None),
-        levels=base.card.levels,
-        quantiles=quantiles,
-    )
-
-
 def judged(model: PathModel, series: Sequence[Recorded]) -> list[Judged]:
     """Judge joint paths of several series at common origins."""
     base = bundles.load(models.base_folder("5m"))
@@ -107,9 +87,9 @@ def judged(model: PathModel, series: Sequence[Recorded]) -> list[Judged]:
         draw = paths.drawn(PATHS, model, 0, origin)
         ours = []
         for place, recorded in enumerate(series):
-            made = forecast(recorded, origin, base)
             at = recorded.bars.index(origin)
             bars = recorded.bars.part(at - paths.PAST_BARS, at)
+            made = forecast_of(base, bars, SETTINGS.model.horizon)
             prices = paths.prices(model, draw, made, bars, place, (PATHS, LEAST_STEPS))
             ours.append(
                 paths.MarketPaths(

@@ -21,11 +21,13 @@ from cryptocast.dataset import Bars, features, windows
 from cryptocast.dataset.features import Features
 from cryptocast.models.lstm import Model as Lstm
 from cryptocast.seams import Silence
-from cryptocast.values import FEATURES, Candles, Check, Fitted, FloatArray, Windows, iso
+from cryptocast.values import FEATURES, Candles, Check, Fitted, FloatArray, Market, Windows, iso
 from cryptocast.workflows.auditing import perturbation as rules
 from cryptocast.workflows.auditing.perturbation import perturbation
 from cryptocast.workflows.auditing.placebo import placebo
 from cryptocast.workflows.auditing.unseen import unseen
+from cryptocast.workflows.auditing.whole_paths import whole_paths
+from cryptocast.workflows.futures import simulating
 from support.commands import AS_OF, NOW, good, run, state
 from support.synthetic import BAR, LEVELS, MARKET, START, candles
 
@@ -36,6 +38,7 @@ CHECKS = [
     "look-ahead",
     "tick",
     "purge",
+    "paths",
     "placebo point",
     "placebo distribution",
     "placebo coverage",
@@ -130,6 +133,21 @@ def leaking(name: str, look: Callable[[FloatArray], FloatArray]) -> Callable[[Ba
         return Features(values, found.sigma)
 
     return compute
+
+
+def test_paths_that_know_the_future_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = material()
+    (check,) = whole_paths(given, bundle(given, Peeking()))
+    assert (check.name, check.status) == ("paths", "ok")
+    honest = dataset.lay_out
+
+    def lengthened(candles: Candles, market: Market, start: int, end: int) -> Bars:
+        bars = honest(candles, market, start, end + 12 * BAR)
+        return bars.part(12, len(bars))
+
+    monkeypatch.setattr(simulating.dataset, "lay_out", lengthened)
+    (check,) = whole_paths(given, bundle(given, Peeking()))
+    assert (check.status, "know the future" in check.detail) == ("failed", True)
 
 
 def ahead(column: FloatArray) -> FloatArray:

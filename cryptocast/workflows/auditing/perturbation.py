@@ -28,7 +28,7 @@ _HINT = "a bug: do not trust what this version scored; mend cryptocast/dataset, 
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
     """An origin on one of the markets."""
 
     market: int  # index
@@ -40,7 +40,7 @@ def perturbation(material: Material, bundle: Bundle, *, seed: int = 0) -> Iterat
 
     Raises StateError if the candles hold no usable window.
     """
-    places, trained = _sample(material, seed)
+    places, trained = sample(material, seed)
     context_bars = bundle.card.context_bars
     names: set[str] = set()
     rows: set[int] = set()
@@ -81,7 +81,7 @@ def _listed(names: set[str]) -> str:
     return ", ".join(name for name in order if name in names)
 
 
-def _sample(material: Material, seed: int) -> tuple[list[_Place], Windows]:
+def sample(material: Material, seed: int) -> tuple[list[Place], Windows]:
     """Return origins spread over all candles, and their windows as training sees them."""
     whole = Part(material.start, material.end)
     random = np.random.default_rng(seed)
@@ -90,7 +90,7 @@ def _sample(material: Material, seed: int) -> tuple[list[_Place], Windows]:
     for market in range(len(material.markets)):
         every = material.market_windows(market, whole)
         rows = np.sort(random.choice(len(every), min(share, len(every)), replace=False))
-        places += [_Place(market, int(origin)) for origin in every.origin[rows]]
+        places += [Place(market, int(origin)) for origin in every.origin[rows]]
         windows.append(every.take(rows))
     if not places:
         raise StateError(
@@ -102,7 +102,7 @@ def _sample(material: Material, seed: int) -> tuple[list[_Place], Windows]:
 
 
 def _with_other_future(
-    material: Material, places: list[_Place], context_bars: int, seed: int
+    material: Material, places: list[Place], context_bars: int, seed: int
 ) -> list[Windows]:
     """Return each origin's window, if one is usable, from its context and a changed future."""
     windows = []
@@ -113,7 +113,7 @@ def _with_other_future(
         end = place.origin + _AHEAD_BARS * step
         candles = material.candles[place.market]
         candles = candles.take((candles.open_time >= start) & (candles.open_time < end))
-        changed = _changed(candles, place.origin, np.random.default_rng((seed, number)))
+        changed = changed_after(candles, place.origin, np.random.default_rng((seed, number)))
         windows.append(
             dataset.cut(
                 dataset.lay_out(changed, market, start, end),
@@ -126,7 +126,7 @@ def _with_other_future(
     return windows
 
 
-def _as_in_a_tick(material: Material, place: _Place, context_bars: int) -> Windows:
+def _as_in_a_tick(material: Material, place: Place, context_bars: int) -> Windows:
     """Return an origin's window from its context alone."""
     market = material.markets[place.market]
     start = place.origin - context_bars * market.interval_seconds
@@ -134,7 +134,7 @@ def _as_in_a_tick(material: Material, place: _Place, context_bars: int) -> Windo
     return dataset.at_origin(bars, material.lookback)
 
 
-def _changed(candles: Candles, moment: int, random: np.random.Generator) -> Candles:
+def changed_after(candles: Candles, moment: int, random: np.random.Generator) -> Candles:
     """Return the candles with other values at and after a moment, some of those removed."""
     later = candles.open_time >= moment
     factor = np.where(later, np.exp(random.normal(0, _PRICE_MOVE, len(later))), 1.0)
@@ -180,7 +180,7 @@ def _leaks(material: Material, name: str, seed: int) -> bool:
     """Return whether the windows of a part change with the candles that come after it."""
     part: Part = getattr(material.split, name)
     random = np.random.default_rng(seed)
-    candles = [_changed(c, part.end, random) for c in material.candles]
+    candles = [changed_after(c, part.end, random) for c in material.candles]
     other = material.replaced(material.markets, candles).windows(part)
     one = material.windows(part)
     return len(one) != len(other) or bool(_differ(one.targets, other.targets).any())

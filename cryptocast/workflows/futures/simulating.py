@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from cryptocast import dataset, paths
+from cryptocast.bundles import Bundle
+from cryptocast.dataset import Bars
 from cryptocast.errors import StateError
 from cryptocast.paths import Draw, MarketPaths, PathModel
-from cryptocast.values import Candles, ForecastSet, Market
+from cryptocast.values import Candles, ForecastSet, Market, ServedModel
 
 
 def market_paths(
@@ -28,6 +32,28 @@ def market_paths(
         model=forecast.model,
         levels=forecast.levels,
         prices=paths.prices(model, draw, forecast, bars, place, shape),
+    )
+
+
+def forecast_of(bundle: Bundle, bars: Bars, horizon: int) -> ForecastSet:
+    """Return what a version forecasts at the end of bars, uncalibrated, in its first steps."""
+    card, market = bundle.card, bars.market
+    origin = bars.first + len(bars) * market.interval_seconds
+    last_close = float(np.exp(bars.log_close[-1]))
+    windows = dataset.at_origin(
+        bars.part(max(0, len(bars) - card.context_bars), len(bars)), card.lookback
+    )
+    quantiles = bundle.forecaster.log_returns(windows)[0, :horizon]
+    return ForecastSet(
+        market=market,
+        origin=origin,
+        issued_at=float(origin),
+        last_close=last_close,
+        stale_bars=int(bars.age[-1]),
+        mode="replay",
+        model=ServedModel(card.version, card.kind, None),
+        levels=card.levels,
+        quantiles=dataset.to_prices(quantiles, last_close),
     )
 
 
