@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from cryptocast.values import Alert, Epoch, Fitted, Market, Page, Windows
 
@@ -134,6 +135,14 @@ class TrainingRun:
     checkpoint: Path | None = None
     deadline: float = math.inf
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Leave reports and state behind: a worker may have neither this clock nor this disk."""
+        return _resumed, (self.seed, self.deadline - time.monotonic())
+
+
+def _resumed(seed: int, seconds: float) -> TrainingRun:
+    return TrainingRun(seed, deadline=time.monotonic() + seconds)
+
 
 class ModelKind(Protocol):
     """A kind of model. Each file in `cryptocast/models` holds one, as `Model`."""
@@ -196,23 +205,19 @@ class Silence:
 
 
 class Engine(Protocol):
-    """A place where heavy pieces of work run. Each file in `cryptocast/engines` holds one.
-
-    It is made from the settings `[engine]`.
-    """
+    """A place where heavy work runs. Each file in `cryptocast/engines` holds one."""
 
     @property
     def workers(self) -> int:
-        """How many pieces run at once."""
+        """The number of pieces that run at once."""
 
     def map(self, function: Callable[[P, S], R], pieces: Iterable[P], shared: S) -> Iterator[R]:
         """Yield what the function makes of each piece and `shared`, in the order of the pieces.
 
         The function is a module's own and pure, and what goes in and out can be pickled. At most
         twice as many pieces as workers are asked for before their results are taken. An error
-        of a piece is raised in its turn: a CryptocastError as it was. A function with the
-        attribute `ON_GPU` trains: each piece gets a GPU if the engine has some. Raises
-        EngineError if the workers fail.
+        of a piece is raised in its turn: a CryptocastError as it was. Each piece of a function
+        with the attribute `ON_GPU` gets a GPU if there is one. Raises EngineError.
         """
 
     def close(self) -> None:

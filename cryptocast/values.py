@@ -356,6 +356,30 @@ class Epoch:
     windows_per_second: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Recording:
+    """A file of candles: its market, named by the file, and its candles as they are in it."""
+
+    file: Path
+    market: Market  # of source `file`, with the interval of its rows
+    candles: Candles
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Past:
+    """The newest sets of one market by one version, S of them, oldest first.
+
+    Calibration goes on from these: the widening of the newest set, and every set with a
+    target after the newest candle that this set knew.
+    """
+
+    scale: FloatArray  # [H] of the newest set
+    known_until: int  # close of the newest candle that the newest set knew
+    origins: IntArray  # [S]
+    low: FloatArray  # [S, H] prices at the lowest level, as they were served
+    high: FloatArray  # [S, H] at the highest
+
+
 @dataclass(frozen=True, slots=True)
 class Fitted:
     """A trained model: an ONNX graph from `inputs` [N, L, F] to `quantiles` [N, H, Q].

@@ -337,6 +337,15 @@ class Workspace:
             self._engine = open_engine(self.settings.engine)
         return self._engine
 
+    @contextmanager
+    def on(self, engine: Engine) -> Iterator[None]:
+        """Let the heavy work of the block run on another engine."""
+        own, self._engine = self._engine, engine
+        try:
+            yield
+        finally:
+            self._engine = own
+
     def identity(self) -> str:
         """Return the id of this workspace among those that share a store.
 

@@ -3,14 +3,23 @@ from __future__ import annotations
 import math
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from cryptocast.errors import ModelError, StateError, StoreError
 from cryptocast.seams import Params, Trial
-from cryptocast.tuning import Report, SearchPlan, SearchResult, Tried, search, space
+from cryptocast.tuning import (
+    EndedTrial,
+    FoldScore,
+    SearchPlan,
+    SearchResult,
+    TrialFold,
+    Tried,
+    search,
+    space,
+)
 
 Fold = Callable[[int, Params, int], float]
 FOLDS = 3
@@ -40,18 +49,23 @@ def run(
     seed: int = 0,
     timeout_seconds: float | None = None,
     start: Params | None = None,
-    on_trial: Callable[[tuple[Tried, ...]], None] | None = None,
+    at_once: int = 1,
+    ahead: int = 1,
+    on_trial: Callable[[EndedTrial, tuple[Tried, ...]], None] | None = None,
 ) -> SearchResult:
-    """Search, a trial given up where the search says so; a value that is None diverges."""
+    """Search with an engine that asks for so many folds before the first of them is scored."""
 
-    def objective(number: int, params: Params, report: Report) -> bool:
-        for fold in range(folds):
-            if report(value(number, params, fold)):
-                break
-        return True
+    def judge(pieces: Iterable[TrialFold]) -> Iterator[FoldScore]:
+        waiting: list[FoldScore] = []
+        for piece in pieces:
+            found = value(piece.number, piece.params, piece.fold)
+            waiting.append(FoldScore(found, 0.0, 0.0))
+            if len(waiting) == ahead:
+                yield waiting.pop(0)
+        yield from waiting
 
-    plan = SearchPlan(f"sqlite:///{storage}", study, trials, seed, timeout_seconds)
-    return search(plan, objective, suggest, folds=folds, start=start, on_trial=on_trial)
+    plan = SearchPlan(f"sqlite:///{storage}", study, trials, seed, timeout_seconds, at_once)
+    return search(plan, judge, suggest, folds=folds, start=start, on_trial=on_trial)
 
 
 def test_a_search_finds_the_best_of_its_trials(storage: Path) -> None:
@@ -73,10 +87,11 @@ def test_a_search_finds_the_best_of_its_trials(storage: Path) -> None:
 
 
 def test_after_each_trial_all_so_far_are_told(storage: Path) -> None:
-    told: list[tuple[Tried, ...]] = []
-    found = run(storage, trials=4, on_trial=told.append)
-    assert [len(history) for history in told] == [1, 2, 3, 4]
-    assert told[-1] == found.history
+    told: list[tuple[EndedTrial, tuple[Tried, ...]]] = []
+    found = run(storage, trials=4, on_trial=lambda *both: told.append(both))
+    assert [len(history) for _, history in told] == [1, 2, 3, 4]
+    assert told[-1][1] == found.history
+    assert [len(ended.scores) for ended, _ in told] == [FOLDS] * 4
 
 
 def test_a_trial_that_is_behind_after_a_fold_is_given_up(storage: Path) -> None:
@@ -131,14 +146,33 @@ def test_a_trial_whose_value_is_no_number_counts_as_diverged(storage: Path) -> N
     assert math.isfinite(found.value)
 
 
-def test_an_objective_may_say_that_it_diverged(storage: Path) -> None:
-    found = search(
-        SearchPlan(f"sqlite:///{storage}", "a", trials=3, seed=0),
-        lambda number, params, report: bool(report(1.0)) or number != 1,
-        suggest,
-        folds=1,
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_folds_that_were_asked_for_too_early_change_nothing(storage: Path, at_once: int) -> None:
+    one = run(storage, study="a", trials=13, at_once=at_once)
+    assert "pruned" in {trial.state for trial in one.history}
+    assert run(storage, study="b", trials=13, at_once=at_once, ahead=5) == one
+
+
+def test_trials_of_a_round_know_nothing_of_each_other(storage: Path) -> None:
+    one = run(storage, study="a", trials=12)
+    assert run(storage, study="b", trials=12, at_once=4).best != one.best
+    # The first five are random: whether they are made at once makes no difference.
+    assert run(storage, study="c", trials=5, folds=1, at_once=5) == run(
+        storage, study="d", trials=5, folds=1
     )
-    assert [trial.state for trial in found.history] == ["complete", "diverged", "complete"]
+
+
+def test_a_round_that_was_interrupted_is_made_anew(storage: Path) -> None:
+    whole = run(storage, study="whole", trials=10, at_once=4)
+
+    def interrupted(number: int, params: Params, fold: int) -> float:
+        if number == 6:
+            raise KeyboardInterrupt
+        return bowl(number, params, fold)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(storage, interrupted, trials=10, at_once=4)
+    assert run(storage, trials=10, at_once=4) == whole
 
 
 def test_where_every_trial_diverges_it_is_said(storage: Path) -> None:

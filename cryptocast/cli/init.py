@@ -12,6 +12,7 @@ from cryptocast import plugins
 from cryptocast.cli.fetch import candles_document
 from cryptocast.cli.root.options import (
     CandleFiles,
+    Engine,
     Run,
     Seed,
     Start,
@@ -83,6 +84,7 @@ def command(
     trials: Trials = None,
     seed: Seed = None,
     start: Start = None,
+    engine: Engine = None,
     scores: Scores = False,
 ) -> Answer:
     """Make a workspace with a promoted model: fetch, split, tune, train, evaluate, promote.
@@ -100,6 +102,7 @@ def command(
         "data.days": days,
         "tune.trials": trials,
         "model.start": start,
+        "engine.kind": engine,
     }
     chosen = {key: value for key, value in settings.items() if value is not None}
     report = init(

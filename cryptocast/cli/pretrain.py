@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cryptocast.cli.root.options import Run, Seed, completing, configuration, configurations
+from cryptocast.cli.root.options import Engine, Run, Seed, completing, configuration, configurations
 from cryptocast.cli.root.output import Answer, line, table
 from cryptocast.display import counted, number, percent
 
@@ -43,6 +43,7 @@ def command(
         str | None,
         typer.Option(help="Where the candles come from, and their licence: for the card."),
     ] = None,
+    engine: Engine = None,
 ) -> Answer:
     """Train one network on many markets, for markets with little history of their own.
 
@@ -55,7 +56,7 @@ def command(
     from cryptocast.workflows.pretrain import pretrain
 
     report = pretrain(
-        _settings(run, configuration(config)),
+        _settings(run, configuration(config), engine),
         data,
         out,
         seed=seed or 0,
@@ -67,15 +68,16 @@ def command(
     return Answer(answer, lambda console: _show(console, report))
 
 
-def _settings(run: Run, config: Path | None) -> Settings:
+def _settings(run: Run, config: Path | None, engine: str | None) -> Settings:
     """Return the settings of a file, else of the workspace of -w, else the defaults."""
     import os
 
     from cryptocast.config import load
 
+    options = {} if engine is None else {"engine.kind": engine}
     if config is None and run.workspace is not None:
-        return run.open().settings
-    settings, _ = load(config, os.environ)
+        return run.open(options).settings
+    settings, _ = load(config, os.environ, options)
     return settings
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cryptocast.cli.root.options import Run, Symbols, read_time
+from cryptocast.cli.root.options import Engine, Run, Symbols, read_time
 from cryptocast.cli.root.output import Answer, print_document, table
 from cryptocast.display import counted
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from cryptocast.compute.sets import FailedOrigin
     from cryptocast.workflows.replay import Block, Replay
-    from cryptocast.workflows.serving.sets import FailedOrigin
 
 NAME = "replay"
 EXAMPLE = "cryptocast replay --start 2024-06-03 --end 2024-06-06"
@@ -37,6 +37,7 @@ def command(
         bool, typer.Option("--in-sample", help="Also origins it learned from, all unserved.")
     ] = False,
     symbols: Symbols = None,
+    engine: Engine = None,
 ) -> Answer:
     """Forecast every origin of a past range as the live tick would have, into the ledger.
 
@@ -48,7 +49,7 @@ def command(
     from cryptocast.workflows.replay import plan, replay
 
     counts = _Counts()
-    with run.open() as ws:
+    with run.open({"engine.kind": engine}) as ws:
         planned = plan(
             ws,
             parse_time(start),

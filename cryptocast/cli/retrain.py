@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cryptocast.cli.evaluate import SHOWN_MARKETS
-from cryptocast.cli.root.options import Run, Seed, Trials
+from cryptocast.cli.root.options import Engine, Run, Seed, Trials
 from cryptocast.cli.root.output import (
     Answer,
     sentences,
@@ -49,6 +49,7 @@ def command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be renewed, and why.")
     ] = False,
+    engine: Engine = None,
     scores: Scores = False,
 ) -> Answer:
     """Renew the model: fetch, split, tune, train, evaluate, select, promote.
@@ -58,7 +59,7 @@ def command(
     """
     from cryptocast.workflows.retrain import foresee, retrain
 
-    with run.open({"tune.trials": trials}) as ws:
+    with run.open({"tune.trials": trials, "engine.kind": engine}) as ws:
         if dry_run:
             return _foreseen(foresee(ws, if_needed=if_needed), flush=flush)
         report = retrain(ws, seed=seed or 0, clear=flush, if_needed=if_needed)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cryptocast.cli.root.options import Run, Seed, Start, Symbols, completing
+from cryptocast.cli.root.options import Engine, Run, Seed, Start, Symbols, completing
 from cryptocast.cli.root.output import Answer, failure_code, failure_warnings, sentences
 from cryptocast.cli.tune import Kind
 from cryptocast.display import percent
@@ -39,6 +39,7 @@ def command(
         str | None,
         typer.Option(metavar="VERSION", help="Train that version again from its card, compare."),
     ] = None,
+    engine: Engine = None,
 ) -> Answer:
     """Train one model on the stored candles, log it to MLflow, register a version.
 
@@ -48,8 +49,8 @@ def command(
 
     if repeat is not None:
         options = {"--model": model, "--params": params, "--seed": seed, "--symbol": symbols}
-        return _repeat(run, repeat, options | {"--from": start})
-    with run.open({"model.start": start}) as ws:
+        return _repeat(run, repeat, options | {"--from": start, "--engine": engine})
+    with run.open({"model.start": start, "engine.kind": engine}) as ws:
         reports, failed = train(
             ws, kind=model, params=params or "best", seed=seed or 0, symbols=tuple(symbols or ())
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cryptocast import plugins
-from cryptocast.cli.root.options import Run, Seed, Symbols, completing
+from cryptocast.cli.root.options import Engine, Run, Seed, Symbols, completing
 from cryptocast.cli.root.output import Answer, failure_code, failure_warnings, table
 from cryptocast.display import counted, number, percent
 
@@ -58,6 +58,7 @@ def command(
     model: Kind = None,
     seed: Seed = None,
     symbols: Symbols = None,
+    engine: Engine = None,
 ) -> Answer:
     """Search the best parameters over rolling-origin folds; a stopped study continues.
 
@@ -66,7 +67,7 @@ def command(
     """
     from cryptocast.workflows.tune import tune
 
-    with run.open() as ws:
+    with run.open({"engine.kind": engine}) as ws:
         reports, failed_markets = tune(
             ws,
             kind=model,

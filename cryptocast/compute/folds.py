@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import time
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cryptocast import evaluation
 from cryptocast.compute.material import Material, TrainingPlan
 from cryptocast.compute.scoring import crps, walk_crps
 from cryptocast.dataset import Part, rolling
 from cryptocast.errors import ModelError, StateError
 from cryptocast.seams import TrainingRun
+from cryptocast.tuning import FoldScore, TrialFold
 from cryptocast.values import FloatArray, Windows
 
 
@@ -87,7 +91,38 @@ def _can_judge(fold: Fold) -> bool:
     return bool(np.isfinite(fold.walk).any())
 
 
-def fold_loss(fold: Fold, training: TrainingPlan) -> FloatArray | None:
+@dataclass(frozen=True, slots=True, eq=False)
+class FoldsPlan:
+    """All that the trials of a search have in common."""
+
+    folds: tuple[Fold, ...]
+    training: TrainingPlan  # with other parameters in each trial
+
+    @classmethod
+    def of(
+        cls, material: Material, training: TrainingPlan, folds: int, validation_bars: int
+    ) -> FoldsPlan:
+        """Lay out the folds; see `rolling_folds`."""
+        laid = rolling_folds(material, training, folds=folds, validation_bars=validation_bars)
+        return cls(tuple(laid), training)
+
+    @property
+    def digest(self) -> str:
+        """A hash of the material, as `Material.digest`."""
+        return self.folds[0].material.digest
+
+
+def fold_score(piece: TrialFold, plan: FoldsPlan) -> FoldScore:
+    """Fit a trial's parameters on a fold, and score them relative to the random walk."""
+    started, fold = time.perf_counter(), plan.folds[piece.fold]
+    loss = _loss(fold, replace(plan.training, params=piece.params))
+    value = in_bp = math.nan
+    if loss is not None:
+        value, in_bp = evaluation.relative_crps(loss, fold.walk), float(np.nanmean(loss))
+    return FoldScore(value, in_bp, time.perf_counter() - started)
+
+
+def _loss(fold: Fold, training: TrainingPlan) -> FloatArray | None:
     """Return the CRPS [N, H] in bp of a model fit on a fold, or None if its training diverged."""
     try:
         fitted = training.model.fit(

@@ -101,6 +101,12 @@ class Material:
             digest.update(candles.take(chosen).fingerprint().encode())
         return digest.hexdigest()[:16]
 
+    @property
+    def digest(self) -> str:
+        """A hash of all that windows are cut from, and how."""
+        whole = self.fingerprint(Part(self.start, self.end))
+        return f"{whole} {self.split} L{self.lookback} H{self.horizon} {self.max_stale_bars}"
+
     def rows(self, part: Part) -> tuple[int, int | None, int | None]:
         """Return the number of candles in a part over all markets, the first and last open time."""
         times = np.concatenate([candles.open_time for candles in self.candles])

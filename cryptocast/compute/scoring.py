@@ -21,6 +21,9 @@ from cryptocast.values import DAY_SECONDS, Candles, Fitted, FloatArray, Market, 
 WALK = "random_walk"
 """The baseline that everything is compared with, and the last resort."""
 
+BASE = "base"
+"""The kind of a version that is a base network unchanged."""
+
 YARDSTICK_BARS = 2_016
 """The bars that baselines learn from, and serve until they learn anew: a week of five minutes."""
 

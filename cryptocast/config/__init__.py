@@ -6,6 +6,7 @@ from cryptocast.config.learning import GateSettings as GateSettings
 from cryptocast.config.learning import ModelSettings as ModelSettings
 from cryptocast.config.learning import PretrainSettings as PretrainSettings
 from cryptocast.config.learning import SourceSettings as SourceSettings
+from cryptocast.config.learning import TuneSettings as TuneSettings
 from cryptocast.config.loading import ENVIRONMENT_PREFIX as ENVIRONMENT_PREFIX
 from cryptocast.config.loading import FILE_NAME as FILE_NAME
 from cryptocast.config.loading import Origin as Origin

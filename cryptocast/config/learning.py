@@ -228,6 +228,9 @@ class TuneSettings(Section):
     storage: Uri = Field(
         None, description="database of the studies; by default the workspace's optuna.db"
     )
+    at_once: int = Field(
+        1, ge=1, le=1000, description="trials that know nothing of each other: for an engine"
+    )
 
 
 class PretrainSettings(Section):

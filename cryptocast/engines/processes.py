@@ -28,6 +28,7 @@ P = TypeVar("P")
 S = TypeVar("S")
 R = TypeVar("R")
 
+_MOST_SHARED = 2  # the pieces of as many maps may be under way
 _MOST_DEATHS = 3  # of workers in a row, before a piece counts as deadly
 
 
@@ -42,7 +43,7 @@ class Engine:
         self.workers = settings.workers or _cores()
         self._pool: ProcessPoolExecutor | None = None
         self._folder: Path | None = None
-        self._shared: tuple[Any, Path] | None = None
+        self._shared: deque[tuple[Any, Path]] = deque()
 
     def map(self, function: Callable[[P, S], R], pieces: Iterable[P], shared: S) -> Iterator[R]:
         """Yield the results, in the order of the pieces; one whose worker died is done again.
@@ -82,7 +83,8 @@ class Engine:
         self._stop()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder = self._shared = None
+        self._folder = None
+        self._shared.clear()
 
     def _started(self) -> ProcessPoolExecutor:
         if self._pool is None:
@@ -101,16 +103,18 @@ class Engine:
 
     def _file_of(self, shared: Any) -> Path:
         """Return the file that holds what pieces share; searches share one value for hours."""
-        if self._shared is None or self._shared[0] is not shared:
-            if self._folder is None:
-                self._folder = Path(tempfile.mkdtemp(prefix="cryptocast-"))
-            descriptor, name = tempfile.mkstemp(dir=self._folder)
-            with os.fdopen(descriptor, "wb") as file:
-                pickle.dump(shared, file, pickle.HIGHEST_PROTOCOL)
-            if self._shared is not None:
-                self._shared[1].unlink()
-            self._shared = shared, Path(name)
-        return self._shared[1]
+        for value, path in self._shared:
+            if value is shared:
+                return path
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="cryptocast-"))
+        descriptor, name = tempfile.mkstemp(dir=self._folder)
+        with os.fdopen(descriptor, "wb") as file:
+            pickle.dump(shared, file, pickle.HIGHEST_PROTOCOL)
+        self._shared.append((shared, Path(name)))
+        if len(self._shared) > _MOST_SHARED:
+            self._shared.popleft()[1].unlink()
+        return Path(name)
 
 
 def _cores() -> int:
@@ -145,6 +149,6 @@ def _work(function: Callable[[Any, Any], Any], piece: Any, file: Path) -> Any:
     return work(cryptocast.__version__, function, piece, _read(file))
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=_MOST_SHARED)
 def _read(file: Path) -> Any:
     return pickle.loads(file.read_bytes())  # noqa: S301 - only this user can write its folder

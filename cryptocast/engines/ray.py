@@ -37,7 +37,7 @@ class Engine:
 
     @property
     def workers(self) -> int:
-        """How many pieces run at once: as the settings say, or one per core of the cluster."""
+        """The number of pieces that run at once: by default one per core of the cluster."""
         self._join()
         cores = int(self._ray.cluster_resources().get("CPU", 1))
         return self._settings.workers or max(cores, 1)
@@ -52,7 +52,7 @@ class Engine:
         if self._shared is None or self._shared[0] is not shared:
             self._shared = shared, ray.put(shared)
         kept = self._shared[1]
-        gpus = 1 if getattr(function, "ON_GPU", False) and "GPU" in ray.cluster_resources() else 0
+        gpus = 1 if hasattr(function, "ON_GPU") and "GPU" in ray.cluster_resources() else 0
         remote = ray.remote(work).options(
             name=function.__name__, max_retries=_MOST_DEATHS, num_gpus=gpus
         )

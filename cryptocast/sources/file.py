@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from cryptocast.errors import ConfigError, SourceError
@@ -18,6 +17,7 @@ from cryptocast.values import (
     Candles,
     Market,
     Page,
+    Recording,
     iso,
 )
 
@@ -30,15 +30,6 @@ It is today's clock over recorded candles; less is a tick at the edge of a file 
 _FEWEST_STEPS, _FEWEST_STEPS_NAMED = 3, 10
 _ANY_INTERVAL = next(iter(INTERVAL_SECONDS))
 _ALL_TIME = (-(1 << 40), 1 << 40)  # Unix seconds
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Recording:
-    """One file: its market, named by the file, and its candles as they are in it."""
-
-    file: Path
-    market: Market  # of source `file`, with the interval of its rows
-    candles: Candles
 
 
 class Source:

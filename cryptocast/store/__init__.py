@@ -10,7 +10,6 @@ from cryptocast.store.candles import confirmed_missing as confirmed_missing
 from cryptocast.store.candles import fillable_gaps as fillable_gaps
 from cryptocast.store.candles import gaps as gaps
 from cryptocast.store.ledger import Ledger as Ledger
-from cryptocast.store.ledger import Past as Past
 from cryptocast.store.ledger import Served as Served
 from cryptocast.store.ledger_writer import LedgerWriter as LedgerWriter
 from cryptocast.store.ledger_writer import as_json as as_json

@@ -11,25 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cryptocast.values import FloatArray, ForecastSet, IntArray, Market, ServedModel
+from cryptocast.values import FloatArray, ForecastSet, IntArray, Market, Past, ServedModel
 
 if TYPE_CHECKING:
     from cryptocast.store.reader import Reader
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Past:
-    """The newest sets of one market by one version, S of them, oldest first.
-
-    Calibration goes on from these: the widening of the newest set, and every set with a
-    target after the newest candle that this set knew.
-    """
-
-    scale: FloatArray  # [H] of the newest set
-    known_until: int  # close of the newest candle that the newest set knew
-    origins: IntArray  # [S]
-    low: FloatArray  # [S, H] prices at the lowest level, as they were served
-    high: FloatArray  # [S, H] at the highest
 
 
 @dataclass(frozen=True, slots=True, eq=False)

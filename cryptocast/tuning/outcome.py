@@ -25,6 +25,39 @@ _TOP_SHARE = 0.25  # a parameter is important if it sets these best trials apart
 
 
 @dataclass(frozen=True, slots=True)
+class TrialFold:
+    """The parameters of a trial, to be judged on one fold."""
+
+    number: int  # of the trial
+    params: Params
+    fold: int
+
+    @property
+    def key(self) -> str:
+        """A name that the same fold of the same parameters has again."""
+        return f"fold {self.fold} {sorted(self.params.items())}"
+
+
+@dataclass(frozen=True, slots=True)
+class FoldScore:
+    """The value of one fold, which is minimised, and what reports say besides."""
+
+    value: float  # NaN if the training diverged
+    crps_bp: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class EndedTrial:
+    """A trial that has just ended, with the scores of the folds that it saw."""
+
+    number: int
+    params: Params
+    state: str
+    scores: tuple[FoldScore, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Tried:
     """A finished trial: complete, pruned or diverged."""
 

@@ -9,47 +9,34 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from statistics import fmean
 from typing import TYPE_CHECKING
-
-from numpy import quantile
 
 from cryptocast.databases import server_fault
 from cryptocast.errors import StoreError, holds_secret, shown_url
 from cryptocast.seams import Params, Trial
 from cryptocast.tuning.outcome import (
-    HAS_DIVERGED,
-    PARAMS,
-    VALUES,
+    EndedTrial,
     SearchResult,
     Tried,
     finished,
     history,
 )
+from cryptocast.tuning.rounds import Judge, asked, run
 
 if TYPE_CHECKING:
     from optuna import Study
-
-_STARTUP_TRIALS = 5  # random trials before the sampler models what it saw
-_LEAST_COMPLETE = 4  # complete trials before any is pruned
-_KEPT_SHARE = 1 / 3  # a trial goes on while it is among the best third of the complete ones
-
-Report = Callable[[float], bool]
-"""Report the value of one more fold; True means that the trial is hopeless and may end here."""
-
-Objective = Callable[[int, Params, Report], bool]
-"""Try parameters as trial `number`, fold by fold; False means that the training diverged."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchPlan:
     """The database and name of the study of a search, and how long the search may take."""
 
-    storage: str  # the address of the database of all studies, as SQLAlchemy writes it
+    storage: str | None  # the address of the database of all studies; None: in memory alone
     study: str  # a study that already has this name continues
     trials: int  # how many finished trials the study holds in the end
     seed: int
     timeout_seconds: float | None = None  # no trial begins after that
+    at_once: int = 1  # trials of a round, which know nothing of each other
 
 
 def space(suggest: Callable[[Trial], Params]) -> tuple[str, ...]:
@@ -64,80 +51,35 @@ def space(suggest: Callable[[Trial], Params]) -> tuple[str, ...]:
 
 def search(
     plan: SearchPlan,
-    objective: Objective,
+    judge: Judge,
     suggest: Callable[[Trial], Params],
     *,
     folds: int,
     start: Params | None = None,
-    on_trial: Callable[[tuple[Tried, ...]], None] | None = None,
+    on_trial: Callable[[EndedTrial, tuple[Tried, ...]], None] | None = None,
 ) -> SearchResult:
-    """Minimise the mean over `folds` of what `objective` reports, and return the result.
+    """Minimise the mean over `folds` of what `judge` says, and return the result.
 
     A search that is continued ends as if it had not been interrupted. `start`
-    is tried first. `on_trial` gets all trials so far after each. Raises StateError if no trial
+    is tried first. `on_trial` gets each trial, and all so far. Raises StateError if no trial
     finished in time, ModelError if every one diverged, and StoreError if the database of the
     studies cannot be used.
     """
-    import optuna  # late: the tick loads no Optuna
-
-    with _quiet(), _translated(plan.storage), _opened(plan) as study:
+    with _quiet(), _translated(plan.storage or ""), _opened(plan) as study:
         if start is not None and not finished(study):
             study.enqueue_trial(dict(start))
         timeout = math.inf if plan.timeout_seconds is None else plan.timeout_seconds
         deadline = time.monotonic() + timeout
         while (done := len(finished(study))) < plan.trials and time.monotonic() < deadline:
-            # Seeded anew for each trial, so that an interrupted search continues in the same way.
-            study.sampler = optuna.samplers.TPESampler(
-                seed=plan.seed + done, n_startup_trials=_STARTUP_TRIALS
-            )
-            study.optimize(_trial(objective, suggest, done, folds), n_trials=1)
-            if on_trial is not None:
-                on_trial(history(study))
+            # A round that was cut short is filled up, so that the others begin where they did.
+            end = min(done + plan.at_once - done % plan.at_once, plan.trials)
+            with asked(study, plan.seed, suggest, range(done, end)) as trials:
+                run(trials, judge, folds, study)
+            for trial in trials:
+                ended = trial.tell(study)
+                if on_trial is not None:
+                    on_trial(ended, history(study))
         return SearchResult.of(study)
-
-
-def _trial(
-    objective: Objective, suggest: Callable[[Trial], Params], number: int, folds: int
-) -> Callable[..., float]:
-    """Return one trial as a function that Optuna can run."""
-    import optuna
-
-    def run(trial: optuna.Trial) -> float:
-        params = suggest(trial)
-        trial.set_user_attr(PARAMS, dict(params))
-        values: list[float] = []
-        hopeless = False
-
-        def report(value: float) -> bool:
-            nonlocal hopeless
-            values.append(value)
-            trial.report(fmean(values), len(values) - 1)
-            hopeless = len(values) < folds and _behind(trial.study, fmean(values), len(values) - 1)
-            return hopeless
-
-        whole = objective(number, params, report) and all(map(math.isfinite, values))
-        trial.set_user_attr(VALUES, values)
-        trial.set_user_attr(HAS_DIVERGED, not whole)
-        if hopeless or not whole:
-            raise optuna.TrialPruned
-        return fmean(values)
-
-    return run
-
-
-def _behind(study: Study, value: float, step: int) -> bool:
-    """Return whether the mean over the first folds is worse than that of the best complete trials.
-
-    This is the rule of Vizier (Golovin et al. 2017, section 3.2.2) with a third instead of its
-    median. On 3 (coin, week) pairs, 20 trials of 3 folds each took 39 s, against 62 s without
-    pruning, and found the same or better; the median took 41 s and was worse on one; a Wilcoxon
-    test took 45 s. Optuna's own pruners look at a trial's best fold instead of its mean.
-    """
-    from optuna.trial import TrialState
-
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    others = [t.intermediate_values[step] for t in complete if step in t.intermediate_values]
-    return len(others) >= _LEAST_COMPLETE and value > float(quantile(others, _KEPT_SHARE))
 
 
 @contextlib.contextmanager
@@ -145,6 +87,9 @@ def _opened(plan: SearchPlan) -> Iterator[Study]:
     """Open the study in its database for the block, or create it."""
     import optuna
 
+    if plan.storage is None:
+        yield optuna.create_study()
+        return
     try:
         # It is a template to Optuna, but a password may have braces.
         storage = optuna.storages.RDBStorage(re.sub(r"([{}])", r"\1\1", plan.storage))

@@ -11,13 +11,16 @@ from functools import partial
 import polars as pl
 
 from cryptocast.bundles import Bundle
+from cryptocast.compute.ladder import Ladder, mismatch, production_versions
 from cryptocast.compute.scoring import Scored, score_rows, summary
+from cryptocast.config import Settings
 from cryptocast.dataset import Part
 from cryptocast.documents import document
 from cryptocast.errors import StateError, UsageError, no_production
 from cryptocast.evaluation import Diagnosis
 from cryptocast.registry import Registry
 from cryptocast.reports import plots
+from cryptocast.store import Store
 from cryptocast.values import DAY_SECONDS, Market, iso
 from cryptocast.workflows.futures.simulating import require_interval
 from cryptocast.workflows.futures.stored import PathOrigins, PathsReport, judged_paths
@@ -26,11 +29,9 @@ from cryptocast.workflows.learning.scope import per_market
 from cryptocast.workflows.learning.scoring import score, scoring_plan
 from cryptocast.workflows.learning.versions import (
     frozen_bundle,
-    mismatch,
     registered_bundle,
     version_named,
 )
-from cryptocast.workflows.serving.ladder import Ladder, production_versions
 from cryptocast.workspace import Workspace
 
 PATHS_EVENT = "paths"
@@ -77,7 +78,7 @@ def evaluate(
     start = _first(market, end, days=days, test_bars=test_bars, start=start)
     bundles = ws.step("load versions", lambda: _bundles(ws, versions))
     lookback = max((b.card.lookback for b in bundles), default=ws.settings.model.lookback)
-    span = _span(ws, Part(start, end), lookback)
+    span = _span(ws.store, ws.settings, Part(start, end), lookback)
     part = Part(max(start, span.start), end)
     plan = scoring_plan(ws.settings, span, Part(span.start, part.start), part, lookback)
     candles = series(ws.store, ws.markets(), span.start, span.end)
@@ -126,15 +127,17 @@ def evaluate_paths(
     return report
 
 
-def _span(ws: Workspace, part: Part, lookback: int) -> Part:
+def _span(store: Store, settings: Settings, part: Part, lookback: int) -> Part:
     """Return the time of a part, and before it that which the baselines learn from.
 
     Raises StateError if that holds too few candles.
     """
-    interval = ws.markets()[0].interval_seconds
+    markets, data = settings.markets(), settings.data
+    interval = markets[0].interval_seconds
     bars = part.bars(interval)
-    days = bars * interval / DAY_SECONDS + ws.settings.data.days
-    split = planned_split(ws, ws.markets(), days=days, test_bars=bars, end=part.end)
+    days = bars * interval / DAY_SECONDS + data.days
+    with store.read() as reader:
+        split = planned_split(reader, data, markets, end=part.end, days=days, test_bars=bars)
     span = Part(split.train.start, split.test.end)
     if Part(span.start, part.start).bars(interval) <= lookback:
         stored = span.bars(interval)

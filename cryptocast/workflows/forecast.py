@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from cryptocast.compute.ladder import Ladder, production_versions
+from cryptocast.compute.sets import Question
 from cryptocast.display import ago
 from cryptocast.errors import CryptocastError, StateError, StoreError, no_production
 from cryptocast.values import Market, iso
@@ -23,9 +25,7 @@ from cryptocast.workflows.serving.catch_up import (
     catch_up_soon,
 )
 from cryptocast.workflows.serving.events import refuse_gone
-from cryptocast.workflows.serving.ladder import Ladder, production_versions
 from cryptocast.workflows.serving.recordings import is_recorded, refuse_running
-from cryptocast.workflows.serving.sets import Question
 from cryptocast.workflows.serving.tick import (
     Forecasts,
     TickReport,

@@ -14,6 +14,7 @@ import tomlkit
 
 from cryptocast import config, workspace
 from cryptocast.clock import VirtualClock
+from cryptocast.compute.ahead import Ahead
 from cryptocast.config import Secrets, Settings
 from cryptocast.drafts import replacing, swapping
 from cryptocast.errors import CryptocastError, StateError
@@ -26,6 +27,7 @@ from cryptocast.values import DAY_SECONDS, Market, iso
 from cryptocast.workflows.fetch import fetch
 from cryptocast.workflows.keeping.undo import make_folders, refusals_named, undone_if_useless
 from cryptocast.workflows.learning.pipeline import Renewal, pipeline
+from cryptocast.workflows.learning.preparing import ahead_of
 from cryptocast.workflows.learning.renewals import (
     Renewals,
     pipeline_name,
@@ -179,7 +181,10 @@ def _renew(
     def renew(group: Group) -> Renewal:
         return pipeline(ws, pipeline_name(ws.settings, name, group), group, seed=seed)
 
-    return renew_groups(ws, model_groups(ws.settings, markets), candles.errors, renew)
+    def ahead(group: Group) -> Ahead | None:
+        return ahead_of(ws, pipeline_name(ws.settings, name, group), group, seed)
+
+    return renew_groups(ws, model_groups(ws.settings, markets), candles.errors, renew, ahead)
 
 
 def _is_finished(folder: Path, reopen: Callable[..., Workspace]) -> bool:

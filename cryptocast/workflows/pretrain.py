@@ -6,24 +6,33 @@ import contextlib
 import dataclasses
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cryptocast import bundles
+from cryptocast.bundles import Forecaster
+from cryptocast.compute.pretraining import (
+    BaseTraining,
+    PretrainRule,
+    Recorded,
+    ScoredSeries,
+    base_evidence,
+    base_scores,
+    held_out_from,
+    train_base,
+)
 from cryptocast.config import Settings
+from cryptocast.engines import open_engine
 from cryptocast.errors import StoreError, UsageError
-from cryptocast.seams import Progress
-from cryptocast.values import Epoch, parse_path
+from cryptocast.seams import Engine, Progress
+from cryptocast.values import Epoch, Fitted, parse_path
 from cryptocast.workflows.learning.pretraining import (
     ALL,
     OLDER,
     Pretraining,
     base_card,
-    base_evidence,
-    base_scores,
-    held_out_from,
     read_series,
 )
 from cryptocast.workspace import require_outside
@@ -41,7 +50,7 @@ class PretrainReport:
     origins: int
     held_out_from: int  # Unix seconds
     scores: list[dict[str, Any]]  # on the held-out time; a row per series and step, and "all"
-    evidence: dict[str, float]
+    evidence: Mapping[str, float]
     seconds: float
 
 
@@ -66,24 +75,17 @@ def pretrain(
     """
     began, out = time.monotonic(), parse_path(out).resolve()
     _require_place(out)
-    progress.stage("read candles")
-    series = read_series(settings, data, now)
-    cut = held_out_from(series, settings.pretrain.validation_share)
-    card = base_card(settings, series, seed, origin)
-    training = Pretraining(settings, card, out, began)
-    show = _epoch_shower(progress)
-    progress.stage("train on the older candles")
-    older = training.train([r.series(settings, r.start, cut) for r in series], OLDER, show)
-    progress.stage("score on the newest")
-    scores = base_scores(settings, series, cut, older)
-    evidence = base_evidence(scores)
-    progress.stage("train on all candles")
-    everything = [r.series(settings, r.start, r.end) for r in series]
-    fitted = training.train(everything, ALL, show, [r.far(settings) for r in series])
+    with contextlib.closing(open_engine(settings.engine)) as engine:
+        progress.stage("read candles")
+        series = read_series(engine, settings, data, now)
+        cut = held_out_from(series, settings.pretrain.validation_share)
+        training = Pretraining(settings, base_card(settings, series, seed, origin), out, began)
+        scores, fitted, origins = _trained(
+            engine, training, series, PretrainRule(settings, now, cut), progress
+        )
     progress.stage("write the bundle")
-    card = dataclasses.replace(
-        card, evidence=evidence, horizon=bundles.Forecaster(fitted.onnx).horizon
-    )
+    evidence, horizon = base_evidence(scores), Forecaster(fitted.onnx).horizon
+    card = dataclasses.replace(training.card, evidence=evidence, horizon=horizon)
     with _writing(out):
         bundles.freeze(out, card, fitted.onnx)
     training.forget()
@@ -91,12 +93,40 @@ def pretrain(
         folder=out,
         interval=settings.market.interval,
         series=len(series),
-        origins=sum(len(one.newest) for one in everything),
+        origins=origins,
         held_out_from=cut,
         scores=scores,
         evidence=evidence,
         seconds=time.monotonic() - began,
     )
+
+
+def _trained(
+    engine: Engine,
+    training: Pretraining,
+    series: Sequence[Recorded],
+    rule: PretrainRule,
+    progress: Progress,
+) -> tuple[list[dict[str, Any]], Fitted, int]:
+    """Do both trainings; return the first one's scores, the second network and its origins."""
+    settings, show = rule.settings, _epoch_shower(progress)
+    origins = 0
+
+    def trainings() -> Iterator[BaseTraining]:
+        nonlocal origins
+        yield training.of([r.series(settings, r.start, rule.cut) for r in series], OLDER, show)
+        everything = [r.series(settings, r.start, r.end) for r in series]
+        origins = sum(len(one.newest) for one in everything)
+        yield training.of(everything, ALL, show, [r.far(settings) for r in series])
+
+    networks = engine.map(train_base, trainings(), settings)
+    progress.stage("train on the older candles")
+    older = Forecaster(next(networks).onnx)
+    progress.stage("score on the newest")
+    scored = (ScoredSeries(recorded, older) for recorded in series)
+    scores = [row for rows in engine.map(base_scores, scored, rule) for row in rows]
+    progress.stage("train on all candles")
+    return scores, next(networks), origins
 
 
 def _epoch_shower(progress: Progress) -> Callable[[Epoch, int], None]:

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from cryptocast import bundles
+from cryptocast.compute.ladder import Ladder, production_versions
+from cryptocast.compute.replaying import MarketRun, Recollection, ReplayRule, forecast_run
+from cryptocast.compute.sets import (
+    FailedOrigin,
+    Question,
+)
 from cryptocast.errors import ModelError, StateError, UsageError, no_production
-from cryptocast.store import Reader, Tick, Writer, fillable_gaps
+from cryptocast.store import Reader, Store, Tick, Writer, fillable_gaps
 from cryptocast.values import BUILTIN_RANDOM_WALK, Deployment, ForecastSet, Market, iso
 from cryptocast.workflows.learning.scope import served_markets
 from cryptocast.workflows.learning.versions import registered_bundle, version_named
 from cryptocast.workflows.serving.events import keep_new, refuse_gone
-from cryptocast.workflows.serving.ladder import Ladder, production_versions
 from cryptocast.workflows.serving.recordings import latest_virtual_origin
-from cryptocast.workflows.serving.sets import (
-    FailedOrigin,
-    Question,
-    forecast_sets,
-    issued_at_origin,
-)
-from cryptocast.workflows.serving.tracks import Tracks
 from cryptocast.workspace import Workspace
 
 BLOCK_ORIGINS = 288
@@ -125,20 +124,42 @@ def replay(ws: Workspace, planned: Replay) -> Iterator[Block]:
     ladder = Ladder(
         ws.settings, ws.bundle, planned.versions, graphs=graphs, in_sample=planned.in_sample
     )
+    rule = ReplayRule(ws.settings, planned.served, planned.shadow)
     done = 0
-    for run in planned.runs:
-        tracks = Tracks(ws.settings, served=planned.served)
-        with ws.store.read() as reader:
-            sets, failures, shifts = forecast_sets(reader, ladder, [run], tracks, issued_at_origin)
-        if planned.shadow is not None:
-            sets = [s for s in sets if s.model.version == planned.shadow]
-        with ws.store.write() as writer:
-            new = _store(writer, sets, served=planned.served)
-            keep_new(writer, shifts)
-        done += len(run.origins)
-        reached = f"{run.market.symbol} to {iso(run.origins[-1])}"
-        ws.progress.advance(done, planned.origins, reached)
-        yield Block(run.market, tuple(new), tuple(failures))
+    for together in _rounds(planned.runs):
+        runs = _read(ws.store, ladder, together, rule)
+        forecasts = ws.engine.map(forecast_run, runs, rule)
+        for question, made in zip(together, forecasts, strict=True):
+            with ws.store.write() as writer:
+                new = _store(writer, made.sets, served=planned.served)
+                keep_new(writer, made.shifts)
+            done += len(question.origins)
+            reached = f"{question.market.symbol} to {iso(question.origins[-1])}"
+            ws.progress.advance(done, planned.origins, reached)
+            yield Block(question.market, tuple(new), made.failures)
+
+
+def _rounds(runs: Sequence[Question]) -> Iterator[list[Question]]:
+    """Yield the first runs of all markets, then the second ones, and so on.
+
+    Calibration goes on from the sets of the run before, so those of one market wait for each
+    other.
+    """
+    by_market: dict[Market, list[Question]] = {}
+    for run in runs:
+        by_market.setdefault(run.market, []).append(run)
+    for together in itertools.zip_longest(*by_market.values()):
+        yield [run for run in together if run is not None]
+
+
+def _read(
+    store: Store, ladder: Ladder, questions: Sequence[Question], rule: ReplayRule
+) -> Iterator[MarketRun]:
+    """Yield each run with what it is forecast from."""
+    for question in questions:
+        with store.read() as reader:
+            stored = Recollection.of(reader, ladder, question, rule.settings, served=rule.served)
+        yield MarketRun(question, ladder.of(question.market), stored)
 
 
 def _past_origins(market: Market, start: int, end: int, latest: int) -> range:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 from cryptocast.config import Settings
 from cryptocast.display import chance, counted, percent
@@ -21,6 +22,7 @@ from cryptocast.workflows.keeping.flush import Flushed, flush
 from cryptocast.workflows.learning.deployment import Decision, mend_aliases
 from cryptocast.workflows.learning.material import without_candles
 from cryptocast.workflows.learning.pipeline import Renewal, pipeline
+from cryptocast.workflows.learning.preparing import ahead_of
 from cryptocast.workflows.learning.renewals import (
     Renewals,
     pipeline_name,
@@ -72,12 +74,11 @@ def retrain(
         if clear or not per_market(ws.settings):
             candles.demand_all(but=dead)
         reasons = _set_apart(reasons, dead)
-        flushed = None
-        if clear:
-            flushed = ws.step(
-                "archive old candles and forecasts",
-                lambda: flush(ws.store, ws.folder, ws.settings, ws.clock.now()),
-            )
+
+        def archive() -> Flushed:
+            return flush(ws.store, ws.folder, ws.settings, ws.clock.now())
+
+        flushed = ws.step("archive old candles and forecasts", archive) if clear else None
         findings: dict[str, str | None] = {}
 
         def renew(markets: Group) -> Renewal:
@@ -85,7 +86,8 @@ def retrain(
             findings[renewal.decision.market] = finding
             return renewal
 
-        renewals = renew_groups(ws, reasons, {**dead, **candles.errors}, renew)
+        ahead = partial(ahead_of, ws, None, seed=seed)
+        renewals = renew_groups(ws, reasons, {**dead, **candles.errors}, renew, ahead)
         production = production_of(ws)
         return RetrainReport(_joined(reasons), *production, flushed, candles, renewals, findings)
 

@@ -12,15 +12,17 @@ import numpy as np
 
 from cryptocast import models
 from cryptocast.bundles import Forecaster, from_document
-from cryptocast.compute.material import TrainingPlan
+from cryptocast.compute.ahead import Ahead
+from cryptocast.compute.material import Material, TrainingPlan
 from cryptocast.errors import ConfigError, CryptocastError
 from cryptocast.seams import ModelKind, Params
 from cryptocast.store import Store
 from cryptocast.values import FloatArray, Market, Windows
+from cryptocast.workflows.learning.ahead import for_each_ahead
 from cryptocast.workflows.learning.bases import starting
 from cryptocast.workflows.learning.cards import changes_since
 from cryptocast.workflows.learning.material import gather, recall
-from cryptocast.workflows.learning.scope import Group, for_each_group, model_groups, study_market
+from cryptocast.workflows.learning.scope import Group, model_groups, study_market
 from cryptocast.workflows.learning.search import tuned_params
 from cryptocast.workflows.learning.training import TrainReport, learn, require_bars, train_on
 from cryptocast.workflows.learning.versions import version_named
@@ -46,17 +48,24 @@ def train(
     """
     settings = ws.settings
 
-    def train_group(markets: Group) -> TrainReport:
+    def planned(markets: Group) -> tuple[Material, TrainingPlan, str | None]:
         material = gather(ws, markets)
         wanted = models.get(kind or settings.model.kind)
         model, no_base = starting(settings.model, material, wanted)
         chosen, origin = _named_params(ws.store, model, params, study_market(settings, markets))
         require_bars(settings.data, model, material)
-        training = TrainingPlan(model, chosen, settings.model.levels, seed, origin)
+        return material, TrainingPlan(model, chosen, settings.model.levels, seed, origin), no_base
+
+    def ahead(markets: Group) -> Ahead:
+        material, training, _ = planned(markets)
+        return Ahead(material, (training,), None)
+
+    def train_group(markets: Group) -> TrainReport:
+        material, training, no_base = planned(markets)
         report = ws.step(training.name, lambda: train_on(ws, material, training))
         return dataclasses.replace(report, no_base=no_base)
 
-    return for_each_group(model_groups(settings, ws.markets(symbols)), train_group)
+    return for_each_ahead(ws, model_groups(settings, ws.markets(symbols)), ahead, train_group)
 
 
 def _named_params(

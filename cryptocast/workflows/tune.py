@@ -47,7 +47,7 @@ def tune(
         require_bars(settings.data, model, material)
         study = f"{model.kind} {iso(material.end)} {material.fingerprint(material.learned)}"
         timeout = timeout_seconds or settings.tune.timeout_seconds
-        plan = SearchPlan(ws.studies, study, trials, seed, timeout)
+        plan = SearchPlan(ws.studies, study, trials, seed, timeout, settings.tune.at_once)
         return ws.step(f"tune {model.kind}", lambda: tune_on(ws, material, model, plan))
 
     return for_each_group(model_groups(settings, ws.markets(symbols)), search_on)

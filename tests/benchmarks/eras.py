@@ -24,8 +24,8 @@ from cryptocast.dataset.bars import LONGEST_SPAN_BARS
 from cryptocast.dataset.features import MEMORY_BARS, SIGMA_FLOOR, average
 from cryptocast.dataset.windows import usable
 from cryptocast.models import _quantiles
-from cryptocast.sources.file import Recording, recordings
-from cryptocast.values import FloatArray, IntArray, Market
+from cryptocast.sources.file import recordings
+from cryptocast.values import FloatArray, IntArray, Market, Recording
 
 DECAYS = (0.7, 0.8, 0.86, 0.9, 0.92, 0.94, 0.955, 0.97, 0.98, 0.985, 0.99, 0.993, 0.9965)
 LEVELS = Settings().model.levels

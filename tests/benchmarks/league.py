@@ -17,14 +17,16 @@ from typing import Any
 import numpy as np
 
 from cryptocast import __version__, bundles, models, paths
-from cryptocast.config import Settings
+from cryptocast.compute.pretraining import Recorded
+from cryptocast.config import EngineSettings, Settings
 from cryptocast.display import counted
+from cryptocast.engines import open_engine
 from cryptocast.paths.fitting import fill_library, fit_curve
 from cryptocast.paths.model import PathCard, PathModel
 from cryptocast.values import IntArray, iso
 from cryptocast.workflows.futures.judging import LEAST_STEPS, Judged, Truth, judge, table
 from cryptocast.workflows.futures.simulating import forecast_of
-from cryptocast.workflows.learning.pretraining import Recorded, read_series
+from cryptocast.workflows.learning.pretraining import read_series
 
 SHIPPED = Path(paths.__file__).parent / "shipped" / "5m"
 RESULTS = Path(__file__).parent / "results" / "league.md"
@@ -135,7 +137,8 @@ def percent(value: float, error: float | None) -> str:
 
 def main() -> None:
     """Fit on 2024, ship, and judge on the other files."""
-    series = read_series(SETTINGS, [f"{sys.argv[1]}/*.parquet"], 2e9)
+    here = open_engine(EngineSettings())
+    series = read_series(here, SETTINGS, [f"{sys.argv[1]}/*.parquet"], 2e9)
     learned = [recorded for recorded in series if LEARNED in recorded.name]
     model = make(learned)
     card = model.save(SHIPPED)

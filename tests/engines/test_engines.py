@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import sys
 import time
@@ -14,17 +15,21 @@ from typing import Any
 import pytest
 from polars.testing import assert_frame_equal
 
-from cryptocast import plugins
+from cryptocast import config, plugins
 from cryptocast.config import EngineSettings
 from cryptocast.engines import open_engine
 from cryptocast.errors import ConfigError, EngineError
-from cryptocast.seams import Engine
+from cryptocast.seams import Engine, Silence
 from cryptocast.testing import check_engine
+from cryptocast.workflows import pretrain as pretraining
+from cryptocast.workflows import replay as workflow
 from cryptocast.workflows.evaluate import evaluate
+from cryptocast.workflows.train import train
+from cryptocast.workflows.tune import tune
 from cryptocast.workspace import Workspace
-from support.commands import start
+from support.commands import NOW, candles, start, write
 from support.pieces import die, loaded
-from support.ticks import SYMBOLS, at
+from support.ticks import SYMBOLS, at, origin, sets
 
 KINDS = plugins.built_in(plugins.ENGINES)
 
@@ -63,9 +68,9 @@ def _join_ray() -> None:
 
 
 @contextmanager
-def working(folder: Path, engine: Engine, bar: float = 0) -> Iterator[Workspace]:
+def working(folder: Path, engine: Engine, bar: float = 0, **settings: Any) -> Iterator[Workspace]:
     """The workspace at a bar with its markets and that engine, which stays open."""
-    with at(folder, bar, market__symbols=SYMBOLS) as ws:
+    with at(folder, bar, market__symbols=SYMBOLS, **settings) as ws:
         ws._engine = Kept(engine)
         yield ws
 
@@ -84,18 +89,72 @@ def test_an_engine_keeps_what_engines_promise(engine: Engine, tmp_path: Path) ->
     check_engine(engine, tmp_path)
 
 
-_scores: dict[str, Any] = {}
+_first: dict[Any, Any] = {}  # of the first engine
 
 
 def test_scores_are_the_same_to_the_bit(engine: Engine, w: Path) -> None:
     with working(w, engine) as ws:
         report = evaluate(ws, days=1)
-    first = _scores.setdefault("report", report)
+    first = _first.setdefault("scores", report)
     assert_frame_equal(report.scores, first.scores, check_exact=True)
     assert set(report.scores["market"]) == {m.id for m in ws.markets()}
     for one, other in zip(report.diagnoses, first.diagnoses, strict=True):
         assert one.skill_by_hour.tobytes() == other.skill_by_hour.tobytes()
         assert one.fan.quantiles.tobytes() == other.fan.quantiles.tobytes()
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_a_study_is_the_same_to_the_bit(engine: Engine, w: Path, at_once: int) -> None:
+    with working(w, engine, tune__at_once=at_once, tune__folds=2, tune__trials=4) as ws:
+        (report,), _ = tune(ws)
+    found = (report.study, report.history, report.best, report.value, report.importance)
+    assert found == _first.setdefault(("study", at_once), found)
+    assert report.study.endswith(" 3 at once") == (at_once == 3)
+
+
+def test_a_replay_is_the_same_to_the_bit(
+    engine: Engine, w: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workflow, "BLOCK_ORIGINS", 30)
+    with working(w, engine, bar=40) as ws:
+        blocks = [
+            (block.market, len(block.sets))
+            for block in workflow.replay(ws, workflow.plan(ws, origin(1), origin(40)))
+        ]
+    assert [size for _, size in blocks] == [30, 30, 30, 10, 10, 10]
+    rows = sets(w, "* EXCLUDE (written_at)")
+    assert len(rows) == 120
+    assert (blocks, rows) == _first.setdefault("replay", (blocks, rows))
+
+
+def test_models_of_single_markets_are_the_same_to_the_bit(engine: Engine, w: Path) -> None:
+    with working(w, engine, model__scope="market", data__days=3) as ws:
+        reports, failed = train(ws, params="default")
+        graphs = [ws.registry().onnx(report.version) for report in reports]
+    assert (len(set(graphs)), failed) == (len(SYMBOLS), {})
+    found = graphs, [dataclasses.astuple(report) for report in reports]
+    assert found == _first.setdefault("train", found)
+
+
+def test_a_base_network_is_the_same_to_the_bit(engine: Engine, tmp_path: Path) -> None:
+    for symbol in SYMBOLS[:2]:
+        write(tmp_path / f"{symbol.replace('/', '-')}.parquet", candles(symbol, bars=1200))
+    quick = {"pretrain.steps": 50, "pretrain.hidden": 4, "pretrain.batch_size": 64}
+    settings, _ = config.load(None, {}, quick)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretraining, "open_engine", lambda _: Kept(engine))
+        report = pretraining.pretrain(
+            settings,
+            [str(tmp_path)],
+            tmp_path / "base",
+            seed=0,
+            origin=None,
+            now=NOW,
+            progress=Silence(),
+        )
+    found = (tmp_path / "base" / "model.onnx").read_bytes(), report.scores, report.origins
+    assert found == _first.setdefault("pretrain", found)
+    assert {path.name for path in tmp_path.glob("[!BE]*")} == {"base"}  # and no state is left
 
 
 def test_a_worker_imports_no_workflow_no_store_and_no_mlflow(engine: Engine) -> None:

@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 
 from cryptocast.errors import ConfigError, CryptocastError, SourceError
-from cryptocast.sources.file import Recording, recordings
-from cryptocast.values import INTERVAL_SECONDS, Candles, Market
+from cryptocast.sources.file import recordings
+from cryptocast.values import INTERVAL_SECONDS, Candles, Market, Recording
 from support.synthetic import START, candles
 
 KNOWN = "known: " + ", ".join(INTERVAL_SECONDS)

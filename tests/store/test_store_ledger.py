@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from cryptocast.store import (
-    Past,
     Reader,
     Store,
     Tick,
@@ -19,7 +18,7 @@ from cryptocast.store import (
     last_ticks,
     unserved_origins,
 )
-from cryptocast.values import Candles, Deployment, ForecastSet, Market
+from cryptocast.values import Candles, Deployment, ForecastSet, Market, Past
 
 START = 1_717_372_800
 BAR = 300

@@ -32,6 +32,7 @@ from filelock import FileLock
 from cryptocast import cli
 from cryptocast.seams import TrainingRun
 from cryptocast.sources import Setup, sim
+from cryptocast.tuning import TrialFold
 from cryptocast.values import Candles, Market, parse_time
 from support import engines, forking
 from support.patience import PATIENT
@@ -191,23 +192,21 @@ def small_networks(patch: pytest.MonkeyPatch | None = None) -> None:
 def halt_at(where: str) -> None:
     """Say `here` on stdout and stay, when the work comes to that place."""
     from cryptocast.models import lstm
-    from cryptocast.workflows.learning import pipeline, search
+    from cryptocast.workflows.learning import preparing, search
 
     def halt(*_: object, **__: object) -> None:
         print("here", flush=True)
         time.sleep(3600)
 
     if where == "after the fetch":
-        pipeline.gather = halt  # type: ignore[assignment]
+        preparing.gather = halt  # type: ignore[assignment]
     elif where == "in the second trial":
-        trial = search._trial
+        score = search.fold_score
 
-        def second(*arguments: Any) -> bool:
-            if arguments[4]:  # the number of the trial
-                halt()
-            return trial(*arguments)
+        def second(piece: TrialFold, plan: Any) -> Any:
+            return halt() if piece.number else score(piece, plan)
 
-        search._trial = second
+        search.fold_score = second
     elif where == "inside a training":
         fit = lstm.Model.fit
 

@@ -29,16 +29,16 @@ import time
 from cryptocast import cli
 from cryptocast.workflows import replay
 replay.BLOCK_ORIGINS = 10
-forecast_sets, asked = replay.forecast_sets, []
+forecast_run, asked = replay.forecast_run, []
 
 def halting(*arguments, **named):
     asked.append(1)
     if len(asked) == 3:
         print("here", flush=True)
         time.sleep(3600)
-    return forecast_sets(*arguments, **named)
+    return forecast_run(*arguments, **named)
 
-replay.forecast_sets = halting
+replay.forecast_run = halting
 sys.exit(cli.run(sys.argv[1:]))
 """
 

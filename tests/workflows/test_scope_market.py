@@ -13,7 +13,7 @@ from cryptocast.cli.root.hints import as_typed
 from cryptocast.errors import ModelError
 from cryptocast.store import Store, unserved_origins
 from cryptocast.values import Deployment, iso
-from cryptocast.workflows.learning import pipeline
+from cryptocast.workflows.learning import pipeline, preparing
 from cryptocast.workflows.serving.afterwards import make_up
 from support.commands import (
     AS_OF,
@@ -499,7 +499,7 @@ def test_retrain_renews_every_market_and_one_that_fails_stops_no_other(
         "failed: the loss is not finite",
     ]
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "gather", _fail)
+        patch.setattr(preparing, "gather", _fail)
         done = run("retrain", "-w", p, "--as-of", iso(origin(2)), "--json")
     assert (done.code, done.error["message"]) == (5, "nothing works")
 

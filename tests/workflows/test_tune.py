@@ -12,7 +12,7 @@ import mlflow
 import numpy as np
 import pytest
 
-from cryptocast import models
+from cryptocast import evaluation, models
 from cryptocast.clock import VirtualClock
 from cryptocast.compute.folds import Fold, rolling_folds
 from cryptocast.compute.material import Material, TrainingPlan
@@ -20,7 +20,6 @@ from cryptocast.errors import ModelError, StateError
 from cryptocast.models import lstm
 from cryptocast.seams import Silence
 from cryptocast.values import Candles
-from cryptocast.workflows.learning import search as workflow
 from cryptocast.workflows.learning.material import gather
 from cryptocast.workspace import Workspace
 from support.commands import AS_OF, BARS, INTERVAL, NOW, candles, good, query, run
@@ -51,7 +50,7 @@ def runs(folder: Path, study: str) -> tuple[list[mlflow.entities.Run], list[mlfl
 def scripted(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
     """Let the folds of the trials score these, one after the other."""
     rest = iter(values)
-    monkeypatch.setattr(workflow.evaluation, "relative_crps", lambda *_: next(rest))
+    monkeypatch.setattr(evaluation, "relative_crps", lambda *_: next(rest))
 
 
 def diverging(monkeypatch: pytest.MonkeyPatch, which: Callable[[int], bool]) -> None:

@@ -8,6 +8,9 @@ from typing import Any
 
 from cryptocast import dataset, paths
 from cryptocast.bundles import Bundle
+from cryptocast.compute.ladder import Ladder
+from cryptocast.compute.sets import Question, forecast_sets, issued_at_origin
+from cryptocast.compute.tracks import Tracks
 from cryptocast.config import Settings
 from cryptocast.config.settings import CalibrationSettings
 from cryptocast.dataset import Bars, Part
@@ -18,9 +21,6 @@ from cryptocast.store import Reader
 from cryptocast.values import BUILTIN_RANDOM_WALK, MIN_CANDLES, Candles, ForecastSet, Market, iso
 from cryptocast.workflows.futures.judging import LEAST_STEPS, Judged, Truth, judge, table
 from cryptocast.workflows.futures.simulating import market_paths, paths_start, places
-from cryptocast.workflows.serving.ladder import Ladder
-from cryptocast.workflows.serving.sets import Question, forecast_sets, issued_at_origin
-from cryptocast.workflows.serving.tracks import Tracks
 
 _STRIDE = 25  # bars: every time of the day comes
 _PATHS = 1000

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from cryptocast import plugins, store, workspace
 from cryptocast.bundles import load_version
+from cryptocast.compute.ladder import mismatch
 from cryptocast.config import Settings
 from cryptocast.display import first_few
 from cryptocast.errors import CryptocastError
 from cryptocast.store import Store
 from cryptocast.values import DAY_SECONDS, FAILED, OK, WARNING, Check, Gap, Market, iso
 from cryptocast.workflows.learning.deployment import PRODUCTION, alias
-from cryptocast.workflows.learning.versions import mismatch
 
 if TYPE_CHECKING:
     from cryptocast.registry import Registry  # loads MLflow, which an image that serves lacks

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from cryptocast import bundles, models
 from cryptocast.bundles import Card
 from cryptocast.compute.material import Material
+from cryptocast.compute.scoring import BASE
 from cryptocast.config import ModelSettings
 from cryptocast.errors import ConfigError, ModelError, StateError
 from cryptocast.seams import ModelKind, Params
 from cryptocast.values import iso
-
-BASE = "base"
-"""The kind of a version that is a base network unchanged."""
 
 
 @dataclass(frozen=True, slots=True)

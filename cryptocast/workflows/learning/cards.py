@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from cryptocast import __version__, dataset
 from cryptocast.bundles import Card
 from cryptocast.compute.material import Material, TrainingPlan
+from cryptocast.compute.scoring import BASE
 from cryptocast.display import first_few
 from cryptocast.registry import TrainingData, git_commit, packages
 from cryptocast.values import FEATURES, iso
-from cryptocast.workflows.learning.bases import BASE, evidence_of
+from cryptocast.workflows.learning.bases import evidence_of
 
 FINGERPRINT = "data_fingerprint"
 """The tag of a version, and parameter of a run, that says which candles were learned from."""

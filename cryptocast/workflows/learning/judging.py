@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from cryptocast import evaluation
 from cryptocast.bundles import Bundle, Card
+from cryptocast.compute.ladder import mismatch
 from cryptocast.compute.scoring import WALK, baseline, quantiles
 from cryptocast.config import GateSettings, Settings
 from cryptocast.dataset import Part
 from cryptocast.evaluation import Verdict
 from cryptocast.values import OPPONENT_WALK, FloatArray, Market, Windows
-from cryptocast.workflows.learning.versions import frozen_bundle, mismatch
+from cryptocast.workflows.learning.versions import frozen_bundle
 from cryptocast.workspace import Workspace
 
 if TYPE_CHECKING:

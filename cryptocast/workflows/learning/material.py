@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from cryptocast import dataset
 from cryptocast.bundles import Card
 from cryptocast.compute.material import Material
+from cryptocast.config import DataSettings
 from cryptocast.dataset import Part, Split
 from cryptocast.errors import StateError
 from cryptocast.store import Reader, Store
@@ -32,8 +33,11 @@ def gather(
     the grid. Raises StateError if a market has fewer than 24 candles there.
     """
     model, markets = ws.settings.model, tuple(markets) or ws.markets()
-    split = planned_split(ws, markets, days=days, test_bars=test_bars, end=end)
+    end = markets[0].floor(ws.clock.now()) if end is None else end
     with ws.store.read() as reader:
+        split = planned_split(
+            reader, ws.settings.data, markets, end=end, days=days, test_bars=test_bars
+        )
         stored = reader.candles(markets, split.train.start, split.test.end)
     return Material.of(
         markets,
@@ -46,26 +50,25 @@ def gather(
 
 
 def planned_split(
-    ws: Workspace,
+    reader: Reader,
+    data: DataSettings,
     markets: Sequence[Market],
     *,
+    end: int,
     days: float | None = None,
     test_bars: int | None = None,
-    end: int | None = None,
 ) -> Split:
     """Split the time that `gather` reads, which begins with the first candle in it.
 
     Raises StateError as `gather` does.
     """
-    data, interval = ws.settings.data, markets[0].interval_seconds
-    end = markets[0].floor(ws.clock.now()) if end is None else end
+    interval = markets[0].interval_seconds
     wanted = round((days or data.days) * DAY_SECONDS) // interval
     start = end - wanted * interval
-    with ws.store.read() as reader:
-        spans = reader.spans(markets, end, start)
-        for market in markets:
-            rows = spans[market].rows if market in spans else 0
-            _require_candles(reader, market, rows, wanted)
+    spans = reader.spans(markets, end, start)
+    for market in markets:
+        rows = spans[market].rows if market in spans else 0
+        _require_candles(reader, market, rows, wanted)
     return dataset.plan(
         min(span.first for span in spans.values()),
         end,

@@ -10,36 +10,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from cryptocast import models
 from cryptocast.compute.material import Material, TrainingPlan
-from cryptocast.compute.scoring import WALK, score_rows, summary
-from cryptocast.config import DataSettings
+from cryptocast.compute.scoring import BASE, WALK, score_rows, summary
 from cryptocast.dataset import Part
 from cryptocast.evaluation import Verdict
 from cryptocast.registry import SELECTION, RegisteredVersion, Registry
 from cryptocast.seams import ModelKind
-from cryptocast.tuning import SearchPlan
 from cryptocast.values import OPPONENT_WALK, Market, iso
-from cryptocast.workflows.learning.bases import BASE, BaseNetwork, base_for
 from cryptocast.workflows.learning.cards import FINGERPRINT
 from cryptocast.workflows.learning.deployment import Decision
-from cryptocast.workflows.learning.material import gather
+from cryptocast.workflows.learning.preparing import PIPELINE, Prepared, prepare, trainings
 from cryptocast.workflows.learning.scoring import score, scoring_plan
-from cryptocast.workflows.learning.search import TuneReport, idle_report, tune_on
+from cryptocast.workflows.learning.search import TuneReport, idle_report, search_plan, tune_on
 from cryptocast.workflows.learning.selection import SCRATCHED, TRAINED, TUNED, decide
-from cryptocast.workflows.learning.training import lacking, train_on
+from cryptocast.workflows.learning.training import train_on
 from cryptocast.workflows.learning.versions import VersionScore, registered_bundle
 from cryptocast.workspace import Workspace
 
-PIPELINE = "pipeline"
-"""The tag that names the pipeline which made a run or a version."""
-
 ROLE = "role"
 """The tag that names the role of a version in its pipeline."""
-
-_SHORT_LOOKBACK = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +52,6 @@ class Renewal:
     decision: Decision
     candidates: tuple[Contender, ...]
     no_base: str | None  # why the base network is not among them
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """The material of a pipeline, and the models that can be trained on it."""
-
-    material: Material
-    kind: ModelKind  # the configured one
-    unfit: str | None  # why it cannot be trained
-    base: BaseNetwork | None
-    no_base: str | None  # why there is no base network
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,55 +109,21 @@ def _log_result(
     registry.runs.tag(run_id, tags)
 
 
-def prepare(ws: Workspace, markets: Sequence[Market]) -> Prepared:
-    """Read and split the candles, and see which models can be trained on them."""
-    kind = models.get(ws.settings.model.kind)
-    material = gather(ws, markets)
-    unfit = _unfit(ws.settings.data, kind, material)
-    if unfit is not None:
-        # Neither the random walk nor a base network needs a long window: with a short one even
-        # 24 candles give some.
-        material = gather(ws, markets, lookback=_SHORT_LOOKBACK)
-    if kind.kind == WALK:
-        return Prepared(material, kind, "[model] kind asks for the random walk", None, None)
-    base, no_base = base_for(ws.settings.model, material)
-    return Prepared(material, kind, unfit, base, no_base)
-
-
-def _unfit(settings: DataSettings, kind: ModelKind, material: Material) -> str | None:
-    """Return why this kind cannot be trained or validated on the material, or None."""
-    if (needed := lacking(settings, kind, material)) is not None:
-        return f"too few candles for the {kind.kind}: {needed} would suffice"
-    parts = {"train": material.split.train, "validation": material.split.validation}
-    for name, part in parts.items():
-        windows = (material.market_windows(i, part) for i in range(len(material.markets)))
-        if not any(np.isfinite(of_market.targets).any() for of_market in windows):
-            return (
-                f"too many gaps for the {kind.kind}: the {name} part holds no whole window of "
-                f"{material.lookback} candles with an outcome"
-            )
-    return None
-
-
 def _train_all(ws: Workspace, prepared: Prepared, run: _Run) -> tuple[TuneReport | None, list[str]]:
     """Search and train what the pipeline needs; return the search's report and the versions."""
-    material, kind, base = prepared.material, prepared.kind, prepared.base
-    levels = ws.settings.model.levels
-    walk = TrainingPlan(models.get(WALK), {}, levels, run.seed)
-    versions = [_train(ws, material, run, WALK, walk)]
-    if base is not None:
-        network = models.get(BASE).started_at(base.network)
-        as_it_is = TrainingPlan(network, network.defaults(), levels, run.seed)
-        versions.append(_train(ws, material, run, BASE, as_it_is))
-    if prepared.unfit is not None or kind.kind == BASE:
+    material, levels = prepared.material, ws.settings.model.levels
+    plans = trainings(prepared, levels, run.seed)
+    versions = [
+        _train(ws, material, run, role, plans[role]) for role in (WALK, BASE) if role in plans
+    ]
+    if not prepared.trains:
         return None, versions
-    tunable = kind if base is None else kind.started_at(base.network)
+    tunable = prepared.tunable
     tuning = _search(ws, material, run, tunable)
     role = TRAINED
-    if tunable is not kind:
+    if SCRATCHED in plans:
         role = TUNED
-        from_scratch = TrainingPlan(kind, kind.defaults(), levels, run.seed)
-        versions.append(_train(ws, material, run, SCRATCHED, from_scratch))
+        versions.append(_train(ws, material, run, SCRATCHED, plans[SCRATCHED]))
     params_from = "best" if tuning.trials else "default"
     best = TrainingPlan(tunable, tuning.best, levels, run.seed, params_from)
     versions.append(_train(ws, material, run, role, best))
@@ -191,7 +135,7 @@ def _search(ws: Workspace, material: Material, run: _Run, model: ModelKind) -> T
     settings, tags = ws.settings.tune, {PIPELINE: run.name}
     if (idle := idle_report(model, settings.trials)) is not None:
         return idle
-    plan = SearchPlan(ws.studies, run.name, settings.trials, run.seed, settings.timeout_seconds)
+    plan = search_plan(settings, ws.studies, run.name, run.seed)
     return ws.step(f"tune {model.kind}", lambda: tune_on(ws, material, model, plan, tags))
 
 

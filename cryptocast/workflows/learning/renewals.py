@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cryptocast.compute.ahead import Ahead
 from cryptocast.compute.scoring import WALK
 from cryptocast.config import Settings
 from cryptocast.errors import CryptocastError
 from cryptocast.evaluation import Verdict
 from cryptocast.values import BUILTIN_RANDOM_WALK, Market
+from cryptocast.workflows.learning.ahead import for_each_ahead
 from cryptocast.workflows.learning.deployment import Decision, promised_at
-from cryptocast.workflows.learning.scope import Group, for_each_group, per_market
+from cryptocast.workflows.learning.scope import Group, per_market
 from cryptocast.workflows.learning.versions import frozen_bundle
 from cryptocast.workspace import Workspace
 
@@ -55,20 +57,23 @@ def renew_groups(
     groups: Iterable[Group],
     fetch_errors: Mapping[str, CryptocastError],
     renew: Callable[[Group], Renewal],
+    ahead: Callable[[Group], Ahead | None],
 ) -> Renewals:
-    """Renew the model of each group of markets.
+    """Renew the model of each group of markets; `ahead` says what workers can compute before.
 
     `fetch_errors` holds the error of each market, by id, whose candles could not be fetched: its
     group fails with that error. Raises the first error if every group failed.
     """
 
-    def renew_fetched(markets: Group) -> Renewal:
+    def fetched(markets: Group) -> Group:
         for market in markets:
             if market.id in fetch_errors:
                 raise fetch_errors[market.id]
-        return renew(markets)
+        return markets
 
-    renewals, errors = for_each_group(groups, renew_fetched)
+    renewals, errors = for_each_ahead(
+        ws, list(groups), lambda markets: ahead(fetched(markets)), lambda ms: renew(fetched(ms))
+    )
     failures = (
         FailedRenewal(error, _unchanged(ws, market, f"failed: {error.message}"))
         for market, error in errors.items()

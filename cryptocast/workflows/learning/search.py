@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
-import numpy as np
-
-from cryptocast import evaluation, models, tuning
-from cryptocast.compute.folds import Fold, fold_loss, rolling_folds
+from cryptocast import models, tuning
+from cryptocast.compute.folds import FoldsPlan, fold_score
 from cryptocast.compute.material import Material, TrainingPlan
+from cryptocast.config import TuneSettings
 from cryptocast.display import percent
 from cryptocast.registry import SELECTION, Registry
 from cryptocast.reports import plots
 from cryptocast.seams import ModelKind, Params, Progress
 from cryptocast.store import Store
-from cryptocast.tuning import Report, SearchPlan, SearchResult, Tried
+from cryptocast.tuning import EndedTrial, SearchPlan, Tried
 from cryptocast.workflows.learning.cards import make_card, run_params
 from cryptocast.workflows.learning.scope import study_market
 from cryptocast.workspace import Workspace
@@ -64,6 +63,12 @@ def idle_report(model: ModelKind, trials: int) -> TuneReport | None:
     return TuneReport("", model.kind, (), 0, (), model.defaults(), float("nan"), {}, 0.0, reason)
 
 
+def search_plan(settings: TuneSettings, storage: str | None, study: str, seed: int) -> SearchPlan:
+    """Return the plan of a search as the settings have it."""
+    trials, timeout, at_once = settings.trials, settings.timeout_seconds, settings.at_once
+    return SearchPlan(storage, study, trials, seed, timeout, at_once)
+
+
 def tune_on(
     ws: Workspace,
     material: Material,
@@ -78,24 +83,29 @@ def tune_on(
     started = time.perf_counter()
     settings, registry = ws.settings, ws.registry()
     training = TrainingPlan(model, {}, settings.model.levels, plan.seed)
-    validation_bars = settings.data.validation_bars
-    folds = rolling_folds(
-        material, training, folds=settings.tune.folds, validation_bars=validation_bars
-    )
-    study = f"{plan.study} {_question(material, training, len(folds))}"
+    shared = FoldsPlan.of(material, training, settings.tune.folds, settings.data.validation_bars)
+    folds = len(shared.folds)
+    study = f"{plan.study} {_question(material, plan, shared)}"
     if settings.tune.storage is not None:  # other workspaces may keep studies there
         study = f"{ws.identity()} {study}"
     plan = replace(plan, study=study)
     tags = {"stage": "tune", "study": plan.study, **(tags or {})}
     with registry.runs.begin(f"tune {model.kind}", tags=tags) as parent:
         card = make_card(material, training)
-        registry.runs.log(parent, params={**run_params(card), "folds": len(folds)})
-        result = _search(registry, parent, training, folds, plan, ws.progress)
+        registry.runs.log(parent, params={**run_params(card), "folds": folds})
+        result = tuning.search(
+            plan,
+            lambda pieces: ws.engine.map(fold_score, pieces, shared),
+            model.suggest,
+            folds=folds,
+            start=model.defaults(),
+            on_trial=_keeper(registry, parent, training, plan.trials, ws.progress),
+        )
         report = TuneReport(
             study=plan.study,
             kind=model.kind,
             markets=card.markets,
-            folds=len(folds),
+            folds=folds,
             history=result.history,
             best=result.best,
             value=result.value,
@@ -109,74 +119,44 @@ def tune_on(
     return report
 
 
-def _search(
-    registry: Registry,
-    parent: str,
-    training: TrainingPlan,
-    folds: Sequence[Fold],
-    plan: SearchPlan,
-    progress: Progress,
-) -> SearchResult:
-    """Run the trials of a plan, each as a run under the run `parent`."""
+def _keeper(
+    registry: Registry, parent: str, training: TrainingPlan, wanted: int, progress: Progress
+) -> Callable[[EndedTrial, tuple[Tried, ...]], None]:
+    """Return what keeps each trial that has ended, and shows how far the search is."""
 
-    def objective(number: int, params: Params, report: Report) -> bool:
-        trial = replace(training, params=params)
-        return _trial(registry, parent, folds, trial, number, report)
+    def keep(ended: EndedTrial, history: tuple[Tried, ...]) -> None:
+        _log_trial(registry, parent, training, ended)
+        _show(progress, history, wanted)
 
-    return tuning.search(
-        plan,
-        objective,
-        training.model.suggest,
-        folds=len(folds),
-        start=training.model.defaults(),
-        on_trial=lambda history: _show(progress, history, plan.trials),
-    )
+    return keep
 
 
-def _question(material: Material, training: TrainingPlan, folds: int) -> str:
+def _question(material: Material, plan: SearchPlan, shared: FoldsPlan) -> str:
     """Return the part of a study's name that says which trials can be compared with each other."""
-    levels = len(training.levels)
+    training = shared.training
+    levels, folds = len(training.levels), len(shared.folds)
     question = f"L{material.lookback} H{material.horizon} Q{levels} folds {folds}"
     if (start := training.model.defaults().get("start_at", models.HAR)) != models.HAR:
         question += f" from {start}"
-    return question
+    return question if plan.at_once == 1 else f"{question} {plan.at_once} at once"
 
 
-def _trial(
-    registry: Registry,
-    parent: str,
-    folds: Sequence[Fold],
-    training: TrainingPlan,
-    number: int,
-    report: Report,
-) -> bool:
-    """Fit and judge fold by fold until the trial is hopeless, and log it as a nested run.
-
-    Return False if the training diverged. No graph is logged: the best is trained anew.
-    """
-    started = time.perf_counter()
-    with registry.runs.begin(f"trial {number}", parent=parent, tags={"stage": "trial"}) as run_id:
-        state, values, in_bp = tuning.COMPLETE, [], []
-        for fold in folds:
-            loss = fold_loss(fold, training)
-            if loss is None:
-                state = tuning.DIVERGED
-                break
-            values.append(evaluation.relative_crps(loss, fold.walk))
-            in_bp.append(float(np.nanmean(loss)))
-            if report(values[-1]):
-                state = tuning.PRUNED
-                break
-        metrics = {f"{SELECTION}_fold{i}": value for i, value in enumerate(values)}
-        if state == tuning.COMPLETE:  # a mean of fewer folds could not be compared with the others
-            metrics |= {SELECTION: fmean(values), "validation_crps_bp": fmean(in_bp)}
-        named = {"kind": training.model.kind, "seed": training.seed, "state": state}
+def _log_trial(registry: Registry, parent: str, training: TrainingPlan, ended: EndedTrial) -> None:
+    """Keep a trial as a nested run. No graph is logged: the best is trained anew."""
+    scores = ended.scores
+    metrics = {f"{SELECTION}_fold{i}": score.value for i, score in enumerate(scores)}
+    if ended.state == tuning.COMPLETE:  # a mean of fewer folds could not be compared with others
+        metrics[SELECTION] = fmean(score.value for score in scores)
+        metrics["validation_crps_bp"] = fmean(score.crps_bp for score in scores)
+    named = {"kind": training.model.kind, "seed": training.seed, "state": ended.state}
+    with registry.runs.begin(
+        f"trial {ended.number}", parent=parent, tags={"stage": "trial"}
+    ) as run_id:
         registry.runs.log(
             run_id,
-            params={**training.params, **named},
-            metrics={**metrics, "seconds": time.perf_counter() - started},
+            params={**ended.params, **named},
+            metrics={**metrics, "seconds": sum(score.seconds for score in scores)},
         )
-    return state != tuning.DIVERGED
 
 
 def _show(progress: Progress, history: Sequence[Tried], wanted: int) -> None:

@@ -7,17 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cryptocast.bundles import Card
-from cryptocast.compute.scoring import WALK
+from cryptocast.compute.ladder import mismatch
+from cryptocast.compute.scoring import BASE, WALK
 from cryptocast.display import percent
 from cryptocast.evaluation import Verdict, is_refuted
 from cryptocast.registry import SELECTION, RegisteredVersion, Registry
 from cryptocast.store import ALL_MARKETS
 from cryptocast.values import Deployment
-from cryptocast.workflows.learning.bases import BASE
 from cryptocast.workflows.learning.deployment import Decision, deploy, promised_at
 from cryptocast.workflows.learning.judging import against_walk, judge, note_verdict
 from cryptocast.workflows.learning.scope import per_market
-from cryptocast.workflows.learning.versions import frozen_bundle, mismatch, registered_bundle
+from cryptocast.workflows.learning.versions import frozen_bundle, registered_bundle
 from cryptocast.workspace import Workspace
 
 if TYPE_CHECKING:

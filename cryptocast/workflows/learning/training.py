@@ -12,17 +12,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from cryptocast import dataset, evaluation
+from cryptocast import dataset
 from cryptocast.bundles import Card
+from cryptocast.compute import training as compute
 from cryptocast.compute.material import Material, TrainingPlan
-from cryptocast.compute.scoring import crps, walk_crps
+from cryptocast.compute.training import Fitting
 from cryptocast.config import DataSettings
 from cryptocast.errors import StateError
 from cryptocast.registry import CHALLENGER, SELECTION
 from cryptocast.seams import ModelKind, Params, Progress, TrainingRun
-from cryptocast.values import DAY_SECONDS, Epoch, Fitted, iso
+from cryptocast.values import DAY_SECONDS, Epoch, iso
 from cryptocast.workflows.learning.cards import (
     FINGERPRINT,
     data_of,
@@ -76,9 +75,10 @@ def learn(
     with checkpoint(ws.folder / "checkpoints", card) as file:
         with registry.runs.begin(training.name, tags={"stage": "train", **tags}) as run_id:
             run = TrainingRun(training.seed, _epoch_shower(ws.progress), file)
-            fitted = fit(material, training, run)
+            (trained,) = ws.engine.map(compute.train, [Fitting(training, run)], material)
+            fitted = trained.fitted
             card = dataclasses.replace(card, params=fitted.params)
-            scores = validate(material, fitted, training.levels)
+            scores = {"validation_crps_bp": trained.crps_bp, SELECTION: trained.relative}
             registry.runs.log_data(run_id, data_of(material, card))
             registry.runs.log(
                 run_id,
@@ -99,8 +99,8 @@ def learn(
         params=training.params,
         params_from=training.params_from,
         epochs=len(fitted.history),
-        validation_crps_bp=scores["validation_crps_bp"],
-        validation_crps_relative=scores[SELECTION],
+        validation_crps_bp=trained.crps_bp,
+        validation_crps_relative=trained.relative,
     )
 
 
@@ -124,32 +124,6 @@ def _described(card: Card, scores: Mapping[str, float]) -> str:
         f"candles {iso(card.data_start)} to {iso(card.data_end)}, "
         f"validation CRPS {scores['validation_crps_bp']:.3f} bp"
     )
-
-
-def fit(material: Material, training: TrainingPlan, run: TrainingRun) -> Fitted:
-    """Fit on the training part, with early stopping on the validation part."""
-    return training.model.fit(
-        material.windows(material.split.train),
-        material.windows(material.split.validation),
-        levels=training.levels,
-        params=training.params,
-        run=run,
-    )
-
-
-def validate(material: Material, fitted: Fitted, levels: tuple[float, ...]) -> dict[str, float]:
-    """Return a fitted model's CRPS on its validation part, in bp and relative to the random walk's.
-
-    Both are NaN if that part is too short to score an origin.
-    """
-    held_out = material.windows(material.split.validation)
-    loss = crps(fitted, held_out, levels)
-    walk = walk_crps(material.windows(material.split.train), held_out, held_out, levels)
-    known = np.isfinite(loss)
-    return {
-        "validation_crps_bp": float(loss[known].mean()) if known.any() else float("nan"),
-        SELECTION: evaluation.relative_crps(loss, walk),
-    }
 
 
 @contextlib.contextmanager

@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cryptocast import bundles, dataset
-from cryptocast.bundles import Bundle, Card, Forecaster, from_document, graph_hash
-from cryptocast.config import Settings
+from cryptocast import bundles
+from cryptocast.bundles import Bundle, Forecaster, from_document, graph_hash
 from cryptocast.display import chance, percent
 from cryptocast.errors import ModelError, StateError
-from cryptocast.values import FEATURES
 from cryptocast.workspace import Workspace
 
 _MOST_DIGITS = 18
@@ -144,14 +142,3 @@ def production_of(ws: Workspace) -> tuple[str | None, str | None]:
         return None, None
     (version,) = versions
     return version, frozen_bundle(ws, version).card.kind
-
-
-def mismatch(card: Card, settings: Settings) -> str | None:
-    """Return why a version's forecasts are not what the settings ask for, or None if they are."""
-    if card.levels != settings.model.levels or card.horizon != settings.model.horizon:
-        return "settings_mismatch"
-    if card.features != FEATURES or card.context_bars != dataset.context_bars(card.lookback):
-        return "features_mismatch"
-    if card.interval != settings.markets()[0].interval:
-        return "interval_mismatch"
-    return None

@@ -11,21 +11,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from cryptocast import store
-from cryptocast.display import counted
-from cryptocast.errors import ModelError
-from cryptocast.seams import Clock
-from cryptocast.store import Reader, Tick, Unserved, Writer, ruling
-from cryptocast.values import Deployment, ForecastSet, iso
-from cryptocast.workflows.learning.scope import served_markets
-from cryptocast.workflows.serving.ladder import Ladder, production_versions
-from cryptocast.workflows.serving.sets import (
+from cryptocast.compute.ladder import Ladder, production_versions
+from cryptocast.compute.sets import (
     FailedOrigin,
     Question,
     forecast_sets,
     issued_afterwards,
     issued_now,
 )
-from cryptocast.workflows.serving.tracks import Tracks
+from cryptocast.compute.tracks import Tracks
+from cryptocast.display import counted
+from cryptocast.errors import ModelError
+from cryptocast.seams import Clock
+from cryptocast.store import Reader, Tick, Unserved, Writer, ruling
+from cryptocast.values import Deployment, ForecastSet, iso
+from cryptocast.workflows.learning.scope import served_markets
 from cryptocast.workspace import Workspace
 
 # The share of the time to the next close that may go into the past; the rest waits a tick.

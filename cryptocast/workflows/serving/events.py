@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from cryptocast import dataset
-from cryptocast.dataset import Bars
+from cryptocast.compute.sets import LEVEL_SHIFT
 from cryptocast.errors import UsageError
 from cryptocast.store import Reader, Writer
 from cryptocast.values import Event, Market, iso, parse_time
 
 SHADOW = "shadow"
 """The kind of the events that name the version that shadows from then on; null for none."""
-
-LEVEL_SHIFT = "level_shift"
-"""The kind of the events of bars in which a market moved to another level and stayed there."""
 
 ARCHIVED = "archived"
 """The kind of the event that a flush is committed with."""
@@ -31,14 +26,6 @@ def shadowing(reader: Reader) -> str | None:
     """Return the version that shadows production now, or None."""
     events = reader.events(SHADOW)
     return events[-1].detail["version"] if events else None
-
-
-def level_shifts(bars: Bars) -> Iterator[Event]:
-    """Yield an event of each level shift that the bars hold, at the moment it was known."""
-    for shift in dataset.lasting(bars, len(bars)):
-        opened, factor = int(bars.open_time[shift]), math.exp(bars.log_return[shift])
-        known = opened + dataset.WAIT_BARS * bars.market.interval_seconds
-        yield Event(known, LEVEL_SHIFT, bars.market.id, {"bar": iso(opened), "factor": factor})
 
 
 def keep_new(writer: Writer, shifts: Sequence[Event]) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from cryptocast.compute.ladder import Ladder
+from cryptocast.compute.sets import FailedOrigin, Question, forecast_sets, issued_now
+from cryptocast.compute.tracks import Tracks
 from cryptocast.seams import Clock
 from cryptocast.store import Reader, Store, Tick, Unserved, unserved_origins
 from cryptocast.values import Deployment, Event, ForecastSet, Market
 from cryptocast.workflows.serving.catch_up import CaughtUp
 from cryptocast.workflows.serving.events import keep_new, shadowing
-from cryptocast.workflows.serving.ladder import Ladder
-from cryptocast.workflows.serving.sets import FailedOrigin, Question, forecast_sets, issued_now
-from cryptocast.workflows.serving.tracks import Tracks
 from cryptocast.workspace import Workspace
 
 

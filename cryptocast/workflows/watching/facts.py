@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cryptocast import store
+from cryptocast.compute.sets import LEVEL_SHIFT
 from cryptocast.config import NotifySettings
 from cryptocast.display import fixed
 from cryptocast.store import Credits, Reader, StandIn
 from cryptocast.values import DAY_SECONDS, Deployment, Event, Market, MonitorVerdict
-from cryptocast.workflows.serving.events import LEVEL_SHIFT
 from cryptocast.workspace import Workspace
 
 MONITOR = "monitor"

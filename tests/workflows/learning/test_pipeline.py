@@ -12,7 +12,7 @@ import pytest
 from cryptocast.clock import VirtualClock
 from cryptocast.seams import Silence
 from cryptocast.workflows.init import InitOptions, InitReport, init
-from cryptocast.workflows.learning.pipeline import Prepared
+from cryptocast.workflows.learning.preparing import Prepared
 from cryptocast.workflows.retrain import RetrainReport, retrain
 from cryptocast.workspace import Workspace
 from support.commands import NOW, Made

@@ -2,16 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
 from cryptocast import calibration
 from cryptocast.calibration import Ranges
 from cryptocast.config import Settings
-from cryptocast.store import Past, Reader
-from cryptocast.values import Candles, FloatArray, ForecastSet, IntArray, Market
+from cryptocast.values import Candles, FloatArray, ForecastSet, IntArray, Market, Past
+
+
+class SpanOf(Protocol):
+    """The extent of a market's candles."""
+
+    @property
+    def last(self) -> int:
+        """The last open time."""
+
+
+class Remembered(Protocol):
+    """The forecast sets that were stored before: `store.Ledger`, or what it said."""
+
+    def past(
+        self,
+        pairs: Sequence[tuple[Market, str]],
+        origin: int,
+        *,
+        since: int,
+        shape: tuple[int, int],
+        served: bool,
+    ) -> Mapping[tuple[Market, str], Past]:
+        """Return each market's newest sets by a version, from `since` on and before an origin."""
+
+
+class Held(Protocol):
+    """The candles and sets that forecasts are made from: `store.Reader`, or what it said."""
+
+    def candles(self, markets: Sequence[Market], start: int, end: int) -> Mapping[Market, Candles]:
+        """Return the candles of each market with open time in `[start, end)`."""
+
+    def spans(self, markets: Sequence[Market], end: float) -> Mapping[Market, SpanOf]:
+        """Return how much of each market is stored before `end`, if any."""
+
+    @property
+    def ledger(self) -> Remembered:
+        """The forecast sets."""
+
 
 MEMORY_BARS = 2016
 """A version that served nothing for this many bars starts at no widening again."""
@@ -55,7 +93,7 @@ class Tracks:
         self._context_bars = 0
 
     def load(
-        self, reader: Reader, origins: Mapping[tuple[Market, str], int], context_bars: int
+        self, reader: Held, origins: Mapping[tuple[Market, str], int], context_bars: int
     ) -> None:
         """Read the track of each (market, version) as it was before the given origin.
 

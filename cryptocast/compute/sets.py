@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cryptocast import dataset
+from cryptocast.compute.ladder import Answer, Ladder, Request
+from cryptocast.compute.tracks import Held, Tracks
+from cryptocast.dataset import Bars
 from cryptocast.errors import StateError
 from cryptocast.seams import Clock
-from cryptocast.store import Reader
 from cryptocast.values import MIN_CANDLES, Candles, Event, ForecastSet, Market, iso
-from cryptocast.workflows.serving.events import level_shifts
-from cryptocast.workflows.serving.ladder import Answer, Ladder, Request
-from cryptocast.workflows.serving.tracks import Tracks
+
+LEVEL_SHIFT = "level_shift"
+"""The kind of the events of bars in which a market moved to another level and stayed there."""
 
 Stamp = Callable[[int], tuple[float, str]]
 """Given an origin, when its set is issued, and the mode that follows from that."""
@@ -73,7 +76,7 @@ def issued_at_origin(origin: int) -> tuple[float, str]:
 
 
 def forecast_sets(
-    reader: Reader, ladder: Ladder, questions: Sequence[Question], tracks: Tracks, stamp: Stamp
+    reader: Held, ladder: Ladder, questions: Sequence[Question], tracks: Tracks, stamp: Stamp
 ) -> tuple[list[ForecastSet], list[FailedOrigin], list[Event]]:
     """Return the sets of all questions, from stored candles that closed by each origin.
 
@@ -103,11 +106,19 @@ def forecast_sets(
         for entry, its_answers in zip(prepared, answers, strict=True)
         for place, answer in zip(entry.request.at, its_answers, strict=True)
     ]
-    return sets, failures, [e for entry in prepared for e in level_shifts(entry.request.bars)]
+    return sets, failures, [e for entry in prepared for e in _level_shifts(entry.request.bars)]
+
+
+def _level_shifts(bars: Bars) -> Iterator[Event]:
+    """Yield an event of each level shift that the bars hold, at the moment it was known."""
+    for shift in dataset.lasting(bars, len(bars)):
+        opened, factor = int(bars.open_time[shift]), math.exp(bars.log_return[shift])
+        known = opened + dataset.WAIT_BARS * bars.market.interval_seconds
+        yield Event(known, LEVEL_SHIFT, bars.market.id, {"bar": iso(opened), "factor": factor})
 
 
 def _candles(
-    reader: Reader, context_bars: int, questions: Sequence[Question]
+    reader: Held, context_bars: int, questions: Sequence[Question]
 ) -> list[tuple[Question, Candles]]:
     """Return the stored candles of each question; questions about the same range share a query."""
     ranges: dict[tuple[int, int], list[Question]] = {}
@@ -172,7 +183,7 @@ def _set(
     return forecast
 
 
-def _too_few(reader: Reader, series: Market, origin: int, count: int) -> StateError:
+def _too_few(reader: Held, series: Market, origin: int, count: int) -> StateError:
     """Return the error of an origin with too few candles before it."""
     span = reader.spans([series], origin).get(series)
     hint = "cryptocast fetch"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptocast import dataset
-from cryptocast.bundles import Bundle
+from cryptocast.bundles import Bundle, Card
 from cryptocast.config import Settings
 from cryptocast.dataset import Bars
 from cryptocast.errors import ModelError
 from cryptocast.models import reference_shape
 from cryptocast.values import (
     BUILTIN_RANDOM_WALK,
+    FEATURES,
     Deployment,
     FloatArray,
     IntArray,
@@ -23,7 +25,6 @@ from cryptocast.values import (
     ServedModel,
     Windows,
 )
-from cryptocast.workflows.learning.versions import mismatch
 
 Answer = tuple[ServedModel, FloatArray]
 """The model that answered, and its [H, Q] quantiles of the log-return from the last close."""
@@ -95,6 +96,17 @@ class Ladder:
         self.context_bars = dataset.context_bars(
             max((b.card.lookback for b in bundles), default=settings.model.lookback)
         )
+
+    def versions(self, market: Market) -> tuple[str, ...]:
+        """Return all that may answer for a market, the random walk last."""
+        return *self._versions.get(market, ()), BUILTIN_RANDOM_WALK
+
+    def of(self, market: Market) -> Ladder:
+        """Return the ladder of one market alone, to be sent to a worker."""
+        alone = copy.copy(self)
+        alone._versions = {market: self._versions.get(market, ())}
+        alone._rungs = {version: self._rungs[version] for version in alone._versions[market]}
+        return alone
 
     def answers(self, requests: Sequence[Request]) -> list[list[Answer]]:
         """Return the answer to each origin of each request.
@@ -206,6 +218,17 @@ def _rung(
     if graphs.get(version, bundle.graph) != bundle.graph:
         return "bundle_damaged"  # another model, under that version's number
     return mismatch(bundle.card, settings) or bundle
+
+
+def mismatch(card: Card, settings: Settings) -> str | None:
+    """Return why a version's forecasts are not what the settings ask for, or None if they are."""
+    if card.levels != settings.model.levels or card.horizon != settings.model.horizon:
+        return "settings_mismatch"
+    if card.features != FEATURES or card.context_bars != dataset.context_bars(card.lookback):
+        return "features_mismatch"
+    if card.interval != settings.markets()[0].interval:
+        return "interval_mismatch"
+    return None
 
 
 def _reason(error: ModelError) -> str:
