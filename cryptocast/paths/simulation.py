@@ -88,11 +88,32 @@ def prices(
     own = own_residuals(model.curve, bars)
     moves = model.library.residuals(draw, place, steps, own) * size[:steps]
     logs = np.log(forecast.quantiles / forecast.last_close)
-    walks = joined(np.cumsum(moves, axis=1), logs, forecast.levels)
-    return _rounded(forecast.last_close * np.exp(walks[:count]))
+    return walked(moves, logs, forecast.levels, forecast.last_close)[:count]
 
 
-def _rounded(values: FloatArray) -> FloatArray:
-    """Return prices with 9 significant digits, as forecasts have them."""
-    digits = 10.0 ** (_DIGITS - 1 - np.floor(np.log10(values)))
-    return np.asarray(np.round(values * digits) / digits)
+def walked(
+    moves: FloatArray, quantiles: FloatArray, levels: Sequence[float], last_close: float
+) -> FloatArray:
+    """Return the prices [N, S] that log-returns of single steps lead to; `moves` is overwritten.
+
+    At the steps of `quantiles` [H, Q], log-returns from the last close, they have those.
+    """
+    walks = joined(np.cumsum(moves, axis=1, out=moves), quantiles, levels)
+    # In place: a new array of this size costs more than its computation.
+    np.exp(walks, out=walks)
+    walks *= last_close
+    return rounded(walks)
+
+
+def rounded(values: FloatArray) -> FloatArray:
+    """Round prices in place to 9 significant digits, as forecasts have them, and return them."""
+    low, high = np.floor(np.log10([values.min(), values.max()])).astype(np.intp)
+    power: FloatArray | float = 10.0 ** (_DIGITS - 1 - low)
+    if low < high:  # a logarithm of each price would take longer
+        power = np.full(values.shape, power)
+        for exponent in range(low + 1, high + 1):
+            power[values >= 10.0**exponent] = 10.0 ** (_DIGITS - 1 - exponent)
+    values *= power
+    np.rint(values, out=values)
+    values /= power
+    return values

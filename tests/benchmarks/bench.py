@@ -38,6 +38,7 @@ YEAR, HORIZON, LEVELS = size(105_120, 2_000), 24, 19  # of forecasts, and of eac
 INIT, TICK, SPEED, MEMORY = 7.0, {"json": 2.0, "table": 2.1}, 10.0, 1.6
 GROWTH, YEAR_SIZE, MANY, MANY_MEMORY, REPLAY = 1.3, 0.65, 4.0, 3.8, 20.0
 HELP, SEARCH, EVALUATE = 3.0, 10.0, 3.0
+PATHS, TEN_COINS, SIMULATE = 2.0, 10.0, 1.5
 HEAVY = PYTHON, "-c", "import mlflow, lightning, torch"
 PIPELINE, FLOOR = "importing mlflow, lightning, torch", "the floor process"
 
@@ -121,6 +122,29 @@ class Bench:
         yield sized(f"{what}: peak memory", "MiB", mebibytes, FLOOR, least, MANY_MEMORY)
         what = f"replay of {size(2_016, 48):,} origins"
         yield timed(what, again["replay"], FLOOR, again["floor"], REPLAY)
+
+    def futures(self) -> Iterator[Row]:
+        """Whole paths against as many normal numbers, and `simulate` against a tick."""
+        with Worker((PYTHON, str(HERE / "walks.py")), self.folder, self.threads) as walks:
+
+            def taken(what: str) -> Callable[[int], Usage]:
+                return lambda _: Usage(walks.ask(do=what)["found"], 0.0, "")
+
+            found = self._measure("futures", {w: taken(w) for w in ("normal", "paths", "ten")})
+        what = "1,000 paths of 288 steps, with a forecast's quantiles"
+        yield timed(what, found["paths"], "as many normal numbers", found["normal"], PATHS)
+        yield timed("those of ten coins", found["ten"], "one coin's", found["paths"], TEN_COINS)
+        workspace, _ = self._serving("futures")
+        where = "-w", str(workspace), "--as-of", START, "--json"
+        simulate = PYTHON, "-m", "cryptocast", "simulate", *where
+        whole = self._measure(
+            "simulate",
+            {
+                "tick": lambda i: self._tick(workspace, i + 1, "--json"),
+                "simulate": lambda _: run(simulate, self.folder),
+            },
+        )
+        yield timed("simulate --json", whole["simulate"], "a tick", whole["tick"], SIMULATE)
 
     def help(self) -> Iterator[Row]:
         """`--help` against the import of what it is written with."""
@@ -254,7 +278,7 @@ class Bench:
 
 def main() -> int:
     """Measure, print, compare."""
-    parts = ("init", "forecast", "serving", "help", "candles", "learning", "lstm")
+    parts = ("init", "forecast", "serving", "futures", "help", "candles", "learning", "lstm")
     parser = argparse.ArgumentParser(description="Measure what cryptocast promises to take.")
     parser.add_argument("--only", action="append", choices=parts, help="this part, repeatable")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
