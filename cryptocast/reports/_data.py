@@ -45,6 +45,7 @@ def market_data(facts: ReportFacts, market: MarketFacts, sections: int) -> dict[
         "now": facts.now,
         "candles": _candles(market.candles, market.market.interval_seconds, most),
         "fan": None if market.newest is None else _fan(market.newest),
+        "cone": None if market.cone is None else _fan(market.cone),
         "deployments": _deployments(facts.deployed(market.market), facts),
         "incidents": [[i.kind, i.start, i.end, i.count, i.detail] for i in market.incidents],
     }

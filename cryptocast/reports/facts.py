@@ -25,6 +25,9 @@ from cryptocast.values import (
     Shares,
 )
 
+MOST_SECTIONS = 6
+"""Number of markets with pictures, the worst ones; the table lists all markets."""
+
 _DRAWN_SHARES = (0.9, 0.8, 0.5)  # of the ranges that are drawn, if the quantile levels include them
 
 
@@ -94,6 +97,7 @@ class MarketFacts:
     gaps: tuple[Gap, ...]
     incidents: tuple[Incident, ...]  # oldest first, gaps included
     ticks: Mapping[str, int]  # number of ticks per status
+    cone: ForecastSet | None = None  # the newest forecast, and how simulated paths go on from it
 
     @property
     def missing_bars(self) -> int:
@@ -124,6 +128,7 @@ class ReportFacts:
     verdict: MonitorVerdict | None
     promised: Mapping[int, float | None]  # skill, by the id of the deployment
     others: Sequence[str] = ()  # series that are stored but not configured
+    paths: Event | None = None  # the newest judgement of simulated paths
 
     def deployed(self, market: Market) -> list[Deployment]:
         """Return the deployments that apply to a market, oldest first; the last one serves it."""

@@ -13,10 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from cryptocast import display
 from cryptocast.reports import _words
 from cryptocast.reports._data import market_data
-from cryptocast.reports.facts import ReportFacts, pairs, pictured_steps
-
-MOST_SECTIONS = 6
-"""Number of markets with pictures, the worst ones; the table lists all markets."""
+from cryptocast.reports.facts import MOST_SECTIONS, ReportFacts, pairs, pictured_steps
 
 _SCRIPTS = ("pictures.js", "page.js")
 _STALE_BARS = 2  # a forecast older than that deserves a word

@@ -22,7 +22,7 @@ from cryptocast.registry import Registry
 from cryptocast.reports import plots
 from cryptocast.store import Store
 from cryptocast.values import DAY_SECONDS, Market, iso
-from cryptocast.workflows.futures.simulating import require_interval
+from cryptocast.workflows.futures.simulating import PATHS_EVENT, require_interval
 from cryptocast.workflows.futures.stored import PathOrigins, PathsReport, judged_paths
 from cryptocast.workflows.learning.material import planned_split, series
 from cryptocast.workflows.learning.scope import per_market
@@ -33,9 +33,6 @@ from cryptocast.workflows.learning.versions import (
     version_named,
 )
 from cryptocast.workspace import Workspace
-
-PATHS_EVENT = "paths"
-"""The kind of the event that keeps the judgement of paths."""
 
 _PATH_DAYS = 7.0
 

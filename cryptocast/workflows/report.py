@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cryptocast import store
+import numpy as np
+
+from cryptocast import paths, store
 from cryptocast.drafts import replacing
-from cryptocast.reports.facts import Incident, MarketFacts, ReportFacts
+from cryptocast.reports.facts import MOST_SECTIONS, Incident, MarketFacts, ReportFacts
 from cryptocast.reports.page import render
-from cryptocast.store import Reader, Trouble
-from cryptocast.values import DAY_SECONDS, ForecastSet, Gap, Market, MonitorVerdict
+from cryptocast.store import Reader, Store, Trouble
+from cryptocast.values import DAY_SECONDS, MIN_CANDLES, ForecastSet, Gap, Market, MonitorVerdict
+from cryptocast.workflows.futures.simulating import PATHS_EVENT, market_paths, paths_start
 from cryptocast.workflows.learning.deployment import promised_skill
 from cryptocast.workflows.watching.facts import MONITOR
 from cryptocast.workflows.watching.outcomes import outcomes
@@ -22,7 +25,8 @@ DAYS = 30.0
 """How far back a report looks by default."""
 
 _MOST_EVENTS = 100
-_QUIET = (MONITOR, "workspace.identity")  # events that are no incident
+_QUIET = (MONITOR, PATHS_EVENT, "workspace.identity")  # events that are no incident
+_PATHS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +67,12 @@ def gather(ws: Workspace, days: float) -> ReportFacts:
         newest = reader.ledger.newest(markets, now)
         verdict = reader.newest_event(MONITOR, now)
         deployments = [d for d in reader.deployments() if d.at <= now]
+        judged = reader.newest_event(PATHS_EVENT, now)
         events = reader.newest_events(start, now, without=_QUIET, most=_MOST_EVENTS)
         others = set(reader.stored_markets()) - {market.id for market in markets}
     facts = [_market(ws, market, (start, end), newest.get(market)) for market in markets]
+    facts.sort(key=_goodness)
+    facts[:MOST_SECTIONS] = [_with_cone(ws.store, each) for each in facts[:MOST_SECTIONS]]
     return ReportFacts(
         workspace=ws.folder.name,
         now=now,
@@ -73,11 +80,12 @@ def gather(ws: Workspace, days: float) -> ReportFacts:
         end=end,
         horizon=ws.settings.model.horizon,
         interval_seconds=markets[0].interval_seconds,
-        markets=sorted(facts, key=_goodness),
+        markets=facts,
         deployments=deployments,
         events=events,
         verdict=MonitorVerdict.of(verdict),
         others=sorted(others),
+        paths=judged,
         promised={row.id: promised_skill(row, deployments) for row in deployments},
     )
 
@@ -103,6 +111,23 @@ def _market(
         incidents=tuple(sorted([*missing, *runs], key=lambda each: each.start)),
         ticks=ticks,
     )
+
+
+def _with_cone(database: Store, market: MarketFacts) -> MarketFacts:
+    """Return a market with a cone of simulated paths, if it has a forecast and candles of 5m."""
+    newest = market.newest
+    if newest is None or market.market.interval_seconds != paths.STEP_SECONDS:
+        return market
+    with database.read() as reader:
+        start = paths_start(newest.origin)
+        candles = reader.candles([market.market], start, newest.origin)[market.market]
+    if len(candles) < MIN_CANDLES:
+        return market
+    model, shape = paths.shipped(), (_PATHS, paths.LEADS)
+    draw = paths.drawn(_PATHS, model, 0, newest.origin)
+    prices = market_paths(model, draw, newest, candles, 0, shape).prices
+    quantiles = np.quantile(prices, newest.levels, axis=0).T
+    return replace(market, cone=replace(newest, quantiles=quantiles, scale=None))
 
 
 def _goodness(market: MarketFacts) -> tuple[bool, float]:

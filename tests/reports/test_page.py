@@ -80,13 +80,25 @@ def test_a_market_has_every_picture_and_each_says_what_it_shows(page: str) -> No
     read = Read(page)
     pictures = [a["data-picture"] for a in read.all("div") if "data-picture" in a]
     assert pictures == [
-        "price", "actual", "skill", "steps", "width", "coverage-step", "coverage-hour", "pit",
+        "price", "cone", "actual", "skill", "steps", "width", "coverage-step", "coverage-hour", "pit",
         "reliability", "incidents",
     ]  # fmt: skip
     labels = [a["aria-label"] for a in read.all("div") if a.get("role") == "img"]
     assert len(labels) == len(pictures)
     assert all(label and len(label) > 40 for label in labels)
     assert read.text.count("Now: ") == len(read.all("figure"))
+
+
+def test_simulated_paths_have_a_cone_and_their_answers_are_held_against_what_came(
+    page: str,
+) -> None:
+    text = Read(page).text
+    assert "of the paths lie between" in text
+    assert "Simulated paths of 70 origins from 2024-05-30T00:00:00Z" in text
+    assert "its scores are too good" in text
+    assert "touch31.0 %29.0 %70" in text.replace("\N{NO-BREAK SPACE}", " ")
+    none = Read(render(facts(market(cone=None), paths=None))).text
+    assert "Whole futures" not in none
 
 
 def test_the_top_says_how_it_is_today(page: str) -> None:
@@ -354,7 +366,7 @@ PRICE = "document.querySelector('.plot.price')"
 def test_every_picture_is_drawn_without_a_complaint_or_a_request(shown: browser.Browser) -> None:
     shown.shape(1200, 20_000)
     shown.until(DRAWN)
-    assert shown.tell("document.querySelectorAll('.plot').length") == 20
+    assert shown.tell("document.querySelectorAll('.plot').length") == 22
     assert shown.tell(f"{PRICE}.querySelectorAll('path.box').length") > 200
     assert shown.complaints() == []
     assert not [e for e in shown.events if e["method"] == "Page.javascriptDialogOpening"]

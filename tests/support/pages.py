@@ -112,6 +112,27 @@ def incidents() -> tuple[Incident, ...]:
     )
 
 
+def cone(origin: int, of: Market = MARKET) -> ForecastSet:
+    """Quantiles of paths over a whole day."""
+    newest = forecast(origin, of)
+    spread = np.sqrt(np.arange(1, 289))[:, None] * np.log(newest.quantiles[0] / newest.last_close)
+    return dataclasses.replace(newest, quantiles=newest.last_close * np.exp(spread), scale=None)
+
+
+def judged_paths() -> Event:
+    """A judgement of paths, as the store holds it."""
+    scales = {"5m": 0.89, "30m": 0.9, "3h": 0.9, "24h": 0.87}
+    asked = {"vs_gbm": -0.03, "reliability": [{"n": 70, "said": 0.31, "came": 0.29}]}
+    row = {
+        "origins": 70, "vs_gbm": -0.017, "energy_vs_gbm": None, "coverage90": scales,
+        "basket_coverage90": scales, "above": asked, "touch": asked,
+    }  # fmt: skip
+    names = ("cryptocast", "gbm")
+    detail = {"start": "2024-05-30T00:00:00Z", "end": "2024-06-03T00:00:00Z", "in_sample": ["2"]}
+    entrants = [{"entrant": name, **row} for name in names]
+    return Event(START + DAY, "paths", None, {**detail, "entrants": entrants})
+
+
 def market(n: int = 864, of: Market = MARKET, **changes: Any) -> MarketFacts:
     """A market with everything."""
     given: dict[str, Any] = {
@@ -122,6 +143,7 @@ def market(n: int = 864, of: Market = MARKET, **changes: Any) -> MarketFacts:
         "gaps": (Gap(START, START + 1800, 6),),
         "incidents": incidents(),
         "ticks": {"ok": n, "missed": 6, "failed": 6, "late": 6},
+        "cone": cone(START + n * BAR, of),
     }
     return MarketFacts(**(given | changes))
 
@@ -147,6 +169,7 @@ def facts(*markets: MarketFacts, n: int = 864, **changes: Any) -> ReportFacts:
         ],
         "promised": {1: 0.012, 2: 0.012},
         "events": [Event(START + 60, "candle.revised", MARKET.id, {"close": 1.5})],
+        "paths": judged_paths(),
         "verdict": MonitorVerdict(now - 600, "healthy", "skill +1.0 % in the last week"),
     }
     return ReportFacts(**(given | changes))

@@ -24,6 +24,7 @@ from cryptocast.values import iso
 from cryptocast.workflows import report as module
 from cryptocast.workflows.replay import plan, replay
 from cryptocast.workflows.report import gather, report
+from cryptocast.workflows.simulate import simulate
 from cryptocast.workflows.watching.served import live
 from cryptocast.workspace import Workspace
 from support.commands import (
@@ -388,3 +389,12 @@ def test_a_port_that_is_taken_is_told(r: Path) -> None:
         done: Done = run("report", "-w", r, "--serve", "--port", port, "--json")
     assert done.code == 2
     assert f"port {port} of 127.0.0.1 is not available" in done.error["message"]
+
+
+def test_the_cone_is_that_of_the_paths_that_simulate_gives(replayed: Path) -> None:
+    with at(replayed, LAST, market__symbols=SYMBOLS[:1]) as ws:
+        (market,) = gather(ws, 30.0).markets
+        (paths,) = simulate(ws).markets
+    assert market.cone is not None
+    assert market.cone.quantiles.shape == (288, len(paths.levels))
+    assert (market.cone.quantiles[143] == paths.quantiles(144)).all()

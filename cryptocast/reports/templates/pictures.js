@@ -118,6 +118,15 @@ PICTURES.price = (d, k, see, view) => {
   return { traces, layout };
 };
 
+PICTURES.cone = (d, k, see) => {
+  const f = d.cone, t = [f.origin, ...f.t], colours = [see.band90, see.band80, see.band80];
+  const traces = f.pairs.map((p, j) => band(t, [f.last, ...p.low], [f.last, ...p.high], Infinity, colours[j % 3], share(p.share)));
+  traces.push({ x: f.t.map(ms), y: f.median, type: "scatter", mode: "lines", name: "median", line: { width: 1, color: see.line, dash: "dash" },
+    customdata: f.t.map((_, i) => [f.pairs[0].low[i], f.pairs[0].high[i]]),
+    hovertemplate: `%{x|%d %b %H:%M}: ${share(f.pairs[0].share)} from %{customdata[0]:,.7~g} to %{customdata[1]:,.7~g}<extra></extra>` });
+  return { traces, layout: { xaxis: { type: "date" }, yaxis: { title: { text: plain(d.quote) }, tickformat: ",.7~g" }, hovermode: "x" }, legend: true };
+};
+
 PICTURES.actual = (d, k, see) => {
   const s = d.served, step = s.steps[k], outer = step.pairs[0];
   const t = s.origin.map(o => o + step.ahead), hole = spacing(t, d.interval);

@@ -13,6 +13,9 @@ from cryptocast.errors import StateError
 from cryptocast.paths import Draw, MarketPaths, PathModel
 from cryptocast.values import Candles, ForecastSet, Market, ServedModel
 
+PATHS_EVENT = "paths"
+"""The kind of the event that keeps a judgement of paths."""
+
 
 def market_paths(
     model: PathModel,
