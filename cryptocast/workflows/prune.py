@@ -44,7 +44,6 @@ def prune(ws: Workspace, *, dry_run: bool = False, compacted: bool = False) -> P
     is made from, all deployments, evaluations and settings; every version of MLflow, and the
     bundles of those that served, or were promoted, within `bundles_days`, or have an alias.
     `compacted` writes the database anew, so that its file shrinks; everybody waits meanwhile.
-
     Files are aged by the system's clock, rows by the workspace's. Raises StoreError if
     something cannot be removed: what went before it stays gone, and is in the event.
     """

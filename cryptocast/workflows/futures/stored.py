@@ -30,7 +30,7 @@ _DAY_SECONDS = LEAST_STEPS * paths.STEP_SECONDS
 
 @dataclass(frozen=True, slots=True)
 class PathsReport:
-    """How whole paths did beside their rivals, from the origins of `[start, end)`."""
+    """The scores of whole paths beside their rivals, from the origins of `[start, end)`."""
 
     start: int
     end: int
