@@ -93,6 +93,14 @@ class StoreSettings(Section):
     mirror: bool = Field(False, description="keep a copy to read at any time, mirror.duckdb")
 
 
+class SimulateSettings(Section):
+    """`[simulate]`."""
+
+    store: bool = Field(
+        False, description="let each tick keep a summary of simulated paths, as an event"
+    )
+
+
 class MonitorSettings(Section):
     """`[monitor]`."""
 
@@ -223,6 +231,7 @@ class Settings(Section):
     calibration: CalibrationSettings = CalibrationSettings()
     retrain: RetrainSettings = RetrainSettings()
     store: StoreSettings = StoreSettings()
+    simulate: SimulateSettings = SimulateSettings()
     monitor: MonitorSettings = MonitorSettings()
     prune: PruneSettings = PruneSettings()
     notify: NotifySettings = NotifySettings()

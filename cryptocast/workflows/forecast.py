@@ -81,7 +81,7 @@ def tick(ws: Workspace, *, fetch: bool = True, symbols: tuple[str, ...] = ()) ->
     except CryptocastError:
         _tell(ws)
         raise
-    return replace(report, warnings=(*report.warnings, *_tell(ws)))
+    return replace(report, warnings=(*report.warnings, *_summarise(ws, report), *_tell(ws)))
 
 
 def _serve(ws: Workspace, *, fetch: bool, symbols: tuple[str, ...]) -> TickReport:
@@ -166,6 +166,21 @@ def _afterwards(
             yield from step("let the shadow forecast", lambda: cast_shadow(ws, shadow, questions))
     except StoreError as error:
         yield f"{error.message} ({error.hint})"
+
+
+def _summarise(ws: Workspace, report: TickReport) -> list[str]:
+    """Keep a summary of simulated paths if `[simulate] store` asks for it; return what failed."""
+    if not ws.settings.simulate.store or not report.new:
+        return []
+    # Imported late: few ask for it, and every tick pays for its imports.
+    from cryptocast.workflows.futures.summaries import keep_summaries
+
+    keep = partial(keep_summaries, ws.store, report.forecasts, ws.markets(), ws.clock.now())
+    try:
+        ws.steps.step("keep a summary of paths", keep)
+    except CryptocastError as error:
+        return [f"no summary of simulated paths is kept: {error.message} ({error.hint})"]
+    return []
 
 
 def _tell(ws: Workspace) -> list[str]:

@@ -14,7 +14,12 @@ from cryptocast.reports.facts import MOST_SECTIONS, Incident, MarketFacts, Repor
 from cryptocast.reports.page import render
 from cryptocast.store import Reader, Store, Trouble
 from cryptocast.values import DAY_SECONDS, MIN_CANDLES, ForecastSet, Gap, Market, MonitorVerdict
-from cryptocast.workflows.futures.simulating import PATHS_EVENT, market_paths, paths_start
+from cryptocast.workflows.futures.simulating import (
+    PATHS_EVENT,
+    SUMMARY_EVENT,
+    market_paths,
+    paths_start,
+)
 from cryptocast.workflows.learning.deployment import promised_skill
 from cryptocast.workflows.watching.facts import MONITOR
 from cryptocast.workflows.watching.outcomes import outcomes
@@ -25,7 +30,7 @@ DAYS = 30.0
 """How far back a report looks by default."""
 
 _MOST_EVENTS = 100
-_QUIET = (MONITOR, PATHS_EVENT, "workspace.identity")  # events that are no incident
+_QUIET = (MONITOR, PATHS_EVENT, SUMMARY_EVENT, "workspace.identity")  # events that are no incident
 _PATHS = 1000
 
 

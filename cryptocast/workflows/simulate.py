@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cryptocast import paths
 from cryptocast.drafts import replacing
-from cryptocast.errors import StateError, UsageError
+from cryptocast.errors import UsageError
 from cryptocast.paths import Simulation
-from cryptocast.values import DAY_SECONDS, MIN_CANDLES, Candles, ForecastSet, Market, iso
+from cryptocast.values import DAY_SECONDS, Market, iso
 from cryptocast.workflows.forecast import newest
 from cryptocast.workflows.futures.asking import PathsFile
-from cryptocast.workflows.futures.simulating import (
-    market_paths,
-    paths_start,
-    places,
-    require_interval,
-)
+from cryptocast.workflows.futures.simulating import places, require_interval, simulated
 from cryptocast.workspace import Workspace, output_file
 
 SYNTH = "synth"
@@ -71,20 +67,9 @@ def simulate(
     report = newest(ws, symbols=symbols)
     origin = max(forecast.origin for forecast in report.forecasts)
     joint = [forecast for forecast in report.forecasts if forecast.origin == origin]
-    with ws.store.read() as reader:
-        candles = reader.candles([f.market for f in joint], paths_start(origin), origin)
-    enough = [f for f in joint if len(candles[f.market]) >= MIN_CANDLES]
-    if not enough:
-        raise _too_few(joint[0], candles[joint[0].market])
-    model = paths.shipped()
-    draw = paths.drawn(count, model, seed, origin)
-    place = places(ws.markets())
-    simulated = [
-        market_paths(model, draw, f, candles[f.market], place[f.market.base], (count, steps))
-        for f in enough
-    ]
-    warnings = (*report.warnings, *_left_out(markets, enough, origin))
-    return Simulation(origin, paths.STEP_SECONDS, seed, model.card, tuple(simulated), warnings)
+    made = simulated(ws.store, joint, places(ws.markets()), (count, steps), seed)
+    there = {one.market for one in made.markets}
+    return replace(made, warnings=(*report.warnings, *_left_out(markets, there, origin)))
 
 
 def write(simulation: Simulation, file: Path, ending: str, form: str | None) -> PathsFile:
@@ -137,23 +122,11 @@ def _require_count(count: int) -> None:
         )
 
 
-def _left_out(
-    markets: Sequence[Market], simulated: Sequence[ForecastSet], origin: int
-) -> list[str]:
+def _left_out(markets: Sequence[Market], there: Collection[Market], origin: int) -> list[str]:
     """Return a warning for each market that has no paths."""
-    there = {forecast.market for forecast in simulated}
     return [
         f"{market.id} is left out: it has no forecast or too few candles at {iso(origin)} "
         "(cryptocast forecast --once)"
         for market in markets
         if market not in there
     ]
-
-
-def _too_few(forecast: ForecastSet, candles: Candles) -> StateError:
-    return StateError(
-        f"{forecast.market.id} has {len(candles)} candles before {iso(forecast.origin)}, "
-        f"at least {MIN_CANDLES} are needed",
-        code="state.not_enough_candles",
-        hint="cryptocast fetch",
-    )

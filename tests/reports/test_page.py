@@ -80,8 +80,8 @@ def test_a_market_has_every_picture_and_each_says_what_it_shows(page: str) -> No
     read = Read(page)
     pictures = [a["data-picture"] for a in read.all("div") if "data-picture" in a]
     assert pictures == [
-        "price", "cone", "actual", "skill", "steps", "width", "coverage-step", "coverage-hour", "pit",
-        "reliability", "incidents",
+        "price", "cone", "actual", "skill", "steps", "width", "coverage-step", "coverage-hour",
+        "pit", "reliability", "incidents",
     ]  # fmt: skip
     labels = [a["aria-label"] for a in read.all("div") if a.get("role") == "img"]
     assert len(labels) == len(pictures)

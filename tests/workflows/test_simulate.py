@@ -10,11 +10,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from cryptocast import paths
 from cryptocast.errors import CryptocastError
 from cryptocast.values import FloatArray, iso
 from cryptocast.workflows.forecast import tick
 from cryptocast.workflows.simulate import simulate
-from support.commands import NEXT, good, run
+from support.commands import NEXT, good, query, run
 from support.ticks import SYMBOLS, at, change, drop, origin, spoil_from
 
 ENDINGS = ("parquet", "csv", "npz", "json")
@@ -274,3 +275,33 @@ def test_questions_that_cannot_be_answered_write_no_file(
     assert (done.code, len(done.err.splitlines())) == (2, 1)
     assert message in done.error["message"]
     assert not (tmp_path / "p.csv").exists()
+
+
+def test_a_tick_keeps_a_summary_of_paths_only_if_it_is_asked_to(w: Path) -> None:
+    rows = "SELECT market, detail FROM events WHERE kind = 'simulation'"
+    with at(w, 1, market__symbols=SYMBOLS) as ws:
+        tick(ws, fetch=False)
+    assert query(w, rows) == []
+    with at(w, 2, market__symbols=SYMBOLS, simulate__store=True) as ws:
+        assert tick(ws, fetch=False).warnings == ()
+        tick(ws, fetch=False)  # the same origin again: nothing new
+        one = simulate(ws).markets[1]
+    kept = dict(query(w, rows))
+    assert len(kept) == len(query(w, rows)) == 3
+    detail = json.loads(kept["file:ETH/EUR:5m"])
+    assert (detail["origin"], detail["model"], detail["library"]) == (
+        iso(origin(2)),
+        "2",
+        "paths-5m",
+    )
+    assert [row["step"] for row in detail["steps"]] == [1, 12, 24, 72, 144, 288]
+    assert detail["steps"][-1]["quantiles"] == pytest.approx(one.quantiles(288), rel=1e-6)
+    assert detail["highest"][9] > one.last_close > detail["lowest"][9]
+    assert len(json.dumps(detail)) < 4000
+
+
+def test_a_summary_that_cannot_be_kept_costs_a_warning(w: Path) -> None:
+    with at(w, 1, simulate__store=True) as ws, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paths, "shipped", lambda: paths.load(w))
+        (warning,) = tick(ws, fetch=False).warnings
+    assert warning.startswith("no summary of simulated paths is kept: the library of paths")

@@ -10,11 +10,47 @@ from cryptocast import dataset, paths
 from cryptocast.bundles import Bundle
 from cryptocast.dataset import Bars
 from cryptocast.errors import StateError
-from cryptocast.paths import Draw, MarketPaths, PathModel
-from cryptocast.values import Candles, ForecastSet, Market, ServedModel
+from cryptocast.paths import Draw, MarketPaths, PathModel, Simulation
+from cryptocast.store import Store
+from cryptocast.values import MIN_CANDLES, Candles, ForecastSet, Market, ServedModel, iso
 
 PATHS_EVENT = "paths"
 """The kind of the event that keeps a judgement of paths."""
+
+SUMMARY_EVENT = "simulation"
+"""The kind of the event that keeps a summary of the paths from one origin."""
+
+
+def simulated(
+    database: Store,
+    forecasts: Sequence[ForecastSet],
+    place: Mapping[str, int],
+    shape: tuple[int, int],
+    seed: int,
+) -> Simulation:
+    """Return paths, [N, S] for `shape`, that continue forecasts of several markets at one origin.
+
+    Markets with too few candles are left out. Raises StateError if none is left.
+    """
+    count, steps = shape
+    origin = forecasts[0].origin
+    with database.read() as reader:
+        candles = reader.candles([f.market for f in forecasts], paths_start(origin), origin)
+    enough = [f for f in forecasts if len(candles[f.market]) >= MIN_CANDLES]
+    if not enough:
+        raise StateError(
+            f"{forecasts[0].market.id} has {len(candles[forecasts[0].market])} candles before "
+            f"{iso(origin)}, at least {MIN_CANDLES} are needed",
+            code="state.not_enough_candles",
+            hint="cryptocast fetch",
+        )
+    model = paths.shipped()
+    draw = paths.drawn(count, model, seed, origin)
+    made = (
+        market_paths(model, draw, f, candles[f.market], place[f.market.base], (count, steps))
+        for f in enough
+    )
+    return Simulation(origin, paths.STEP_SECONDS, seed, model.card, tuple(made))
 
 
 def market_paths(

@@ -1,0 +1,57 @@
+"""What a tick keeps of simulated paths, if it is asked to: never the paths themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cryptocast import paths
+from cryptocast.paths import MarketPaths, Simulation
+from cryptocast.store import Store
+from cryptocast.values import FloatArray, ForecastSet, Market, iso
+from cryptocast.workflows.futures.asking import shown_steps
+from cryptocast.workflows.futures.simulating import SUMMARY_EVENT, places, simulated
+
+_PATHS = 1000
+
+
+def keep_summaries(
+    database: Store, forecasts: Sequence[ForecastSet], markets: Sequence[Market], at: float
+) -> None:
+    """Keep an event for each market: quantiles of its paths at some steps, and of their extremes.
+
+    Of forecasts with several origins only the newest continue. `markets` are those of the
+    workspace. Raises StateError if no market has candles enough, StoreError if the disk refuses.
+    """
+    origin = max(forecast.origin for forecast in forecasts)
+    joint = [forecast for forecast in forecasts if forecast.origin == origin]
+    made = simulated(database, joint, places(markets), (_PATHS, paths.LEADS), 0)
+    details = [(one.market.id, _summary(made, one)) for one in made.markets]
+    with database.write() as writer:
+        for market, detail in details:
+            writer.put_event(at, SUMMARY_EVENT, market, detail)
+
+
+def _summary(simulation: Simulation, one: MarketPaths) -> dict[str, Any]:
+    """Return what the paths of a market rest on, and about 150 prices, to 7 digits."""
+    return {
+        "origin": iso(simulation.origin),
+        "model": one.model.version,
+        "library": simulation.library.name,
+        "paths": simulation.paths,
+        "seed": simulation.seed,
+        "last_close": one.last_close,
+        "levels": one.levels,
+        "steps": [
+            {"step": step, "quantiles": _short(one.quantiles(step))}
+            for step in shown_steps(simulation)
+        ],
+        "highest": _short(np.quantile(one.prices.max(axis=1), one.levels)),
+        "lowest": _short(np.quantile(one.prices.min(axis=1), one.levels)),
+    }
+
+
+def _short(prices: FloatArray) -> list[float]:
+    return [float(f"{price:.7g}") for price in prices]
