@@ -45,6 +45,7 @@ def application(desk: Desk, token: str | None, tell: Callable[[str], None]) -> A
         version=__version__,
         description=_ABOUT,
         openapi_url=None,  # it is completed and served below, and so is its page
+        redirect_slashes=False,
         responses=_FAULTS,
     )
     app.state.desk = desk

@@ -12,7 +12,7 @@ from cryptocast.answers.candles import candles_document
 from cryptocast.answers.forecasts import forecast_document
 from cryptocast.answers.models import ModelsDocument
 from cryptocast.api.children import told
-from cryptocast.api.desk import STORE, AtDesk, Recipe
+from cryptocast.api.desk import ASKED, STORE, AtDesk, Recipe
 from cryptocast.api.documents import (
     CandlesDocument,
     ForecastsDocument,
@@ -213,6 +213,6 @@ async def models(request: Request, desk: AtDesk) -> Response:
         files=(*STORE, "mlflow.db"),
         lasting_seconds=_MODELS_SECONDS,
         fresh_seconds=_MODELS_FRESH_SECONDS,
-        heavy=True,
+        lane=ASKED,
     )
     return await desk.respond(request, recipe)

@@ -7,6 +7,7 @@ import json
 import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -27,9 +28,6 @@ STORE = (DATABASE, f"{DATABASE}.wal")
 
 _MOST_KEPT = 64
 _MOST_BYTES = 32 << 20
-_QUICK_THREADS = 4
-_MOST_WAITING = 64  # for a thread; 8 for one that makes what is heavy
-_MOST_WAITING_LONG = 8
 # Two writes within one tick of the file system's clock cannot be told apart.
 _SETTLED_SECONDS = 0.05
 
@@ -49,6 +47,24 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
+class Lane:
+    """Answers that wait for each other to be made, and for no others."""
+
+    at_once: int
+    waiting: int  # more are told to come again
+
+
+QUICK = Lane(4, 64)
+"""What takes milliseconds."""
+
+COMPUTED = Lane(1, 8)
+"""What keeps a processor busy for a second."""
+
+ASKED = Lane(1, 4)
+"""What a process of its own is started for."""
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """A way to make an answer, and for how long it holds.
 
@@ -62,7 +78,7 @@ class Recipe:
     media: str = JSON
     lasting_seconds: float = math.inf
     fresh_seconds: float = 0.0
-    heavy: bool = False  # takes seconds: one is made at a time
+    lane: Lane = QUICK
     files: tuple[str, ...] = STORE  # of the workspace, that it is made from
 
 
@@ -94,7 +110,8 @@ class Desk:
         self.streams = 0  # open now; counted in the event loop alone
         self._places: dict[Hashable, _Place] = {}
         self._guard = threading.Lock()
-        self._quick, self._heavy = CapacityLimiter(_QUICK_THREADS), CapacityLimiter(1)
+        self._inside: Counter[Lane] = Counter()  # changed in the event loop alone
+        self._limiters = {lane: CapacityLimiter(lane.at_once) for lane in (QUICK, COMPUTED, ASKED)}
 
     async def answer(self, recipe: Recipe) -> Kept:
         """Return an answer, kept or made anew in a thread.
@@ -104,11 +121,15 @@ class Desk:
         place = self._place(recipe.key)
         if (kept := _holding(place, recipe, self._state(recipe))) is not None:
             return kept
-        limiter = self._heavy if recipe.heavy else self._quick
-        most = _MOST_WAITING_LONG if recipe.heavy else _MOST_WAITING
-        if limiter.statistics().tasks_waiting >= most:
+        lane = recipe.lane
+        if self._inside[lane] >= lane.at_once + lane.waiting:
             raise StoreError("too many requests are waiting", code="api.overloaded", retry=True)
-        return await to_thread.run_sync(self._made, place, recipe, limiter=limiter)
+        self._inside[lane] += 1
+        try:
+            limiter = self._limiters[lane]
+            return await to_thread.run_sync(self._made, place, recipe, limiter=limiter)
+        finally:
+            self._inside[lane] -= 1
 
     async def respond(self, request: Request, recipe: Recipe) -> Response:
         """Return an answer as a response: 304 without a body if the client has it already."""

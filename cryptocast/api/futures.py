@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from cryptocast.answers.futures import PathsDocument, answer_document, paths_document
-from cryptocast.api.desk import AtDesk, Recipe
+from cryptocast.api.desk import COMPUTED, AtDesk, Recipe
 from cryptocast.api.documents import ProbabilityDocument
 from cryptocast.api.parameters import Symbols, Time
 from cryptocast.errors import UsageError
@@ -67,7 +67,7 @@ async def simulate(request: Request, desk: AtDesk, draft: Drafted) -> Response:
     Path n of one market happens together with path n of the others. `cryptocast simulate --out`
     writes the paths themselves. At most 10 markets at once.
     """
-    recipe = Recipe(("simulate", draft), partial(_simulate, desk.ws, draft), heavy=True)
+    recipe = Recipe(("simulate", draft), partial(_simulate, desk.ws, draft), lane=COMPUTED)
     return await desk.respond(request, recipe)
 
 
@@ -142,7 +142,7 @@ async def probability(
     draft = Draft(draft.symbols or tuple(held), draft.paths, draft.horizon, draft.seed)
     make = partial(_probability, desk.ws, draft, questions, by, held)
     key = ("probability", draft, tuple(questions), by, weights)
-    return await desk.respond(request, Recipe(key, make, heavy=True))
+    return await desk.respond(request, Recipe(key, make, lane=COMPUTED))
 
 
 def _probability(

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from cryptocast.answers.states import StatusDocument, status_document
 from cryptocast.api.children import page
-from cryptocast.api.desk import AtDesk, Desk, Recipe, encoded
+from cryptocast.api.desk import ASKED, AtDesk, Desk, Recipe, encoded
 from cryptocast.api.documents import HealthDocument
 from cryptocast.api.guard import PAGE_POLICY
 from cryptocast.api.parameters import Symbols
@@ -140,7 +140,7 @@ async def report(request: Request, desk: AtDesk, days: _Days = 30) -> Response:
         make,
         media="text/html; charset=utf-8",
         fresh_seconds=_REPORT_SECONDS,
-        heavy=True,
+        lane=ASKED,
     )
     response = await desk.respond(request, recipe)
     response.headers["Content-Security-Policy"] = PAGE_POLICY

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from functools import partial
 from typing import Annotated
 
-from anyio import to_thread
 from fastapi import APIRouter, Header
 from fastapi.responses import StreamingResponse
 
 from cryptocast.answers.forecasts import ForecastDocument, forecast_document
 from cryptocast.api.data import newest
-from cryptocast.api.desk import AtDesk, Desk
+from cryptocast.api.desk import AtDesk, Desk, Recipe
+from cryptocast.api.documents import ForecastsDocument
 from cryptocast.api.parameters import Symbols, moment_of
 from cryptocast.errors import CryptocastError, StoreError
 from cryptocast.workspace import Workspace
@@ -72,20 +74,22 @@ async def _events(desk: Desk, symbols: tuple[str, ...], since: int | None) -> As
     desk.streams += 1
     try:
         yield _ALIVE
-        if since is not None:
-            for missed in await to_thread.run_sync(partial(_missed, desk.ws, symbols, since)):
-                yield _event(missed, sent)
         while not desk.ending():
-            try:
+            with suppress(CryptocastError):  # nothing is forecast yet, or the database is busy
+                if since is not None:
+                    make = partial(_missed, desk.ws, symbols, since)
+                    missed = await desk.answer(Recipe(("missed", symbols, since), make))
+                    since = None
+                    for market, origin, event in _as_events(missed.content):
+                        sent[market] = origin
+                        yield event
                 kept = await desk.answer(newest(desk.ws, symbols))
-            except CryptocastError:
-                kept = None  # nothing is forecast yet, or the database is busy: it is asked again
-            if kept is not None and kept.etag != seen:
-                seen = kept.etag
-                for forecast in json.loads(kept.content)["forecasts"]:
-                    if forecast["origin"] > sent.get(forecast["market"], ""):
-                        yield _event(forecast, sent)
-                        quiet = time.monotonic()
+                if kept.etag != seen:
+                    seen = kept.etag
+                    for market, origin, event in _as_events(kept.content):
+                        if origin > sent.get(market, ""):
+                            sent[market], quiet = origin, time.monotonic()
+                            yield event
             if time.monotonic() - quiet > _ALIVE_SECONDS:
                 quiet = time.monotonic()
                 yield _ALIVE
@@ -94,14 +98,22 @@ async def _events(desk: Desk, symbols: tuple[str, ...], since: int | None) -> As
         desk.streams -= 1
 
 
-def _event(forecast: ForecastDocument, sent: dict[str, str]) -> str:
-    """Return a forecast as an event, and note that it is sent."""
-    sent[forecast["market"]] = forecast["origin"]
-    data = json.dumps(forecast, separators=(",", ":"))
-    return f"event: forecast\nid: {forecast['origin']}\ndata: {data}\n\n"
+@functools.lru_cache(maxsize=4)  # all listeners are sent the same
+def _as_events(content: bytes) -> tuple[tuple[str, str, str], ...]:
+    """Return market, origin and event of each forecast in a ForecastsDocument."""
+    forecasts: list[ForecastDocument] = json.loads(content)["forecasts"]
+    return tuple(
+        (
+            each["market"],
+            each["origin"],
+            f"event: forecast\nid: {each['origin']}\n"
+            f"data: {json.dumps(each, separators=(',', ':'))}\n\n",
+        )
+        for each in forecasts
+    )
 
 
-def _missed(ws: Workspace, symbols: tuple[str, ...], since: int) -> list[ForecastDocument]:
+def _missed(ws: Workspace, symbols: tuple[str, ...], since: int) -> ForecastsDocument:
     """Return the served forecasts from an origin on, oldest first, of the newest origins."""
     markets, now = ws.markets(symbols), int(ws.clock.now())
     start = max(since, now - MOST_MISSED * markets[0].interval_seconds)
@@ -112,4 +124,4 @@ def _missed(ws: Workspace, symbols: tuple[str, ...], since: int) -> list[Forecas
         with ws.store.read() as reader:  # one by one: whoever writes may come in between
             sets = reader.ledger.served(markets, origin)
         found += [forecast_document(sets[market]) for market in markets if market in sets]
-    return found
+    return {"forecasts": found}

@@ -36,7 +36,7 @@ class Store:
 
     def __init__(self, path: Path, wait_seconds: float) -> None:
         """Name the file; nothing is opened yet."""
-        self.path = path.resolve()
+        self.path = Path(os.path.realpath(path))  # unlike resolve, it lets loops of links pass
         self.wait_seconds = wait_seconds
         self._turn = turn_for(self.path)
         self._engine: duckdb.DuckDBPyConnection | None = None

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from api.conftest import Serve, ticked
+from api.conftest import Serve, at, ticked
 from cryptocast.api import data, desk
-from cryptocast.errors import RegistryError
+from cryptocast.api.desk import ASKED, Recipe
+from cryptocast.errors import RegistryError, StoreError
 from cryptocast.store import GuestStore, Reader
 from cryptocast.values import iso
 from cryptocast.workspace import Workspace
@@ -141,6 +144,25 @@ def test_the_error_of_what_costs_much_is_kept_for_a_while(
         assert (response.status_code, response.headers["retry-after"]) == (503, "2")
         assert "mlflow.db" not in response.text
     assert asked == ["models"]
+
+
+def test_too_many_that_wait_for_what_costs_much_are_told_to_come_again(served: Path) -> None:
+    gate = threading.Event()
+    recipes = [Recipe(number, lambda: [gate.wait(60)], lane=ASKED) for number in range(9)]
+
+    async def asked() -> list[object]:
+        with at(served, 2) as ws:
+            own = desk.Desk(ws.guest(60), lambda: True)
+            tasks = [asyncio.create_task(own.answer(recipe)) for recipe in recipes]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            quick = await own.answer(Recipe("quick", lambda: b"at once"))
+            assert quick.content == b"at once"
+            gate.set()
+            return await asyncio.gather(*tasks, return_exceptions=True)
+
+    found = asyncio.run(asked())
+    refused = [each.code for each in found if isinstance(each, StoreError)]
+    assert refused == ["api.overloaded"] * (9 - ASKED.at_once - ASKED.waiting)
 
 
 def test_what_is_kept_does_not_grow_without_bound(

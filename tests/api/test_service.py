@@ -83,6 +83,14 @@ def test_a_client_that_comes_back_gets_what_it_missed(service: ApiService, folde
         assert next(found)[1] == iso(NOW + 4 * INTERVAL)
 
 
+def test_a_stream_outlives_a_database_that_is_away(service: ApiService, folder: Path) -> None:
+    file = folder / "cryptocast.duckdb"
+    file.rename(folder / "away")
+    with streamed(service, Last_Event_ID=iso(NOW + 2 * INTERVAL)) as found:
+        (folder / "away").rename(file)
+        assert next(found)[1] == iso(NOW + 2 * INTERVAL)
+
+
 def test_a_last_event_that_tells_nothing_is_left_aside(service: ApiService) -> None:
     with streamed(service, Last_Event_ID="\x80yesterday") as found:
         assert next(found)[1] == iso(NOW + 2 * INTERVAL)

@@ -1,4 +1,4 @@
-"""Hostile files, names, settings and servers through the real commands: `make soak` runs it.
+"""Hostile files, names, settings, servers and requests, to the real program: `make soak` runs it.
 
 Each case is drawn from the seed and its number, and runs in a forked process of its own that a
 watchdog ends. Prints each finding with what repeats it, and a table. Exits 1 on a finding.
@@ -38,6 +38,7 @@ KINDS = ("tracebacks", "wrong rows", "hangs", "secrets", "escapes", "strays", "r
 
 def families() -> dict[str, tuple[float, Callable[[Case], None]]]:
     """Return all kinds of cases with their weights."""
+    import doors
     import files
     import leaks
     import servers
@@ -49,6 +50,7 @@ def families() -> dict[str, tuple[float, Callable[[Case], None]]]:
         "names": (2, settings.names),
         "secrets": (2, leaks.secrets),
         "servers": (3, servers.servers),
+        "doors": (2, doors.doors),
     }
 
 
@@ -128,6 +130,7 @@ def load() -> None:
         import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 
         del sys.modules["polars"]
+    import cryptocast.api.service
     import cryptocast.sources.file
     import cryptocast.workflows.doctor
     import cryptocast.workflows.fetch
