@@ -5,10 +5,14 @@ The driver runs on a machine of the cluster (`HOST:PORT`, `auto`) or talks to it
 
 from __future__ import annotations
 
+import os
+import re
+import secrets
 import socket
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import cryptocast
@@ -30,6 +34,7 @@ class Engine:
     def __init__(self, settings: EngineSettings) -> None:
         """Join nothing yet. Raises ConfigError (`config.extra`) if Ray is not installed."""
         self._settings = settings
+        _show_token(alone=settings.address is None)
         self._ray = _library()
         self._ours = False
         self._head: tuple[str, int] | None = None
@@ -73,6 +78,9 @@ class Engine:
         if ray.is_initialized():
             return
         local = {"num_cpus": self._settings.workers, "include_dashboard": False}
+        named = re.fullmatch(r"([^/]+):(\d+)", address or "")
+        if named is not None and not _answers((named[1], int(named[2]))):  # Ray asks for 20 s
+            raise _unreachable(address, "nothing answers there")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Ray announces what will change
@@ -83,12 +91,9 @@ class Engine:
                     **({} if address else local),
                 )
         except (ConnectionError, TimeoutError) as error:
-            raise EngineError(
-                f"there is no Ray cluster at {address}: {_first(error)}",
-                code="engine.unreachable",
-                hint="start it with ray start --head, or leave [engine] address out",
-            ) from None
-        except (RuntimeError, ValueError) as error:  # other versions; no address
+            raise _unreachable(address, _first(error)) from None
+        # Other versions, no address, another token.
+        except (RuntimeError, ValueError, ray.exceptions.RayError) as error:
             raise EngineError(
                 f"the Ray cluster at {address or 'this machine'} cannot be used: {_first(error)}",
                 code="engine.unfit",
@@ -126,13 +131,7 @@ class Engine:
             raise self._lost(_first(error)) from None
 
     def _is_there(self) -> bool:
-        if self._head is None:
-            return True
-        try:
-            socket.create_connection(self._head, timeout=_LOOK_SECONDS).close()
-        except OSError:
-            return False
-        return True
+        return self._head is None or _answers(self._head)
 
     def _lost(self, why: str) -> CryptocastError:
         return EngineError(
@@ -141,6 +140,36 @@ class Engine:
             hint="what is finished is kept: start the cluster and type the same again, "
             "or with --engine here",
         )
+
+
+def _answers(place: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(place, timeout=_LOOK_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def _unreachable(address: str | None, why: str) -> EngineError:
+    return EngineError(
+        f"there is no Ray cluster at {address or 'this machine'}: {why}",
+        code="engine.unreachable",
+        hint="start it with ray start --head, or leave [engine] address out",
+    )
+
+
+def _show_token(*, alone: bool) -> None:
+    """Let Ray use a token, which it reads when it is imported, unless the environment rules that.
+
+    A cluster of this command alone has a token of its own: Ray would leave one in the home folder.
+    `ray start` asks for a token wherever there is one, but who joins has to say so.
+    """
+    if alone:
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        return
+    known = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ
+    if known or Path("~/.ray/auth_token").expanduser().is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def _library() -> Any:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import importlib
 import importlib.util
+import secrets
+import socket
+import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +24,7 @@ from polars.testing import assert_frame_equal
 from cryptocast import config, plugins
 from cryptocast.config import EngineSettings
 from cryptocast.engines import open_engine
+from cryptocast.engines import ray as ray_engine
 from cryptocast.errors import ConfigError, EngineError
 from cryptocast.seams import Engine, Silence
 from cryptocast.testing import check_engine
@@ -45,7 +52,11 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     if request.param == "ray":
         import ray
 
+        # It does not wait for the processes that it ends, and Python warns of that.
+        processes = [o for o in gc.get_objects() if issubclass(type(o), subprocess.Popen)]
         ray.shutdown()
+        for process in processes:
+            process.wait(60)
 
 
 def _join_ray() -> None:
@@ -57,6 +68,7 @@ def _join_ray() -> None:
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore")
         patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))  # Ray would leave one at home
         ray.init(
             "local",
             num_cpus=2,
@@ -178,6 +190,58 @@ def test_without_ray_its_engine_names_the_extra(monkeypatch: pytest.MonkeyPatch)
     assert caught.value.code == "config.extra"
 
 
+def test_where_there_is_no_cluster_it_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = "127.0.0.1:{1}".format(*closed.getsockname())
+        engine = open_engine(EngineSettings(kind="ray", address=address))
+        with pytest.raises(EngineError, match=f"^there is no Ray cluster at {address}: ") as caught:
+            engine.map(loaded, (0,), ())
+        engine.close()
+    assert caught.value.code == "engine.unreachable"
+
+
+def test_a_cluster_that_goes_away_is_told_before_ray_ends_the_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("ray")
+    engine = ray_engine.Engine(EngineSettings(kind="ray", address="auto"))
+    monkeypatch.setattr(engine, "_ray", Silent())
+    monkeypatch.setattr(engine, "_head", ("127.0.0.1", 1))
+    with pytest.raises(EngineError, match="the Ray cluster is gone") as caught:
+        list(engine.map(loaded, range(3), ()))
+    assert (caught.value.code, caught.value.exit_code) == ("engine.lost", 4)
+    assert "--engine here" in caught.value.hint
+    engine.close()  # which does not wait for it either
+
+
+class Silent:
+    """A Ray whose cluster takes pieces and never answers."""
+
+    @property
+    def exceptions(self) -> Any:
+        return importlib.import_module("ray.exceptions")
+
+    def is_initialized(self) -> bool:
+        return True
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": 1.0}
+
+    def put(self, value: Any) -> Any:
+        return value
+
+    def remote(self, function: Any) -> Any:
+        return SimpleNamespace(
+            options=lambda **_: SimpleNamespace(remote=lambda *arguments: arguments)
+        )
+
+    def wait(self, references: list[Any], timeout: float) -> tuple[list[Any], list[Any]]:
+        return [], references
+
+
 def test_workers_that_die_again_and_again_are_told() -> None:
     engine = open_engine(EngineSettings(kind="processes", workers=1))
     with pytest.raises(EngineError, match="a worker process was killed, and 3 others") as caught:
@@ -200,6 +264,7 @@ def test_workers_end_with_a_driver_that_is_killed() -> None:
 DRIVER = """
 from cryptocast.config import EngineSettings
 from cryptocast.engines import open_engine
+from cryptocast.engines import ray as ray_engine
 from cryptocast.errors import ConfigError, EngineError
 from support.pieces import halt
 if __name__ == "__main__":
