@@ -62,7 +62,7 @@ soak: $(TOOLS_INSTALLED) ## a month of ticks, 200 ticks killed at random, an hou
 accuracy: $(BENCH_INSTALLED) ## score every model on the Parquet files in DATA, tables into tests/benchmarks/results (a quarter of an hour)
 	$(BIN)/python tests/benchmarks/accuracy.py $(DATA)
 
-ablation: $(INSTALLED) ## what was tried for the base network, on the files in DATA, tables into tests/benchmarks/results (a quarter of an hour)
+ablation: $(INSTALLED) ## what was tried for the base network, on the files in DATA, tables into tests/benchmarks/results (half an hour)
 	$(BIN)/python tests/benchmarks/ablation.py $(DATA)
 
 renewal: $(INSTALLED) ## replay 30 days of files in DATA with and without retraining (an hour)

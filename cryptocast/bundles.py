@@ -11,7 +11,7 @@ import functools
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import onnxruntime
 
 from cryptocast.drafts import arriving
 from cryptocast.errors import ModelError
-from cryptocast.values import FloatArray, Windows
+from cryptocast.values import FEATURES, FloatArray, Windows
 
 FORMAT = 1
 _CHUNK = 4096  # windows per call, so that a year of origins stays within memory
@@ -60,8 +60,9 @@ class Card:
 class Forecaster:
     """An ONNX graph from windows to quantiles, in one thread."""
 
-    def __init__(self, onnx: bytes) -> None:
-        self._onnx = onnx
+    def __init__(self, onnx: bytes, features: Sequence[str] = FEATURES) -> None:
+        """Read a graph over windows of these features: an older version read fewer."""
+        self._onnx, self._features = onnx, tuple(features)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
@@ -80,7 +81,7 @@ class Forecaster:
             ) from error
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _opened, (self._onnx,)  # another process opens the graph, once
+        return _opened, (self._onnx, self._features)  # another process opens the graph, once
 
     @property
     def horizon(self) -> int:
@@ -90,11 +91,15 @@ class Forecaster:
     def __call__(self, inputs: FloatArray) -> FloatArray:
         """Return quantiles [N, H, Q] in units of sigma * sqrt(step) for inputs [N, L, F].
 
+        Inputs of all features of this program are narrowed to those that the graph reads.
+
         Raise ModelError (`model.bundle_damaged`) if the graph cannot answer.
         """
         if not len(inputs):  # onnxruntime's LSTM ends the process on an empty batch
             return np.empty((0, *self._session.get_outputs()[0].shape[1:]))
         try:
+            if self._features != FEATURES and inputs.shape[-1] == len(FEATURES):
+                inputs = inputs[..., [FEATURES.index(name) for name in self._features]]
             quantiles = [
                 self._session.run(
                     ["quantiles"], {"inputs": np.ascontiguousarray(chunk, dtype=np.float32)}
@@ -115,8 +120,8 @@ class Forecaster:
 
 
 @functools.lru_cache(maxsize=16)
-def _opened(onnx: bytes) -> Forecaster:
-    return Forecaster(onnx)
+def _opened(onnx: bytes, features: tuple[str, ...]) -> Forecaster:
+    return Forecaster(onnx, features)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -177,7 +182,7 @@ def load(folder: Path) -> Bundle:
         card = from_document(document)
     except ModelError as error:
         raise _damaged(folder) from error
-    return Bundle(card, Forecaster(onnx), document["onnx_sha256"])
+    return Bundle(card, Forecaster(onnx, card.features), document["onnx_sha256"])
 
 
 def load_version(folder: Path, graph: str | None = None) -> Bundle:

@@ -71,6 +71,10 @@ FEATURES = (
     "day_cos",
     "week_sin",
     "week_cos",
+    "next_profile",
+    "near_profile",
+    "middle_profile",
+    "far_profile",
 )
 """The features of a bar that a model sees, in the order of the last axis of `Windows.inputs`."""
 

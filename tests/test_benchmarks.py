@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import sys
 from pathlib import Path
@@ -37,7 +38,7 @@ def track(eras: Any, moves: FloatArray) -> Any:
     bars = dataset.lay_out(candles, market, int(times[0]), int(times[-1]) + 300)
     made = dataset.compute(bars)
     features = made.values.astype(np.float32)
-    return eras.Track("sim_BTC-EUR.parquet", "1979", True, bars, features, made.sigma)
+    return eras.Track("sim_BTC-EUR.parquet", "1979", bars, features, made.sigma)
 
 
 def test_the_walk_in_hindsight_is_as_good_as_who_made_the_prices(part: Any) -> None:
@@ -48,7 +49,7 @@ def test_the_walk_in_hindsight_is_as_good_as_who_made_the_prices(part: Any) -> N
         moves.append(volatility[-1] * shock)
         variance = 0.9 * variance + 0.1 * (0.95 * moves[-1] ** 2 + 0.05e-6)
     made = track(eras, np.array(moves))
-    rows = made.judged(None, every=1)[:-24]
+    rows = made.judged(every=1)[:-24]
     forecast = eras.Hindsight.of(made, rows).forecast(made)
     walked = eras.crps(forecast(rows), made.targets(rows))[:, 0] * made.sigma[rows]
     ratios = np.array(moves)[rows + 1] / np.array(volatility)[rows + 1]
@@ -70,15 +71,24 @@ def test_the_yardstick_learns_in_its_first_week_and_forecasts_from_then_on(part:
     assert losses[3, 0] == pytest.approx(best[3, 0], rel=0.1)
 
 
-def test_what_is_learned_until_a_moment_knows_no_later_candle(part: Any) -> None:
+def test_each_era_is_scored_by_what_was_learned_from_the_others(part: Any) -> None:
+    lab, seen = part("lab"), []
     eras = part("eras")
-    made = track(eras, np.random.default_rng(0).normal(size=BARS) * 1e-3)
-    until = made.bars.first + 300 * 4000
-    rows = made.taught(until)
-    assert rows[-1] == 3998
-    targets = made.targets(rows, made.index(until))
-    np.testing.assert_array_equal(np.isfinite(targets[-1]), np.arange(24) < 1)
-    assert made.judged(until, every=1)[0] == 3999
+    made = [track(eras, np.random.default_rng(i).normal(size=BARS) * 1e-3) for i in range(2)]
+    tracks = [dataclasses.replace(t, file=f"{i}", era=str(i)) for i, t in enumerate(made)]
+    mine = lab.Lab(Path(), "5m")
+    vars(mine)["tracks"] = tracks
+
+    def learn(learned: Any) -> Any:
+        seen.append([each.era for each in learned])
+        return lambda track, peers: (
+            lambda rows: stats.norm.ppf(LEVELS) * np.ones((len(rows), 24, 1))
+        )
+
+    found = mine.score(learn)
+    assert list(found) == ["0", "1"]
+    assert seen == [["1"], ["0"]]
+    assert np.abs(found["0"].skill()).max() < 0.02
 
 
 def test_the_standard_error_of_weeks_of_one_size_is_that_of_their_mean(part: Any) -> None:

@@ -28,7 +28,7 @@ CARD = Card(
     horizon=2,
     lookback=16,
     context_bars=1040,
-    features=("return", "range"),
+    features=FEATURES,
     interval="5m",
     markets=("sim:BTC/EUR:5m",),
     data_start=1_717_372_800,
@@ -249,3 +249,18 @@ def test_a_card_that_is_not_whole_is_told(lacking: str) -> None:
     assert caught.value.code == "model.card_damaged"
     assert caught.value.message == "the card of version 7 is incomplete"
     assert caught.value.hint == "cryptocast models lists other versions"
+
+
+def test_a_bundle_of_an_earlier_version_reads_only_the_features_that_it_knows(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = FEATURES[:-4]
+    monkeypatch.setattr(_graphs, "FEATURES", known)
+    graph = _graphs.Graph(16)
+    level = graph.MatMul(graph.newest(), graph.fixed(np.eye(len(known))[:, :2]))
+    older = graph.stretched(np.tile(np.arange(-9.0, 10), (2, 1)), level)
+    freeze(folder, dataclasses.replace(CARD, features=known), older)
+    inputs = np.random.default_rng(0).normal(size=(3, 16, len(FEATURES)))
+    np.testing.assert_allclose(
+        load(folder).forecaster(inputs)[..., -1], 9 * np.exp(inputs[:, -1, :2]), rtol=1e-5
+    )

@@ -107,7 +107,7 @@ def workspace(tmp_path: Path) -> Iterator[Path]:
     traded = simulate(1, Market.of("BTC/EUR", "sim", "5m"), np.arange(today - 5, today + 2))
     card = Card(
         version="1", kind="random_walk", levels=LEVELS, horizon=24, lookback=64,
-        context_bars=dataset.context_bars(64), features=FEATURES, interval="5m",
+        context_bars=dataset.context_bars(64, 300), features=FEATURES, interval="5m",
         markets=(btc.id,), data_start=0, data_end=1, fingerprint="0", seed=0, params={},
         code_version="0.1.0", packages={},
     )  # fmt: skip

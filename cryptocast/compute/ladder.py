@@ -93,9 +93,9 @@ class Ladder:
         named = dict.fromkeys(version for row in versions.values() for version in row)
         self._rungs = {version: _rung(settings, load, version, graphs) for version in named}
         bundles = [rung for rung in self._rungs.values() if isinstance(rung, Bundle)]
-        self.context_bars = dataset.context_bars(
-            max((b.card.lookback for b in bundles), default=settings.model.lookback)
-        )
+        lookback = max((b.card.lookback for b in bundles), default=settings.model.lookback)
+        self.recent_bars = dataset.recent_bars(lookback)
+        self.context_bars = max([self.recent_bars, *(b.card.context_bars for b in bundles)])
 
     def versions(self, market: Market) -> tuple[str, ...]:
         """Return all that may answer for a market, the random walk last."""
@@ -224,10 +224,12 @@ def mismatch(card: Card, settings: Settings) -> str | None:
     """Return why a version's forecasts are not what the settings ask for, or None if they are."""
     if card.levels != settings.model.levels or card.horizon != settings.model.horizon:
         return "settings_mismatch"
-    if card.features != FEATURES or card.context_bars != dataset.context_bars(card.lookback):
-        return "features_mismatch"
-    if card.interval != settings.markets()[0].interval:
+    market = settings.markets()[0]
+    if card.interval != market.interval:
         return "interval_mismatch"
+    context = dataset.context_bars(card.lookback, market.interval_seconds, card.features)
+    if not set(card.features) <= set(FEATURES) or card.context_bars != context:
+        return "features_mismatch"
     return None
 
 

@@ -86,9 +86,10 @@ def forecast_sets(
     prepared: list[_Prepared] = []
     for question, candles in _candles(reader, ladder.context_bars, questions):
         context = ladder.context_bars * question.market.interval_seconds
+        recent = ladder.recent_bars * question.market.interval_seconds
         origins = np.array(question.origins, dtype=np.int64)
         counts = np.searchsorted(candles.open_time, origins)
-        counts -= np.searchsorted(candles.open_time, origins - context)
+        counts -= np.searchsorted(candles.open_time, origins - recent)
         for origin, count in zip(question.origins, counts, strict=True):
             if count < MIN_CANDLES:
                 error = _too_few(reader, question.series, origin, int(count))
@@ -100,7 +101,7 @@ def forecast_sets(
             at = (origins - start) // question.market.interval_seconds
             prepared.append(_Prepared(question, candles, Request(question.market, bars, at)))
     answers = ladder.answers([entry.request for entry in prepared])
-    tracks.load(reader, _first_origins(prepared, answers), ladder.context_bars)
+    tracks.load(reader, _first_origins(prepared, answers), ladder.recent_bars)
     sets = [
         _set(entry, int(place), answer, tracks, stamp)
         for entry, its_answers in zip(prepared, answers, strict=True)

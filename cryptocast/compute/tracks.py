@@ -90,17 +90,17 @@ class Tracks:
         self._enabled = settings.calibration.enabled
         self._served = served
         self._tracks: dict[tuple[Market, str], _Track] = {}
-        self._context_bars = 0
+        self._recent_bars = 0
 
     def load(
-        self, reader: Held, origins: Mapping[tuple[Market, str], int], context_bars: int
+        self, reader: Held, origins: Mapping[tuple[Market, str], int], recent_bars: int
     ) -> None:
         """Read the track of each (market, version) as it was before the given origin.
 
-        Outcomes further back than `context_bars` before an origin are ignored: no forecast
+        Outcomes further back than `recent_bars` before an origin are ignored: no forecast
         may depend on how much else is stored.
         """
-        self._context_bars = context_bars
+        self._recent_bars = recent_bars
         if not self._enabled:
             return
         alike: dict[int, list[tuple[Market, str]]] = {}
@@ -136,7 +136,7 @@ class Tracks:
         if track is None or track.origins[-1] < origin - MEMORY_BARS * market.interval_seconds:
             return calibration.fresh(len(log_quantiles)), log_quantiles
         interval, levels = market.interval_seconds, self.levels
-        after = max(track.known_until, origin - self._context_bars * interval)
+        after = max(track.known_until, origin - self._recent_bars * interval)
         outcomes = calibration.outcomes(
             track.ranges(), candles, interval, after=after, until=known_until, shifts=shifts
         )

@@ -237,10 +237,11 @@ class PretrainSettings(Section):
     """`[pretrain]`: how `pretrain` learns one network from many markets."""
 
     hidden: int = Field(32, ge=1, le=1024, description="width of the network's two layers")
-    steps: int = Field(1000, ge=50, description="batches to learn from")
+    steps: int = Field(600, ge=50, description="batches to learn from")
     batch_size: int = Field(1024, ge=1, description="origins per batch, as many of each market")
     learning_rate: float = Field(3e-3, gt=0, description="the peak of a one-cycle schedule")
     weight_decay: float = Field(0.01, ge=0, description="how strongly AdamW shrinks the weights")
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of units left out of a batch")
     validation_share: float = Field(
         0.3, gt=0, lt=1, description="the newest share of the time, held out"
     )

@@ -9,20 +9,26 @@ Everything is measured against `sigma`, so no scaler is fit on data and none can
 (Barndorff-Nielsen, Kinnebrock and Shephard 2010). A base network that reads them gains 0.1 to
 0.2 % of CRPS on years and venues that it never saw (`make ablation`).
 
-The last five are the market's general level of volatility, and the time of day and of the week.
-They are for models with few parameters: over 7 days the time is an index of the training set,
-and a network that saw it lost 0.2 % of CRPS skill at every step on 28 (coin, week) pairs.
+Then come the market's general level of volatility, and the time of day and of the week. They are
+for models with few parameters: over 7 days the time is an index of the training set, and a network
+that saw it lost 0.2 % of CRPS skill at every step on 28 (coin, week) pairs.
+
+The last four are the profile: how much the market usually moves at the times of day that come
+next, against how much it moves on average, by the days before. They look back further than all
+others, up to `PROFILE_DAYS`, and are 0 where nothing is known. A base network that reads them gains
+0.1 % over 24 steps on other years and venues (`make ablation`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from cryptocast.dataset.bars import LONGEST_SPAN_BARS, Bars
-from cryptocast.dataset.shifts import lasting, stretches, without
-from cryptocast.values import DAY_SECONDS, LEVEL_UNIT, FloatArray
+from cryptocast.dataset.shifts import stretches, without
+from cryptocast.values import DAY_SECONDS, FEATURES, LEVEL_UNIT, FloatArray
 
 MEMORY_BARS = 1024
 """Bars that a feature looks back: a power of two, five half-lives of the slowest average."""
@@ -39,6 +45,18 @@ SLOW_DECAY = 0.5 ** (1 / 200)
 _DECAYS = np.array([DECAY, FAST_DECAY, MEDIUM_DECAY, SLOW_DECAY])
 _RANGE_DECAYS = np.array([FAST_DECAY, DECAY])
 
+PROFILE = tuple(name for name in FEATURES if name.endswith("profile"))
+"""The features of the profile."""
+
+PROFILE_DAYS = 32
+"""Days that a profile looks back: 14 give two thirds of the gain, 56 no more."""
+
+PROFILE_DECAY = 0.97  # a day
+PROFILE_STEPS = ((0, 1), (0, 6), (6, 12), (12, 24))  # of the bars that come next
+PROFILE_PRIOR_DAYS = 5.0  # that say a time of day is like any other: few days are mostly noise
+PROFILE_CLIP = 5.0  # a larger move, in slow volatilities, counts as this
+
+_LONGEST_PROFILE_BARS = 9_216  # 32 days of five minutes: of finer candles the profile takes fewer
 _CLIP = 8.0
 _PARKINSON = 1.0 / (4.0 * np.log(2.0))  # Parkinson (1980): variance from the high-low range
 _NORMAL = np.sqrt(np.pi / 2)  # standard deviation over mean absolute value of a normal variable
@@ -52,39 +70,65 @@ class Features:
     sigma: FloatArray  # [T] EWMA volatility of a bar's log-return, known at the bar's close
 
 
-def context_bars(lookback: int) -> int:
-    """Return how many bars before an origin its window of `lookback` bars depends on."""
+def recent_bars(lookback: int) -> int:
+    """Return how many bars before an origin its window depends on, but for the profile."""
     return LONGEST_SPAN_BARS + MEMORY_BARS + lookback - 1
 
 
-def compute(bars: Bars) -> Features:
-    """Return the features of every bar.
+def context_bars(lookback: int, interval_seconds: int, features: Sequence[str] = FEATURES) -> int:
+    """Return how many bars before an origin a window of these features depends on."""
+    reads_profile = not set(features).isdisjoint(PROFILE)
+    profile = profile_days(interval_seconds) * DAY_SECONDS // interval_seconds
+    return recent_bars(lookback) + reads_profile * profile
+
+
+def profile_days(interval_seconds: int) -> int:
+    """Return how many days a profile looks back, 0 for candles over an hour."""
+    a_day = DAY_SECONDS // interval_seconds
+    if a_day < PROFILE_STEPS[-1][1]:  # yesterday's bars would reach into the future
+        return 0
+    return min(PROFILE_DAYS, _LONGEST_PROFILE_BARS // a_day)
+
+
+def compute(bars: Bars, first: int = 0) -> Features:
+    """Return the features of the bars from `first` on.
 
     For the first `MEMORY_BARS` bars, the weights of each average are normalised over the
     candles seen so far. A level shift is left out from the row on at which it is known.
     """
-    if not len(lasting(bars, len(bars))):
-        return _features(bars)
+    memory = context_bars(1, bars.market.interval_seconds)
     parts = []
-    for first, end, shifts in stretches(bars):
-        low = max(first - MEMORY_BARS, 0)
-        part = _features(without(bars.part(low, end), shifts[shifts > low] - low))
-        parts.append(Features(part.values[first - low :], part.sigma[first - low :]))
+    for start, end, shifts in stretches(bars):
+        start = max(start, first)
+        if start < end:
+            low = max(start - memory, 0)
+            part = without(bars.part(low, end), shifts[shifts > low] - low)
+            parts.append(_features(part, start - low))
     return Features(
         np.concatenate([part.values for part in parts]),
         np.concatenate([part.sigma for part in parts]),
     )
 
 
-def _features(bars: Bars) -> Features:
-    present = (~bars.missing).astype(np.float64)
-    # A return over n bars counts as n bars' worth of variance, one over too many as none.
+def moves(bars: Bars) -> tuple[FloatArray, FloatArray]:
+    """Return the log-return per bar [T], and 1 where it tells of the bar's volatility, else 0.
+
+    A return over n bars counts as n bars' worth of variance, one over too many as none.
+    """
     spanned = np.concatenate(([np.inf], 1.0 + bars.age[:-1]))
-    moved = present * (spanned <= LONGEST_SPAN_BARS)
-    per_bar = moved * bars.log_return / np.sqrt(spanned)
+    moved = (~bars.missing & (spanned <= LONGEST_SPAN_BARS)).astype(np.float64)
+    return moved * bars.log_return / np.sqrt(spanned), moved
+
+
+def _features(bars: Bars, first: int) -> Features:
+    profile = _profile(bars, first)
+    low = max(first - MEMORY_BARS, 0)
+    first, bars = first - low, bars.part(low, len(bars))
+    present = (~bars.missing).astype(np.float64)
+    per_bar, moved = moves(bars)
     squares = per_bar**2
-    moves = np.stack([squares, np.where(per_bar < 0, squares, 0.0), np.abs(per_bar)])
-    variance, fallen, size = average(moves[:, None], np.stack([moved] * len(_DECAYS)), _DECAYS)
+    sums = np.stack([squares, np.where(per_bar < 0, squares, 0.0), np.abs(per_bar)])
+    variance, fallen, size = average(sums[:, None], np.stack([moved] * len(_DECAYS)), _DECAYS)
     ranged = average(_PARKINSON * bars.log_range**2, np.stack([present] * 2), _RANGE_DECAYS)
     sigma, *others = _volatility(np.concatenate([variance, ranged]))
     sizes = np.maximum(_NORMAL * size, SIGMA_FLOOR)
@@ -106,8 +150,69 @@ def _features(bars: Bars) -> Features:
         *_phases(bars, DAY_SECONDS),
         *_phases(bars, 7 * DAY_SECONDS),
     )
-    values = np.clip(np.stack(columns, axis=1), -_CLIP, _CLIP)
-    return Features(values, sigma)
+    values = np.hstack([np.stack(columns, axis=1)[first:], profile])
+    return Features(np.clip(values, -_CLIP, _CLIP), sigma[first:])
+
+
+def _profile(bars: Bars, first: int) -> FloatArray:
+    """Return [R, 4], the log of how much is usual at each of `PROFILE_STEPS` against all times.
+
+    R are the rows from `first` on.
+
+    A move counts in units of the slow volatility before it, so that a wild day weighs no more than
+    a calm one. `PROFILE_PRIOR_DAYS` that are like any other time shrink what few days say.
+    """
+    days = profile_days(bars.market.interval_seconds)
+    if not days:
+        return np.zeros((len(bars) - first, len(PROFILE_STEPS)))
+    a_day = DAY_SECONDS // bars.market.interval_seconds
+    per_bar, moved = moves(bars)
+    slow = _volatility(average(per_bar**2, moved[None], np.array([SLOW_DECAY]))[0])
+    before = np.concatenate((slow[:1], slow[:-1]))
+    pair = np.stack([np.minimum(np.abs(per_bar) / before, PROFILE_CLIP) * moved, moved])
+    all_sizes, all_counts = _days_before(_run(pair, a_day), first, a_day, 0, days)
+    runs = [(_run(pair, end - start), a_day - end) for start, end in PROFILE_STEPS]
+    sums = [_days_before(run, first, a_day, back, days) for run, back in runs]
+    sizes, counts = np.stack(sums, axis=1)  # [4, R] each
+    usual = all_sizes / np.where(all_counts > 0, all_counts, 1.0)
+    prior = PROFILE_PRIOR_DAYS * np.array([[end - start] for start, end in PROFILE_STEPS])
+    at_these = (sizes + prior * usual) / (counts + prior)
+    return np.log(np.where(usual > 0, at_these, 1.0) / np.where(usual > 0, usual, 1.0)).T
+
+
+def _days_before(values: FloatArray, first: int, a_day: int, back: int, days: int) -> FloatArray:
+    """Return sums [..., R] over days of what the values [..., T] were `back` bars before each row.
+
+    The rows are those from `first` on; a day further back counts `PROFILE_DECAY` times as much.
+    """
+    end = values.shape[-1]
+    total = np.zeros((*values.shape[:-1], end - first))
+    for day in range(days - 1, -1, -1):
+        total *= PROFILE_DECAY
+        ago = back + day * a_day
+        if end > ago:
+            part = values[..., max(first - ago, 0) : end - ago]
+            total[..., total.shape[-1] - part.shape[-1] :] += part
+    return total
+
+
+def _run(values: FloatArray, bars: int) -> FloatArray:
+    """Return the sums [..., T] over this many bars up to each, by doublings of a run."""
+    total, span, offset, double = np.zeros_like(values), 1, 0, values
+    while bars:
+        if bars & 1:
+            total = total + _shifted(double, offset)
+            offset += span
+        double = double + _shifted(double, span)
+        span, bars = 2 * span, bars >> 1
+    return total
+
+
+def _shifted(values: FloatArray, bars: int) -> FloatArray:
+    """Return what the values [..., T] were some bars before, 0 before the first."""
+    moved = np.zeros_like(values)
+    moved[..., bars:] = values[..., : max(values.shape[-1] - bars, 0)]
+    return moved
 
 
 def _phases(bars: Bars, period: int) -> tuple[FloatArray, FloatArray]:

@@ -18,8 +18,13 @@ from cryptocast.dataset.features import (
     FAST_DECAY,
     MEDIUM_DECAY,
     MEMORY_BARS,
+    PROFILE_CLIP,
+    PROFILE_DECAY,
+    PROFILE_PRIOR_DAYS,
+    PROFILE_STEPS,
     SIGMA_FLOOR,
     SLOW_DECAY,
+    profile_days,
 )
 from cryptocast.values import DAY_SECONDS, FEATURES, LEVEL_UNIT, FloatArray, IntArray, Windows
 
@@ -110,6 +115,7 @@ def _inputs(bars: Bars, stretch: _Stretch) -> FloatArray:
         bars.missing[here].astype(np.float64),
         np.log(sigma / LEVEL_UNIT),
         *_times(bars, here),
+        *_profile(bars, stretch, move, moved),
     )
     return np.column_stack([sigma / LEVEL_UNIT, *np.clip(features, -8.0, 8.0)])
 
@@ -119,3 +125,37 @@ def _times(bars: Bars, here: slice) -> tuple[FloatArray, ...]:
     closed = bars.open_time[here] + bars.market.interval_seconds
     day, week = (2 * np.pi * (closed % n) / n for n in (DAY_SECONDS, 7 * DAY_SECONDS))
     return np.sin(day), np.cos(day), np.sin(week), np.cos(week)
+
+
+def _profile(
+    bars: Bars, stretch: _Stretch, move: FloatArray, moved: FloatArray
+) -> tuple[FloatArray, ...]:
+    """Return what is usual at the times of day that come next, against all, day by day."""
+    days = profile_days(bars.market.interval_seconds)
+    rows = np.arange(stretch.first, stretch.end)
+    if not days:
+        return tuple(np.zeros(len(rows)) for _ in PROFILE_STEPS)
+    a_day = DAY_SECONDS // bars.market.interval_seconds
+    slow = _Stretch(0, len(move)).volatility(move**2, moved, SLOW_DECAY)
+    size = np.minimum(np.abs(move[1:]) / slow[:-1], PROFILE_CLIP) * moved[1:]
+    size = np.concatenate(([0.0], size))
+
+    running = np.cumsum(np.stack([np.append(0.0, size), np.append(0.0, moved)]), axis=1)
+
+    def summed(first: int, end: int) -> FloatArray:
+        """Return sizes and counts [2, M] of the bars `[first, end)` after each row, days before."""
+        total = np.zeros((2, len(rows)))
+        for day in range(1, days + 1):
+            low, high = (np.maximum(rows + 1 + at - day * a_day, 0) for at in (first, end))
+            total += PROFILE_DECAY ** (day - 1) * (running[:, high] - running[:, low])
+        return total
+
+    sizes, counts = summed(0, a_day)
+    usual = sizes / np.where(counts > 0, counts, 1.0)
+    profile = []
+    for first, end in PROFILE_STEPS:
+        sizes, counts = summed(first, end)
+        prior = PROFILE_PRIOR_DAYS * (end - first)
+        here = (sizes + prior * usual) / (counts + prior)
+        profile.append(np.log(np.where(usual > 0, here, 1.0) / np.where(usual > 0, usual, 1.0)))
+    return tuple(profile)

@@ -72,20 +72,18 @@ def at_origin(bars: Bars, lookback: int) -> Windows:
 
 
 def _at(bars: Bars, at: IntArray, lookback: int, targets: FloatArray, market: int) -> Windows:
-    computed = features.compute(bars)
+    low = int(at[0]) - lookback if len(at) else 0
+    computed = features.compute(bars, low)
     if len(at):
-        # [T - L + 1, L, F]: view k covers bars k .. k + L - 1, so it ends before bar k + L.
+        # [T - L + 1, L, F]: view k covers the L bars from bar low + k on.
         views = sliding_window_view(computed.values, lookback, axis=0).transpose(0, 2, 1)
-        first, last = int(at[0]), int(at[-1])
-        contiguous = last == first + len(at) - 1
-        chosen = views[
-            slice(first - lookback, last - lookback + 1) if contiguous else at - lookback
-        ]
+        contiguous = at[-1] == at[0] + len(at) - 1
+        chosen = views[slice(0, len(at)) if contiguous else at - lookback - low]
     else:  # fewer bars than a lookback give no view
         chosen = np.empty((0, lookback, computed.values.shape[1]))
     return Windows(
         inputs=chosen,
-        sigma=computed.sigma[at - 1],
+        sigma=computed.sigma[at - 1 - low],
         log_close=bars.log_close[at - 1],
         origin=bars.open_time[0] + at * bars.market.interval_seconds,
         targets=targets,

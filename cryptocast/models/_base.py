@@ -1,9 +1,10 @@
 """The base network: how far the price may move, from the newest bar's features alone.
 
-It is a perceptron over the volatilities of several spans, the bar's own move, its volume and the
-clock. It is trained once over many markets (`models._pretraining`) and read back from the named
-tensors of its ONNX graph. It needs neither torch nor a window: the spans hold the memory, and if
-few bars came before, they are seeded from those.
+It is a perceptron over the volatilities of several spans, the bar's own move, its volume, the
+clock, and what is usual at the times of day that come next. It is trained once over many markets
+(`models._pretraining`) and read back from the named tensors of its ONNX graph. It needs neither
+torch nor a window: the spans hold the memory, and if few bars came before, they are seeded from
+those.
 
 An LSTM over the window beside it gained at most 0.1 % of CRPS on candles of other times and years
 (`make ablation`): the newest bar's features hold what a window of 64 says about volatility.
@@ -24,14 +25,21 @@ from cryptocast.models import _quantiles
 from cryptocast.models._graphs import Graph
 from cryptocast.values import FEATURES, FloatArray
 
-COLUMNS = FEATURES[: FEATURES.index("level")]
-"""The features that it reads as they are, besides the size of the return and the clock."""
+COLUMNS = (
+    *FEATURES[: FEATURES.index("level")],
+    *(name for name in FEATURES if name.endswith("profile")),
+)
+"""The features that it reads as they are, besides the size of the return and the clock.
+
+More spans of volatility, sizes and ranges, other estimators of volatility, lagged moves and volumes
+gave nothing that lasts, and some took: `make ablation`.
+"""
 
 HOUR_HARMONICS = 6  # all that 12 bars of 5 minutes an hour can show
-DAY_HARMONICS = 1
-_HOURS_A_DAY = 24
 _LEAST_LENGTH = 1e-6  # a time of day lies on the circle; a shorter vector must not be blown up
 LARGEST = 1.5  # of a log-scale, in either direction
+FURTHEST = 6.0  # standard deviations of the training: an input further out counts as this
+STILL = 1e30  # the spread of an input that stood still in training: it is never heard
 
 _Pair = tuple[Any, Any]  # cosine and sine of an angle: arrays, or names of tensors in a graph
 
@@ -49,10 +57,7 @@ def predictors(newest: FloatArray) -> FloatArray:
 
 
 def _clock(day: _Pair, turned: Any) -> list[_Pair]:
-    """Return the harmonics of the day and of the hour, by adding angles to the time of day."""
-    days = [day]
-    for _ in range(1, DAY_HARMONICS):
-        days.append(turned(days[-1], day))
+    """Return the harmonics of the hour, by adding angles to the time of day."""
     # The hour turns 24 times a day: 24 = 3 * 2 * 2 * 2.
     hour = turned(turned(day, day), day)
     for _ in range(3):
@@ -60,7 +65,7 @@ def _clock(day: _Pair, turned: Any) -> list[_Pair]:
     hours = [hour]
     for _ in range(1, HOUR_HARMONICS):
         hours.append(turned(hours[-1], hour))
-    return [*days, *hours]
+    return hours
 
 
 def _turned(one: _Pair, other: _Pair) -> _Pair:
@@ -73,7 +78,7 @@ class Base:
     """The network's numbers: P predictors, U units per layer, K numbers over H steps."""
 
     mean: FloatArray  # [P] of the predictors in training
-    spread: FloatArray  # [P] their standard deviations
+    spread: FloatArray  # [P] their standard deviations, or `STILL`
     linear: FloatArray  # [P, K]
     first: FloatArray  # [P, U]
     first_bias: FloatArray  # [U]
@@ -92,7 +97,7 @@ class Base:
 
     def log_scale(self, newest: FloatArray) -> FloatArray:
         """Return [N, H], the log of the factor that stretches the quantiles."""
-        seen = (predictors(newest) - self.mean) / self.spread
+        seen = np.clip((predictors(newest) - self.mean) / self.spread, -FURTHEST, FURTHEST)
         one = _silu(seen @ self.first + self.first_bias)
         two = _silu(one @ self.second + self.second_bias)
         numbers = seen @ self.linear + two @ self.last + self.bias
@@ -143,8 +148,9 @@ class Base:
             for field in dataclasses.fields(self)
             if field.name not in ("quantiles", "levels")
         }
-        seen = graph.Div(graph.Sub(graph.Concat(*columns, axis=1), held["mean"]), held["spread"])
-        state = seen
+        far = graph.fixed(-FURTHEST), graph.fixed(FURTHEST)
+        scaled = graph.Div(graph.Sub(graph.Concat(*columns, axis=1), held["mean"]), held["spread"])
+        seen = state = graph.Clip(scaled, *far)
         for weight, bias in (("first", "first_bias"), ("second", "second_bias")):
             total = graph.Add(graph.MatMul(state, held[weight]), held[bias])
             state = graph.Mul(total, graph.Sigmoid(total))
@@ -172,6 +178,9 @@ def read(graph: bytes) -> Base:
     names = [field.name for field in dataclasses.fields(Base)]
     if lacking := [name for name in names if not tensors.get(name, np.empty(0)).size]:
         raise ValueError(f"it has no tensor '{lacking[0]}'")
+    width = predictors(np.zeros((1, len(FEATURES)))).shape[1]
+    if len(tensors["mean"]) != width:
+        raise ValueError(f"it reads {len(tensors['mean'])} inputs, this cryptocast has {width}")
     return Base(**{name: tensors[name] for name in names})
 
 

@@ -20,7 +20,7 @@ from cryptocast.seams import Params
 from cryptocast.values import FEATURES, FloatArray
 
 _AT_ONCE = 4096  # windows at a time: the states of many markets would not fit into memory
-_MORE = ("size", "downside")
+_MORE = ("size", "downside", "profile")
 USUAL = tuple(n for n in FEATURES if not n.startswith(("day", "week")) and not n.endswith(_MORE))
 """The features that a week of one market can support: with more, the week is memorised."""
 
@@ -45,8 +45,8 @@ class Shape:
     def places(self) -> tuple[int, ...]:
         """Positions in a window's last axis of the features that the network reads.
 
-        `features` is `usual` (without the time, sizes and downsides), `all`, or names separated
-        by commas. Raise ConfigError for an unknown name.
+        `features` is `usual` (without the time, sizes, downsides and profile), `all`, or names
+        separated by commas. Raise ConfigError for an unknown name.
         """
         named = {"usual": USUAL, "all": FEATURES}.get(self.features)
         names = named or tuple(name.strip() for name in self.features.split(","))

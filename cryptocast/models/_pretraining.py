@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cryptocast.config import PretrainSettings
 from cryptocast.errors import ModelError
 from cryptocast.models import _quantiles
-from cryptocast.models._base import LARGEST, Base, predictors
+from cryptocast.models._base import FURTHEST, LARGEST, STILL, Base, predictors
 from cryptocast.models._lightning import Batches, Rows, Training, train
 from cryptocast.models._network import Shape, one_thread, pinball, step_basis
 from cryptocast.models.base import Series
@@ -51,7 +51,7 @@ def pretrain(
     start = _quantiles.symmetric(sample.astype(np.float64), levels)
     with torch.random.fork_rng():
         torch.manual_seed(run.seed)
-        network = Perceptron(material.seen.shape[1], start, recipe.hidden)
+        network = Perceptron(material.seen.shape[1], start, recipe.hidden, recipe.dropout)
         level = torch.tensor(levels, dtype=torch.float32)
         history = train(
             network,
@@ -64,6 +64,7 @@ def pretrain(
                 mixed=recipe.mixed_precision,
             ),
         )
+    network.eval()
     with torch.no_grad():
         stretched = torch.exp(network.log_scale(material.seen[::step])).double().numpy()
     base = _kept(network, material, _quantiles.symmetric(sample / stretched, levels), levels)
@@ -95,9 +96,10 @@ class _Material:
         targets = np.concatenate([np.clip(s.targets, -_CLIP, _CLIP) for s in learned])
         mean, spread = inputs.mean(axis=0, dtype=np.float64), inputs.std(axis=0, dtype=np.float64)
         # What hardly varies is the rounding of an input that stands still, such as a harmonic of
-        # the hour that is zero at every bar: as one of unit variance it would be noise.
-        spread = np.where(spread > _NO_VARIANCE, spread, 1.0)
-        seen = torch.from_numpy(((inputs - mean) / spread).astype(np.float32))
+        # the hour that is zero at every bar; where it moves later, nothing was learned of it.
+        spread = np.where(spread > _NO_VARIANCE, spread, STILL)
+        scaled = np.clip((inputs - mean) / spread, -FURTHEST, FURTHEST)
+        seen = torch.from_numpy(scaled.astype(np.float32))
         ends = np.cumsum([len(series.newest) for series in learned])[:-1]
         groups = np.split(np.arange(len(inputs)), ends)
         return cls(seen, targets.astype(np.float32), groups, mean, spread)
@@ -119,8 +121,9 @@ class Perceptron(nn.Module):
 
     basis: Tensor  # [K, H]
 
-    def __init__(self, width: int, start: FloatArray, hidden: int) -> None:
+    def __init__(self, width: int, start: FloatArray, hidden: int, dropout: float) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         horizon, levels = start.shape
         self.register_buffer("basis", step_basis(horizon))
         self.linear = nn.Linear(width, 3)
@@ -135,7 +138,8 @@ class Perceptron(nn.Module):
 
     def log_scale(self, seen: Tensor) -> Tensor:
         """Return [N, H], the log of the factor that stretches the quantiles."""
-        state = nn.functional.silu(self.second(nn.functional.silu(self.first(seen))))
+        state = self.dropout(nn.functional.silu(self.first(seen)))
+        state = self.dropout(nn.functional.silu(self.second(state)))
         numbers = self.linear(seen) + self.last(state)
         return torch.clamp(numbers @ self.basis, -LARGEST, LARGEST)
 

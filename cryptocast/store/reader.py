@@ -114,6 +114,19 @@ class Reader:
             for market, first, last in zip(markets, ends[:-1], ends[1:], strict=True)
         }
 
+    def fetched(self, market: Market, start: int, end: int) -> NDArray[np.float64]:
+        """Return when each candle that `candles` returns for that range was stored, [N]."""
+        rows = self.arrays(
+            """
+            SELECT epoch(fetched_at) AS fetched FROM candles
+            WHERE market = $market
+                AND open_time >= to_timestamp($start) AND open_time < to_timestamp($end)
+            ORDER BY open_time
+            """,
+            {"market": market.id, "start": start, "end": end},
+        )
+        return np.asarray(rows["fetched"], dtype=np.float64)
+
     def spans(
         self, markets: Sequence[Market], end: float = _FOREVER, start: float = 0.0
     ) -> dict[Market, Span]:

@@ -95,7 +95,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     card = Card(
         version="1", kind="lstm", levels=LEVELS, horizon=24, lookback=64,
-        context_bars=dataset.context_bars(64), features=FEATURES, interval="5m",
+        context_bars=dataset.context_bars(64, 300), features=FEATURES, interval="5m",
         markets=tuple(m.id for m in MARKETS), data_start=0, data_end=1, fingerprint="0", seed=0,
         params={}, code_version="0.1.0", packages={},
     )  # fmt: skip

@@ -79,9 +79,9 @@ def in_hindsight(pair: Pair, windows: Windows) -> FloatArray:
 @functools.lru_cache(maxsize=1)
 def _hindsight(file: Path) -> tuple[Track, Hindsight]:
     (found,) = recordings([str(file)], {})
-    track = laid_out(found, INTERVAL, learned=False)
+    track = laid_out(found, INTERVAL)
     assert track is not None
-    return track, Hindsight.of(track, track.judged(None, EVERY))
+    return track, Hindsight.of(track, track.judged(EVERY))
 
 
 def judged(quantiles: FloatArray, windows: Windows) -> tuple[FloatArray, float]:

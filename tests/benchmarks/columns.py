@@ -12,13 +12,12 @@ from eras import Track
 
 from cryptocast.dataset.features import average
 from cryptocast.models._base import predictors
-from cryptocast.models._network import USUAL
 from cryptocast.values import FEATURES, FloatArray
 
 Columns = Callable[[Track, Sequence[Track]], FloatArray]
 
 _DAY = 86_400
-_CLOCK = 4  # the last features
+_SPANS = (0.8, 0.94, 0.98, 0.9965)
 _OF_OTHERS = (
     *("return", "range", "fast_volatility", "slow_volatility", "fast_range_volatility", "volume"),
 )
@@ -27,12 +26,6 @@ _OF_OTHERS = (
 def shipped(track: Track, others: Sequence[Track]) -> FloatArray:
     """What the shipped network sees."""
     return predictors(track.features.astype(np.float64))
-
-
-def usual(track: Track, others: Sequence[Track]) -> FloatArray:
-    """The features that the LSTM of 7 days sees but the level, and the time."""
-    seen = (*(name for name in USUAL if name != "level"), *FEATURES[-_CLOCK:])
-    return track.features[:, [FEATURES.index(name) for name in seen]].astype(np.float64)
 
 
 def spans(track: Track, others: Sequence[Track]) -> FloatArray:
@@ -55,35 +48,54 @@ def bipower(track: Track, others: Sequence[Track]) -> FloatArray:
     return _logs(np.sqrt(_smooth(two, told, (0.9, 0.98))), track)
 
 
+def estimators(track: Track, others: Sequence[Track]) -> FloatArray:
+    """Volatilities of Rogers and Satchell (1991), and of Garman and Klass (1980), of four spans."""
+    bars, (_, told) = track.bars, track.moves()
+    close, opened = bars.log_close, bars.log_close - bars.log_return
+    high = np.maximum(close + (0.5 - bars.place) * bars.log_range, opened)
+    low = np.minimum(close - (0.5 + bars.place) * bars.log_range, opened)
+    satchell = (high - close) * (high - opened) + (low - close) * (low - opened)
+    klass = 0.5 * (high - low) ** 2 - (2 * np.log(2) - 1) * (close - opened) ** 2
+    made = [np.sqrt(np.maximum(_smooth(x * told, told, _SPANS), 0)) for x in (satchell, klass)]
+    return _logs(np.concatenate(made), track)
+
+
+def lagged(track: Track, others: Sequence[Track]) -> FloatArray:
+    """The sizes of the five moves before, and the ranges of the three bars before."""
+    sizes, ranges = np.abs(track.moves()[0]), track.bars.log_range
+    before = [(sizes, lag) for lag in (1, 2, 3, 4, 5)] + [(ranges, lag) for lag in (1, 2, 3)]
+    made = [np.concatenate((np.zeros(lag), x[:-lag])) / track.sigma for x, lag in before]
+    return np.clip(np.stack(made, axis=1), 0, 8)
+
+
+def volumes(track: Track, others: Sequence[Track]) -> FloatArray:
+    """Volume of three spans against its usual."""
+    traded = np.isfinite(track.bars.log_volume).astype(np.float64)
+    of = _smooth(np.where(traded > 0, track.bars.log_volume, 0.0), traded, _SPANS)
+    return np.clip((of[:3] - of[3]).T, -8, 8)
+
+
+def unsteady(track: Track, others: Sequence[Track]) -> FloatArray:
+    """How much the sizes of moves vary about their mean: volatility of volatility, two spans."""
+    moves, told = track.moves()
+    size = (np.log(np.maximum(np.abs(moves), 1e-5)) - np.log(track.sigma)) * told
+    mean, square = (_smooth(x, told, (0.94, 0.98)) for x in (size, size**2))
+    return np.sqrt(np.maximum(square - mean**2, 0)).T
+
+
+def level(track: Track, others: Sequence[Track]) -> FloatArray:
+    """The market's general level of volatility."""
+    return track.features[:, [FEATURES.index("level")]].astype(np.float64)
+
+
 def calendar(track: Track, others: Sequence[Track]) -> FloatArray:
-    """The second and third harmonic of the day, and three of the week."""
+    """Three harmonics of the day, and three of the week."""
     made = []
-    for period, harmonics in ((_DAY, (2, 3)), (7 * _DAY, (1, 2, 3))):
+    for period, harmonics in ((_DAY, (1, 2, 3)), (7 * _DAY, (1, 2, 3))):
         close = track.bars.open_time + track.bars.market.interval_seconds
         angle = 2 * np.pi * (close % period) / period
         made += [turn(number * angle) for number in harmonics for turn in (np.sin, np.cos)]
     return np.stack(made, axis=1)
-
-
-def profile(track: Track, others: Sequence[Track]) -> FloatArray:
-    """How the next quarter, half and whole of the horizon moved at these times in 7 days before."""
-    moves, told = track.moves()
-    sizes, counts = (np.concatenate(([0.0], np.cumsum(x))) for x in (np.abs(moves), told))
-    at = np.arange(1, len(moves) + 1)
-    a_day = _DAY // track.bars.market.interval_seconds
-
-    def total(since: int, until: int) -> tuple[FloatArray, FloatArray]:
-        low, high = (np.clip(at + shift, 0, len(moves)) for shift in (since, until))
-        return sizes[high] - sizes[low], counts[high] - counts[low]
-
-    size, count = total(-7 * a_day, 0)
-    usual_size = size / np.maximum(count, 1)
-    made = []
-    for since, until in ((0, 6), (6, 12), (12, 24)):
-        past = [total(since - day * a_day, until - day * a_day) for day in range(1, 8)]
-        size = sum(each[0] for each in past) / np.maximum(sum(each[1] for each in past), 1)
-        made.append(np.log(np.maximum(size, 1e-6) / np.maximum(usual_size, 1e-6)))
-    return np.asarray(np.clip(np.stack(made, axis=1), -8, 8))
 
 
 def leader(track: Track, others: Sequence[Track]) -> FloatArray:

@@ -20,8 +20,7 @@ from cryptocast.candles import aggregate, normalise
 from cryptocast.compute.scoring import WALK, YARDSTICK_BARS, baseline
 from cryptocast.config import Settings
 from cryptocast.dataset import Bars, Part
-from cryptocast.dataset.bars import LONGEST_SPAN_BARS
-from cryptocast.dataset.features import MEMORY_BARS, SIGMA_FLOOR, average
+from cryptocast.dataset.features import MEMORY_BARS, SIGMA_FLOOR, average, moves
 from cryptocast.dataset.windows import usable
 from cryptocast.models import _quantiles
 from cryptocast.sources.file import recordings
@@ -49,7 +48,6 @@ class Track:
 
     file: str
     era: str
-    learned: bool  # whether networks are trained on it
     bars: Bars
     features: NDArray[np.float32]  # [T, F]
     sigma: FloatArray  # [T]
@@ -64,39 +62,29 @@ class Track:
         """[T, H] what targets are measured in."""
         return np.asarray(self.sigma[:, None] * np.sqrt(np.arange(1, HORIZON + 1)))
 
-    def targets(self, rows: IntArray, end: int | None = None) -> FloatArray:
-        """[N, H] standardised, of some rows; NaN from bar `end` on, and where no candle is."""
-        bars = len(self.bars) if end is None else end
-        moves = dataset.log_returns(self.bars, rows + 1, HORIZON, bars)
+    def targets(self, rows: IntArray) -> FloatArray:
+        """[N, H] standardised, of some rows; NaN where no candle is."""
+        moves = dataset.log_returns(self.bars, rows + 1, HORIZON, len(self.bars))
         return np.asarray(moves / self.unit[rows])
 
-    def index(self, moment: int | None) -> int:
-        """The bar that opens at a moment; the number of bars where it is None."""
-        return len(self.bars) if moment is None else int(self.bars.index(moment))
-
-    def taught(self, until: int | None) -> IntArray:
-        """[N] the rows that `pretrain` learns from, of those before a moment."""
-        at = np.arange(TAUGHT_LOOKBACK, self.index(until))
+    def taught(self) -> IntArray:
+        """[N] the rows that `pretrain` learns from."""
+        at = np.arange(TAUGHT_LOOKBACK, len(self.bars))
         return np.asarray(at[usable(self.bars, at, TAUGHT_LOOKBACK, STALE)] - 1)
 
-    def judged(self, since: int | None, every: int) -> IntArray:
-        """[N] the rows that are scored: after a moment, with a whole memory before them."""
-        first = MEMORY_BARS + LOOKBACK
-        if since is not None:
-            first = max(first, self.index(since))
-        at = np.arange(first, len(self.bars))
+    def judged(self, every: int) -> IntArray:
+        """[N] the rows that are scored: those with a whole memory before them, but the profile."""
+        at = np.arange(MEMORY_BARS + LOOKBACK, len(self.bars))
         return np.asarray(at[usable(self.bars, at, LOOKBACK, STALE)][::every] - 1)
 
     def moves(self) -> tuple[FloatArray, FloatArray]:
-        """[T] log-returns of a bar, and whether they tell of its volatility (as in `features`)."""
-        spanned = np.concatenate(([np.inf], 1.0 + self.bars.age[:-1]))
-        told = (~self.bars.missing) & (spanned <= LONGEST_SPAN_BARS)
-        return told * self.bars.log_return / np.sqrt(spanned), told.astype(np.float64)
+        """[T] log-returns of a bar, and whether they tell of its volatility."""
+        return moves(self.bars)
 
     def widths(self) -> FloatArray:
         """[decays, T] log of each walk's volatility over sigma."""
-        moves, told = self.moves()
-        variance = average(moves**2, np.stack([told] * len(DECAYS)), np.array(DECAYS))
+        per_bar, told = self.moves()
+        variance = average(per_bar**2, np.stack([told] * len(DECAYS)), np.array(DECAYS))
         return np.asarray(np.log(np.sqrt(np.maximum(variance, SIGMA_FLOOR**2)) / self.sigma))
 
 
@@ -107,15 +95,14 @@ Learned = Callable[[Track, Sequence[Track]], Forecast]
 """What was learned, for a track; beside it all tracks of its era."""
 
 
-def read(folder: Path, train: str, interval: str) -> list[Track]:
-    """Every file of a folder that holds a month; those that match `train` are to learn from."""
-    taught = {file.name for file in folder.glob(train)}
+def read(folder: Path, interval: str) -> list[Track]:
+    """Every file of a folder that holds a month."""
     found = recordings([str(folder / "*.parquet")], {})
-    tracks = (laid_out(each, interval, each.file.name in taught) for each in found)
+    tracks = (laid_out(each, interval) for each in found)
     return [track for track in tracks if track is not None]
 
 
-def laid_out(found: Recording, interval: str, learned: bool) -> Track | None:
+def laid_out(found: Recording, interval: str) -> Track | None:
     """One file on the grid of an interval, or None if it holds less than a month."""
     market = Market.of(found.market.symbol, "file", interval)
     seconds = market.interval_seconds
@@ -128,20 +115,13 @@ def laid_out(found: Recording, interval: str, learned: bool) -> Track | None:
     bars = dataset.lay_out(candles, market, first, end)
     made = dataset.compute(bars)
     values = made.values.astype(np.float32)
-    return Track(found.file.name, era(first, end), learned, bars, values, made.sigma)
+    return Track(found.file.name, era(first, end), bars, values, made.sigma)
 
 
 def era(first: int, end: int) -> str:
     """The years of a span of time: `2024`, `2020-21`."""
     years = [datetime.fromtimestamp(moment, UTC).year for moment in (first, end - 1)]
     return str(years[0]) if years[0] == years[1] else f"{years[0]}-{years[1] % 100}"
-
-
-def cut(tracks: Sequence[Track], share: float) -> int:
-    """The moment after which the newest share of what is learned from lies, as in `pretrain`."""
-    opens = np.sort(np.concatenate([each.bars.open_time for each in tracks if each.learned]))
-    seconds = tracks[0].bars.market.interval_seconds
-    return int(opens[int(len(opens) * (1 - share))]) // seconds * seconds
 
 
 @dataclass(frozen=True, slots=True, eq=False)

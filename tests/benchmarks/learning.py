@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -13,11 +12,11 @@ import numpy as np
 import torch
 from columns import Columns
 from eras import LEVELS, TAUGHT_LOOKBACK, Forecast, Learned, Track
+from networks import recipe
 from torch import Tensor, nn
 
-from cryptocast.config import PretrainSettings
-from cryptocast.models import Series, _quantiles, base_folder
-from cryptocast.models._base import Base
+from cryptocast.models import Series, _quantiles
+from cryptocast.models._base import FURTHEST, STILL, Base
 from cryptocast.models._base import read as read_base
 from cryptocast.models._lightning import Training, train
 from cryptocast.models._network import Shape, pinball
@@ -36,14 +35,8 @@ _MOST_JUDGES = 6000  # rows that say which epoch is kept
 class Variant(Protocol):
     """A way to learn."""
 
-    def learn(self, tracks: Sequence[Track], until: int | None) -> Learned:
-        """Learn from the tracks to learn from, up to a moment (Unix seconds) or all of them."""
-
-
-def recipe() -> PretrainSettings:
-    """How the shipped network of five minutes was trained."""
-    params = json.loads((base_folder("5m") / "card.json").read_text(encoding="utf-8"))["params"]
-    return PretrainSettings(**params)
+    def learn(self, tracks: Sequence[Track]) -> Learned:
+        """Learn from these tracks, all of them."""
 
 
 def of_base(base: Base) -> Learned:
@@ -58,15 +51,13 @@ class Product:
     settings: Mapping[str, float] = field(default_factory=dict)
     blank: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0,)
-    only: str = ""  # learns from files with this in their name
 
-    def learn(self, tracks: Sequence[Track], until: int | None) -> Learned:
+    def learn(self, tracks: Sequence[Track]) -> Learned:
         series = []
         for track in tracks:
-            if track.learned and self.only in track.file:
-                rows = track.taught(until)
-                targets = track.targets(rows, track.index(until)).astype(np.float32)
-                series.append(Series(_newest(track, rows, self.blank), targets))
+            rows = track.taught()
+            targets = track.targets(rows).astype(np.float32)
+            series.append(Series(_newest(track, rows, self.blank), targets))
         settings = recipe().model_copy(update=dict(self.settings))
         bases = [
             read_base(
@@ -114,23 +105,20 @@ class Own:
     batch_size: int = 1024
     weight_decay: float = 0.01
 
-    def learn(self, tracks: Sequence[Track], until: int | None) -> Learned:
-        own = [track for track in tracks if track.learned]
-        rows = [track.taught(until) for track in own]
+    def learn(self, tracks: Sequence[Track]) -> Learned:
+        own = list(tracks)
+        rows = [track.taught() for track in own]
         rows = [each[each >= self.lookback - 1] for each in rows]
         tables = [self._columns(track, _peers(track, own)) for track in own]
         seen = np.concatenate([t[r] for t, r in zip(tables, rows, strict=True)])
         mean, spread = seen.mean(axis=0), seen.std(axis=0)
-        spread = np.where(spread > 1e-6, spread, 1.0)
+        spread = np.where(spread > 1e-4, spread, STILL)
         starts = np.cumsum([0, *(len(table) for table in tables)])
         at = [each + start for each, start in zip(rows, starts[:-1], strict=True)]
         targets = np.concatenate(
-            [
-                t.targets(r, t.index(until)).clip(-_CLIP, _CLIP)
-                for t, r in zip(own, rows, strict=True)
-            ]
+            [t.targets(r).clip(-_CLIP, _CLIP) for t, r in zip(own, rows, strict=True)]
         )
-        table = torch.tensor((np.concatenate(tables) - mean) / spread, dtype=torch.float32)
+        table = _scaled(np.concatenate(tables), mean, spread)
         index = torch.from_numpy(np.concatenate(at))
         with torch.random.fork_rng():
             torch.manual_seed(0)
@@ -140,8 +128,8 @@ class Own:
         final = _anew(looked, index, targets)
 
         def learned(track: Track, peers: Sequence[Track]) -> Forecast:
-            table = (self._columns(track, peers) - mean) / spread
-            mine = _Looked(looked.inner, torch.tensor(table, dtype=torch.float32), self.lookback)
+            table = _scaled(self._columns(track, peers), mean, spread)
+            mine = _Looked(looked.inner, table, self.lookback)
             return lambda rows: mine.quantiles(torch.from_numpy(rows), final)
 
         return learned
@@ -172,6 +160,7 @@ class Own:
             run=TrainingRun(0),
         )
         train(looked, training)
+        looked.eval()
 
 
 class _Looked(nn.Module):
@@ -210,6 +199,13 @@ def _anew(looked: _Looked, index: Tensor, targets: FloatArray) -> FloatArray | N
         log_scale = looked.inner.log_scale(looked.seen(index[chosen]))
         left.append(targets[chosen.numpy()] / torch.exp(log_scale).double().numpy())
     return _quantiles.symmetric(np.concatenate(left), LEVELS)
+
+
+def _scaled(columns: FloatArray, mean: FloatArray, spread: FloatArray) -> Tensor:
+    """[T, P] as the shipped network scales its inputs."""
+    return torch.tensor(
+        np.clip((columns - mean) / spread, -FURTHEST, FURTHEST), dtype=torch.float32
+    )
 
 
 def _peers(track: Track, tracks: Sequence[Track]) -> list[Track]:

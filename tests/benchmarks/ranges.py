@@ -20,7 +20,7 @@ def covered(track: Track, forecast: Forecast) -> tuple[FloatArray, FloatArray, F
     Every origin is served in turn, as the tick does: the scale starts at 1 and follows the
     outcomes that are known.
     """
-    rows = track.judged(None, every=1)
+    rows = track.judged(every=1)
     shape = len(track.bars), HORIZON
     low, high, targets = np.zeros(shape), np.zeros(shape), np.full(shape, np.nan)
     for batch in batches(rows):

@@ -4,63 +4,43 @@ from __future__ import annotations
 
 import columns
 import networks
-from columns import Columns
 from eras import LOOKBACK
 from learning import Network, Own, Product, Variant
 
-_CLOCK = ("day_sin", "day_cos")
+from cryptocast.dataset.features import PROFILE
+
 _RANGES = ("range", "fast_range_volatility", "range_volatility", "place")
-_VOLATILITIES = ("fast_volatility", "medium_volatility", "slow_volatility")
 _SIZES = ("size", "fast_size", "medium_size", "slow_size")
 _DOWNSIDES = ("downside", "fast_downside", "medium_downside", "slow_downside")
 
 
-def _windowed(network: Network, first: Columns = columns.shipped, lookback: int = LOOKBACK) -> Own:
-    return Own(network, first=first, lookback=lookback, batch_size=512, weight_decay=0.05)
+def _windowed(network: Network) -> Own:
+    return Own(network, lookback=LOOKBACK, batch_size=512)
 
 
 SHIPPED = "as shipped"
 VARIANTS: dict[str, Variant] = {
     SHIPPED: Product(),
     "another seed": Product(seeds=(1,)),
-    "a third seed": Product(seeds=(2,)),
-    "3 seeds averaged": Product(seeds=(0, 1, 2)),
-    "width 8": Product({"hidden": 8}),
-    "width 64": Product({"hidden": 64}),
-    "width 128, 4,000 steps": Product({"hidden": 128, "steps": 4000}),
-    "300 steps": Product({"steps": 300}),
-    "learned from BTC alone": Product(only="BTC"),
-    "without the clock": Product(blank=_CLOCK),
-    "without volume": Product(blank=("volume",)),
+    "without the profile": Product(blank=PROFILE),
+    "without the minute of the hour": Product(blank=("day_sin", "day_cos")),
     "without ranges": Product(blank=_RANGES),
     "without sizes of moves": Product(blank=_SIZES),
     "without downsides": Product(blank=_DOWNSIDES),
-    "without either": Product(blank=_SIZES + _DOWNSIDES),
-    "without spans but sigma's": Product(blank=(*_VOLATILITIES, *_SIZES[1:], *_DOWNSIDES[1:])),
-    "no hidden layer": Own(networks.Linear),
+    "without dropout, 1,000 steps": Product({"dropout": 0.0, "steps": 1000}),
+    "dropout 0.3, weight decay 1": Product({"dropout": 0.3, "weight_decay": 1.0}),
+    "width 64": Product({"hidden": 64}),
+    "+ the level of volatility": Own(more=(columns.level,)),
+    "+ clock of day and week": Own(more=(columns.calendar,)),
     "+ 11 more spans": Own(more=(columns.spans,)),
     "+ bipower variation": Own(more=(columns.bipower,)),
+    "+ Rogers-Satchell, Garman-Klass": Own(more=(columns.estimators,)),
+    "+ lagged sizes and ranges": Own(more=(columns.lagged,)),
+    "+ volume of three spans": Own(more=(columns.volumes,)),
+    "+ volatility of volatility": Own(more=(columns.unsteady,)),
     "+ BTC's newest bar": Own(more=(columns.leader,)),
-    "+ the basket's": Own(more=(columns.basket,)),
-    "+ day and week harmonics": Own(more=(columns.calendar,)),
-    "+ profile of 7 days": Own(more=(columns.profile,)),
-    "+ spans, bipower variation, profile": Own(
-        more=(columns.spans, columns.bipower, columns.profile)
-    ),
-    "+ all of these": Own(
-        more=(
-            columns.spans,
-            columns.bipower,
-            columns.leader,
-            columns.basket,
-            columns.calendar,
-            columns.profile,
-        )
-    ),
-    "mixture of two shapes": Own(networks.Mixture),
+    "learned tails": Own(networks.Tails),
     "learned median": Own(networks.Median),
-    "LSTM of 64 bars, free head": _windowed(networks.Free, columns.usual),
-    "LSTM of 64 bars, scale head": _windowed(networks.Alone, columns.usual),
-    "perceptron and LSTM": _windowed(networks.Beside),
-    "the same, 128 bars back": _windowed(networks.Beside, lookback=2 * LOOKBACK),
+    "perceptron and LSTM of 64 bars": _windowed(networks.Beside),
+    "perceptron and GRU of 64 bars": _windowed(networks.Gated),
 }

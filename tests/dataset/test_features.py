@@ -7,14 +7,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryptocast.dataset import compute, context_bars, lay_out
-from cryptocast.dataset.features import FAST_DECAY, MEMORY_BARS, SIGMA_FLOOR, average
-from cryptocast.values import FEATURES, Candles
+from cryptocast.dataset import Bars, compute, context_bars, lay_out, recent_bars
+from cryptocast.dataset.bars import LONGEST_SPAN_BARS
+from cryptocast.dataset.features import (
+    FAST_DECAY,
+    MEMORY_BARS,
+    SIGMA_FLOOR,
+    average,
+    profile_days,
+)
+from cryptocast.values import FEATURES, INTERVAL_SECONDS, Candles
 from support.synthetic import BAR, MARKET, START, bars, candles
 
 N = 300
 ORIGIN = 200
 GAPS = [50, 120, 121, 122, 180]
+MEMORY = context_bars(1, BAR) - LONGEST_SPAN_BARS  # of all features; the profile's is the longest
 
 
 def perturbed(given_candles: Candles, origin: int, seed: int = 9) -> Candles:
@@ -50,23 +58,23 @@ def test_no_feature_knows_what_came_after(name: str, volume: bool) -> None:
         assert (one.values[ORIGIN:, column] != other.values[ORIGIN:, column]).any()
 
 
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(
-    st.lists(st.integers(N, N + MEMORY_BARS - 1), max_size=40, unique=True),
-    st.integers(MEMORY_BARS, N + MEMORY_BARS - 1),
+    st.lists(st.integers(N, N + MEMORY - 1), max_size=40, unique=True),
+    st.integers(MEMORY, N + MEMORY - 1),
 )
 def test_a_feature_is_a_function_of_the_bars_within_its_memory(gaps: list[int], bar: int) -> None:
-    total = MEMORY_BARS + N
+    total = MEMORY + N
     whole = candles(total, 3, gaps)
     far = compute(lay_out(whole, MARKET, START, START + total * BAR))
-    start = START + (bar - MEMORY_BARS) * BAR
+    start = START + (bar - MEMORY) * BAR
     near = compute(lay_out(whole, MARKET, start, START + total * BAR))
-    np.testing.assert_array_equal(near.values[MEMORY_BARS], far.values[bar])
-    assert near.sigma[MEMORY_BARS] == far.sigma[bar]
+    np.testing.assert_array_equal(near.values[MEMORY], far.values[bar])
+    assert near.sigma[MEMORY] == far.sigma[bar]
 
 
 def test_what_is_older_than_the_memory_changes_no_bit() -> None:
-    total = MEMORY_BARS + N
+    total = MEMORY + N
     one = candles(total, 3)
     other = dataclasses.replace(
         one, **{k: np.where(np.arange(total) < N, getattr(one, k) * 2, getattr(one, k))
@@ -74,7 +82,7 @@ def test_what_is_older_than_the_memory_changes_no_bit() -> None:
     )  # fmt: skip
     end = START + total * BAR
     first, second = (compute(lay_out(c, MARKET, START, end)) for c in (one, other))
-    np.testing.assert_array_equal(first.values[N + MEMORY_BARS :], second.values[N + MEMORY_BARS :])
+    np.testing.assert_array_equal(first.values[N + MEMORY :], second.values[N + MEMORY :])
     assert (first.values[N + 1 : N + 100] != second.values[N + 1 : N + 100]).any()
 
 
@@ -230,5 +238,40 @@ def test_the_average_forgets_all_at_once_at_the_end_of_its_memory() -> None:
     assert found[MEMORY_BARS] == 0
 
 
-def test_the_context_is_the_memory_the_lookback_and_the_longest_gap_before() -> None:
-    assert context_bars(64) == 1024 + 63 + 12
+def test_the_context_is_the_memory_the_lookback_the_longest_gap_and_the_profile_before() -> None:
+    assert recent_bars(64) == 1024 + 63 + 12
+    assert context_bars(64, BAR) == 1024 + 63 + 12 + 32 * 288
+    assert context_bars(64, BAR, FEATURES[:-4]) == recent_bars(64)
+
+
+@pytest.mark.parametrize(
+    ("interval", "days"), [("1m", 6), ("5m", 32), ("15m", 32), ("1h", 32), ("2h", 0), ("1d", 0)]
+)
+def test_a_profile_of_fine_candles_takes_fewer_days_and_one_of_coarse_ones_none(
+    interval: str, days: int
+) -> None:
+    assert profile_days(INTERVAL_SECONDS[interval]) == days
+
+
+def profile(laid: Bars) -> np.ndarray:
+    return compute(laid).values[:, -4:]
+
+
+def test_a_profile_tells_how_much_is_usual_at_the_times_that_come_next() -> None:
+    days = 40
+    scale = np.where(np.arange(days * 288) % 288 < 12, 3.0, 1.0) * 1e-3  # the first hour is wild
+    close = np.exp(np.cumsum(np.random.default_rng(0).normal(size=days * 288) * scale))
+    times = START + BAR * np.arange(len(close))
+    laid = lay_out(
+        Candles.of(times, close, close, close, close), MARKET, START, START + len(close) * BAR
+    )
+    found = profile(laid)[36 * 288 - 1 :: 12][:3]  # at midnight, 01:00 and 02:00
+    counted, usual = (1 - 0.97**32) / (1 - 0.97), 1 + 2 / 24  # days, and the mean of all times
+    wild = np.log((counted * 3 / usual + 5) / (counted + 5))  # 5 days are like any other time
+    np.testing.assert_allclose(found[0], [wild, wild, wild, 0.0], atol=0.25)
+    np.testing.assert_allclose(found[1:], np.zeros((2, 4)), atol=0.25)
+
+
+def test_a_profile_of_less_than_a_day_says_nothing() -> None:
+    np.testing.assert_allclose(profile(bars(264, 3)), 0, atol=1e-12)
+    assert (np.abs(profile(bars(320, 3))[300:]) > 1e-3).any()

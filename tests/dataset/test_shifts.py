@@ -128,7 +128,7 @@ def test_one_origin_gives_the_bits_of_many_wherever_shifts_and_gaps_lie(
     at = np.arange(total - 40, total + 1, 8)
     many = before(bars, at, lookback)
     for row, end in enumerate(at):
-        start = START + int(end - context_bars(lookback)) * BAR
+        start = START + int(end - context_bars(lookback, BAR)) * BAR
         if not np.any((told.open_time >= start) & (told.open_time < START + int(end) * BAR)):
             continue  # a tick has no candle to forecast from
         near = lay_out(told, MARKET, start, START + int(end) * BAR)

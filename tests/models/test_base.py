@@ -21,7 +21,7 @@ from cryptocast.bundles import Bundle, Forecaster
 from cryptocast.dataset import Part
 from cryptocast.errors import ConfigError, ModelError
 from cryptocast.models import _base, _quantiles, base
-from cryptocast.models._base import COLUMNS, DAY_HARMONICS, HOUR_HARMONICS, LARGEST, Base
+from cryptocast.models._base import COLUMNS, HOUR_HARMONICS, LARGEST, Base
 from cryptocast.models._pretraining import _Material
 from cryptocast.models._quantiles import MIN_STEP
 from cryptocast.models.base import Model, Series
@@ -30,7 +30,7 @@ from cryptocast.values import FEATURES, INTERVAL_SECONDS, FloatArray, Market, Wi
 from support.synthetic import BAR, LEVELS, START, bars, candles, windows
 
 LOOKBACK, HORIZON = 4, 5
-PREDICTORS = len(COLUMNS) + 1 + 2 * (DAY_HARMONICS + HOUR_HARMONICS)
+PREDICTORS = len(COLUMNS) + 1 + 2 * HOUR_HARMONICS
 NAMES = [field.name for field in dataclasses.fields(Base)]
 LAID = bars(420, 2)
 SEEN = windows(LAID, 16, 420, lookback=LOOKBACK, horizon=HORIZON)
@@ -184,14 +184,13 @@ def test_a_level_beyond_its_own_lies_further_out_as_the_tails_of_student_do() ->
     np.testing.assert_allclose(found, known, rtol=1e-4)
 
 
-def test_the_clock_tells_every_bar_of_a_day_its_time_and_its_minute() -> None:
+def test_the_clock_tells_every_bar_of_a_day_its_minute() -> None:
     moments = np.arange(0, 86_400, BAR, dtype=np.float64)
     found = _base.predictors(at_times(moments))[:, len(COLUMNS) + 1 :]
-    day, hour = 2 * np.pi * moments / 86_400, 2 * np.pi * moments / 3_600
-    angles = [k * day for k in range(1, DAY_HARMONICS + 1)]
-    angles += [k * hour for k in range(1, HOUR_HARMONICS + 1)]
+    hour = 2 * np.pi * moments / 3_600
+    angles = [k * hour for k in range(1, HOUR_HARMONICS + 1)]
     wanted = np.stack([f(angle) for angle in angles for f in (np.cos, np.sin)], axis=1)
-    assert found.shape == (288, 2 * (DAY_HARMONICS + HOUR_HARMONICS))
+    assert found.shape == (288, 2 * HOUR_HARMONICS)
     np.testing.assert_allclose(found, wanted, atol=1e-9)
 
 

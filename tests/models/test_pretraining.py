@@ -258,7 +258,7 @@ def test_the_network_and_what_is_kept_of_it_answer_alike() -> None:
     newest = market().newest[:50].astype(np.float64)
     seen = torch.from_numpy(_base.predictors(newest).astype(np.float32))
     width = seen.shape[1]
-    network = Perceptron(width, start, 5)
+    network = Perceptron(width, start, 5, 0.3).eval()
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     material = _pretraining._Material(

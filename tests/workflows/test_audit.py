@@ -95,7 +95,7 @@ class Peeking:
 
 
 def card(horizon: int, data_end: int) -> Card:
-    context = dataset.context_bars(LOOKBACK)
+    context = dataset.context_bars(LOOKBACK, 300)
     return Card(
         "7", "peeking", LEVELS, horizon, LOOKBACK, context, FEATURES, "5m", (MARKET.id,),
         START, data_end, "", 0, {}, __version__, {},
@@ -120,17 +120,18 @@ def by_name(checks: list[Check]) -> dict[str, Check]:
     return {check.name: check for check in checks}
 
 
-def leaking(name: str, look: Callable[[FloatArray], FloatArray]) -> Callable[[Bars], Features]:
+def leaking(name: str, look: Callable[[FloatArray], FloatArray]) -> Callable[..., Features]:
     """Features of which one is what `look` makes of it."""
     honest = features.compute
 
-    def compute(bars: Bars) -> Features:
+    def compute(bars: Bars, low: int = 0) -> Features:
         found = honest(bars)
+        values, sigma = found.values.copy(), found.sigma
         if name == "sigma":
-            return Features(found.values, look(found.sigma))
-        values = found.values.copy()
-        values[:, FEATURES.index(name)] = look(values[:, FEATURES.index(name)])
-        return Features(values, found.sigma)
+            sigma = look(sigma)
+        else:
+            values[:, FEATURES.index(name)] = look(values[:, FEATURES.index(name)])
+        return Features(values[low:], sigma[low:])
 
     return compute
 
@@ -167,7 +168,8 @@ def test_an_honest_model_passes_and_nothing_is_written(workspace: Path) -> None:
         "the same inputs, sigma and quantiles, bit by bit"
     )
     assert told["tick"] == (
-        "200 origins from their last 1,099 bars alone, as a tick sees them: the same as in training"
+        "200 origins from their last 10,315 bars alone, as a tick sees them: "
+        "the same as in training"
     )
     assert told["placebo point"].endswith(
         "its median is the last price, there is no point forecast"

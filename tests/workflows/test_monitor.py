@@ -138,12 +138,12 @@ def damage(patch: pytest.MonkeyPatch, name: str, factor: float, first: int = 0) 
     """Let an input of all bars that open at an origin or later be so many times as large."""
     sound = features.compute
 
-    def compute(bars: Bars) -> features.Features:
+    def compute(bars: Bars, low: int = 0) -> features.Features:
         computed = sound(bars)
         later = bars.open_time >= origin(first)
         damaged = computed.sigma if name == "sigma" else computed.values[:, FEATURES.index(name)]
         damaged[later] *= factor
-        return computed
+        return features.Features(computed.values[low:], computed.sigma[low:])
 
     for module in (features, dataset):
         patch.setattr(module, "compute", compute)
@@ -190,6 +190,18 @@ def test_inputs_that_were_damaged_only_while_serving_show_in_the_answers(
     assert (test["verdict"], test["feature"]) == ("declined", None)
     told = "what was served is not what version 2 answers to the stored candles since "
     assert told in data["reason"]
+
+
+def test_answers_are_not_compared_where_older_candles_came_later(
+    p: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        damage(patch, "sigma", 1.2)
+        served_again(p, 140)
+    old = origin(0) - 5 * 86_400  # only a profile looks back as far
+    later = "fetched_at + INTERVAL 1 DAY"
+    change(p, f"UPDATE candles SET fetched_at = {later} WHERE epoch(open_time) < {old}")
+    assert "answers" not in {test["name"] for test in verdict(p)["tests"]}
 
 
 def test_a_damaged_input_is_no_reason_to_retrain(p: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,7 @@ def flush(store: Store, workspace: Path, settings: Settings, now: float) -> Flus
 def _limits(reader: Reader, settings: Settings, now: float) -> dict[str, int]:
     """Return, by market, the moment before which nothing is needed any more."""
     model, market = settings.model, settings.markets()[0]
-    context = dataset.context_bars(model.lookback)
+    context = dataset.recent_bars(model.lookback)
     needed = look_back(market, model.horizon) + context * market.interval_seconds
     before = market.floor(now) - needed - round(settings.data.days * DAY_SECONDS)
     return retention.limits(reader, before, context)

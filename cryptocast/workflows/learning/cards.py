@@ -28,7 +28,7 @@ def make_card(material: Material, training: TrainingPlan) -> Card:
         levels=training.levels,
         horizon=material.horizon,
         lookback=material.lookback,
-        context_bars=dataset.context_bars(material.lookback),
+        context_bars=dataset.context_bars(material.lookback, material.interval_seconds),
         features=FEATURES,
         interval=material.markets[0].interval,
         markets=tuple(market.id for market in material.markets),

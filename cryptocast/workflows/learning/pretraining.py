@@ -28,7 +28,7 @@ from cryptocast.models import Series
 from cryptocast.registry import git_commit, packages
 from cryptocast.seams import Engine, TrainingRun
 from cryptocast.sources.file import recordings
-from cryptocast.values import FEATURES, Epoch
+from cryptocast.values import FEATURES, INTERVAL_SECONDS, Epoch
 
 OLDER, ALL = "older", "all"
 """The two trainings of a base network: on the older candles, and on all of them."""
@@ -70,7 +70,7 @@ def base_card(
         levels=settings.model.levels,
         horizon=settings.model.horizon,
         lookback=LOOKBACK,
-        context_bars=dataset.context_bars(LOOKBACK),
+        context_bars=dataset.context_bars(LOOKBACK, INTERVAL_SECONDS[interval]),
         features=FEATURES,
         interval=interval,
         markets=tuple(dict.fromkeys(recorded.market.symbol for recorded in series)),

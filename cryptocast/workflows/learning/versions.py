@@ -117,7 +117,7 @@ def registered_bundle(ws: Workspace, version: str) -> Bundle:
             hint="the MLflow store was replaced: bring the old one back, or cryptocast train makes "
             "a version with a number of its own",
         )
-    return Bundle(card, Forecaster(graph), graph_hash(graph))
+    return Bundle(card, Forecaster(graph, card.features), graph_hash(graph))
 
 
 def frozen_bundle(ws: Workspace, version: str) -> Bundle:

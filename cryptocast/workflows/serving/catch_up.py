@@ -161,7 +161,7 @@ def _errands(
     """
     loop, needed = settings.loop, {}
     for market, source in sources.items():
-        needed[market] = dataset.context_bars(settings.model.lookback)
+        needed[market] = dataset.recent_bars(settings.model.lookback)
         needed[market] += loop.backfill_bars if loop.backfill_missed else 0
         if source.bars_back is not None:
             needed[market] = min(needed[market], source.bars_back)

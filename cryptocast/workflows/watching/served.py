@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from cryptocast import calibration, dataset, evaluation
 from cryptocast.compute.scoring import CONSTANT, WALK, baseline
@@ -16,7 +17,8 @@ from cryptocast.dataset import Bars, Part
 from cryptocast.errors import StateError
 from cryptocast.evaluation import Candidate
 from cryptocast.store import Reader, Served
-from cryptocast.values import DAY_SECONDS, FloatArray, IntArray, Market, Windows
+from cryptocast.values import DAY_SECONDS, Candles, FloatArray, IntArray, Market, Windows
+from cryptocast.workflows.serving.events import ARCHIVED, PRUNED
 from cryptocast.workspace import Workspace
 
 LIVE = ("live",)
@@ -41,6 +43,7 @@ class TrackRecord:
     windows: Windows  # of the same origins
     before: Windows  # of the days before the first origin: what a baseline learns from
     bars: Bars  # that all of it was cut from
+    repeatable: NDArray[np.bool_]  # [N] False: candles that the profile reads were stored later
 
     @property
     def has_outcomes(self) -> bool:
@@ -87,7 +90,8 @@ class ServedReader:
             return None
         model, first = self.settings.model, int(served.origins[0])
         learn = first - round(self.settings.data.days * DAY_SECONDS)
-        low = learn - dataset.context_bars(model.lookback) * market.interval_seconds
+        context = dataset.context_bars(model.lookback, market.interval_seconds)
+        low = learn - context * market.interval_seconds
         now = market.floor(self.now)
         candles = self.reader.candles([market], low, now)[market]
         if not len(candles):
@@ -100,7 +104,26 @@ class ServedReader:
             horizon=model.horizon,
             max_stale_bars=self.settings.loop.max_stale_bars,
         )
-        return _track_record(served, bars, before, model.levels) if len(before) else None
+        if not len(before):
+            return None
+        repeatable = self._repeatable(served, candles, market, (low, now))
+        return _track_record(served, bars, before, model.levels, repeatable)
+
+    def _repeatable(
+        self, served: Served, candles: Candles, market: Market, span: tuple[int, int]
+    ) -> NDArray[np.bool_]:
+        """Return [N] whether the candles that only a profile reads were the same at the origin.
+
+        Older ones may have been fetched since, and a flush or a prune may have taken some.
+        """
+        recent = dataset.recent_bars(self.settings.model.lookback) * market.interval_seconds
+        at = np.searchsorted(candles.open_time, [served.origins, served.origins - recent]) - 1
+        fetched = self.reader.fetched(market, *span)
+        repeatable = (at[1] < 0) | (np.maximum.accumulate(fetched)[at[1]] <= fetched[at[0]])
+        for kind in (ARCHIVED, PRUNED):
+            removed = self.reader.newest_event(kind, self.now)
+            repeatable &= served.origins > (0 if removed is None else removed.at)
+        return np.asarray(repeatable)
 
     def sets(self, market: Market, start: int, end: int) -> ServedSets | None:
         """Return the served sets with origins in `[start, end]`, or None if there are none.
@@ -185,7 +208,11 @@ def live(ws: Workspace, *, days: float | None = None) -> LiveReport:
 
 
 def _track_record(
-    served: Served, bars: Bars, before: Windows, levels: tuple[float, ...]
+    served: Served,
+    bars: Bars,
+    before: Windows,
+    levels: tuple[float, ...],
+    repeatable: NDArray[np.bool_],
 ) -> TrackRecord:
     """Turn served prices into log-returns, and add the windows and targets of their origins."""
     lookback, horizon = before.inputs.shape[1], served.quantiles.shape[1]
@@ -197,7 +224,9 @@ def _track_record(
     windows = dataset.before(bars, at, lookback)
     targets = _targets(served, bars, at, horizon)
     windows = dataclasses.replace(windows, targets=targets)
-    return TrackRecord(bars.market, levels, served, targets, returns, plain, windows, before, bars)
+    return TrackRecord(
+        bars.market, levels, served, targets, returns, plain, windows, before, bars, repeatable
+    )
 
 
 def _targets(served: Served, bars: Bars, at: IntArray, horizon: int) -> FloatArray:

@@ -13,6 +13,7 @@ from cryptocast import dataset
 from cryptocast.bundles import Bundle, Card
 from cryptocast.compute.scoring import WALK, baseline, quantiles
 from cryptocast.config import MonitorSettings
+from cryptocast.dataset.features import PROFILE
 from cryptocast.dataset.recount import INPUTS, recount
 from cryptocast.errors import StateError
 from cryptocast.evaluation.inputs import TESTS as INPUT_TESTS
@@ -41,7 +42,7 @@ LEAST_BARS = 2_016
 CARD_MINUTES = (5, 30, 60, 120)
 """How far ahead the steps of the scorecard look."""
 
-_UNMOVED = ("missing", "day_sin", "day_cos", "week_sin", "week_cos")  # features without drift
+_UNMOVED = ("missing", "day_sin", "day_cos", "week_sin", "week_cos", *PROFILE)  # without drift
 _LATEST = 288  # origins: a sum of faults has risen, and has recovered, within far fewer
 _ASKED_EVERY = 6  # origins: half an hour of 5-minute candles
 _REVISED = 1e-7  # of a price, which is served with 9 digits
@@ -127,7 +128,7 @@ def learned_from(reader: Reader, market: Market, card: Card) -> FloatArray | Non
     """Return the features [N, F] of the bars that a version learned from, or None if gone."""
     if market.id not in card.markets:
         return None
-    low = card.data_start - dataset.context_bars(card.lookback) * market.interval_seconds
+    low = card.data_start - card.context_bars * market.interval_seconds
     candles = reader.candles([market], low, card.data_end)[market]
     if not len(candles) or candles.open_time[-1] < card.data_start:
         return None
@@ -191,7 +192,7 @@ def _answers_test(record: TrackRecord, own: IntArray, bundle: Bundle) -> Iterato
     revised = np.abs(np.log(record.served.last_close[own]) - last_close) > _REVISED
     # A gap may be one that came, or that closed, since.
     gaps = record.windows.inputs[own, :, FEATURES.index("missing")].any(axis=1)
-    rows = own[~revised & ~gaps][::-_ASKED_EVERY][::-1]
+    rows = own[~revised & ~gaps & record.repeatable[own]][::-_ASKED_EVERY][::-1]
     windows = record.windows.take(rows)
     if len(rows) and bundle.card.lookback <= windows.inputs.shape[1]:
         bars = windows.origin // record.market.interval_seconds
