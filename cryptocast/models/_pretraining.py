@@ -64,9 +64,8 @@ def pretrain(
                 mixed=recipe.mixed_precision,
             ),
         )
-    network.eval()
     with torch.no_grad():
-        stretched = torch.exp(network.log_scale(material.seen[::step])).double().numpy()
+        stretched = torch.exp(network.eval().log_scale(material.seen[::step])).double().numpy()
     base = _kept(network, material, _quantiles.symmetric(sample / stretched, levels), levels)
     return Fitted("base", {}, base.graph(lookback, levels), history)
 
