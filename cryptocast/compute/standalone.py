@@ -47,8 +47,9 @@ class Model:
         """Return a row for each market and step, with a column for each quantile (`q0.5`).
 
         `candles` has the columns `open_time` (start of the bar: a time, or Unix seconds; UTC),
-        `open`, `high`, `low`, `close`, and if there are any `volume` and `market`. About 1,100
-        bars per market are what forecasts rest on; with fewer, averages are over those. `params`
+        `open`, `high`, `low`, `close`, and if there are any `volume` and `market`. About 10,300
+        bars per market (36 days of five minutes) are what forecasts rest on; with fewer, averages
+        are over those. `params`
         may have `origin`, the moment to forecast from (default: the close of the newest candle),
         and `scale`, the widening about the median by which calibration corrected the version so
         far: a number for every step, or one for all. Raises ValueError, which names the market,
@@ -125,4 +126,5 @@ def _load_pyfunc(folder: str) -> Model:
     """Read a version as MLflow has downloaded it. MLflow looks for a function of this name."""
     card = json.loads((Path(folder) / "card.json").read_text(encoding="utf-8"))
     graph = (Path(folder) / "model.onnx").read_bytes()
-    return Model(bundles.from_document(card), Forecaster(graph))
+    known = bundles.from_document(card)
+    return Model(known, Forecaster(graph, known.features))
