@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -221,9 +222,16 @@ def _phases(bars: Bars, period: int) -> tuple[FloatArray, FloatArray]:
     They come from a table of the whole period, so that the bits don't depend on the other bars.
     """
     step = bars.market.interval_seconds
-    angle = 2 * np.pi * np.arange(period // step) * step / period
+    sine, cosine = _circle(step, period)
     at = (bars.open_time + step) % period // step
-    return np.sin(angle)[at], np.cos(angle)[at]
+    return sine[at], cosine[at]
+
+
+@cache
+def _circle(step: int, period: int) -> tuple[FloatArray, FloatArray]:
+    """Return sine and cosine of every step of a period, which all markets share."""
+    angle = 2 * np.pi * np.arange(period // step) * step / period
+    return np.sin(angle), np.cos(angle)
 
 
 def _volatility(variance: FloatArray) -> FloatArray:

@@ -18,7 +18,7 @@ from cryptocast.store.ledger import Ledger
 from cryptocast.store.serving import GRAPH, Productions
 from cryptocast.values import Candles, Deployment, Event, Market
 
-_MARKETS_PER_QUERY = 100
+_MARKETS_PER_QUERY = 250
 _FOREVER = 32_503_680_000.0  # the year 3000: later than any candle
 
 

@@ -17,6 +17,7 @@ from cryptocast.display import ago
 from cryptocast.errors import CryptocastError, StateError, StoreError, no_production
 from cryptocast.values import Market, iso
 from cryptocast.workflows.serving.afterwards import cast_shadow, make_up
+from cryptocast.workflows.serving.blocks import blocks
 from cryptocast.workflows.serving.catch_up import (
     TICK_SECONDS,
     CaughtUp,
@@ -111,25 +112,31 @@ def _serve(ws: Workspace, *, fetch: bool, symbols: tuple[str, ...]) -> TickRepor
                 graphs=start.graphs,
             ),
         )
-        part = start.only(ready)
-        made = step("forecast", partial(forecast_newest, ws, part, ready, ladder))
-        stored = step(
-            "store the forecast", partial(store_forecasts, ws.store, part, made, ws.clock)
-        )
-        served |= {s.market: s for s in stored.forecasts}
-        new, forecasts = new or stored.new, forecasts.joined(made)
+        for block in blocks(start.only(ready).missing):
+            part = start.only(frozenset(block))
+            made = step("forecast", partial(forecast_newest, ws, part, ready, ladder))
+            stored = step(
+                "store the forecast", partial(store_forecasts, ws.store, part, made, ws.clock)
+            )
+            served |= {s.market: s for s in stored.forecasts}
+            new, forecasts = new or stored.new, forecasts.joined(made)
     if forecasts.failed_everywhere and not start.served:
         # The reason why no candle came says more than that there are too few.
         first = forecasts.failures[0]
         raise caught[first.market].error or first.error
-    questions = [
-        question
-        for question in as_questions(start, caught)
-        if question.market not in start.productions
-        or start.productions[question.market].model_version != forecasts.shadow
-    ]
+    questions = list(_shadowed(start, caught, forecasts.shadow))
     warnings = (*tick_warnings(caught, forecasts), *_afterwards(ws, forecasts, questions))
     return TickReport(new, tuple(served[m] for m in markets if m in served), warnings)
+
+
+def _shadowed(
+    start: TickStart, caught: Mapping[Market, CaughtUp], shadow: str | None
+) -> Iterator[Question]:
+    """Yield what is asked of the shadow: the markets that it does not serve itself."""
+    for question in as_questions(start, caught):
+        production = start.productions.get(question.market)
+        if production is None or production.model_version != shadow:
+            yield question
 
 
 def _caught_up(

@@ -13,6 +13,7 @@ from cryptocast.store import LedgerWriter, Tick, unserved_origins
 from cryptocast.values import iso
 from cryptocast.workflows import forecast
 from cryptocast.workflows.replay import plan, replay
+from cryptocast.workflows.serving import blocks
 from cryptocast.workflows.serving.afterwards import make_up
 from support.commands import INTERVAL, NOW, query
 from support.ticks import BTC, at, change, deploy, drop, origin, sets, spoil_from, tick_rows, ticked
@@ -170,6 +171,7 @@ def test_a_tick_that_dies_after_the_newest_commit_is_made_up_for_by_the_next(
 def test_a_market_is_made_up_for_whole_or_not_at_all(
     w: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(blocks, "SETS", 1)  # a market is a block
     both = ["BTC/EUR", "ETH/EUR"]
     ticked(w, 1, market__symbols=both)
     put = LedgerWriter.put_ticks
@@ -242,6 +244,7 @@ def test_a_long_outage_of_many_markets_leaves_the_rest_to_the_next_tick(
     w: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On the system's clock half of the time to the next close is the most that it takes."""
+    monkeypatch.setattr(blocks, "SETS", 1)  # a market is a block
     both = ["BTC/EUR", "ETH/EUR"]
     ticked(w, 1, market__symbols=both)
     change(w, 'UPDATE forecast_sets SET "virtual" = false')  # as if on the system's clock
