@@ -82,7 +82,7 @@ def tick(ws: Workspace, *, fetch: bool = True, symbols: tuple[str, ...] = ()) ->
     except CryptocastError:
         _tell(ws)
         raise
-    return replace(report, warnings=(*report.warnings, *_summarise(ws, report), *_tell(ws)))
+    return replace(report, warnings=(*report.warnings, *_tell(ws, report)))
 
 
 def _serve(ws: Workspace, *, fetch: bool, symbols: tuple[str, ...]) -> TickReport:
@@ -175,23 +175,8 @@ def _afterwards(
         yield f"{error.message} ({error.hint})"
 
 
-def _summarise(ws: Workspace, report: TickReport) -> list[str]:
-    """Keep a summary of simulated paths if `[simulate] store` asks for it; return what failed."""
-    if not ws.settings.simulate.store or not report.new:
-        return []
-    # Imported late: few ask for it, and every tick pays for its imports.
-    from cryptocast.workflows.futures.summaries import keep_summaries
-
-    keep = partial(keep_summaries, ws.store, report.forecasts, ws.markets(), ws.clock.now())
-    try:
-        ws.steps.step("keep a summary of paths", keep)
-    except CryptocastError as error:
-        return [f"no summary of simulated paths is kept: {error.message} ({error.hint})"]
-    return []
-
-
-def _tell(ws: Workspace) -> list[str]:
-    """Send alerts, write metrics and renew the mirror; return what failed of them."""
+def _tell(ws: Workspace, report: TickReport | None = None) -> list[str]:
+    """Send alerts, write metrics, renew the mirror and sum paths up; return what failed of them."""
     step = ws.steps.step
     failures: list[str] = []
     if ws.settings.notify.receiver:
@@ -206,4 +191,10 @@ def _tell(ws: Workspace) -> list[str]:
         from cryptocast.workflows.serving.mirror import renew_mirror
 
         failures += step("renew the mirror", lambda: renew_mirror(ws.store, ws.folder))
+    if ws.settings.simulate.store and report is not None and report.new:
+        # And again.
+        from cryptocast.workflows.futures.summaries import kept_summaries
+
+        keep = partial(kept_summaries, ws.store, report.forecasts, ws.markets(), ws.clock.now())
+        failures += step("keep a summary of paths", keep)
     return failures

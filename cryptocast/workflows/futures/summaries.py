@@ -8,30 +8,41 @@ from typing import Any
 import numpy as np
 
 from cryptocast import paths
+from cryptocast.errors import CryptocastError
 from cryptocast.paths import MarketPaths, Simulation
 from cryptocast.store import Store
 from cryptocast.values import FloatArray, ForecastSet, Market, iso
 from cryptocast.workflows.futures.asking import shown_steps
-from cryptocast.workflows.futures.simulating import SUMMARY_EVENT, places, simulated
+from cryptocast.workflows.futures.simulating import (
+    SUMMARY_EVENT,
+    places,
+    require_interval,
+    simulated,
+)
 
 _PATHS = 1000
 
 
-def keep_summaries(
+def kept_summaries(
     database: Store, forecasts: Sequence[ForecastSet], markets: Sequence[Market], at: float
-) -> None:
+) -> list[str]:
     """Keep an event for each market: quantiles of its paths at some steps, and of their extremes.
 
     Of forecasts with several origins only the newest continue. `markets` are those of the
-    workspace. Raises StateError if no market has candles enough, StoreError if the disk refuses.
+    workspace. Return a warning if no paths could be made or kept.
     """
     origin = max(forecast.origin for forecast in forecasts)
     joint = [forecast for forecast in forecasts if forecast.origin == origin]
-    made = simulated(database, joint, places(markets), (_PATHS, paths.LEADS), 0)
-    details = [(one.market.id, _summary(made, one)) for one in made.markets]
-    with database.write() as writer:
-        for market, detail in details:
-            writer.put_event(at, SUMMARY_EVENT, market, detail)
+    try:
+        require_interval(markets)
+        made = simulated(database, joint, places(markets), (_PATHS, paths.LEADS), 0)
+        details = [(one.market.id, _summary(made, one)) for one in made.markets]
+        with database.write() as writer:
+            for market, detail in details:
+                writer.put_event(at, SUMMARY_EVENT, market, detail)
+    except CryptocastError as error:
+        return [f"no summary of simulated paths is kept: {error.message} ({error.hint})"]
+    return []
 
 
 def _summary(simulation: Simulation, one: MarketPaths) -> dict[str, Any]:
