@@ -34,7 +34,7 @@ _FAULTS: dict[int | str, dict[str, Any]] = {
         "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}},
     },
 }
-_GONE = {"config.symbol": 404, "usage.not_installed": 501}
+_STATUSES = {"config.symbol": 404, "usage.not_installed": 501, "state.no_workspace": 503}
 _TOLD_SECONDS = 60.0
 
 
@@ -104,13 +104,15 @@ class _Faults:
     async def known(self, _: Request, error: Exception) -> Response:
         """Answer an error that a person can do something about."""
         assert isinstance(error, CryptocastError)  # noqa: S101 - for the type checker
-        message, hint, headers = error.message, error.hint, {}
-        if isinstance(error, StoreError | RegistryError):
-            self._tell_once(error)
-            what = "database" if isinstance(error, StoreError) else "registry"
-            message, hint = f"the {what} cannot be read now", f"try again in {RETRY_SECONDS} s"
-            headers = {"Retry-After": str(RETRY_SECONDS)}
-        return _fault(_status(error), error.code, message, hint, headers)
+        status = _status(error)
+        if status not in (500, 503):
+            return _fault(status, error.code, error.message, error.hint)
+        self._tell_once(error)  # paths and process ids are nobody's business but ours
+        if status == 500:
+            hint = "the service's own output says why"
+            return _fault(status, error.code, "this cannot be answered", hint)
+        what, hint = "what this needs cannot be read now", f"try again in {RETRY_SECONDS} s"
+        return _fault(status, error.code, what, hint, {"Retry-After": str(RETRY_SECONDS)})
 
     async def parameter(self, _: Request, error: Exception) -> Response:
         """Answer parameters that are out of their limits."""
@@ -138,8 +140,8 @@ class _Faults:
 
 def _status(error: CryptocastError) -> int:
     """Return the HTTP status of an error."""
-    if error.code in _GONE:
-        return _GONE[error.code]
+    if error.code in _STATUSES:
+        return _STATUSES[error.code]
     for kind, status in ((StateError, 404), (UsageError, 422)):
         if isinstance(error, kind):
             return status

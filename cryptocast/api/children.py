@@ -61,6 +61,8 @@ def _error(word: str, code: int, talk: str) -> CryptocastError:
     try:
         error = json.loads(talk.splitlines()[-1])["error"]
         kind = _KINDS.get(code, CryptocastError)
+        if error["code"].startswith("store."):
+            kind = StoreError
         return kind(error["message"], code=error["code"], hint=error["hint"])
     except (ValueError, LookupError, TypeError):
         return CryptocastError(f"{word} failed", code="api.failed")

@@ -175,22 +175,19 @@ async def scores(
 def _scores(
     ws: Workspace, symbols: tuple[str, ...], step: int | None, evaluation: int | None
 ) -> ScoresDocument:
-    chosen = {market.id for market in ws.markets(symbols)} if symbols else None
+    chosen = [market.id for market in ws.markets(symbols)] if symbols else None
     with ws.store.read() as reader:
-        rows = stored_scores(reader, evaluation)
+        rows = stored_scores(reader, evaluation, markets=chosen, step=step, most=MOST_SCORES + 1)
     if not rows:
-        raise StateError("nothing is evaluated", code="state.no_scores", hint="cryptocast evaluate")
+        what, hint = "there are no such scores", "cryptocast evaluate makes some"
+        raise StateError(what, code="state.no_scores", hint=hint)
     return {
         "evaluation": rows[0]["evaluation"],
         "at": iso(rows[0]["at"]),
         "start": iso(rows[0]["start_time"]),
         "end": iso(rows[0]["end_time"]),
-        "scores": [
-            _score(row)
-            for row in rows
-            if chosen is None or row["market"] in chosen
-            if step is None or row["step"] == step
-        ][:MOST_SCORES],
+        "scores": [_score(row) for row in rows[:MOST_SCORES]],
+        "more": len(rows) > MOST_SCORES,
     }
 
 

@@ -156,6 +156,8 @@ class ScoresDocument(TypedDict):
     """The end of those origins."""
     scores: list[ScoreDocument]
     """One entry for each model, market and step."""
+    more: bool
+    """Whether there are more than these 10,000: choose some by symbol and step."""
 
 
 @documented

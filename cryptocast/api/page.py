@@ -32,7 +32,7 @@ def described(schema: Mapping[str, Any]) -> str:
         f'<!doctype html><html lang="en"><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width"><title>{escape(info["title"])}</title>'
         f"<style>{_STYLE}</style><h1>{escape(info['title'])} {escape(info['version'])}</h1>"
-        f'{about}<p>For programs: <a href="/openapi.json">/openapi.json</a></p>'
+        f'{about}<p>For programs: <a href="openapi.json">/openapi.json</a></p>'
         f"<nav>{links}</nav>{parts}</html>"
     )
 
@@ -61,7 +61,7 @@ def _route(schema: Mapping[str, Any], path: str, route: Mapping[str, Any]) -> st
         shown = escape(json.dumps(content["example"], indent=2))
         example = f"<details><summary>Example</summary><pre>{shown}</pre></details>"
     return (
-        f'<h2 id="{escape(path)}">GET <a href="{escape(path)}">{escape(path)}</a> '
+        f'<h2 id="{escape(path)}">GET <a href="{escape(path[1:])}">{escape(path)}</a> '
         f"<small>{escape(media)}</small></h2>{text}{_table(rows)}"
         + (f"<details><summary>Fields</summary>{fields}</details>" if fields else "")
         + example

@@ -38,8 +38,9 @@ class ApiService:
     thread: threading.Thread
 
     def wait(self) -> None:
-        """Wait until the server ends, which it does by itself only because of a bug."""
+        """Wait for ever. Raises RuntimeError if the server ends by itself, which is a bug."""
         self.thread.join()
+        raise RuntimeError("the server has ended by itself; what it said before is the reason")
 
 
 @contextmanager

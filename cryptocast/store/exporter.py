@@ -108,11 +108,18 @@ def extent(reader: Reader, selection: Selection) -> Extent | None:
     return Extent(rows, tuple(markets), first, last) if rows else None
 
 
-def evaluation(reader: Reader, number: int | None) -> list[dict[str, Any]]:
-    """Return the rows of an evaluation, or of the newest, with the columns of `schemas.SCORES`.
+def evaluation(
+    reader: Reader,
+    number: int | None,
+    *,
+    markets: Sequence[str] | None,
+    step: int | None,
+    most: int,
+) -> list[dict[str, Any]]:
+    """Return rows of an evaluation, or of the newest, with the columns of `schemas.SCORES`.
 
     Besides there are `evaluation`, `in_sample`, and in Unix seconds `at`, `start_time` and
-    `end_time`.
+    `end_time`. With `markets` (ids) or `step` only theirs are returned, `most` at most.
     """
     rows = reader.query(
         """
@@ -121,10 +128,12 @@ def evaluation(reader: Reader, number: int | None) -> list[dict[str, Any]]:
                 epoch(start_time) AS start_time, epoch(end_time) AS end_time)
             FROM scores
             WHERE evaluation = coalesce($number, (SELECT max(evaluation) FROM scores))
-            ORDER BY rowid
+                AND ($markets::VARCHAR[] IS NULL OR list_contains($markets, market))
+                AND ($step::INTEGER IS NULL OR step = $step)
+            ORDER BY rowid LIMIT $most
         ) AS s
         """,
-        {"number": number},
+        {"number": number, "markets": markets, "step": step, "most": most},
     )
     return [json.loads(text) for (text,) in rows]
 

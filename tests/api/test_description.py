@@ -156,7 +156,7 @@ def test_the_models_are_those_of_the_report() -> None:
 def test_the_page_shows_every_route_and_loads_nothing(client: Client) -> None:
     page = client.get("/").text
     for path in ROUTES:
-        assert f'<h2 id="{path}">' in page
+        assert f'<h2 id="{path}">GET <a href="{path[1:]}">' in page  # also below a proxy's path
     assert not re.search(r"\ssrc=|<script|<link|@import|url\(|https?://", page)
     assert "CRPS of log-returns, in basis points" in page
 

@@ -10,7 +10,7 @@ import pytest
 from api.conftest import HOME, MARKETS, SYMBOLS, Client, Serve, at, ticked
 from cryptocast.api import children, data, state
 from cryptocast.api.data import MOST_CANDLES
-from cryptocast.errors import StateError, UsageError
+from cryptocast.errors import ConfigError, StateError, UsageError
 from cryptocast.values import iso
 from cryptocast.workspace import Workspace
 from support.commands import INTERVAL, NOW, run
@@ -100,6 +100,7 @@ def test_scores_are_those_of_the_newest_evaluation(client: Client) -> None:
     one = client.get(f"/scores?symbol={BTC}&step=2").json()["scores"]
     assert [(row["market"], row["step"]) for row in one] == [(MARKETS[0].id, 2)]
     assert error(client.get("/scores?evaluation=7")) == (404, "state.no_scores")
+    assert error(client.get("/scores?step=3")) == (404, "state.no_scores")
 
 
 def test_probabilities_add_up_and_a_basket_has_one_too(client: Client) -> None:
@@ -228,6 +229,19 @@ def test_a_light_installation_says_what_lacks(
 
     monkeypatch.setattr(data, "told", told)
     assert error(client.get("/models")) == (501, "usage.not_installed")
+
+
+def test_what_only_the_service_needs_to_know_is_told_there_alone(
+    client: Client, monkeypatch: pytest.MonkeyPatch, told: list[str]
+) -> None:
+    def broken(*_: object) -> object:
+        raise ConfigError("/srv/btc/cryptocast.toml is no TOML", hint="mend it")
+
+    monkeypatch.setattr(data, "told", broken)
+    response = client.get("/models")
+    assert error(response) == (500, "config.invalid")
+    assert "/srv" not in response.text
+    assert told == ["/srv/btc/cryptocast.toml is no TOML (mend it)"]
 
 
 def test_an_answer_that_the_client_has_is_not_sent_again(folder: Path, serve: Serve) -> None:
