@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from cryptocast.values import Alert, Epoch, Fitted, Market, Page, Windows
 
@@ -68,6 +68,13 @@ class CandleSource(Protocol):
 
     def close(self) -> None:
         """Close the connections."""
+
+
+@runtime_checkable
+class Paced(Protocol):
+    """What a source has besides if its calls are limited: so many in so many seconds."""
+
+    pace: tuple[int, float]
 
 
 class Meter(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,8 @@ import duckdb
 import pytest
 
 from cryptocast.cli.root.hints import as_typed
-from cryptocast.workflows.keeping import checks
+from cryptocast.sources import coincap
+from cryptocast.workflows.keeping import answers, checks
 from support.commands import AS_OF, HELD, INTERVAL, NOW, candles, good, query, run, start_loaded
 from support.loopback import KEY, Loopback, as_json
 
@@ -235,6 +237,32 @@ def test_the_key_is_asked_for_and_tried(server: Loopback, workspace: Path) -> No
     assert checks["source coincap"]["detail"] == "answers for BTC/USD: 4 of its last 4 candles"
     assert len(server.requests) == 1
     assert checks["clock"]["status"] == "ok"
+
+
+def test_markets_that_no_tick_can_bring_are_told_before(
+    server: Loopback, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good("fetch", "-w", workspace, "--as-of", AS_OF)
+    told_ok = doctor(workspace, "--as-of", AS_OF)["reach of coincap"]
+    assert told_ok["status"] == "ok"
+    assert re.fullmatch(r"a tick brings about \d+ markets in 60 s; there are 1", told_ok["detail"])
+    monkeypatch.setattr(coincap.Source, "pace", (1, 90.0))
+    assert told(doctor(workspace, "--as-of", AS_OF)["reach of coincap"]) == (
+        "warning",
+        "a tick brings about 0 markets in 60 s; there are 1",
+        "give some of them to another source, or to a workspace of their own elsewhere",
+    )
+
+
+def test_of_thousands_of_markets_some_are_asked_for(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "_MOST_ASKED", 1)
+    monkeypatch.setenv("CRYPTOCAST_MARKET__SYMBOLS", '["BTC/EUR", "ETH/EUR", "SOL/EUR"]')
+    found = doctor(workspace, "--as-of", AS_OF, code=6)
+    assert found["source file:BTC/EUR:5m"]["detail"].startswith("answers for BTC/EUR")
+    assert found["source file"]["detail"] == "1 of its 3 markets were asked for"
+    assert "source file:ETH/EUR:5m" not in found
 
 
 def test_a_key_that_is_missing_or_wrong_fails(

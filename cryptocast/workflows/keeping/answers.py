@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from statistics import median
 
 from cryptocast.config import Secrets
 from cryptocast.errors import CryptocastError
 from cryptocast.metering import calls_a_tick, loop_cost, monthly_cost
-from cryptocast.seams import CandleSource
+from cryptocast.seams import CandleSource, Paced
 from cryptocast.store import Credits
 from cryptocast.values import FAILED, OK, WARNING, Check, Market
 from cryptocast.workflows.keeping.checks import failure
+from cryptocast.workflows.serving.bring import AT_ONCE
+from cryptocast.workflows.serving.catch_up import TICK_SECONDS
 from cryptocast.workspace import Workspace
 
 _SMALL_SKEW_SECONDS = 5.0
+_MOST_ASKED = 50  # markets of a source: thousands of calls would take longer than they tell
 
 
 def sources(ws: Workspace) -> Iterator[Check]:
@@ -30,7 +35,8 @@ def sources(ws: Workspace) -> Iterator[Check]:
         if source.metered:
             yield _key(settings.api_key, ws.secrets)
             ws.budget.lift(name)
-        yield from _answers(source, own or [replace(m, source=name) for m in markets], now)
+        wanted = own or [replace(m, source=name) for m in markets]
+        yield from _answers(source, wanted, now)
         if source.metered:
             calls = calls_a_tick(own)
             with ws.store.read() as reader:
@@ -49,20 +55,47 @@ def _key(reference: str, secrets: Secrets) -> Check:
 def _answers(source: CandleSource, markets: Sequence[Market], now: float) -> Iterator[Check]:
     """Check whether a source answers for its markets (and so accepts the key), and its clock."""
     skews: list[float] = []
-    for market in markets:
+    calls: list[float] = []
+    asked = markets[:: -(-len(markets) // _MOST_ASKED)]
+    for market in asked:
         name = f"source {market.source if len(markets) == 1 else market.id}"
         interval = market.interval_seconds
         end = market.floor(now)
+        began = time.monotonic()
         try:
             pages = list(source.pages(market, end - 4 * interval, end))
         except CryptocastError as error:
             yield failure(name, error)
             continue
+        calls.append(time.monotonic() - began)
         rows = sum(len(page.candles) for page in pages)
         yield Check(name, OK, f"answers for {market.symbol}: {rows} of its last 4 candles")
         skews += [page.skew_seconds for page in pages if page.skew_seconds is not None]
+    if len(asked) < len(markets):
+        told = f"{len(asked)} of its {len(markets):,} markets were asked for"
+        yield Check(f"source {source.name}", OK, told)
     if skews:
         yield _clock(source.name, skews[-1], markets[0].interval_seconds)
+    if calls and isinstance(source, Paced):
+        calls_a_market = calls_a_tick(asked) / len(asked) if source.metered else 1.0
+        per_second = min(
+            source.pace[0] / source.pace[1] / calls_a_market, AT_ONCE / max(median(calls), 1e-3)
+        )
+        yield _reach(source.name, per_second, markets)
+
+
+def _reach(source: str, per_second: float, markets: Sequence[Market]) -> Check:
+    """Check that one tick can bring the candles of all these markets of a source.
+
+    It is held up by the limit of the source, or by how long an answer takes.
+    """
+    window = min(TICK_SECONDS, markets[0].interval_seconds)
+    most = math.floor(per_second * window)
+    detail = f"a tick brings about {most:,} markets in {window:.0f} s; there are {len(markets):,}"
+    if len(markets) <= most:
+        return Check(f"reach of {source}", OK, detail)
+    hint = "give some of them to another source, or to a workspace of their own elsewhere"
+    return Check(f"reach of {source}", WARNING, detail, hint)
 
 
 def _clock(source: str, skew_seconds: float, interval: int) -> Check:

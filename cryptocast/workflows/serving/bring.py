@@ -29,7 +29,9 @@ from cryptocast.workspace import Workspace
 OVERLAP_BARS = 3
 """How many of the newest stored candles are asked for again with those after them."""
 
-_AT_ONCE = 8  # threads per source
+AT_ONCE = 8
+"""The threads that ask a source."""
+
 _LOOK_SECONDS = 0.5
 _QUIET_SECONDS = 5.0  # so long nothing comes before it is said what is waited for
 # A bar that a source with a delay lacks so soon after its close may still come.
@@ -166,7 +168,7 @@ def _batches(
     for errand in errands:
         todo.setdefault(id(errand.source), deque()).append(errand)
     for of_one_source in todo.values():  # one that is slow keeps no other waiting
-        for _ in range(min(_AT_ONCE, len(of_one_source))):
+        for _ in range(min(AT_ONCE, len(of_one_source))):
             # Daemons: an interruption does not wait for an answer that is under way.
             Thread(target=_work, args=(of_one_source, run, arrivals, stop), daemon=True).start()
     going = {errand.market: errand for errand in errands}
