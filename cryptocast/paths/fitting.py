@@ -15,7 +15,9 @@ STRIDE = 7
 """Every so many bars are an origin of the fit: coprime with 12, so that no time is left out."""
 
 _BAR_SECONDS = 300
-_WARM_UP = 7 * LEADS  # bars before the first origin
+WARM_UP = 7 * LEADS
+"""Bars before the first origin of a series."""
+
 _RIDGE = 2e-2  # of variances that are some 0.1: measured on other years, better than 10 times less
 _ROUNDS = 25
 _MOST_RATIO = 30.0  # larger outcomes are clipped, so that one crash is not the fit
@@ -26,7 +28,7 @@ def fit_curve(series: Sequence[Grid]) -> ScaleCurve:
     day = _day(series)
     known, sizes = [], []
     for bars in series:
-        at = np.arange(_WARM_UP, len(bars.open_time) - LEADS, STRIDE)
+        at = np.arange(WARM_UP, len(bars.open_time) - LEADS, STRIDE)
         known.append(predictors(bars, at))
         sizes.append(np.abs(bars.log_return)[at[:, None] + np.array(FITTED_LEADS) - 1])
     together, outcome = Predictors.concatenate(known), np.concatenate(sizes)
@@ -81,7 +83,7 @@ def fill_library(series: Sequence[Grid], curve: ScaleCurve, stride: int) -> Libr
 
     A residual's mean size is 1 at every lead, over all series.
     """
-    first = max(int(bars.open_time[0]) for bars in series) + _WARM_UP * _BAR_SECONDS
+    first = max(int(bars.open_time[0]) for bars in series) + WARM_UP * _BAR_SECONDS
     last = min(int(bars.open_time[-1]) for bars in series) - LEADS * _BAR_SECONDS
     origins = np.arange(first, last, stride * _BAR_SECONDS)
     residuals = np.stack(

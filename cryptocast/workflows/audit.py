@@ -14,6 +14,7 @@ from cryptocast.workflows.auditing.perturbation import perturbation
 from cryptocast.workflows.auditing.placebo import placebo
 from cryptocast.workflows.auditing.unseen import unseen
 from cryptocast.workflows.auditing.whole_paths import whole_paths
+from cryptocast.workflows.futures.fitting import path_model_of
 from cryptocast.workflows.learning.material import gather
 from cryptocast.workflows.learning.scope import served_markets
 from cryptocast.workflows.learning.training import require_bars
@@ -57,7 +58,7 @@ def audit(
         "change the future",
         lambda: [
             *perturbation(material, bundle, seed=seed),
-            *whole_paths(material, bundle, seed=seed),
+            *whole_paths(material, bundle, path_model_of(settings.model), seed=seed),
         ],
     )
     few_days = _PLACEBO_BARS * material.interval_seconds / DAY_SECONDS

@@ -22,6 +22,7 @@ from cryptocast.registry import Registry
 from cryptocast.reports import plots
 from cryptocast.store import Store
 from cryptocast.values import DAY_SECONDS, Market, iso
+from cryptocast.workflows.futures.fitting import path_model_of
 from cryptocast.workflows.futures.simulating import PATHS_EVENT, require_interval
 from cryptocast.workflows.futures.stored import PathOrigins, PathsReport, judged_paths
 from cryptocast.workflows.learning.material import planned_split, series
@@ -117,7 +118,8 @@ def evaluate_paths(
     ladder = Ladder(ws.settings, load, versions, graphs=graphs, in_sample=True)
     with ws.store.read() as reader:
         past = PathOrigins.read(reader, ws.settings, ladder, markets, part)
-    report = ws.step("judge paths", lambda: judged_paths(past, part, load, ws.progress))
+    model = path_model_of(ws.settings.model)
+    report = ws.step("judge paths", lambda: judged_paths(past, part, load, model, ws.progress))
     with ws.store.write() as writer:
         row = document(report, times=("start", "end"))
         writer.put_event(ws.clock.now(), PATHS_EVENT, None, row)

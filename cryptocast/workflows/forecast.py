@@ -195,6 +195,6 @@ def _tell(ws: Workspace, report: TickReport | None = None) -> list[str]:
         # And again.
         from cryptocast.workflows.futures.summaries import kept_summaries
 
-        keep = partial(kept_summaries, ws.store, report.forecasts, ws.markets(), ws.clock.now())
+        keep = partial(kept_summaries, ws.store, report.forecasts, ws.settings, ws.clock.now())
         failures += step("keep a summary of paths", keep)
     return failures

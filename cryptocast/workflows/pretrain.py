@@ -28,6 +28,7 @@ from cryptocast.engines import open_engine
 from cryptocast.errors import StoreError, UsageError
 from cryptocast.seams import Engine, Progress
 from cryptocast.values import Epoch, Fitted, parse_path
+from cryptocast.workflows.futures.fitting import FOLDER, path_model
 from cryptocast.workflows.learning.pretraining import (
     ALL,
     OLDER,
@@ -37,7 +38,7 @@ from cryptocast.workflows.learning.pretraining import (
 )
 from cryptocast.workspace import require_outside
 
-_NETWORK_FILES = {"card.json", "model.onnx"}
+_NETWORK_FILES = {"card.json", "model.onnx", FOLDER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,11 @@ def pretrain(
     progress.stage("write the bundle")
     evidence, horizon = base_evidence(scores), Forecaster(fitted.onnx).horizon
     card = dataclasses.replace(training.card, evidence=evidence, horizon=horizon)
+    whole = path_model(series, origin or "")
     with _writing(out):
         bundles.freeze(out, card, fitted.onnx)
+        if whole is not None:
+            whole.save(out / FOLDER)
     training.forget()
     return PretrainReport(
         folder=out,

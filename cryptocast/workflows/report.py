@@ -10,10 +10,12 @@ import numpy as np
 
 from cryptocast import paths, store
 from cryptocast.drafts import replacing
+from cryptocast.paths import PathModel
 from cryptocast.reports.facts import MOST_SECTIONS, Incident, MarketFacts, ReportFacts
 from cryptocast.reports.page import render
 from cryptocast.store import Reader, Store, Trouble
 from cryptocast.values import DAY_SECONDS, MIN_CANDLES, ForecastSet, Gap, Market, MonitorVerdict
+from cryptocast.workflows.futures.fitting import path_model_of
 from cryptocast.workflows.futures.simulating import (
     PATHS_EVENT,
     SUMMARY_EVENT,
@@ -77,7 +79,8 @@ def gather(ws: Workspace, days: float) -> ReportFacts:
         others = set(reader.stored_markets()) - {market.id for market in markets}
     facts = [_market(ws, market, (start, end), newest.get(market)) for market in markets]
     facts.sort(key=_goodness)
-    facts[:MOST_SECTIONS] = [_with_cone(ws.store, each) for each in facts[:MOST_SECTIONS]]
+    model = path_model_of(ws.settings.model)
+    facts[:MOST_SECTIONS] = [_with_cone(ws.store, each, model) for each in facts[:MOST_SECTIONS]]
     return ReportFacts(
         workspace=ws.folder.name,
         now=now,
@@ -118,7 +121,7 @@ def _market(
     )
 
 
-def _with_cone(database: Store, market: MarketFacts) -> MarketFacts:
+def _with_cone(database: Store, market: MarketFacts, model: PathModel) -> MarketFacts:
     """Return a market with a cone of simulated paths, if it has a forecast and candles of 5m."""
     newest = market.newest
     if newest is None or market.market.interval_seconds != paths.STEP_SECONDS:
@@ -128,7 +131,7 @@ def _with_cone(database: Store, market: MarketFacts) -> MarketFacts:
         candles = reader.candles([market.market], start, newest.origin)[market.market]
     if len(candles) < MIN_CANDLES:
         return market
-    model, shape = paths.shipped(), (_PATHS, paths.LEADS)
+    shape = (_PATHS, paths.LEADS)
     draw = paths.drawn(_PATHS, model, 0, newest.origin)
     prices = market_paths(model, draw, newest, candles, 0, shape).prices
     quantiles = np.quantile(prices, newest.levels, axis=0).T

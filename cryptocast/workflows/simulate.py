@@ -14,6 +14,7 @@ from cryptocast.paths import Simulation
 from cryptocast.values import DAY_SECONDS, Market, iso
 from cryptocast.workflows.forecast import newest
 from cryptocast.workflows.futures.asking import PathsFile
+from cryptocast.workflows.futures.fitting import path_model_of
 from cryptocast.workflows.futures.simulating import places, require_interval, simulated
 from cryptocast.workspace import Workspace, output_file
 
@@ -67,7 +68,8 @@ def simulate(
     report = newest(ws, symbols=symbols)
     origin = max(forecast.origin for forecast in report.forecasts)
     joint = [forecast for forecast in report.forecasts if forecast.origin == origin]
-    made = simulated(ws.store, joint, places(ws.markets()), (count, steps), seed)
+    model = path_model_of(ws.settings.model)
+    made = simulated(ws.store, joint, places(ws.markets()), (count, steps), seed, model)
     there = {one.market for one in made.markets}
     return replace(made, warnings=(*report.warnings, *_left_out(markets, there, origin)))
 

@@ -8,7 +8,6 @@ The first two hours are the shipped base network's.
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,21 +15,20 @@ from typing import Any
 
 import numpy as np
 
-from cryptocast import __version__, bundles, models, paths
+from cryptocast import bundles, models, paths
 from cryptocast.compute.pretraining import Recorded
 from cryptocast.config import EngineSettings, Settings
 from cryptocast.display import counted
 from cryptocast.engines import open_engine
-from cryptocast.paths.fitting import fill_library, fit_curve
-from cryptocast.paths.model import PathCard, PathModel
+from cryptocast.paths import PathModel
 from cryptocast.values import IntArray, iso
+from cryptocast.workflows.futures.fitting import path_model
 from cryptocast.workflows.futures.judging import LEAST_STEPS, Judged, Truth, judge, table
 from cryptocast.workflows.futures.simulating import forecast_of
 from cryptocast.workflows.learning.pretraining import read_series
 
 SHIPPED = Path(paths.__file__).parent / "shipped" / "5m"
 RESULTS = Path(__file__).parent / "results" / "league.md"
-STRIDE = 47  # bars between origins of the library: coprime with 12
 LEARNED = "_2024"  # in the name of a file
 ORIGIN = (
     "Binance, January to September 2024, from github.com/imsatoshi/GeneTrader, "
@@ -48,26 +46,6 @@ share of increments inside the range. Basket: of all coins in equal parts. Energ
 of all coins at 5 min to 24 h. Brier scores of four levels, half a standard deviation of that GBM's
 day and a whole one up and down; bias: mean probability less what came, in points.
 """
-
-
-def make(series: Sequence[Recorded]) -> PathModel:
-    """Fit the curve and fill the library."""
-    bars = [recorded.bars for recorded in series]
-    curve = fit_curve(bars)
-    library = fill_library(bars, curve, STRIDE)
-    digest = hashlib.sha256("".join(recorded.fingerprint for recorded in series).encode())
-    card = PathCard(
-        name="paths-5m",
-        interval="5m",
-        coins=tuple(recorded.market.symbol for recorded in series),
-        data_start=min(recorded.start for recorded in series),
-        data_end=max(recorded.end for recorded in series),
-        library_origins=len(library.codes),
-        fingerprint=digest.hexdigest()[:16],
-        origin=ORIGIN,
-        code_version=__version__,
-    )
-    return PathModel(card, curve, library)
 
 
 def common_origins(series: Sequence[Recorded]) -> IntArray:
@@ -140,7 +118,8 @@ def main() -> None:
     here = open_engine(EngineSettings())
     series = read_series(here, SETTINGS, [f"{sys.argv[1]}/*.parquet"], 2e9)
     learned = [recorded for recorded in series if LEARNED in recorded.name]
-    model = make(learned)
+    model = path_model(learned, ORIGIN)
+    assert model is not None
     card = model.save(SHIPPED)
     text = INTRODUCTION.format(
         series=counted(len(learned), "file"),

@@ -20,6 +20,7 @@ from cryptocast.compute.material import Material
 from cryptocast.dataset import Bars, features, windows
 from cryptocast.dataset.features import Features
 from cryptocast.models.lstm import Model as Lstm
+from cryptocast.paths import shipped
 from cryptocast.seams import Silence
 from cryptocast.values import FEATURES, Candles, Check, Fitted, FloatArray, Market, Windows, iso
 from cryptocast.workflows.auditing import perturbation as rules
@@ -138,7 +139,7 @@ def leaking(name: str, look: Callable[[FloatArray], FloatArray]) -> Callable[...
 
 def test_paths_that_know_the_future_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     given = material()
-    (check,) = whole_paths(given, bundle(given, Peeking()))
+    (check,) = whole_paths(given, bundle(given, Peeking()), shipped())
     assert (check.name, check.status) == ("paths", "ok")
     honest = dataset.lay_out
 
@@ -147,7 +148,7 @@ def test_paths_that_know_the_future_are_found(monkeypatch: pytest.MonkeyPatch) -
         return bars.part(12, len(bars))
 
     monkeypatch.setattr(simulating.dataset, "lay_out", lengthened)
-    (check,) = whole_paths(given, bundle(given, Peeking()))
+    (check,) = whole_paths(given, bundle(given, Peeking()), shipped())
     assert (check.status, "know the future" in check.detail) == ("failed", True)
 
 

@@ -27,6 +27,7 @@ def simulated(
     place: Mapping[str, int],
     shape: tuple[int, int],
     seed: int,
+    model: PathModel,
 ) -> Simulation:
     """Return paths, [N, S] for `shape`, that continue forecasts of several markets at one origin.
 
@@ -44,7 +45,6 @@ def simulated(
             code="state.not_enough_candles",
             hint="cryptocast fetch",
         )
-    model = paths.shipped()
     draw = paths.drawn(count, model, seed, origin)
     made = (
         market_paths(model, draw, f, candles[f.market], place[f.market.base], (count, steps))

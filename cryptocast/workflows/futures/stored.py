@@ -98,10 +98,14 @@ class PathOrigins:
 
 
 def judged_paths(
-    past: PathOrigins, part: Part, load: Callable[[str], Bundle], progress: Progress
+    past: PathOrigins,
+    part: Part,
+    load: Callable[[str], Bundle],
+    model: PathModel,
+    progress: Progress,
 ) -> PathsReport:
     """Judge the paths of all origins. Raises StateError if there is none that can be judged."""
-    judged = [*past.judged(paths.shipped(), _PATHS, progress)]
+    judged = [*past.judged(model, _PATHS, progress)]
     if not judged:
         raise StateError(
             f"no origin from {iso(part.start)} to {iso(part.end)} has a forecast of all markets "

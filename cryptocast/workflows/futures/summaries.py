@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from cryptocast import paths
+from cryptocast.config import Settings
 from cryptocast.errors import CryptocastError
 from cryptocast.paths import MarketPaths, Simulation
 from cryptocast.store import Store
-from cryptocast.values import FloatArray, ForecastSet, Market, iso
+from cryptocast.values import FloatArray, ForecastSet, iso
 from cryptocast.workflows.futures.asking import shown_steps
+from cryptocast.workflows.futures.fitting import path_model_of
 from cryptocast.workflows.futures.simulating import (
     SUMMARY_EVENT,
     places,
@@ -24,18 +26,20 @@ _PATHS = 1000
 
 
 def kept_summaries(
-    database: Store, forecasts: Sequence[ForecastSet], markets: Sequence[Market], at: float
+    database: Store, forecasts: Sequence[ForecastSet], settings: Settings, at: float
 ) -> list[str]:
     """Keep an event for each market: quantiles of its paths at some steps, and of their extremes.
 
-    Of forecasts with several origins only the newest continue. `markets` are those of the
-    workspace. Return a warning if no paths could be made or kept.
+    Of forecasts with several origins only the newest continue. Return a warning if no paths
+    could be made or kept.
     """
     origin = max(forecast.origin for forecast in forecasts)
     joint = [forecast for forecast in forecasts if forecast.origin == origin]
+    markets, shape = settings.markets(), (_PATHS, paths.LEADS)
     try:
         require_interval(markets)
-        made = simulated(database, joint, places(markets), (_PATHS, paths.LEADS), 0)
+        model = path_model_of(settings.model)
+        made = simulated(database, joint, places(markets), shape, 0, model)
         details = [(one.market.id, _summary(made, one)) for one in made.markets]
         with database.write() as writer:
             for market, detail in details:

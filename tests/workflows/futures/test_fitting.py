@@ -1,0 +1,61 @@
+"""A path model of recorded series: of which, with which card, and which a workspace uses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cryptocast import paths
+from cryptocast.config import EngineSettings, ModelSettings, Settings
+from cryptocast.engines import open_engine
+from cryptocast.errors import ModelError
+from cryptocast.sources.sim import simulate
+from cryptocast.values import Candles, Market
+from cryptocast.workflows.futures.fitting import FOLDER, path_model, path_model_of
+from cryptocast.workflows.learning.pretraining import read_series
+from support.commands import write
+
+FIRST = 19_900
+HERE = open_engine(EngineSettings())
+
+
+def recorded(folder: Path, symbol: str, days: int, first: int = FIRST) -> None:
+    """A file of simulated candles."""
+    candles: Candles = simulate(1, Market.of(symbol, "sim", "5m"), np.arange(first, first + days))
+    write(folder / f"{symbol.replace('/', '-')}.parquet", candles)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("recorded")
+    recorded(made, "BTC/EUR", 26)
+    recorded(made, "ETH/EUR", 26)
+    recorded(made, "SOL/EUR", 12, FIRST + 60)
+    return made
+
+
+def test_paths_come_from_the_series_that_share_a_time(folder: Path, tmp_path: Path) -> None:
+    series = read_series(HERE, Settings(), [f"{folder}/*.parquet"], 2e9)
+    model = path_model(series, "made up, CC0")
+    assert model is not None
+    assert model.card.coins == ("BTC/EUR", "ETH/EUR")
+    assert model.library.codes.shape == (model.card.library_origins, 2, paths.LEADS)
+    assert (model.card.name, model.card.origin) == ("paths-5m", "made up, CC0")
+    card = model.save(tmp_path / "base" / FOLDER)
+    chosen = path_model_of(ModelSettings(base=str(tmp_path / "base")))
+    assert chosen.card == card
+    assert path_model_of(ModelSettings()).card == paths.shipped().card
+    assert path_model_of(ModelSettings(base="5m")).card == paths.shipped().card
+    (tmp_path / "base" / FOLDER / "card.json").write_text(json.dumps({}))
+    with pytest.raises(ModelError, match="the library of paths"):
+        path_model_of(ModelSettings(base=str(tmp_path / "base")))
+
+
+def test_too_little_and_candles_of_another_interval_make_no_paths(folder: Path) -> None:
+    short = read_series(HERE, Settings(), [f"{folder}/SOL-EUR.parquet"], 2e9)
+    assert path_model(short, "") is None
+    settings = Settings.model_validate({"market": {"interval": "15m"}})
+    assert path_model(read_series(HERE, settings, [f"{folder}/*.parquet"], 2e9), "") is None
