@@ -172,6 +172,16 @@ def test_a_row_is_a_ratio_of_what_was_measured_in_the_same_rounds(part: Any) -> 
     assert "OVER" in text
 
 
+def test_growth_is_the_exponent_between_the_largest_counts(part: Any) -> None:
+    rows, summary = part("rows"), part("processes").Summary
+    found = [summary((1.0,), 100.0), summary((1.5,), 100.0), summary((15.0,), 1000.0)]
+    time, memory = rows.grows("a tick", (1, 10, 100), found, 1.1)
+    assert (round(time.ratio, 9), round(memory.ratio, 9), time.ok) == (1.0, 1.0, True)
+    assert time.budget == "at most 1.1 x growth in proportion to 1, 10, 100"
+    assert memory.measured == "100, 100, 1000 MiB"
+    assert next(rows.grows("a tick", (1, 10), found[1:], 0.9)).ok is False
+
+
 @pytest.mark.parametrize("name", ["accuracy", "ablation", "speed"])
 def test_every_page_of_results_has_a_place_for_its_tables(name: str) -> None:
     page = (BENCHMARKS / "results" / f"{name}.md").read_text(encoding="utf-8")

@@ -25,7 +25,7 @@ from typing import Any
 from candles import kept
 from processes import Summary, Usage, Worker, interleaved, once, run
 from record import record
-from rows import TARGETS, Row, compare, markdown, sized, table, tell, timed
+from rows import TARGETS, Row, compare, grows, markdown, sized, table, tell, timed
 from sizes import SMOKE, size
 
 HERE = Path(__file__).resolve().parent
@@ -37,6 +37,12 @@ YEAR, HORIZON, LEVELS = size(105_120, 2_000), 24, 19  # of forecasts, and of eac
 # Each limit is a ratio to what is measured beside it; results/speed.md has the last run.
 INIT, TICK, SPEED, MEMORY = 7.0, {"json": 2.0, "table": 2.1}, 10.0, 1.6
 GROWTH, YEAR_SIZE, MANY, MANY_MEMORY, REPLAY = 1.3, 0.65, 4.0, 3.8, 20.0
+GROWN = {
+    "markets": size((1, 10, 100, 500, 2_000, 5_000), (1, 10)),
+    "candles": size((10_000, 100_000, 1_000_000, 10_000_000), (1_000, 10_000)),
+    "ledger": size((288, 8_640, 105_120), (288, 576)),  # a day, a month and a year of sets
+}
+EXPONENT = 1.1
 HELP, SEARCH, EVALUATE = 3.0, 10.0, 3.0
 PATHS, TEN_COINS, SIMULATE = 2.0, 10.0, 1.5
 HEAVY = PYTHON, "-c", "import mlflow, lightning, torch"
@@ -145,6 +151,33 @@ class Bench:
             },
         )
         yield timed("simulate --json", whole["simulate"], "a tick", whole["tick"], SIMULATE)
+
+    def growth(self) -> Iterator[Row]:
+        """How a tick's time and memory grow, whole processes with the candles there."""
+        (self.folder / "growth").mkdir()
+        workspace, _ = self._serving("growth/first")
+        for what, counts in GROWN.items():
+            found: list[Summary] = []
+            for count in counts:
+                with self._ledgers(workspace) as ledgers:
+                    ledgers.ask(do=f"grow_{what}", count=count)
+                grown = workspace.with_name(f"{what}{count}")
+                ticks = self._measured_ticks(grown, size(3, 1))
+                found.append(ticks)
+                tell(f"  {count:,} {what}: {ticks}, {ticks.mebibytes:.0f} MiB")
+                shutil.rmtree(grown)
+            self.raw[f"growth {what}"] = [dataclasses.asdict(summary) for summary in found]
+            yield from grows(f"a tick with {what}", counts, found, EXPONENT)
+
+    def _measured_ticks(self, workspace: Path, rounds: int) -> Summary:
+        """Ticks at the first bars after `START`, the first of them to warm."""
+
+        def tick(number: int) -> Usage:
+            moment = f"{START[:11]}00:{5 * (number + 1):02d}:00Z"
+            command = PYTHON, "-m", "cryptocast", "forecast", "--once", "--no-fetch", "--quiet"
+            return run((*command, "-w", str(workspace), "--as-of", moment), self.folder)
+
+        return interleaved({"tick": tick}, rounds)["tick"]
 
     def help(self) -> Iterator[Row]:
         """`--help` against the import of what it is written with."""
@@ -278,7 +311,7 @@ class Bench:
 
 def main() -> int:
     """Measure, print, compare."""
-    parts = ("init", "forecast", "serving", "futures", "help", "candles", "learning", "lstm")
+    parts = "init forecast serving growth futures help candles learning lstm".split()
     parser = argparse.ArgumentParser(description="Measure what cryptocast promises to take.")
     parser.add_argument("--only", action="append", choices=parts, help="this part, repeatable")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
@@ -301,7 +334,7 @@ def main() -> int:
             tell(f"  {time.perf_counter() - started:.0f} s")
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     print(f"{machine}; LSTM fits in {given.threads} thread(s) each, {WEEKS} weeks\n{table(rows)}")
-    if chosen == list(parts) and not given.no_record and not SMOKE:
+    if chosen == parts and not given.no_record and not SMOKE:
         today = time.strftime("%Y-%m-%d", time.gmtime())
         record("speed", f"Measured on {today}, {machine}:\n\n{markdown(rows)}")
     if given.json:

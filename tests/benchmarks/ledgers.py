@@ -3,7 +3,8 @@
 {"do": "year"} fills a copy with a year's ledger, {"do": "rows"} one with 100,000 forecasts;
 {"do": "tick_empty"} and {"do": "tick_year"} make one tick in this process, {"do": "many"} one of
 500 markets that {"do": "spread"} has made, {"do": "replay"} replays a week. {"do": "year_bytes"}
-tells the size of the file.
+tells the size of the file. {"do": "grow_markets", "count": 100}, and the same with candles and
+ledger, make a copy that has grown to so much.
 """
 
 from __future__ import annotations
@@ -103,7 +104,31 @@ class Ledgers:
 
     def spread(self) -> float:
         """Make the workspace of 500 markets."""
-        self._spread(self.copy("many"))
+        self._spread(self.copy("many"), MARKETS)
+        return 0.0
+
+    def grow_markets(self, count: int) -> float:
+        """Make a workspace of so many markets."""
+        self._spread(self.copy(f"markets{count}"), count)
+        return 0.0
+
+    def grow_ledger(self, count: int) -> float:
+        """Make a workspace with so many sets before the first one."""
+        return self.fill(self.copy(f"ledger{count}"), count)
+
+    def grow_candles(self, count: int) -> float:
+        """Make a workspace with so many candles before the first one."""
+        with duckdb.connect(self.copy(f"candles{count}") / "cryptocast.duckdb") as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute(
+                """
+                INSERT INTO candles
+                SELECT market, open_time - to_seconds(i * 300), open, high, low, close, volume,
+                    provenance, fetched_at
+                FROM (FROM candles ORDER BY open_time LIMIT 1), range($n, 0, -1) AS t(i)
+                """,
+                {"n": count},
+            )
         return 0.0
 
     def many(self) -> float:
@@ -111,9 +136,9 @@ class Ledgers:
         self.ticked += 1
         return self._tick(self.first.with_name("many"), fetch=False)
 
-    def _spread(self, folder: Path) -> None:
-        """Give the first market's candles to 499 others."""
-        symbols = ["BTC/EUR", *(f"C{number}/EUR" for number in range(MARKETS - 1))]
+    def _spread(self, folder: Path, count: int) -> None:
+        """Give the first market's candles to others, so that there are so many markets."""
+        symbols = ["BTC/EUR", *(f"C{number}/EUR" for number in range(count - 1))]
         file = folder / "cryptocast.toml"
         lines = file.read_text().splitlines()
         named = f"symbols = {json.dumps(symbols)}"
@@ -155,7 +180,9 @@ def main(workspace: Path) -> None:
     ledgers = Ledgers(workspace)
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
-        print(json.dumps({"found": getattr(ledgers, json.loads(line)["do"])()}), flush=True)
+        asked = json.loads(line)
+        found = getattr(ledgers, asked.pop("do"))(**asked)
+        print(json.dumps({"found": found}), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import log
 from statistics import fmean, median
 
 from processes import Summary
@@ -43,6 +44,24 @@ def timed(what: str, mine: Summary, against: str, floor: Summary, limit: float) 
 def sized(what: str, unit: str, mine: float, against: str, floor: float, limit: float) -> Row:
     """A row of two sizes."""
     return Row(what, f"{mine:.0f} {unit}", f"{against} ({floor:.0f} {unit})", mine / floor, limit)
+
+
+def grows(
+    what: str, counts: Sequence[int], found: Sequence[Summary], limit: float
+) -> Iterator[Row]:
+    """Rows of how time and memory grow: the exponent between the two largest counts.
+
+    Between smaller ones it is lower, as a process has costs that do not grow.
+    """
+    steps = log(counts[-1] / counts[-2])
+    for name, values, unit in (
+        ("time", [summary.median for summary in found], "s"),
+        ("peak memory", [summary.mebibytes for summary in found], "MiB"),
+    ):
+        exponent = log(values[-1] / values[-2]) / steps
+        shown = ", ".join(f"{value:.4g}" for value in values)
+        against = "growth in proportion to " + ", ".join(f"{count:,}" for count in counts)
+        yield Row(f"{what}: growth of {name}", f"{shown} {unit}", against, exponent, limit)
 
 
 def compare(

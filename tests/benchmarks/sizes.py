@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import TypeVar
 
+T = TypeVar("T")
 SMOKE = bool(os.environ.get("BENCH_SMOKE"))
 
 
-def size(whole: int, smoke: int) -> int:
-    """The number to measure with."""
+def size(whole: T, smoke: T) -> T:
+    """The number, or numbers, to measure with."""
     return smoke if SMOKE else whole
