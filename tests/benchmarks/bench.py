@@ -311,7 +311,17 @@ class Bench:
 
 def main() -> int:
     """Measure, print, compare."""
-    parts = "init forecast serving growth futures help candles learning lstm".split()
+    parts = [
+        "init",
+        "forecast",
+        "serving",
+        "growth",
+        "futures",
+        "help",
+        "candles",
+        "learning",
+        "lstm",
+    ]
     parser = argparse.ArgumentParser(description="Measure what cryptocast promises to take.")
     parser.add_argument("--only", action="append", choices=parts, help="this part, repeatable")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
