@@ -1,7 +1,7 @@
 """Compute what a model sees of each bar, with one routine for training and the tick.
 
-Every feature of a bar is a function of exactly the `MEMORY_BARS` bars up to and including
-it, so one origin and many give the same bits, and nothing depends on what else is stored.
+Every feature of a bar is a function of exactly the bars up to and including it that `context_bars`
+counts, so one origin and many give the same bits, and nothing depends on what else is stored.
 Everything is measured against `sigma`, so no scaler is fit on data and none can leak.
 
 `size` is volatility by mean absolute returns, which a jump moves less than it moves their squares
