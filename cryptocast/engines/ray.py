@@ -34,7 +34,7 @@ class Engine:
     def __init__(self, settings: EngineSettings) -> None:
         """Join nothing yet. Raises ConfigError (`config.extra`) if Ray is not installed."""
         self._settings = settings
-        _show_token(alone=settings.address is None)
+        _prepare(alone=settings.address is None)
         self._ray = _library()
         self._ours = False
         self._head: tuple[str, int] | None = None
@@ -158,12 +158,13 @@ def _unreachable(address: str | None, why: str) -> EngineError:
     )
 
 
-def _show_token(*, alone: bool) -> None:
-    """Let Ray use a token, which it reads when it is imported, unless the environment rules that.
+def _prepare(*, alone: bool) -> None:
+    """Set what Ray reads when it is imported, unless the environment has it: a token, less talk.
 
     A cluster of this command alone has a token of its own: Ray would leave one in the home folder.
     `ray start` asks for a token wherever there is one, but who joins has to say so.
     """
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # the last line is our error
     if alone:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         return
