@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +12,7 @@ import polars as pl
 
 from cryptocast.bundles import Bundle
 from cryptocast.compute.ladder import Ladder, mismatch, production_versions
+from cryptocast.compute.pictures import market_pictures
 from cryptocast.compute.scoring import Scored, score_rows, summary
 from cryptocast.config import Settings
 from cryptocast.dataset import Part
@@ -20,6 +21,7 @@ from cryptocast.errors import StateError, UsageError, no_production
 from cryptocast.evaluation import Diagnosis
 from cryptocast.registry import Registry
 from cryptocast.reports import plots
+from cryptocast.seams import Engine
 from cryptocast.store import Store
 from cryptocast.values import DAY_SECONDS, Market, iso
 from cryptocast.workflows.futures.fitting import path_model_of
@@ -162,7 +164,7 @@ def _keep(ws: Workspace, part: Part, scored: Scored, in_sample: tuple[str, ...])
         scores=scored.scores,
         diagnoses=scored.diagnoses,
     )
-    _log(ws.registry(), report, [market.id for market in ws.markets()])
+    _log(ws.registry(), ws.engine, report, [market.id for market in ws.markets()])
     return report
 
 
@@ -217,7 +219,9 @@ def _bundles(ws: Workspace, versions: Sequence[str]) -> list[Bundle]:
     return [b for b in bundles.values() if mismatch(b.card, ws.settings) is None]
 
 
-def _log(registry: Registry, report: EvaluateReport, markets: Sequence[str]) -> None:
+def _log(
+    registry: Registry, engine: Engine, report: EvaluateReport, markets: Sequence[str]
+) -> None:
     """Keep the scores with pictures in the MLflow run of each version."""
     folder = f"evaluations/{report.evaluation}"
     for version in registry.versions():
@@ -235,12 +239,16 @@ def _log(registry: Registry, report: EvaluateReport, markets: Sequence[str]) -> 
         }
         registry.runs.log(version.run_id, metrics=summary(scores, version.version, "evaluate"))
         registry.runs.log_document(version.run_id, document, f"{folder}/scores.json")
-        for name, png in _pictures(diagnoses, scores):
+        of_markets = engine.map(market_pictures, diagnoses, None)
+        pictures = itertools.chain(
+            _pictures(diagnoses, scores), itertools.chain.from_iterable(of_markets)
+        )
+        for name, png in pictures:
             registry.runs.log_bytes(version.run_id, png, f"{folder}/{name}.png")
 
 
 def _pictures(diagnoses: Sequence[Diagnosis], scores: pl.DataFrame) -> Iterator[tuple[str, bytes]]:
-    """Yield the pictures of a version with their names; markets share one if they fit."""
+    """Yield the pictures of a version that the markets share, with their names."""
     steps = scores.filter(pl.col("step").is_not_null()).sort("step")
     ends = {
         d.market: steps.filter(pl.col("market") == d.market).select("skill_low", "skill_high")
@@ -256,13 +264,3 @@ def _pictures(diagnoses: Sequence[Diagnosis], scores: pl.DataFrame) -> Iterator[
             high={name: end["skill_high"].to_numpy() for name, end in ends.items()},
         ),
     )
-    for d in diagnoses:
-        market = re.sub(r"[^A-Za-z0-9]+", "-", d.market)
-        title = f"Skill by hour of day, {d.market}"
-        picture = plots.skill_by_hour(d.skill_by_hour, d.origins_by_hour, title=title)
-        yield f"skill_by_hour_{market}", picture
-        if (fan := d.fan) is not None:
-            picture = plots.fan(
-                fan.times, fan.closes, fan.target_times, d.levels, fan.quantiles, title=d.market
-            )
-            yield f"fan_{market}", picture
