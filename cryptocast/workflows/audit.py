@@ -14,7 +14,7 @@ from cryptocast.workflows.auditing.perturbation import perturbation
 from cryptocast.workflows.auditing.placebo import placebo
 from cryptocast.workflows.auditing.unseen import unseen
 from cryptocast.workflows.auditing.whole_paths import whole_paths
-from cryptocast.workflows.futures.fitting import path_model_of
+from cryptocast.workflows.futures.simulating import path_model_of
 from cryptocast.workflows.learning.material import gather
 from cryptocast.workflows.learning.scope import served_markets
 from cryptocast.workflows.learning.training import require_bars

@@ -24,8 +24,7 @@ from cryptocast.reports import plots
 from cryptocast.seams import Engine
 from cryptocast.store import Store
 from cryptocast.values import DAY_SECONDS, Market, iso
-from cryptocast.workflows.futures.fitting import path_model_of
-from cryptocast.workflows.futures.simulating import PATHS_EVENT, require_interval
+from cryptocast.workflows.futures.simulating import PATHS_EVENT, path_model_of, require_interval
 from cryptocast.workflows.futures.stored import PathOrigins, PathsReport, judged_paths
 from cryptocast.workflows.learning.material import planned_split, series
 from cryptocast.workflows.learning.scope import per_market

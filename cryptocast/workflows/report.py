@@ -15,11 +15,11 @@ from cryptocast.reports.facts import MOST_SECTIONS, Incident, MarketFacts, Repor
 from cryptocast.reports.page import render
 from cryptocast.store import Reader, Store, Trouble
 from cryptocast.values import DAY_SECONDS, MIN_CANDLES, ForecastSet, Gap, Market, MonitorVerdict
-from cryptocast.workflows.futures.fitting import path_model_of
 from cryptocast.workflows.futures.simulating import (
     PATHS_EVENT,
     SUMMARY_EVENT,
     market_paths,
+    path_model_of,
     paths_start,
 )
 from cryptocast.workflows.learning.deployment import promised_skill

@@ -14,8 +14,12 @@ from cryptocast.paths import Simulation
 from cryptocast.values import DAY_SECONDS, Market, iso
 from cryptocast.workflows.forecast import newest
 from cryptocast.workflows.futures.asking import PathsFile
-from cryptocast.workflows.futures.fitting import path_model_of
-from cryptocast.workflows.futures.simulating import places, require_interval, simulated
+from cryptocast.workflows.futures.simulating import (
+    path_model_of,
+    places,
+    require_interval,
+    simulated,
+)
 from cryptocast.workspace import Workspace, output_file
 
 SYNTH = "synth"

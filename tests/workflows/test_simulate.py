@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -305,3 +307,10 @@ def test_a_summary_that_cannot_be_kept_costs_a_warning(w: Path) -> None:
         patch.setattr(paths, "shipped", lambda: paths.load(w))
         (warning,) = tick(ws, fetch=False).warnings
     assert warning.startswith("no summary of simulated paths is kept: the library of paths")
+
+
+def test_simulating_loads_nothing_that_trains_or_draws() -> None:
+    heavy = ("torch", "lightning", "mlflow", "optuna", "polars", "sklearn", "scipy", "matplotlib")
+    look = "import sys, cryptocast; cryptocast.simulate; print([*sys.modules])"
+    done = subprocess.run((sys.executable, "-c", look), capture_output=True, text=True, check=True)
+    assert not [name for name in heavy if f"'{name}'" in done.stdout]

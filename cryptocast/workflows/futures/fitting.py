@@ -1,20 +1,15 @@
-"""The path model of recorded series, and which one a workspace simulates by."""
+"""The path model of recorded series."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 
 from cryptocast import __version__, paths
 from cryptocast.compute.pretraining import Recorded
-from cryptocast.config import ModelSettings
 from cryptocast.paths import PathCard, PathModel
 from cryptocast.paths.fitting import WARM_UP, fill_library, fit_curve
 from cryptocast.values import INTERVAL_SECONDS
-
-FOLDER = "paths"
-"""The folder of a path model beside the network that `pretrain` writes."""
 
 _MOST_PATHS = 12_000  # some 2 MB
 _STRIDE = 47  # bars between origins of the library: coprime with 12, so that every time comes
@@ -64,13 +59,3 @@ def _shared(series: Sequence[Recorded]) -> list[Recorded]:
         ]
         groups.append((length * len(group), group))
     return max(groups, key=lambda pair: pair[0])[1]
-
-
-def path_model_of(settings: ModelSettings) -> PathModel:
-    """Return the path model beside the base network that the settings name, else the shipped one.
-
-    Raises ModelError if its files are damaged.
-    """
-    if settings.base is not None and (own := Path(settings.base) / FOLDER).is_dir():
-        return paths.load(own)
-    return paths.shipped()

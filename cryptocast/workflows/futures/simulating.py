@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from cryptocast import dataset, paths
 from cryptocast.bundles import Bundle
+from cryptocast.config import ModelSettings
 from cryptocast.dataset import Bars
 from cryptocast.errors import StateError
 from cryptocast.paths import Draw, MarketPaths, PathModel, Simulation
 from cryptocast.store import Store
 from cryptocast.values import MIN_CANDLES, Candles, ForecastSet, Market, ServedModel, iso
 
+FOLDER = "paths"
+"""The folder of a path model beside the network that `pretrain` writes."""
+
 PATHS_EVENT = "paths"
 """The kind of the event that keeps a judgement of paths."""
 
 SUMMARY_EVENT = "simulation"
 """The kind of the event that keeps a summary of the paths from one origin."""
+
+
+def path_model_of(settings: ModelSettings) -> PathModel:
+    """Return the path model beside the base network that the settings name, else the shipped one.
+
+    Raises ModelError if its files are damaged.
+    """
+    if settings.base is not None and (own := Path(settings.base) / FOLDER).is_dir():
+        return paths.load(own)
+    return paths.shipped()
 
 
 def simulated(

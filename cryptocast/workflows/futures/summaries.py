@@ -14,9 +14,9 @@ from cryptocast.paths import MarketPaths, Simulation
 from cryptocast.store import Store
 from cryptocast.values import FloatArray, ForecastSet, iso
 from cryptocast.workflows.futures.asking import shown_steps
-from cryptocast.workflows.futures.fitting import path_model_of
 from cryptocast.workflows.futures.simulating import (
     SUMMARY_EVENT,
+    path_model_of,
     places,
     require_interval,
     simulated,

@@ -14,7 +14,8 @@ from cryptocast.engines import open_engine
 from cryptocast.errors import ModelError
 from cryptocast.sources.sim import simulate
 from cryptocast.values import Candles, Market
-from cryptocast.workflows.futures.fitting import FOLDER, path_model, path_model_of
+from cryptocast.workflows.futures.fitting import path_model
+from cryptocast.workflows.futures.simulating import FOLDER, path_model_of
 from cryptocast.workflows.learning.pretraining import read_series
 from support.commands import write
 
