@@ -6,6 +6,7 @@ Each field's description is the comment that `init` writes above the key.
 # Annotations are not strings here: pydantic would compile each of them, a twentieth of a tick.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator
@@ -244,18 +245,20 @@ class Settings(Section):
         Raises ConfigError for a malformed symbol, or if their intervals differ: one model
         serves them all.
         """
-        found = [
-            Market.of(symbol, self.source.name, self.market.interval)
-            for symbol in self.market.symbols
-        ]
-        for market in found:
-            if market.interval != found[0].interval:
-                raise ConfigError(
-                    f"{market.id} and {found[0].id} differ in interval",
-                    code="config.interval",
-                    hint="one workspace holds one interval; make another with cryptocast init",
-                )
-        return tuple(dict.fromkeys(found))
+        return _markets(self.market.symbols, self.source.name, self.market.interval)
+
+
+@lru_cache(maxsize=4)  # a tick of thousands asks several times
+def _markets(symbols: tuple[str, ...], source: str, interval: str) -> tuple[Market, ...]:
+    found = [Market.of(symbol, source, interval) for symbol in symbols]
+    for market in found:
+        if market.interval != found[0].interval:
+            raise ConfigError(
+                f"{market.id} and {found[0].id} differ in interval",
+                code="config.interval",
+                hint="one workspace holds one interval; make another with cryptocast init",
+            )
+    return tuple(dict.fromkeys(found))
 
 
 @dataclass(frozen=True, slots=True)
