@@ -32,8 +32,8 @@ def shown(word: str, monkeypatch: pytest.MonkeyPatch) -> str:
 CHOICES = [
     ("init", ["auto", *SOURCES], "coincap, file, kraken or sim"),
     ("init", CONFIGS, "btc-eur,"),
-    ("train", plugins.built_in(plugins.MODELS), "random_walk or seasonal"),
-    ("tune", plugins.built_in(plugins.MODELS), "random_walk or seasonal"),
+    ("train", plugins.built_in(plugins.MODELS), "seasonal or tcn"),
+    ("tune", plugins.built_in(plugins.MODELS), "seasonal or tcn"),
     ("schedule", plugins.built_in(plugins.SCHEDULERS), "prefect or systemd"),
     ("export", [*KINDS, SCORECARD], "evaluations or scorecard"),
     ("monitor", list(WINDOWS), "2h, day or week"),
