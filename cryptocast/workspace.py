@@ -87,6 +87,8 @@ def require_plugins(settings: Settings) -> None:
         if name != "auto":
             plugins.require(plugins.SOURCES, name.partition(":")[0], key=key)
     plugins.require(plugins.MODELS, settings.model.kind, key="model.kind")
+    for kind in settings.model.kinds:
+        plugins.require(plugins.MODELS, kind, key="model.kinds")
     plugins.require(plugins.ENGINES, settings.engine.kind, key="engine.kind")
     for receiver in settings.notify.receiver:
         plugins.require(plugins.RECEIVERS, receiver.name, key="notify.receiver.name")

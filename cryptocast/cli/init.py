@@ -29,6 +29,7 @@ from cryptocast.cli.screens.renewals import (
     renewals_warnings,
     show_renewals,
 )
+from cryptocast.cli.tune import kinds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,6 +78,13 @@ def command(
             "Default: [market] symbols (BTC/EUR)."
         ),
     ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            autocompletion=completing(kinds),
+            help="A kind of model to compare: {choices}; repeatable. Default: [model] kinds.",
+        ),
+    ] = None,
     days: Annotated[
         float | None,
         typer.Option(help="Days of candles to learn from. Default: [data] days (7)."),
@@ -103,6 +111,8 @@ def command(
         "tune.trials": trials,
         "model.start": start,
         "engine.kind": engine,
+        "model.kind": model and model[0],
+        "model.kinds": model and (model if len(model) > 1 else []),
     }
     chosen = {key: value for key, value in settings.items() if value is not None}
     report = init(

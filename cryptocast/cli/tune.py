@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cryptocast.workflows.learning.search import TuneReport
 
 
-def _kinds() -> tuple[str, ...]:
+def kinds() -> tuple[str, ...]:
     """Return the kinds of models, without loading any."""
     return plugins.names(plugins.MODELS)
 
@@ -29,7 +29,7 @@ Kind = Annotated[
     str | None,
     typer.Option(
         "--model",
-        autocompletion=completing(_kinds),
+        autocompletion=completing(kinds),
         help="The kind of model: {choices}. Default: [model] kind (lstm).",
     ),
 ]

@@ -32,7 +32,13 @@ class Ahead:
 
     material: Material
     trainings: tuple[TrainingPlan, ...]
-    search: SearchAhead | None
+    searches: tuple[SearchAhead, ...]
+
+
+def key_of(piece: Any, shared: Any) -> str:
+    """Return the name under which the result of a piece of work is kept."""
+    scope = getattr(shared, "scope", None)
+    return str(piece.key if scope is None else f"{scope} {piece.key}")
 
 
 def compute_ahead(work: Ahead | None, _: None) -> dict[str, Any]:
@@ -46,8 +52,8 @@ def compute_ahead(work: Ahead | None, _: None) -> dict[str, Any]:
     with suppress(CryptocastError):
         for plan in work.trainings:
             _train(work.material, plan, results)
-        if work.search is not None:
-            _train(work.material, _search(work.material, work.search, results), results)
+        for search in work.searches:
+            _train(work.material, _search(work.material, search, results), results)
     return results
 
 
@@ -62,8 +68,9 @@ def _search(material: Material, search: SearchAhead, results: dict[str, Any]) ->
 
     def judge(pieces: Iterable[TrialFold]) -> Iterator[FoldScore]:
         for piece in pieces:
-            results[piece.key] = fold_score(piece, shared)
-            yield results[piece.key]
+            score = fold_score(piece, shared)
+            results[key_of(piece, shared)] = score
+            yield score
 
     model = search.training.model
     found = tuning.search(

@@ -111,6 +111,11 @@ class FoldsPlan:
         """A hash of the material, as `Material.digest`."""
         return self.folds[0].material.digest
 
+    @property
+    def scope(self) -> str:
+        """The kind that is searched: trials of several kinds may have the same parameters."""
+        return self.training.model.kind
+
 
 def fold_score(piece: TrialFold, plan: FoldsPlan) -> FoldScore:
     """Fit a trial's parameters on a fold, and score them relative to the random walk."""

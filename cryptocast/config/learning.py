@@ -180,6 +180,9 @@ class ModelSettings(Section):
     """`[model]`."""
 
     kind: str = Field("lstm", description="the model to tune and train")
+    kinds: Strings = Field(
+        (), description="those that `init` and `retrain` compare, each of them tuned; empty: `kind`"
+    )
     scope: Annotated[str, _one_of("global", "market")] = Field(
         "global", description="global: one model for all markets; market: one each"
     )
@@ -197,6 +200,11 @@ class ModelSettings(Section):
         tuple(round(0.05 * i, 2) for i in range(1, 20)),
         description="quantile levels: evenly spaced, symmetric, and including 0.5",
     )
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The kinds that a pipeline trains, each once."""
+        return tuple(dict.fromkeys(self.kinds)) or (self.kind,)
 
     @field_validator("levels")
     @classmethod

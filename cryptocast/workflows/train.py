@@ -58,7 +58,7 @@ def train(
 
     def ahead(markets: Group) -> Ahead:
         material, training, _ = planned(markets)
-        return Ahead(material, (training,), None)
+        return Ahead(material, (training,), ())
 
     def train_group(markets: Group) -> TrainReport:
         material, training, no_base = planned(markets)

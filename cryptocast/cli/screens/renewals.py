@@ -41,7 +41,7 @@ _LEGEND = (
 
 def renewals_document(candles: FetchReport, renewals: Renewals) -> dict[str, Any]:
     """Return a pipeline's results; several models share one split and one count of trials."""
-    tuned = [r.tuning for r in renewals.renewals if r.tuning is not None]
+    tuned = [tuning for r in renewals.renewals for tuning in r.tunings]
     only = tuned[0] if len(tuned) == len(renewals.renewals) == 1 else None
     no_base = (r.no_base for r in renewals.renewals if r.no_base is not None)
     return {
@@ -132,8 +132,14 @@ def _candidate_documents(renewal: Renewal) -> Iterator[dict[str, Any]]:
 
 def _candidates_table(renewals: Renewals) -> Table:
     """Return the candidates with their skills and the gate's verdicts, market by market."""
+    from cryptocast.workflows.learning.pipeline import names_of
+
     shown = renewals.renewals[:SHOWN_MARKETS]
-    rows = [_candidate_row(renewal, c) for renewal in shown for c in renewal.candidates]
+    rows = [
+        _candidate_row(renewal, name, c)
+        for renewal in shown
+        for name, c in zip(names_of(renewal.candidates), renewal.candidates, strict=True)
+    ]
     columns = ["candidate", "version", "validation", "gate", "p", "promised", ""]
     if len(renewals.renewals) > 1:
         columns.insert(0, "market")
@@ -145,7 +151,7 @@ def _candidates_table(renewals: Renewals) -> Table:
     return candidates
 
 
-def _candidate_row(renewal: Renewal, c: Contender) -> list[str]:
+def _candidate_row(renewal: Renewal, name: str, c: Contender) -> list[str]:
     from cryptocast.values import OPPONENT_WALK
 
     comparisons = () if c.verdict is None else c.verdict.comparisons
@@ -158,4 +164,4 @@ def _candidate_row(renewal: Renewal, c: Contender) -> list[str]:
     if c.version == renewal.decision.version:
         word = "serves"
     validation = percent(c.validation_skill, 2)
-    return [renewal.decision.market, c.role, c.version, validation, *at_gate, word]
+    return [renewal.decision.market, name, c.version, validation, *at_gate, word]

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from cryptocast.compute.ahead import Ahead, compute_ahead
+from cryptocast.compute.ahead import Ahead, compute_ahead, key_of
 from cryptocast.errors import CryptocastError
 from cryptocast.seams import Engine
 from cryptocast.values import Market
@@ -33,8 +33,9 @@ class Recalled:
         # The candles may be others by now, and then nothing that was computed holds.
         same = getattr(shared, "digest", None) == self._digest
         for piece in pieces:
-            done = same and piece.key in self._results
-            yield self._results[piece.key] if done else function(piece, shared)
+            key = key_of(piece, shared)
+            done = same and key in self._results
+            yield self._results[key] if done else function(piece, shared)
 
     def close(self) -> None:
         """Close nothing."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cryptocast.compute.material import Material, TrainingPlan
-from cryptocast.compute.scoring import BASE, WALK, score_rows, summary
+from cryptocast.compute.scoring import score_rows, summary
 from cryptocast.dataset import Part
 from cryptocast.evaluation import Verdict
 from cryptocast.registry import SELECTION, RegisteredVersion, Registry
@@ -19,16 +19,13 @@ from cryptocast.seams import ModelKind
 from cryptocast.values import OPPONENT_WALK, Market, iso
 from cryptocast.workflows.learning.cards import FINGERPRINT
 from cryptocast.workflows.learning.deployment import Decision
-from cryptocast.workflows.learning.preparing import PIPELINE, Prepared, prepare, trainings
+from cryptocast.workflows.learning.preparing import PIPELINE, Prepared, prepare, untuned
 from cryptocast.workflows.learning.scoring import score, scoring_plan
 from cryptocast.workflows.learning.search import TuneReport, idle_report, search_plan, tune_on
-from cryptocast.workflows.learning.selection import SCRATCHED, TRAINED, TUNED, decide
+from cryptocast.workflows.learning.selection import ROLE, SCRATCHED, TRAINED, TUNED, decide
 from cryptocast.workflows.learning.training import train_on
 from cryptocast.workflows.learning.versions import VersionScore, registered_bundle
 from cryptocast.workspace import Workspace
-
-ROLE = "role"
-"""The tag that names the role of a version in its pipeline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +44,7 @@ class Renewal:
     """The report of one pipeline: the split, the search, the test scores and the decision."""
 
     split: Mapping[str, Any]
-    tuning: TuneReport | None  # None: too few candles for the configured kind
+    tunings: tuple[TuneReport, ...]  # of each kind that was trained
     scores: list[dict[str, Any]]
     decision: Decision
     candidates: tuple[Contender, ...]
@@ -71,35 +68,44 @@ def pipeline(ws: Workspace, name: str, markets: Sequence[Market], *, seed: int) 
     prepared = ws.step("preprocess and split", lambda: prepare(ws, markets))
     material, registry = prepared.material, ws.registry()
     with registry.runs.pipeline(name, {PIPELINE: name}) as run_id:
-        tuning, trained = _train_all(ws, prepared, _Run(name, seed))
-        registered = {
-            version.tags[ROLE]: version
-            for version in registry.versions({PIPELINE: name})
-            if version.version in trained
-        }
-        versions = tuple(registered.values())
+        tunings, trained = _train_all(ws, prepared, _Run(name, seed))
+        versions = tuple(
+            version for version in registry.versions({PIPELINE: name}) if version.version in trained
+        )
         scores = ws.step("evaluate", lambda: score_versions(ws, material, versions))
         decision, verdicts = ws.step(
-            "select and promote", lambda: decide(ws, material, registered, prepared.unfit)
+            "select and promote", lambda: decide(ws, material, versions, prepared.unfit)
         )
         contenders = tuple(
-            Contender(role, v.version, v.kind, 1 - v.metrics[SELECTION], verdicts.get(v.version))
-            for role, v in registered.items()
+            Contender(
+                v.tags[ROLE], v.version, v.kind, 1 - v.metrics[SELECTION], verdicts.get(v.version)
+            )
+            for v in versions
         )
         _log_result(registry, run_id, decision, contenders)
-    return Renewal(split_rows(material), tuning, scores, decision, contenders, prepared.no_base)
+    return Renewal(split_rows(material), tunings, scores, decision, contenders, prepared.no_base)
+
+
+def names_of(contenders: Sequence[Contender]) -> list[str]:
+    """Return a name for each contender: its role, and its kind too if several share that role."""
+    roles = [contender.role for contender in contenders]
+    return [c.role if roles.count(c.role) == 1 else f"{c.role} {c.model}" for c in contenders]
 
 
 def _log_result(
     registry: Registry, run_id: str, decision: Decision, contenders: Sequence[Contender]
 ) -> None:
     """Let a pipeline's run show what came out of it: skills are against the random walk."""
-    skills = {f"validation_skill.{c.role}": c.validation_skill for c in contenders}
-    for contender in contenders:
+    names = names_of(contenders)
+    skills = {
+        f"validation_skill.{name}": c.validation_skill
+        for name, c in zip(names, contenders, strict=True)
+    }
+    for name, contender in zip(names, contenders, strict=True):
         for comparison in () if contender.verdict is None else contender.verdict.comparisons:
             if comparison.opponent == OPPONENT_WALK:
-                skills[f"gate_skill.{contender.role}"] = comparison.skill
-                skills[f"gate_origins.{contender.role}"] = comparison.n
+                skills[f"gate_skill.{name}"] = comparison.skill
+                skills[f"gate_origins.{name}"] = comparison.n
     registry.runs.log(run_id, metrics=skills)
     tags = {
         "decision": decision.reason,
@@ -109,25 +115,26 @@ def _log_result(
     registry.runs.tag(run_id, tags)
 
 
-def _train_all(ws: Workspace, prepared: Prepared, run: _Run) -> tuple[TuneReport | None, list[str]]:
-    """Search and train what the pipeline needs; return the search's report and the versions."""
+def _train_all(
+    ws: Workspace, prepared: Prepared, run: _Run
+) -> tuple[tuple[TuneReport, ...], list[str]]:
+    """Search and train what the pipeline needs; return the searches' reports and the versions."""
     material, levels = prepared.material, ws.settings.model.levels
-    plans = trainings(prepared, levels, run.seed)
-    versions = [
-        _train(ws, material, run, role, plans[role]) for role in (WALK, BASE) if role in plans
-    ]
-    if not prepared.trains:
-        return None, versions
-    tunable = prepared.tunable
-    tuning = _search(ws, material, run, tunable)
-    role = TRAINED
-    if SCRATCHED in plans:
-        role = TUNED
-        versions.append(_train(ws, material, run, SCRATCHED, plans[SCRATCHED]))
-    params_from = "best" if tuning.trials else "default"
-    best = TrainingPlan(tunable, tuning.best, levels, run.seed, params_from)
-    versions.append(_train(ws, material, run, role, best))
-    return tuning, versions
+    plans = untuned(prepared, levels, run.seed)
+    versions = [_train(ws, material, run, role, plan) for role, plan in plans]
+    tunings = []
+    for kind in prepared.kinds:
+        tunable = prepared.tunable(kind)
+        tuning = _search(ws, material, run, tunable)
+        tunings.append(tuning)
+        role = TRAINED
+        if tunable is not kind:
+            role, scratch = TUNED, TrainingPlan(kind, kind.defaults(), levels, run.seed)
+            versions.append(_train(ws, material, run, SCRATCHED, scratch))
+        params_from = "best" if tuning.trials else "default"
+        best = TrainingPlan(tunable, tuning.best, levels, run.seed, params_from)
+        versions.append(_train(ws, material, run, role, best))
+    return tuple(tunings), versions
 
 
 def _search(ws: Workspace, material: Material, run: _Run, model: ModelKind) -> TuneReport:
@@ -135,15 +142,15 @@ def _search(ws: Workspace, material: Material, run: _Run, model: ModelKind) -> T
     settings, tags = ws.settings.tune, {PIPELINE: run.name}
     if (idle := idle_report(model, settings.trials)) is not None:
         return idle
-    plan = search_plan(settings, ws.studies, run.name, run.seed)
+    plan = search_plan(settings, ws.studies, f"{run.name} {model.kind}", run.seed)
     return ws.step(f"tune {model.kind}", lambda: tune_on(ws, material, model, plan, tags))
 
 
 def _train(ws: Workspace, material: Material, run: _Run, role: str, training: TrainingPlan) -> str:
-    """Return the version of a role that an earlier run of this pipeline trained, or train it."""
+    """Return the version that an earlier run of this pipeline trained, or train it."""
     tags = {PIPELINE: run.name, ROLE: role}
-    same_data = {FINGERPRINT: material.fingerprint(material.learned)}
-    earlier = ws.registry().versions(tags | same_data)
+    same = {FINGERPRINT: material.fingerprint(material.learned), "kind": training.model.kind}
+    earlier = ws.registry().versions(tags | same)
     if earlier:
         return earlier[0].version
     report = ws.step(training.name, lambda: train_on(ws, material, training, tags))

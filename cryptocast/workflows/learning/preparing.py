@@ -17,7 +17,6 @@ from cryptocast.values import Market
 from cryptocast.workflows.learning.bases import BaseNetwork, base_for
 from cryptocast.workflows.learning.material import gather
 from cryptocast.workflows.learning.search import idle_report, search_plan
-from cryptocast.workflows.learning.selection import SCRATCHED
 from cryptocast.workflows.learning.training import lacking
 from cryptocast.workspace import Workspace
 
@@ -32,35 +31,32 @@ class Prepared:
     """The material of a pipeline, and the models that can be trained on it."""
 
     material: Material
-    kind: ModelKind  # the configured one
-    unfit: str | None  # why it cannot be trained
+    kinds: tuple[ModelKind, ...]  # those to train, beside what needs no training
+    unfit: str | None  # why others that are configured cannot be trained
     base: BaseNetwork | None
     no_base: str | None  # why there is no base network
 
-    @property
-    def trains(self) -> bool:
-        """True if the configured kind is to be trained, beside what needs no training."""
-        return self.unfit is None and self.kind.kind != BASE
-
-    @property
-    def tunable(self) -> ModelKind:
-        """The configured kind, which starts at the base network if there is one."""
-        return self.kind if self.base is None else self.kind.started_at(self.base.network)
+    def tunable(self, kind: ModelKind) -> ModelKind:
+        """Return a kind that starts at the base network if there is one."""
+        return kind if self.base is None else kind.started_at(self.base.network)
 
 
 def prepare(ws: Workspace, markets: Sequence[Market]) -> Prepared:
     """Read and split the candles, and see which models can be trained on them."""
-    kind = models.get(ws.settings.model.kind)
+    wanted = [models.get(kind) for kind in ws.settings.model.compared]
     material = gather(ws, markets)
-    unfit = _unfit(ws.settings.data, kind, material)
-    if unfit is not None:
+    reasons = {kind.kind: _unfit(ws.settings.data, kind, material) for kind in wanted}
+    if all(reasons.values()):
         # Neither the random walk nor a base network needs a long window: with a short one even
         # 24 candles give some.
         material = gather(ws, markets, lookback=_SHORT_LOOKBACK)
-    if kind.kind == WALK:
-        return Prepared(material, kind, "[model] kind asks for the random walk", None, None)
+    if list(reasons) == [WALK]:
+        return Prepared(material, (), "[model] kind asks for the random walk", None, None)
     base, no_base = base_for(ws.settings.model, material)
-    return Prepared(material, kind, unfit, base, no_base)
+    fit = (kind for kind in wanted if reasons[kind.kind] is None)
+    kinds = tuple(kind for kind in fit if kind.kind not in (WALK, BASE))
+    unfit = "; ".join(filter(None, reasons.values()))
+    return Prepared(material, kinds, unfit or None, base, no_base)
 
 
 def _unfit(settings: DataSettings, kind: ModelKind, material: Material) -> str | None:
@@ -83,25 +79,27 @@ def ahead_of(ws: Workspace, name: str | None, markets: Sequence[Market], seed: i
     if name is not None and ws.registry().versions({PIPELINE: name}):
         return None
     prepared, settings = prepare(ws, markets), ws.settings
-    plans = trainings(prepared, settings.model.levels, seed)
-    if not prepared.trains:
-        return Ahead(prepared.material, tuple(plans.values()), None)
-    model = prepared.tunable
-    best = TrainingPlan(model, model.defaults(), settings.model.levels, seed)
-    if idle_report(model, settings.tune.trials) is not None:
-        return Ahead(prepared.material, (*plans.values(), best), None)
-    plan = search_plan(settings.tune, None, "", seed)
-    folds, bars = settings.tune.folds, settings.data.validation_bars
-    search = SearchAhead(best, plan, folds, bars)
-    return Ahead(prepared.material, tuple(plans.values()), search)
+    levels, folds = settings.model.levels, settings.tune.folds
+    plans, searches = [plan for _, plan in untuned(prepared, levels, seed)], []
+    for kind in prepared.kinds:
+        model = prepared.tunable(kind)
+        if model is not kind:
+            plans.append(TrainingPlan(kind, kind.defaults(), levels, seed))
+        best = TrainingPlan(model, model.defaults(), levels, seed)
+        if idle_report(model, settings.tune.trials) is not None:
+            plans.append(best)
+        else:
+            plan = search_plan(settings.tune, None, "", seed)
+            searches.append(SearchAhead(best, plan, folds, settings.data.validation_bars))
+    return Ahead(prepared.material, tuple(plans), tuple(searches))
 
 
-def trainings(prepared: Prepared, levels: tuple[float, ...], seed: int) -> dict[str, TrainingPlan]:
-    """Return the trainings that need no search, by the role of their versions."""
-    plans = {WALK: TrainingPlan(models.get(WALK), {}, levels, seed)}
+def untuned(
+    prepared: Prepared, levels: tuple[float, ...], seed: int
+) -> list[tuple[str, TrainingPlan]]:
+    """Return the random walk and the base network, if there is one, with their roles."""
+    plans = [(WALK, TrainingPlan(models.get(WALK), {}, levels, seed))]
     if prepared.base is not None:
         network = models.get(BASE).started_at(prepared.base.network)
-        plans[BASE] = TrainingPlan(network, network.defaults(), levels, seed)
-    if prepared.trains and prepared.tunable is not prepared.kind:
-        plans[SCRATCHED] = TrainingPlan(prepared.kind, prepared.kind.defaults(), levels, seed)
+        plans.append((BASE, TrainingPlan(network, network.defaults(), levels, seed)))
     return plans

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from cryptocast.bundles import Card
@@ -23,6 +23,9 @@ from cryptocast.workspace import Workspace
 if TYPE_CHECKING:
     from cryptocast.compute.material import Material
 
+ROLE = "role"
+"""The tag that names the role of a version in its pipeline; versions of several kinds share one."""
+
 TRAINED = "trained"
 """The role of the trained version if there is no base network to start at.
 
@@ -39,19 +42,19 @@ SCRATCHED = "scratch"  # it could start there, and does not
 def decide(
     ws: Workspace,
     material: Material,
-    registered: Mapping[str, RegisteredVersion],
+    registered: Sequence[RegisteredVersion],
     unfit: str | None,
 ) -> tuple[Decision, dict[str, Verdict]]:
     """Promote the first version that passes the gate, else keep production, else the random walk.
 
-    `registered` holds the pipeline's versions by role; `unfit` is why the configured kind could
-    not be trained. Returns the verdict on each version that was put before the gate, too.
+    `registered` are the pipeline's versions; `unfit` is why configured kinds could not be
+    trained. Returns the verdict on each version that was put before the gate, too.
     """
     market = material.markets[0].id if per_market(ws.settings) else ALL_MARKETS
     with ws.store.read() as reader:
         serving = reader.productions().of_markets(material.markets)
     current = max(serving.values(), key=lambda row: row.id, default=None)
-    own = {version.version for version in registered.values()}
+    own = {version.version for version in registered}
     if current is not None and current.model_version in own:  # promoted before an interruption
         bundle = registered_bundle(ws, current.model_version)
         verdict, card = judge(ws, material, bundle), bundle.card
@@ -60,13 +63,13 @@ def decide(
         return kept, {card.version: verdict}
     verdicts: dict[str, Verdict] = {}
     refusals: list[str] = []
-    for role, version, verdict in _verdicts(ws, material, registered):
+    for version, verdict in _verdicts(ws, material, registered):
         verdicts[version.version] = verdict
         if verdict.promoted:
             challenger = registered_bundle(ws, version.version)
-            reason = _promotion_reason(registered, role, verdict, refusals, unfit)
+            reason = _promotion_reason(registered, version, verdict, refusals, unfit)
             return deploy(ws, challenger, market, "promote", reason, verdict), verdicts
-        refusals.append(_refusal(role, version, verdict))
+        refusals.append(_refusal(version, verdict))
     stays, objection = (None, None) if current is None else _kept(ws, material, current)
     refusals += [] if objection is None else [objection]
     # On the version that was trained here, if it came as far as the gate.
@@ -76,7 +79,8 @@ def decide(
         promised = promised_at(ws, market)
         kept = Decision(False, stays.version, stays.kind, why, first, market, promised)
         return kept, verdicts
-    walk = registered_bundle(ws, registered[WALK].version)
+    (walk_version,) = _with_role(registered, WALK)
+    walk = registered_bundle(ws, walk_version.version)
     # The comparisons belong to the refused versions: none of their figures is a promise of the
     # random walk.
     reason = _told(refusals)
@@ -84,28 +88,32 @@ def decide(
     return dataclasses.replace(decision, verdict=first), verdicts
 
 
+def _with_role(registered: Sequence[RegisteredVersion], role: str) -> list[RegisteredVersion]:
+    return [version for version in registered if version.tags[ROLE] == role]
+
+
 def _verdicts(
-    ws: Workspace, material: Material, registered: Mapping[str, RegisteredVersion]
-) -> Iterator[tuple[str, RegisteredVersion, Verdict]]:
-    """Yield the contenders with their roles, each put before the gate when it is asked for."""
-    if (same := _same_as_base(registered)) is not None:
-        yield TUNED, same, note_verdict(ws, same.version, Verdict(False, NOTHING_NEW))
-    base = None if BASE not in registered else registered_bundle(ws, registered[BASE].version)
-    for role, version in _contenders(ws.registry(), registered):
-        if same is None or version.version != same.version:
+    ws: Workspace, material: Material, registered: Sequence[RegisteredVersion]
+) -> Iterator[tuple[RegisteredVersion, Verdict]]:
+    """Yield the contenders, each put before the gate when it is asked for."""
+    same = _same_as_base(registered)
+    for version in same:
+        yield version, note_verdict(ws, version.version, Verdict(False, NOTHING_NEW))
+    base = [registered_bundle(ws, v.version) for v in _with_role(registered, BASE)]
+    for version in _contenders(ws.registry(), registered):
+        if version not in same:
             challenger = registered_bundle(ws, version.version)
-            yield role, version, judge(ws, material, challenger, None if role == BASE else base)
+            rival = base[0] if base and version.tags[ROLE] != BASE else None
+            yield version, judge(ws, material, challenger, rival)
 
 
-def _same_as_base(registered: Mapping[str, RegisteredVersion]) -> RegisteredVersion | None:
-    """Return the version that started at the base network if it still answers as that does.
+def _same_as_base(registered: Sequence[RegisteredVersion]) -> list[RegisteredVersion]:
+    """Return the versions that started at the base network and still answer as that does.
 
     Then no epoch bettered the start, and their validation scores are equal to the last bit.
     """
-    tuned, base = registered.get(TUNED), registered.get(BASE)
-    if tuned is None or base is None or tuned.metrics[SELECTION] != base.metrics[SELECTION]:
-        return None
-    return tuned
+    scores = {version.metrics[SELECTION] for version in _with_role(registered, BASE)}
+    return [v for v in _with_role(registered, TUNED) if v.metrics[SELECTION] in scores]
 
 
 def _kept(ws: Workspace, material: Material, current: Deployment) -> tuple[Card | None, str | None]:
@@ -125,35 +133,34 @@ def _kept(ws: Workspace, material: Material, current: Deployment) -> tuple[Card 
 
 
 def _contenders(
-    registry: Registry, registered: Mapping[str, RegisteredVersion]
-) -> list[tuple[str, RegisteredVersion]]:
-    """Return the versions to put before the gate, in order, each with its role.
+    registry: Registry, registered: Sequence[RegisteredVersion]
+) -> list[RegisteredVersion]:
+    """Return the versions to put before the gate, in order.
 
     First comes the version that was trained here and is best in validation, if it beat the
     random walk there; then the base network. If there is neither, the random walk.
     """
-    roles = {version.version: role for role, version in registered.items()}
-    trained = [v for role, v in registered.items() if role != BASE]
+    base = _with_role(registered, BASE)
+    trained = [version for version in registered if version not in base]
     # A lone random walk needs no selection; with very few candles none is left to score it on.
     best = trained[0] if len(trained) == 1 else registry.best(trained)
-    contenders = [best] if roles[best.version] != WALK else []
-    contenders += [registered[BASE]] if BASE in registered else []
-    return [(roles[v.version], v) for v in contenders or [registered[WALK]]]
+    contenders = [best] if best.tags[ROLE] != WALK else []
+    return contenders + base or _with_role(registered, WALK)
 
 
 def _promotion_reason(
-    registered: Mapping[str, RegisteredVersion],
-    role: str,
+    registered: Sequence[RegisteredVersion],
+    version: RegisteredVersion,
     verdict: Verdict,
     refusals: Sequence[str],
     unfit: str | None,
 ) -> str:
-    """Return why the version of this role serves, and why those before it do not."""
-    if role != WALK:
+    """Return why a version serves, and why those before it do not."""
+    if version.tags[ROLE] != WALK:
         return "; ".join(filter(None, (verdict.reason, *refusals, unfit)))
     if unfit is not None:
         return unfit
-    others = [v for v in registered.values() if v.kind != WALK]
+    others = [v for v in registered if v.kind != WALK]
     skills = ", ".join(f"{v.kind} {percent(1 - v.metrics[SELECTION], 2)}" for v in others)
     return f"nothing beat it in validation (skill of the {skills})"
 
@@ -163,8 +170,9 @@ def _told(refusals: Sequence[str]) -> str:
     return "; ".join(sorted(refusals, key=lambda reason: reason.endswith(NOTHING_NEW)))
 
 
-def _refusal(role: str, version: RegisteredVersion, verdict: Verdict) -> str:
+def _refusal(version: RegisteredVersion, verdict: Verdict) -> str:
     """Return why a version is not promoted, and which one it is."""
+    role = version.tags[ROLE]
     if verdict.reason == NOTHING_NEW:
         return f"the {role} {version.kind} {NOTHING_NEW}"
     name = f"version {version.version}"

@@ -9,7 +9,7 @@ import pytest
 
 from cryptocast.compute.ahead import compute_ahead
 from cryptocast.errors import ModelError
-from cryptocast.models import lstm
+from cryptocast.models import gru, lstm
 from cryptocast.workflows.learning.ahead import Recalled
 from cryptocast.workflows.learning.pipeline import pipeline
 from cryptocast.workflows.learning.preparing import ahead_of
@@ -44,9 +44,22 @@ def test_all_that_a_worker_has_fit_is_recorded_and_not_fit_again(
     assert graphs[:half] == graphs[half:]
     losses = [[row["crps_bp"] for row in renewal.scores] for renewal in (first, again)]
     assert losses[0] == losses[1] != []
-    assert first.tuning is not None
-    assert again.tuning is not None
-    assert first.tuning.history == again.tuning.history
+    histories = [[tuning.history for tuning in r.tunings] for r in (first, again)]
+    assert histories[0] == histories[1] != []
+
+
+def test_kinds_whose_trials_have_the_same_parameters_are_not_taken_for_each_other(
+    w: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = {"model__kinds": ["lstm", "gru"], "model__start": "scratch", "tune__trials": 1}
+    monkeypatch.setattr(gru.Model, "defaults", lstm.Model.defaults)
+    monkeypatch.setattr(gru.Model, "suggest", lstm.Model.suggest)
+    with at(w, 0, **QUICK | kinds) as ws:
+        work = ahead_of(ws, "p", (BTC,), 0)
+        assert work is not None
+        folds = {k: v for k, v in compute_ahead(work, None).items() if "fold 0" in k}
+    assert [key.partition(" ")[0] for key in folds] == ["lstm", "gru"]
+    assert len({score.value for score in folds.values()}) == 2
 
 
 def test_what_was_computed_of_other_candles_is_not_used(
