@@ -62,6 +62,21 @@ _Source = Annotated[
     ),
 ]
 
+_Symbol = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="BASE/QUOTE; repeatable. Adds a market to an existing workspace. "
+        "Default: [market] symbols (BTC/EUR)."
+    ),
+]
+_Kinds = Annotated[
+    list[str] | None,
+    typer.Option(
+        autocompletion=completing(kinds),
+        help="A kind of model to compare: {choices}; repeatable. Default: [model] kinds.",
+    ),
+]
+
 NAME = "init"
 EXAMPLE = "cryptocast init -w btc --source bitvavo --symbol BTC/EUR"
 
@@ -71,20 +86,8 @@ def command(
     config: _Config = None,
     source: _Source = None,
     path: CandleFiles = None,
-    symbol: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="BASE/QUOTE; repeatable. Adds a market to an existing workspace. "
-            "Default: [market] symbols (BTC/EUR)."
-        ),
-    ] = None,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            autocompletion=completing(kinds),
-            help="A kind of model to compare: {choices}; repeatable. Default: [model] kinds.",
-        ),
-    ] = None,
+    symbol: _Symbol = None,
+    model: _Kinds = None,
     days: Annotated[
         float | None,
         typer.Option(help="Days of candles to learn from. Default: [data] days (7)."),

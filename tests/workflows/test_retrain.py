@@ -23,7 +23,7 @@ from cryptocast.evaluation.gate import Comparison
 from cryptocast.store import Store
 from cryptocast.values import iso
 from cryptocast.workflows import retrain as workflow
-from cryptocast.workflows.learning import pipeline, selection
+from cryptocast.workflows.learning import pipeline, preparing, selection
 from cryptocast.workflows.learning.deployment import Decision
 from cryptocast.workspace import Workspace
 from support.aged import GONE, SETS_GONE, age, archives
@@ -404,7 +404,7 @@ def test_a_flush_archives_what_is_old_then_trains_and_ticks_go_on_throughout(
 
         monkeypatch.setattr(module, name, both)
 
-    ticking(pipeline, "gather", 1)
+    ticking(preparing, "gather", 1)
     ticking(selection, "deploy", 2)
     ((_, production),) = deployed(old)
     rows = counts(old)

@@ -33,9 +33,8 @@ class Recalled:
         # The candles may be others by now, and then nothing that was computed holds.
         same = getattr(shared, "digest", None) == self._digest
         for piece in pieces:
-            key = key_of(piece, shared)
-            done = same and key in self._results
-            yield self._results[key] if done else function(piece, shared)
+            key = key_of(piece, shared) if same else ""
+            yield self._results[key] if key in self._results else function(piece, shared)
 
     def close(self) -> None:
         """Close nothing."""
