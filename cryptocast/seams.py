@@ -72,7 +72,7 @@ class CandleSource(Protocol):
 
 @runtime_checkable
 class Paced(Protocol):
-    """What a source has besides if its calls are limited: so many in so many seconds."""
+    """The limits of a source whose calls are limited: so many in so many seconds."""
 
     pace: tuple[int, float]
 
