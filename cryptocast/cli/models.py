@@ -54,7 +54,7 @@ def _row(entry: Entry) -> list[str]:
 
     Two networks of one kind are told apart by where they began: `lstm, scratch`.
     """
-    from cryptocast.workflows.learning.selection import NOTHING_NEW
+    from cryptocast.workflows.learning.selection import NOTHING_NEW, SCRATCHED, TUNED
 
     test = NOTHING
     if entry.test is not None:
@@ -67,8 +67,8 @@ def _row(entry: Entry) -> list[str]:
         gate = "nothing\nnew"
     data = (entry.data_start, entry.data_end)
     learned = [(moment or NOTHING)[:10] for moment in data] if data[0] != data[1] else [NOTHING]
-    role = entry.tags.get("role", entry.kind)
-    kind = entry.kind if role == entry.kind else f"{entry.kind}, {role}"
+    role = entry.tags.get("role")
+    kind = f"{entry.kind}, {role}" if role in (SCRATCHED, TUNED) else entry.kind
     return [
         entry.version,
         f"{kind}\n{entry.created_at[:10]}",

@@ -312,7 +312,7 @@ def test_models_lists_what_a_choice_needs_in_80_columns(workspace: Path) -> None
     shown = " ".join(" ".join(lines).split())
     assert "v kind, made aliases data validation test gate" in shown
     assert " 3 random_walk challenger 2024-05-27 0.00% - - " in shown
-    assert " 2 lstm, trained production 2024-05-27 " in shown
+    assert " 2 lstm production 2024-05-27 " in shown
     assert " n 300 " in shown
     versions = good("models", *at)["versions"]
     assert [v["version"] for v in versions] == ["3", "2", "1"]
