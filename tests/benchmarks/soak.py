@@ -99,8 +99,8 @@ def long_run(folder: Path, start: int, ticks: int) -> Iterator[Finding]:
     told = f"{early:.0f} MiB after {settled}, at most {most:.0f} later: x {most / early:.3f}"
     yield Finding("memory between ticks", told, most / early <= MOST_GROWTH)
     yield Finding("memory at any moment looked at", f"{max(held):.0f} MiB", True)
-    told = f"{samples[0].files} at the start, {samples[-1].files} at the end"
-    yield Finding("open files", told, samples[-1].files <= samples[0].files)
+    first, last = (min(s.files for s in part) for part in (samples[:width], samples[-width:]))
+    yield Finding("open files", f"{first} at the start, {last} at the end", last <= first)
     with database(folder) as ledger:
         served = ledger.execute(SERVED).fetchall()[0][0]
     yield Finding("origins that it served", f"{served:,}", served >= ticks)

@@ -18,6 +18,7 @@ BAR = 300
 PRESENT = parse_time("2026-01-05T12:00:00Z")
 SERVED = "SELECT count(*), coalesce(max(epoch(origin)), 0) FROM forecast_sets WHERE served"
 ARGUMENTS = {
+    "api": ("--host", "0.0.0.0"),  # refused without a token: it would answer until it is stopped
     "export": ("candles", "--out", "candles.csv"),
     "forecast": ("--once",),
     "notify": ("--test",),

@@ -42,7 +42,7 @@ def boosted(
 def test_a_model_of_a_package_is_tuned_logged_gated_and_served(
     boosted: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "boosted" in tune._kinds()
+    assert "boosted" in tune.kinds()
     assert MODULE not in sys.modules
     for name, value in SMALL.items():
         monkeypatch.setenv(f"CRYPTOCAST_{name}", value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from cryptocast import tuning
 from cryptocast.errors import RegistryError, StoreError
 from cryptocast.registry import Registry
 from cryptocast.seams import Params, Trial
-from cryptocast.tuning import Report, SearchPlan, SearchResult
+from cryptocast.tuning import FoldScore, SearchPlan, SearchResult, TrialFold
 from support.commands import AS_OF, INIT, NEXT, Made, good, query, run
 from support.postgres import GUEST, PASSWORD, Postgres, postgres  # noqa: F401 - a fixture
 
@@ -135,10 +136,11 @@ def bowl(storage: str, trials: int) -> SearchResult:
     def suggest(trial: Trial) -> Params:
         return {"x": trial.suggest_float("x", -10, 10)}
 
-    def objective(number: int, params: Params, report: Report) -> bool:
-        return not any(report(fold + (float(params["x"]) - 3) ** 2) for fold in range(3)) or True
+    def judge(pieces: Iterable[TrialFold]) -> Iterator[FoldScore]:
+        for piece in pieces:
+            yield FoldScore(piece.fold + (float(piece.params["x"]) - 3) ** 2, 0.0, 0.0)
 
-    return tuning.search(SearchPlan(storage, "a", trials, 0), objective, suggest, folds=3)
+    return tuning.search(SearchPlan(storage, "a", trials, 0), judge, suggest, folds=3)
 
 
 def test_a_study_is_the_same_on_a_server_and_goes_on_there(
