@@ -96,8 +96,9 @@ def forecast_sets(
                 failures.append(FailedOrigin(question.market, origin, error))
         origins = origins[counts >= MIN_CANDLES]
         if len(origins):
-            start = int(origins[0]) - context
-            bars = dataset.lay_out(candles, question.series, start, int(origins[-1]))
+            first, last = int(origins[0]), int(origins[-1])
+            start = dataset.needed_start(candles, question.series, first - context, first - recent)
+            bars = dataset.lay_out(candles, question.series, start, last)
             at = (origins - start) // question.market.interval_seconds
             prepared.append(_Prepared(question, candles, Request(question.market, bars, at)))
     answers = ladder.answers([entry.request for entry in prepared])

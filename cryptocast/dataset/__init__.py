@@ -2,6 +2,7 @@
 
 from cryptocast.dataset.bars import Bars as Bars
 from cryptocast.dataset.bars import lay_out as lay_out
+from cryptocast.dataset.bars import needed_start as needed_start
 from cryptocast.dataset.features import compute as compute
 from cryptocast.dataset.features import context_bars as context_bars
 from cryptocast.dataset.features import recent_bars as recent_bars

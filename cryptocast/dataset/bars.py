@@ -49,6 +49,18 @@ class Bars:
         return Bars(self.market, first, **{name: c[start:end] for name, c in columns.items()})
 
 
+def needed_start(candles: Candles, market: Market, start: int, latest: int) -> int:
+    """Return from which open time on `[start, ...)` has to be laid out: `latest` at the latest.
+
+    Empty bars before the first candle tell nothing but that its move spans too long a gap, for
+    which a few are enough: every bar from it on gets the same bits.
+    """
+    if not len(candles):
+        return latest
+    first = int(candles.open_time[0]) - (LONGEST_SPAN_BARS + 1) * market.interval_seconds
+    return max(start, min(first, latest))
+
+
 def lay_out(candles: Candles, market: Market, start: int, end: int) -> Bars:
     """Lay normalised candles on the grid of open times `[start, end)`.
 

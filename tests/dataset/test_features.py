@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryptocast.dataset import Bars, compute, context_bars, lay_out, recent_bars
+from cryptocast.dataset import Bars, compute, context_bars, lay_out, needed_start, recent_bars
 from cryptocast.dataset.bars import LONGEST_SPAN_BARS
 from cryptocast.dataset.features import (
     FAST_DECAY,
@@ -275,3 +275,14 @@ def test_a_profile_tells_how_much_is_usual_at_the_times_that_come_next() -> None
 def test_a_profile_of_less_than_a_day_says_nothing() -> None:
     np.testing.assert_allclose(profile(bars(264, 3)), 0, atol=1e-12)
     assert (np.abs(profile(bars(320, 3))[300:]) > 1e-3).any()
+
+
+@given(st.integers(0, 40), st.sets(st.integers(1, 199), max_size=40))
+def test_empty_bars_before_the_first_candle_change_no_bit(lead: int, gaps: set[int]) -> None:
+    stored, end = candles(200, seed=4, gaps=sorted(gaps)), START + 200 * BAR
+    start = START - lead * BAR
+    needed = needed_start(stored, MARKET, start, end - 80 * BAR)
+    assert start <= needed <= START
+    whole, short = (compute(lay_out(stored, MARKET, first, end)) for first in (start, needed))
+    assert np.array_equal(short.values[-200:], whole.values[-200:])
+    assert np.array_equal(short.sigma[-200:], whole.sigma[-200:])
