@@ -174,20 +174,24 @@ def base_scores(scored: ScoredSeries, rule: PretrainRule) -> list[dict[str, Any]
     settings, recorded = rule.settings, scored.recorded
     levels, seconds = settings.model.levels, recorded.market.interval_seconds
     before = recorded.windows(settings, recorded.start, rule.cut)
-    unseen = _thinned(recorded.windows(settings, rule.cut, recorded.end))
-    if not len(before) or not len(unseen):
+    after = recorded.windows(settings, rule.cut, recorded.end)
+    if not len(before) or not len(after):
         return []
+    every = _judged_every(len(after))
+    unseen = after.take(slice(None, None, every))
     candidates = [Candidate(BASE, BASE, scored.network.log_returns(unseen))]
-    candidates += [baseline(kind, before, unseen, levels, seconds) for kind in (WALK, CONSTANT)]
+    candidates += [
+        baseline(kind, before, after, levels, seconds, every) for kind in (WALK, CONSTANT)
+    ]
     scores = evaluation.score(candidates, unseen.targets, levels, recorded.name)
     return [row for row in score_rows(scores) if row["model"] == BASE]
 
 
-def _thinned(windows: Windows) -> Windows:
-    every = max(-(-len(windows) // _JUDGED_ORIGINS), 1)
+def _judged_every(origins: int) -> int:
+    every = max(-(-origins // _JUDGED_ORIGINS), 1)
     while math.gcd(every, 60) > 1:  # every slot of the hour has to be judged, whatever the interval
         every += 1
-    return windows.take(slice(None, None, every))
+    return every
 
 
 def base_evidence(scores: Sequence[dict[str, Any]]) -> dict[str, float]:

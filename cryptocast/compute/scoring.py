@@ -126,13 +126,19 @@ def score_market(series: MarketSeries, plan: ScoringPlan) -> Scored:
 
 
 def baseline(
-    kind: str, before: Windows, windows: Windows, levels: Sequence[float], bar_seconds: int
+    kind: str,
+    before: Windows,
+    windows: Windows,
+    levels: Sequence[float],
+    bar_seconds: int,
+    every: int = 1,
 ) -> Candidate:
     """Return the forecasts of a baseline that learns anew every week from the week before.
 
     `before` are the windows of one market before those that are forecast. A week is
     `YARDSTICK_BARS`, or 7 days where those are more bars; no target counts that lay ahead when it
-    was learned.
+    was learned. It learns from all windows, also where only every n-th is forecast: fewer would
+    make a weaker baseline than the one that serves.
     """
     week = max(YARDSTICK_BARS * bar_seconds, 7 * DAY_SECONDS)
     first = int(windows.origin[0]) if len(windows) else 0
@@ -141,7 +147,9 @@ def baseline(
         old, new = (_known(part, moment - week, moment, bar_seconds) for part in (before, windows))
         start, end = np.searchsorted(windows.origin, [moment, moment + week])
         graph = Forecaster(_fitted(kind, old, new, levels).onnx)
-        forecasts.append(graph.log_returns(windows.take(slice(start, end))))
+        forecasts.append(
+            graph.log_returns(windows.take(slice(-(-start // every) * every, end, every)))
+        )
     return Candidate(kind, None, np.concatenate(forecasts))
 
 

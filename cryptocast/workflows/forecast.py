@@ -192,7 +192,7 @@ def _tell(ws: Workspace, report: TickReport | None = None) -> list[str]:
 
         failures += step("renew the mirror", lambda: renew_mirror(ws.store, ws.folder))
     if ws.settings.simulate.store and report is not None and report.new:
-        # And again.
+        # Late, as few ask for it: paths would cost every tick their library.
         from cryptocast.workflows.futures.summaries import kept_summaries
 
         keep = partial(kept_summaries, ws.store, report.forecasts, ws.settings, ws.clock.now())

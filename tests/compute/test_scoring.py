@@ -56,3 +56,10 @@ def test_what_is_older_than_a_week_does_not_count() -> None:
 
 def test_without_an_origin_there_is_no_forecast() -> None:
     assert walk(BEFORE, AFTER.take(slice(0, 0))).shape == (0, 6, len(LEVELS))
+
+
+def test_a_walk_that_is_asked_for_every_seventh_origin_has_learned_from_all() -> None:
+    def forecasts(every: int) -> FloatArray:
+        return baseline("random_walk", BEFORE, AFTER, LEVELS, BAR, every).quantiles
+
+    np.testing.assert_allclose(forecasts(7), forecasts(1)[::7], rtol=1e-6)
