@@ -30,6 +30,13 @@ def command(
         list[str], typer.Option(help="Files, folders or globs of candles; repeatable.")
     ],
     out: Annotated[Path, typer.Option(help="The folder to write the network into.")],
+    unseen: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DATA",
+            help="Files of other years to score it on; repeatable. Default: the newest of --data.",
+        ),
+    ] = None,
     config: Annotated[
         str | None,
         typer.Option(
@@ -47,10 +54,11 @@ def command(
 ) -> Answer:
     """Train one network on many markets, for markets with little history of their own.
 
-    It needs no workspace; if -w names one, its settings are used. The network is first trained
-    on the older candles and scored on the newest, then trained on all of them. If it is
-    interrupted, the same command continues. `[model] base` names the folder of the network to
-    use; cryptocast brings its own for some intervals.
+    It needs no workspace; if -w names one, its settings are used. The network is trained on all
+    candles and scored on those of --unseen. Without --unseen it is first trained on the older
+    candles and scored on the newest. The score is what the gate believes of it before your
+    candles can tell. If it is interrupted, the same command continues. `[model] base` names the
+    folder of the network to use; cryptocast brings its own for some intervals.
     """
     from cryptocast.documents import document
     from cryptocast.workflows.pretrain import pretrain
@@ -63,6 +71,7 @@ def command(
         origin=origin,
         now=run.clock.now(),
         progress=run.progress,
+        unseen=unseen or (),
     )
     answer = document(report, times=("held_out_from",))
     return Answer(answer, lambda console: _show(console, report))
@@ -85,9 +94,12 @@ def _show(console: Console, report: PretrainReport) -> None:
     from cryptocast.values import iso
 
     rows = list(_rows(report.scores))
-    title = f"CRPS skill against the random walk from {iso(report.held_out_from)}"
-    console.print(table(title, _COLUMNS, rows))
-    if (early := report.series - len(rows)) > 0:
+    where = "on unseen files"
+    if report.held_out_from is not None:
+        where = f"from {iso(report.held_out_from)}"
+    console.print(table(f"CRPS skill against the random walk {where}", _COLUMNS, rows))
+    early = 0 if report.held_out_from is None else report.series - len(rows)
+    if early > 0:
         console.print(
             f"{early} of {report.series} series end earlier: used for training, not scored"
         )

@@ -21,7 +21,7 @@ from cryptocast.errors import ConfigError
 from cryptocast.evaluation import Candidate
 from cryptocast.models import Series
 from cryptocast.seams import TrainingRun
-from cryptocast.values import Fitted, Market, Recording, Windows
+from cryptocast.values import DAY_SECONDS, Fitted, Market, Recording, Windows
 
 LOOKBACK = 4
 """Bars of a window, of which at most one may be missing.
@@ -35,6 +35,7 @@ FAR_STEPS = 288
 _FAR_STRIDE = 25  # bars between origins that tell of those: every time of the day comes
 LEAST_BARS = 576  # shorter series are left out
 _JUDGED_ORIGINS = 6000  # per series, spread evenly: more add nothing
+_BEGINNING = 30 * DAY_SECONDS  # of a series that is only scored
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,6 +82,11 @@ class Recorded:
         """End of the last bar."""
         return self.bars.first + len(self.bars) * self.market.interval_seconds
 
+    @property
+    def begun(self) -> int:
+        """The moment from which its memory and the baselines know it: a month, or a quarter."""
+        return self.start + min(_BEGINNING, (self.end - self.start) // 4)
+
     def windows(self, settings: Settings, start: int, end: int) -> Windows:
         """Return the windows of the origins in `[start, end)`, with targets purged at its end."""
         return dataset.cut(
@@ -115,7 +121,6 @@ class PretrainRule:
 
     settings: Settings
     now: float  # Unix seconds; candles that are not closed by then are left out
-    cut: int = 0  # the moment from which the newest are held out
 
 
 def record(recording: Recording, rule: PretrainRule) -> Recorded | None:
@@ -163,18 +168,19 @@ train_base.ON_GPU = True  # type: ignore[attr-defined]  # any function may have 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredSeries:
-    """A recorded series on which a network is scored."""
+    """A recorded series on which a network is scored, from a moment on that it never saw."""
 
     recorded: Recorded
     network: Forecaster
+    start: int  # Unix seconds; what lies before is for the baselines
 
 
 def base_scores(scored: ScoredSeries, rule: PretrainRule) -> list[dict[str, Any]]:
-    """Score a network from the moment `cut` on, against baselines that are learned anew."""
+    """Score a network on the origins from `start` on, against baselines that are learned anew."""
     settings, recorded = rule.settings, scored.recorded
     levels, seconds = settings.model.levels, recorded.market.interval_seconds
-    before = recorded.windows(settings, recorded.start, rule.cut)
-    after = recorded.windows(settings, rule.cut, recorded.end)
+    before = recorded.windows(settings, recorded.start, scored.start)
+    after = recorded.windows(settings, scored.start, recorded.end)
     if not len(before) or not len(after):
         return []
     every = _judged_every(len(after))
@@ -194,15 +200,24 @@ def _judged_every(origins: int) -> int:
     return every
 
 
-def base_evidence(scores: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Return the skill against the random walk over all steps and series, and its sample size."""
+def base_evidence(
+    scores: Sequence[dict[str, Any]], scored: Sequence[ScoredSeries]
+) -> dict[str, float]:
+    """Return the skill against the random walk over all steps and series, its sample size and time.
+
+    `start` and `end` are the Unix seconds that the series were scored between.
+    """
     overall = [row for row in scores if row["step"] == "all"]
     if not overall:
         return {}
     skills = [row["skill_vs_random_walk"] for row in overall]
+    names = {row["market"] for row in overall}
+    ours = [one for one in scored if one.recorded.name in names]
     return {
         "skill": float(np.mean(skills)),
         "worst_skill": float(np.min(skills)),
         "series": float(len(skills)),
         "n": float(sum(row["n"] for row in overall)),
+        "start": float(min(one.start for one in ours)),
+        "end": float(max(one.recorded.end for one in ours)),
     }

@@ -99,7 +99,7 @@ def compare_series(
 
     The shrunken skill is the posterior mean if true skills are normal about 0 with the standard
     deviation `prior_skill`: `skill * prior^2 / (prior^2 + standard error^2)`. A challenger that
-    has shown a skill elsewhere, on candles of other markets and years, brings it as `prior`:
+    has shown a skill elsewhere, on candles that it had not learned from, brings it as `prior`:
     then true skills are normal about that, and the bounds are the posterior's too.
     """
     plan = Resampling.of(len(skills), rule.block_bars or 2 * horizon, rule.resamples)
@@ -174,7 +174,7 @@ def _grounds(comparison: Comparison, rule: GateSettings) -> str:
     expected = percent(comparison.shrunken, 2)
     why = f"{expected} is expected and a loss of {rule.worst_loss:.2%} ruled out"
     if prior is not None and prior > 0:
-        why = f"it was {percent(prior, 2)} on other markets and years"
+        why = f"it was {percent(prior, 2)} on candles that it had not learned from"
     return f"not decided here: {_seen(comparison, rule, opponent)}; serves because {why}"
 
 

@@ -44,14 +44,14 @@ _NETWORK_FILES = {"card.json", "model.onnx", FOLDER}
 
 @dataclass(frozen=True, slots=True)
 class PretrainReport:
-    """A base network, and its scores on the newest time, which it was not trained on."""
+    """A base network, and its scores on candles that it was not trained on."""
 
     folder: Path
     interval: str
     series: int
     origins: int
-    held_out_from: int  # Unix seconds
-    scores: list[dict[str, Any]]  # on the held-out time; a row per series and step, and "all"
+    held_out_from: int | None  # Unix seconds; None if it was scored on files of other years
+    scores: list[dict[str, Any]]  # a row per scored series and step, and "all"
     evidence: Mapping[str, float]
     seconds: float
 
@@ -65,32 +65,34 @@ def pretrain(
     origin: str | None,
     now: float,
     progress: Progress,
+    unseen: Sequence[str] = (),
 ) -> PretrainReport:
-    """Learn from every file, and keep the network as a bundle in the folder `out`.
+    """Learn from every file of `data`, and keep the network as a bundle in the folder `out`.
 
-    Candles that are not closed `now` (Unix seconds) are left out. The network is trained on the
-    older part of the time first, to say what it is worth on the newest (every market is cut at
-    the same moment), and then on all of it. Finer candles are put together to those of
-    `[market] interval`. After an interruption, the same command continues where it stopped. Raises
-    ConfigError, SourceError, StateError if there are too few candles, and UsageError if `out`
-    cannot be written, or holds other files than a network's.
+    Candles that are not closed `now` (Unix seconds) are left out. The network is scored on the
+    files `unseen`, which are of other years. Without them it is trained on the older part of the
+    time first, to say what it is worth on the newest (every market is cut at the same moment),
+    and then on all of it. Finer candles are put together to those of `[market] interval`. After
+    an interruption, the same command continues where it stopped. Raises ConfigError, SourceError,
+    StateError if there are too few candles, and UsageError if `unseen` shares time with `data`,
+    or if `out` cannot be written, or holds other files than a network's.
     """
     began, out = time.monotonic(), parse_path(out).resolve()
     _require_place(out)
     with contextlib.closing(open_engine(settings.engine)) as engine:
         progress.stage("read candles")
         series = read_series(engine, settings, data, now)
-        cut = held_out_from(series, settings.pretrain.validation_share)
+        judged = read_series(engine, settings, unseen, now) if unseen else []
+        _require_apart(series, judged)
         training = Pretraining(settings, base_card(settings, series, seed, origin), out, began)
-        scores, fitted, origins = _trained(
-            engine, training, series, PretrainRule(settings, now, cut), progress
-        )
+        learned = _learned(engine, training, series, judged, PretrainRule(settings, now), progress)
     progress.stage("write the bundle")
-    evidence, horizon = base_evidence(scores), Forecaster(fitted.onnx).horizon
-    card = dataclasses.replace(training.card, evidence=evidence, horizon=horizon)
+    onnx = learned.fitted.onnx
+    horizon = Forecaster(onnx).horizon
+    card = dataclasses.replace(training.card, evidence=learned.evidence, horizon=horizon)
     whole = path_model(series, origin or "")
     with _writing(out):
-        bundles.freeze(out, card, fitted.onnx)
+        bundles.freeze(out, card, onnx)
         if whole is not None:
             whole.save(out / FOLDER)
     training.forget()
@@ -98,40 +100,75 @@ def pretrain(
         folder=out,
         interval=settings.market.interval,
         series=len(series),
-        origins=origins,
-        held_out_from=cut,
-        scores=scores,
-        evidence=evidence,
+        origins=learned.origins,
+        held_out_from=learned.held_out_from,
+        scores=learned.scores,
+        evidence=learned.evidence,
         seconds=time.monotonic() - began,
     )
 
 
-def _trained(
+def _require_apart(series: Sequence[Recorded], unseen: Sequence[Recorded]) -> None:
+    """Raise UsageError if a series to be scored on shares time with one that is learned from."""
+    for other in unseen:
+        for one in series:
+            if other.start < one.end and one.start < other.end:
+                raise UsageError(
+                    f"{other.name} shares time with {one.name}, which the network learns from",
+                    code="usage.unseen",
+                    hint="markets move together: name files of other years, --unseen DATA",
+                )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Learned:
+    """A network that learned from everything, and what it is worth on what it did not see."""
+
+    fitted: Fitted
+    origins: int
+    scores: list[dict[str, Any]]
+    evidence: Mapping[str, float]
+    held_out_from: int | None
+
+
+def _learned(
     engine: Engine,
     training: Pretraining,
     series: Sequence[Recorded],
+    unseen: Sequence[Recorded],
     rule: PretrainRule,
     progress: Progress,
-) -> tuple[list[dict[str, Any]], Fitted, int]:
-    """Do both trainings; return the first one's scores, the second network and its origins."""
+) -> _Learned:
+    """Train on everything, and score: on the unseen series, else by a training on the older."""
     settings, show = rule.settings, _epoch_shower(progress)
+    cut = None if unseen else held_out_from(series, settings.pretrain.validation_share)
     origins = 0
 
     def trainings() -> Iterator[BaseTraining]:
         nonlocal origins
-        yield training.of([r.series(settings, r.start, rule.cut) for r in series], OLDER, show)
+        if cut is not None:
+            yield training.of([r.series(settings, r.start, cut) for r in series], OLDER, show)
         everything = [r.series(settings, r.start, r.end) for r in series]
         origins = sum(len(one.newest) for one in everything)
         yield training.of(everything, ALL, show, [r.far(settings) for r in series])
 
+    def scored(name: str, pieces: list[ScoredSeries]) -> list[dict[str, Any]]:
+        progress.stage(name)
+        return [row for rows in engine.map(base_scores, pieces, rule) for row in rows]
+
     networks = engine.map(train_base, trainings(), settings)
-    progress.stage("train on the older candles")
-    older = Forecaster(next(networks).onnx)
-    progress.stage("score on the newest")
-    scored = (ScoredSeries(recorded, older) for recorded in series)
-    scores = [row for rows in engine.map(base_scores, scored, rule) for row in rows]
+    if cut is not None:
+        progress.stage("train on the older candles")
+        older = Forecaster(next(networks).onnx)
+        pieces = [ScoredSeries(recorded, older, cut) for recorded in series]
+        scores = scored("score on the newest", pieces)
     progress.stage("train on all candles")
-    return scores, next(networks), origins
+    fitted = next(networks)
+    if cut is None:
+        network = Forecaster(fitted.onnx)
+        pieces = [ScoredSeries(recorded, network, recorded.begun) for recorded in unseen]
+        scores = scored("score on the unseen", pieces)
+    return _Learned(fitted, origins, scores, base_evidence(scores, pieces), cut)
 
 
 def _epoch_shower(progress: Progress) -> Callable[[Epoch, int], None]:

@@ -6,8 +6,9 @@ Prints a table: the true skill against the number of gate origins, and in each c
 SERIES (default 1,000) simulated challengers that the default `[gate]` promotes. 312 origins are
 what a user with 7 days has. Once against one opponent (the random walk serves), once against
 two (it and production), whose noise is correlated 0.5: they share the challenger. Then a base
-network against the random walk: it has shown `SHOWN` on other markets and years. Once as it is,
-and once without the rule that origins which speak against it outweigh that (its `high_here`).
+network against the random walk: it has shown `SHOWN` on candles that it had not learned from.
+Once as it is, and once without the rule that origins which speak against it outweigh that (its
+`high_here`).
 
 The noise is that of the gate's statistic, the mean over 24 steps of the relative CRPS
 difference. Each origin's is a moving average of the shocks of the next 24 bars, weighed as

@@ -301,7 +301,7 @@ def test_without_an_origin_the_prior_alone_decides(empty: bool) -> None:
     assert judged(0.0081).promoted
     assert judged(0.0081).reason == (
         "not decided here: no origin against the random walk to judge by; serves because it was "
-        "+0.81% on other markets and years"
+        "+0.81% on candles that it had not learned from"
     )
     bad = judged(-0.004)
     assert not bad.promoted
@@ -332,7 +332,7 @@ def test_fewer_origins_than_are_needed_are_shown_and_the_prior_decides(n: int) -
     assert not evaluation.is_refuted(found, RULE)
     assert decide(random_walk=found).reason == (
         f"not decided here: skill -3.00% against the random walk on only {n} origins, 24 are "
-        f"needed; serves because it was {SHOWN:+.2%} on other markets and years"
+        f"needed; serves because it was {SHOWN:+.2%} on candles that it had not learned from"
     )
     assert not decide(random_walk=here(-0.03, None, n=n)).promoted
 
@@ -343,7 +343,7 @@ def test_a_prior_that_outweighs_a_loss_here_is_no_claim_of_what_was_seen() -> No
     )
     assert decide(random_walk=found).reason == (
         "not decided here: skill -0.09% against the random walk on 288 origins (p = 0.52); "
-        "serves because it was +0.90% on other markets and years"
+        "serves because it was +0.90% on candles that it had not learned from"
     )
 
 

@@ -108,6 +108,8 @@ def test_the_answer_says_what_was_learned_and_what_it_came_to(
         "worst_skill": pytest.approx(min(whole)),
         "series": 3.0,
         "n": float(sum(row["n"] for row in data["scores"] if row["step"] == "all")),
+        "start": float(FIRST + round(0.7 * BARS) * INTERVAL),
+        "end": float(FIRST + BARS * INTERVAL),
     }
     assert sorted(p.name for p in files.iterdir()) == names
 
@@ -248,6 +250,53 @@ def test_a_series_that_ends_before_the_newest_time_is_learned_from_all_the_same(
     assert "1 of 4 series end earlier: used for training, not scored" in again.out
 
 
+@pytest.fixture(scope="module")
+def other_years(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two markets, recorded long before those of `files`."""
+    folder = tmp_path_factory.mktemp("other_years")
+    for symbol in ("ADA/EUR", "LTC/EUR"):
+        late = candles(symbol, bars=900)
+        early = replace(late, open_time=late.open_time - 10**6 * INTERVAL)
+        write(folder / f"{symbol.replace('/', '-')}.parquet", early)
+    return folder
+
+
+def test_a_network_can_be_scored_on_files_of_other_years(
+    made: tuple[Path, dict[str, Any]], files: Path, other_years: Path, tmp_path: Path
+) -> None:
+    """The same network is written, and its card says what it is worth where it never was."""
+    out = tmp_path / "base"
+    data = good("pretrain", "--data", files, "--unseen", other_years, "--out", out)
+    assert (data["series"], data["held_out_from"]) == (3, None)
+    assert {row["market"] for row in data["scores"]} == {"ADA-EUR.parquet", "LTC-EUR.parquet"}
+    first = int(candles("ADA/EUR", bars=900).open_time[0]) - 10**6 * INTERVAL
+    whole = [row for row in data["scores"] if row["step"] == "all"]
+    assert [row["n"] for row in whole] == [pytest.approx(24 * (675 - 11.5), rel=0.03)] * 2
+    assert data["evidence"] == {
+        "skill": pytest.approx(np.mean([row["skill_vs_random_walk"] for row in whole])),
+        "worst_skill": pytest.approx(min(row["skill_vs_random_walk"] for row in whole)),
+        "series": 2.0,
+        "n": float(sum(row["n"] for row in whole)),
+        "start": float(first + 225 * INTERVAL),
+        "end": float(first + 900 * INTERVAL),
+    }
+    assert bundles.load(out).card.evidence == data["evidence"]
+    assert graph(out) == graph(made[0])
+
+
+def test_what_moves_with_the_learned_candles_is_not_unseen(
+    files: Path, other_years: Path, tmp_path: Path
+) -> None:
+    options = ("--data", files / "BTC-EUR.parquet", "--unseen", other_years)
+    assert refused(*options, "--unseen", files / "ETH-EUR.csv", "--out", tmp_path / "base") == {
+        "code": "usage.unseen",
+        "message": "ETH-EUR.csv shares time with BTC-EUR.parquet, which the network learns from",
+        "hint": "markets move together: name files of other years, --unseen DATA",
+        "exit": "2",
+    }
+    assert not (tmp_path / "base").exists()
+
+
 def test_too_few_candles_are_refused(tmp_path: Path) -> None:
     short = write(tmp_path / "c" / "BTC-EUR.parquet", candles(bars=575))
     assert refused("--data", short, "--out", tmp_path / "base") == {
@@ -331,7 +380,9 @@ def test_init_starts_at_the_network_that_was_made(
     assert base["gate"] is not None
     skill = f"{made[1]['evidence']['skill']:+.2%}"
     assert base["gate"].startswith("not decided here: ")
-    assert base["gate"].endswith(f"; serves because it was {skill} on other markets and years")
+    assert base["gate"].endswith(
+        f"; serves because it was {skill} on candles that it had not learned from"
+    )
 
 
 def test_a_network_of_another_interval_is_refused_by_init(

@@ -104,7 +104,8 @@ def test_three_hours_of_candles_promote_the_base_network(
     assert chosen["reason"].startswith("not decided here: skill ")
     assert chosen["reason"].endswith(
         " against the random walk on only 15 origins, 24 are needed; serves because it was "
-        f"{SKILL} on other markets and years; too few candles for the lstm: 406 would suffice"
+        f"{SKILL} on candles that it had not learned from; too few candles for the lstm: "
+        "406 would suffice"
     )
     assert roles["base"]["gate"] == chosen["reason"].rpartition("; too few")[0]
     assert (roles["base"]["promoted"], roles["random_walk"]["promoted"]) == (True, None)
