@@ -185,7 +185,8 @@ def base_scores(scored: ScoredSeries, rule: PretrainRule) -> list[dict[str, Any]
         return []
     every = _judged_every(len(after))
     unseen = after.take(slice(None, None, every))
-    candidates = [Candidate(BASE, BASE, scored.network.log_returns(unseen))]
+    quantiles = scored.network.log_returns(unseen)[:, : settings.model.horizon]
+    candidates = [Candidate(BASE, BASE, quantiles)]
     candidates += [
         baseline(kind, before, after, levels, seconds, every) for kind in (WALK, CONSTANT)
     ]

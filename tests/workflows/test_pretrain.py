@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 
 from cryptocast import bundles, models
+from cryptocast.bundles import Forecaster
+from cryptocast.compute.pretraining import PretrainRule, Recorded, ScoredSeries, base_scores
+from cryptocast.config import Settings
 from cryptocast.models import _base
 from cryptocast.sources import sim
-from cryptocast.values import FEATURES, Candles, Market, iso
+from cryptocast.values import FEATURES, Candles, Market, Recording, iso
 from support.commands import INTERVAL, NOW, candles, good, run, start_loaded, write
 
 BARS = 1_200
@@ -282,6 +285,19 @@ def test_a_network_can_be_scored_on_files_of_other_years(
     }
     assert bundles.load(out).card.evidence == data["evidence"]
     assert graph(out) == graph(made[0])
+
+
+def test_a_network_that_knows_more_steps_is_scored_on_those_that_are_asked_for() -> None:
+    shipped = Forecaster((models.base_folder("5m") / "model.onnx").read_bytes())
+    recording = Recording(
+        Path("BTC-EUR.csv"), Market.of("BTC/EUR", "file", "5m"), candles("BTC/EUR", bars=BARS)
+    )
+    rule = PretrainRule(Settings(), FIRST + 10**9)
+    recorded = Recorded.of(recording, rule.settings, rule.now)
+    assert recorded is not None
+    assert shipped.horizon > rule.settings.model.horizon
+    scores = base_scores(ScoredSeries(recorded, shipped, recorded.begun), rule)
+    assert {row["step"] for row in scores} == {*range(1, 25), "all"}
 
 
 def test_what_moves_with_the_learned_candles_is_not_unseen(
