@@ -46,6 +46,13 @@ SLOW_DECAY = 0.5 ** (1 / 200)
 _DECAYS = np.array([DECAY, FAST_DECAY, MEDIUM_DECAY, SLOW_DECAY])
 _RANGE_DECAYS = np.array([FAST_DECAY, DECAY])
 
+# What `_features` sweeps: squares, falls and sizes at all decays, ranges at two, volumes at one;
+# then the weights of moves, ranges and volumes in the same way.
+_DECAYS_OF = (_DECAYS, _DECAYS, _DECAYS, _RANGE_DECAYS, np.array([SLOW_DECAY]))
+_SWEPT = np.repeat(np.arange(8), [len(decays) for decays in _DECAYS_OF + _DECAYS_OF[2:]])
+_SWEPT_DECAYS = np.concatenate([*_DECAYS_OF, *_DECAYS_OF[2:]])
+_WEIGHT_OF = np.array([*range(4), *range(4), *range(7)])  # of each of the 15 sums
+
 PROFILE = tuple(name for name in FEATURES if name.endswith("profile"))
 """The features of the profile."""
 
@@ -127,36 +134,40 @@ def _features(bars: Bars, first: int) -> Features:
     first, bars = first - low, bars.part(low, len(bars))
     present = (~bars.missing).astype(np.float64)
     per_bar, moved = moves(bars)
+    traded = np.isfinite(bars.log_volume).astype(np.float64)
+    log_volume = np.where(traded > 0, bars.log_volume, 0.0)
     squares = per_bar**2
-    sums = np.stack([squares, np.where(per_bar < 0, squares, 0.0), np.abs(per_bar)])
-    variance, fallen, size = average(sums[:, None], np.stack([moved] * len(_DECAYS)), _DECAYS)
-    ranged = average(_PARKINSON * bars.log_range**2, np.stack([present] * 2), _RANGE_DECAYS)
+    falls = np.where(per_bar < 0, squares, 0.0)
+    ranges = _PARKINSON * bars.log_range**2
+    # Averages of all kinds in one sweep: a tick of thousands of markets is thousands of these.
+    known = squares, falls, np.abs(per_bar), ranges, log_volume, moved, present, traded
+    swept = _sweep(np.stack(known)[_SWEPT], _SWEPT_DECAYS, first)
+    sums, norms = swept[: len(_WEIGHT_OF)], swept[len(_WEIGHT_OF) :]
+    means = sums / np.where(norms > 0, norms, 1.0)[_WEIGHT_OF]
+    variance, fallen, size, ranged, (usual,) = np.split(means, [4, 8, 12, 14])
     sigma, *others = _volatility(np.concatenate([variance, ranged]))
     sizes = np.maximum(_NORMAL * size, SIGMA_FLOOR)
     downside = np.log(_volatility(fallen) / _volatility(variance - fallen))
 
-    traded = (np.isfinite(bars.log_volume)).astype(np.float64)
-    log_volume = np.where(traded > 0, bars.log_volume, 0.0)
-    usual = average(log_volume, traded[None], np.array([SLOW_DECAY]))[0]
-
+    bars, per_bar = bars.part(first, len(bars)), per_bar[first:]
     columns = (
         per_bar / sigma,
         bars.log_range / sigma,
-        *(np.log(other / sigma) for other in (*others, *sizes)),
+        *np.log(np.concatenate([others, sizes]) / sigma),
         *downside,
-        (log_volume - usual) * traded,
+        (log_volume[first:] - usual) * traded[first:],
         bars.place,
-        1.0 - present,
+        1.0 - present[first:],
         np.log(sigma / LEVEL_UNIT),
         *_phases(bars, DAY_SECONDS),
         *_phases(bars, 7 * DAY_SECONDS),
+        *profile,
     )
-    values = np.hstack([np.stack(columns, axis=1)[first:], profile])
-    return Features(np.clip(values, -_CLIP, _CLIP), sigma[first:])
+    return Features(np.clip(np.stack(columns, axis=1), -_CLIP, _CLIP), sigma)
 
 
 def _profile(bars: Bars, first: int) -> FloatArray:
-    """Return [R, 4], the log of how much is usual at each of `PROFILE_STEPS` against all times.
+    """Return [4, R], the log of how much is usual at each of `PROFILE_STEPS` against all times.
 
     R are the rows from `first` on.
 
@@ -165,24 +176,25 @@ def _profile(bars: Bars, first: int) -> FloatArray:
     """
     days = profile_days(bars.market.interval_seconds)
     if not days:
-        return np.zeros((len(bars) - first, len(PROFILE_STEPS)))
+        return np.zeros((len(PROFILE_STEPS), len(bars) - first))
     a_day = DAY_SECONDS // bars.market.interval_seconds
     per_bar, moved = moves(bars)
     slow = _volatility(average(per_bar**2, moved[None], np.array([SLOW_DECAY]))[0])
     before = np.concatenate((slow[:1], slow[:-1]))
     pair = np.stack([np.minimum(np.abs(per_bar) / before, PROFILE_CLIP) * moved, moved])
-    all_sizes, all_counts = _days_before(_run(pair, a_day), first, a_day, 0, days)
-    runs = [(_run(pair, end - start), a_day - end) for start, end in PROFILE_STEPS]
-    sums = [_days_before(run, first, a_day, back, days) for run, back in runs]
+    runs = _runs(pair, [a_day, *(end - start for start, end in PROFILE_STEPS)])  # [5, 2, T]
+    for run, (_, end) in zip(runs[1:], PROFILE_STEPS, strict=True):
+        run[:] = _shifted(run, a_day - end)  # to the row that it follows, a day later
+    (all_sizes, all_counts), *sums = _days_before(runs, first, a_day, days)
     sizes, counts = np.stack(sums, axis=1)  # [4, R] each
     usual = all_sizes / np.where(all_counts > 0, all_counts, 1.0)
     prior = PROFILE_PRIOR_DAYS * np.array([[end - start] for start, end in PROFILE_STEPS])
     at_these = (sizes + prior * usual) / (counts + prior)
-    return np.log(np.where(usual > 0, at_these, 1.0) / np.where(usual > 0, usual, 1.0)).T
+    return np.log(np.where(usual > 0, at_these, 1.0) / np.where(usual > 0, usual, 1.0))
 
 
-def _days_before(values: FloatArray, first: int, a_day: int, back: int, days: int) -> FloatArray:
-    """Return sums [..., R] over days of what the values [..., T] were `back` bars before each row.
+def _days_before(values: FloatArray, first: int, a_day: int, days: int) -> FloatArray:
+    """Return sums [..., R] of the values [..., T] at each row and whole days before it.
 
     The rows are those from `first` on; a day further back counts `PROFILE_DECAY` times as much.
     """
@@ -190,23 +202,25 @@ def _days_before(values: FloatArray, first: int, a_day: int, back: int, days: in
     total = np.zeros((*values.shape[:-1], end - first))
     for day in range(days - 1, -1, -1):
         total *= PROFILE_DECAY
-        ago = back + day * a_day
+        ago = day * a_day
         if end > ago:
             part = values[..., max(first - ago, 0) : end - ago]
             total[..., total.shape[-1] - part.shape[-1] :] += part
     return total
 
 
-def _run(values: FloatArray, bars: int) -> FloatArray:
-    """Return the sums [..., T] over this many bars up to each, by doublings of a run."""
-    total, span, offset, double = np.zeros_like(values), 1, 0, values
-    while bars:
-        if bars & 1:
-            total = total + _shifted(double, offset)
-            offset += span
-        double = double + _shifted(double, span)
-        span, bars = 2 * span, bars >> 1
-    return total
+def _runs(values: FloatArray, lengths: Sequence[int]) -> FloatArray:
+    """Return the sums [L, ..., T] over each of L numbers of bars up to each, by doublings."""
+    totals = np.zeros((len(lengths), *values.shape))
+    double, span, offsets = values.copy(), 1, [0] * len(lengths)
+    while span <= max(lengths):
+        for i, length in enumerate(lengths):
+            if length & span:
+                totals[i, ..., offsets[i] :] += double[..., : max(double.shape[-1] - offsets[i], 0)]
+                offsets[i] += span
+        double[..., span:] += double[..., :-span]
+        span *= 2
+    return totals
 
 
 def _shifted(values: FloatArray, bars: int) -> FloatArray:
@@ -242,16 +256,34 @@ def average(values: FloatArray, weights: FloatArray, decays: FloatArray) -> Floa
     """Return exponentially weighted means [..., S, T] over exactly the last `MEMORY_BARS` bars.
 
     `values` is [..., S or 1, T], `weights` [S, T], `decays` [S]. If no weight was seen yet, the
-    mean is 0. The sum over 2m bars is the sum over m plus `decay**m` times the sum over the m
-    before (ten doublings for 1,024): elementwise, so the bits don't depend on T.
+    mean is 0. The bits of a bar's mean don't depend on T.
     """
-    sums = values * weights
-    norms = np.array(weights)
+    sums, norms = _sweep(values * weights, decays), _sweep(weights.copy(), decays)
+    return np.asarray(sums / np.where(norms > 0, norms, 1.0))
+
+
+def _sweep(values: FloatArray, decays: FloatArray, first: int = 0) -> FloatArray:
+    """Return weighted sums [..., S, R] over the last `MEMORY_BARS` bars, for the rows from `first`.
+
+    `values` [..., S, T] are overwritten. The sum over 2m bars is the sum over m plus `decay**m`
+    times the sum over the m before (ten doublings for 1,024): elementwise, so that the bits don't
+    depend on T. Few rows need ever fewer of those: of runs as long as the rows, each second one.
+    """
+    rows = values.shape[-1] - first
     power = decays[:, None].copy()
     span = 1
-    while span < MEMORY_BARS:
-        for total in (sums, norms):
-            total[..., span:] = total[..., span:] + power * total[..., :-span]
+    while span < min(rows, MEMORY_BARS):
+        values[..., span:] += power * values[..., :-span]
         power = power * power
         span *= 2
-    return np.asarray(sums / np.where(norms > 0, norms, 1.0))
+    if span == MEMORY_BARS:
+        return values[..., first:]
+    lacking = max(MEMORY_BARS - values.shape[-1], 0)
+    if lacking:
+        values = np.concatenate((np.zeros((*values.shape[:-1], lacking)), values), axis=-1)
+    runs = values[..., -MEMORY_BARS:].reshape(*values.shape[:-1], -1, span)
+    power = power[..., None]
+    while runs.shape[-2] > 1:
+        runs = runs[..., 1::2, :] + power * runs[..., ::2, :]
+        power = power * power
+    return np.asarray(runs[..., 0, span - rows :])
