@@ -35,7 +35,7 @@ Scores = Annotated[
 
 _LEGEND = (
     "gate: on candles that no candidate learned from; p: how often chance alone gives as much; "
-    "promised: what to expect, from that and from other markets"
+    "promised: what to expect, from that and from what was shown elsewhere"
 )
 
 
