@@ -6,6 +6,7 @@ that it is whole or absent.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -24,6 +25,9 @@ from cryptocast.errors import ModelError
 from cryptocast.values import FEATURES, FloatArray, Windows
 
 FORMAT = 1
+CURVE = "curve.json"
+"""The file of a version's own curve of the size of moves, which simulated paths rest on."""
+
 _CHUNK = 4096  # windows per call, so that a year of origins stays within memory
 _LONGEST_LOOKBACK = 4096  # a card that says more was not written by this program
 
@@ -55,6 +59,7 @@ class Card:
     origin: str | None = None  # where the candles came from, and their licence
     evidence: Mapping[str, float] | None = None  # of a base network: its skill on unseen candles
     commit: str | None = None  # of the code, if it ran from a checkout; `-dirty`: with changes
+    paths: Mapping[str, Any] | None = None  # whose curve its simulated paths rest on, and why
 
 
 class Forecaster:
@@ -133,16 +138,28 @@ class Bundle:
     graph: str  # the hash of its graph
 
 
-def freeze(folder: Path, card: Card, onnx: bytes) -> None:
-    """Write a version's bundle, and replace one that exists."""
+def freeze(folder: Path, card: Card, onnx: bytes, curve: str | None = None) -> None:
+    """Write a version's bundle, and replace one that exists.
+
+    `curve` is the text of its own curve, which has a hash of its own: no forecast reads it.
+    """
     document = dataclasses.asdict(card)
     document["onnx_sha256"] = graph_hash(onnx)
     document["card_sha256"] = _card_hash(document)
     with arriving(folder) as draft:
         (draft / "model.onnx").write_bytes(onnx)
+        if curve is not None:
+            (draft / CURVE).write_text(curve, encoding="utf-8")
         text = json.dumps(document, indent=2) + "\n"
         (draft / "card.json").write_text(text, encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def frozen_curve(folder: Path) -> str | None:
+    """Return the text of the own curve of the version in a folder, or None if it has none."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return (folder / CURVE).read_text(encoding="utf-8", errors="replace")
+    return None
 
 
 def load(folder: Path) -> Bundle:

@@ -271,6 +271,12 @@ class Workspace:
             return self._bundles[version][1]
         return bundles.load_version(folder)  # which raises what is wrong with it
 
+    def frozen_curve(self, version: str) -> str | None:
+        """Return the text of a frozen version's own curve, or None if it has none."""
+        from cryptocast import bundles  # late, as above
+
+        return bundles.frozen_curve(self.bundle_folder(version))
+
     def markets(self, symbols: tuple[str, ...] = ()) -> tuple[Market, ...]:
         """Return the configured markets, or those of them named by symbol or id.
 

@@ -73,6 +73,8 @@ class MarketPathsDocument(TypedDict):
     """How many bars too old that close was."""
     model: ServedModelDocument
     """The model of the forecast that the paths continue."""
+    curve: str
+    """The curve that says how large moves are: `version N`, its own, or the library's name."""
     levels: list[float]
     """The quantile levels, from 0 to 1."""
     steps: list[StepDocument]
@@ -147,6 +149,7 @@ def _market(simulation: Simulation, one: MarketPaths) -> MarketPathsDocument:
         "last_close": one.last_close,
         "stale_bars": one.stale_bars,
         "model": {"version": model.version, "kind": model.kind, "fallback": model.fallback},
+        "curve": one.curve,
         "levels": list(one.levels),
         "steps": [
             {

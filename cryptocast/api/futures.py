@@ -46,7 +46,7 @@ def _draft(
         str,
         Query(
             pattern=r"^([0-9]{1,4}m|[0-9]{1,2}h|1d)$",
-            description="How far they reach: 5m to 24h, in steps of 5 minutes.",
+            description="How far they reach: 5m to 24h, in whole steps.",
             examples=["6h"],
         ),
     ] = "24h",

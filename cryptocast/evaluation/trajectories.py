@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from cryptocast.evaluation.metrics import BP
 from cryptocast.values import FloatArray, IntArray
 
-SCALES = (1, 6, 36, 288)
-"""The lengths in steps of the increments that the league Synth scores (of 5 minutes, to a day)."""
+_SCALES = {"30m": 1800, "3h": 10_800, "24h": 86_400}
 
 Figure = Callable[[NDArray[np.bool_]], float]
 """A figure of the origins that a mask [N] keeps."""
@@ -28,12 +27,20 @@ class Increments:
     inside: FloatArray  # [2, K] share of increments inside the 80 and 90 % range
 
 
-def increments(paths: FloatArray, actual: FloatArray) -> Increments:
+def day_scales(interval: str, seconds: int) -> dict[str, int]:
+    """Return the lengths in steps of the increments that the league Synth scores, by name.
+
+    They are a step (the league's has 5 minutes), 30 minutes, 3 hours and a day.
+    """
+    return {interval: 1, **{name: length // seconds for name, length in _SCALES.items()}}
+
+
+def increments(paths: FloatArray, actual: FloatArray, scales: Sequence[int]) -> Increments:
     """Return the CRPS and coverage of relative increments without overlap, at each scale."""
     count = len(paths)
     weight = 2 * np.arange(1, count + 1) - count - 1
-    crps, inside = np.full(len(SCALES), np.nan), np.full((2, len(SCALES)), np.nan)
-    for i, scale in enumerate(SCALES):
+    crps, inside = np.full(len(scales), np.nan), np.full((2, len(scales)), np.nan)
+    for i, scale in enumerate(scales):
         if scale >= len(actual):
             break
         moves, move = (
@@ -45,9 +52,17 @@ def increments(paths: FloatArray, actual: FloatArray) -> Increments:
         apart = np.abs(ranked - move).mean(axis=0)
         crps[i] = float((apart - weight @ ranked / count**2).sum())
         for j, share in enumerate(_SHARES):
-            low, high = np.quantile(ranked, ((1 - share) / 2, (1 + share) / 2), axis=0)
+            low, high = (_of_ranked(ranked, (1 + side * share) / 2) for side in (-1, 1))
             inside[j, i] = float(((low <= move) & (move <= high)).mean())
     return Increments(crps, inside)
+
+
+def _of_ranked(ranked: FloatArray, level: float) -> FloatArray:
+    """Return the quantile [K] at a level of rising values [N, K]."""
+    below, share = divmod(level * (len(ranked) - 1), 1)
+    first = int(below)
+    last = min(first + 1, len(ranked) - 1)
+    return np.asarray((1 - share) * ranked[first] + share * ranked[last])
 
 
 def energy(paths: FloatArray, actual: FloatArray) -> float:

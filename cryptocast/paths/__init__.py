@@ -5,14 +5,19 @@ Served with numpy alone; the tick imports none of it.
 
 from __future__ import annotations
 
-from cryptocast.paths.library import PAST_BARS as PAST_BARS
+from cryptocast.paths.curve import ScaleCurve as ScaleCurve
 from cryptocast.paths.library import Draw as Draw
-from cryptocast.paths.model import STEP_SECONDS as STEP_SECONDS
+from cryptocast.paths.library import past_bars as past_bars
+from cryptocast.paths.model import FOLDER as FOLDER
 from cryptocast.paths.model import PathCard as PathCard
 from cryptocast.paths.model import PathModel as PathModel
+from cryptocast.paths.model import beside as beside
+from cryptocast.paths.model import curve_document as curve_document
 from cryptocast.paths.model import load as load
+from cryptocast.paths.model import own_curve as own_curve
 from cryptocast.paths.model import shipped as shipped
-from cryptocast.paths.predictors import LEADS as LEADS
+from cryptocast.paths.model import shipped_intervals as shipped_intervals
+from cryptocast.paths.predictors import day_bars as day_bars
 from cryptocast.paths.questions import Estimate as Estimate
 from cryptocast.paths.questions import LevelQuestion as LevelQuestion
 from cryptocast.paths.questions import Likelihood as Likelihood

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptocast.paths.curve import ScaleCurve
-from cryptocast.paths.predictors import CONTEXT_BARS, LEADS, Grid, predictors
+from cryptocast.paths.predictors import CONTEXT_DAYS, Grid, day_bars, predictors
 from cryptocast.values import FloatArray
 
 LARGEST = 40.0
@@ -22,14 +22,27 @@ LARGEST = 40.0
 OWN_ORIGINS = 200
 """How many origins of a market's own past are looked at."""
 
-_OWN_STRIDE = 85  # bars: coprime with 12; the oldest origin is 60 days back
 _LEAST_OWN = 60  # usable origins: of 18 days, besides the week before them
-_LEAST_BEHIND = 7 * LEADS
-
-PAST_BARS = CONTEXT_BARS + LEADS + _OWN_STRIDE * (OWN_ORIGINS - 1)
-"""How many bars before an origin its paths look at: four weeks before the oldest of those."""
-
+_LEAST_BEHIND_DAYS = 7
+_PRIOR_OWN = 50  # usable origins that count as much as the library does, when days are widened
 _CODES = 127
+
+
+def past_bars(interval_seconds: int) -> int:
+    """Return how many bars before an origin its paths look at.
+
+    They begin four weeks before the oldest origin of the market's own past.
+    """
+    day = day_bars(interval_seconds)
+    return (CONTEXT_DAYS + 1) * day + _own_stride(day) * (OWN_ORIGINS - 1)
+
+
+def _own_stride(day: int) -> int:
+    """Return the bars between own origins: some 7 hours, so that the oldest is 60 days back.
+
+    It shares no factor with the day of any interval, so that every time of the day comes.
+    """
+    return round(0.295 * day) | 1
 
 
 def encode(residuals: FloatArray) -> NDArray[np.int8]:
@@ -80,12 +93,10 @@ class Draw:
 class Library:
     """Residual paths of C coins at O common origins."""
 
-    codes: NDArray[np.int8]  # [O, C, LEADS]
+    codes: NDArray[np.int8]  # [O, C, D]
 
-    def residuals(
-        self, draw: Draw, place: int, steps: int, own: Own | None = None
-    ) -> NDArray[np.float32]:
-        """Return the first steps [N, steps] of the drawn paths for the coin at a place (0, 1 ...).
+    def residuals(self, draw: Draw, place: int, own: Own | None = None) -> NDArray[np.float32]:
+        """Return the drawn paths [N, D] for the coin at a place (0, 1 ...).
 
         Different places get different coins of the same origins. From the C-th on origins are
         others, so that no two places get the same path. `own` is what followed the market's own
@@ -94,10 +105,10 @@ class Library:
         origins, coins, _ = self.codes.shape
         around, coin = divmod(place, coins)
         shifted = (draw.origin + around * (origins // 2 + 1)) % origins
-        drawn = decode(self.codes[shifted, (draw.rotation + coin) % coins, :steps])
+        drawn = decode(self.codes[shifted, (draw.rotation + coin) % coins])
         if own is not None:
             its = (draw.own >= 0) & own.usable[draw.own]
-            drawn[its] = own.residuals[draw.own[its], :steps]
+            drawn[its] = own.residuals[draw.own[its]]
         return drawn * draw.sign[:, None]
 
 
@@ -105,8 +116,23 @@ class Library:
 class Own:
     """Residual paths of one market after `OWN_ORIGINS` origins of its last two months."""
 
-    residuals: NDArray[np.float32]  # [OWN_ORIGINS, LEADS]
+    residuals: NDArray[np.float32]  # [OWN_ORIGINS, D]
     usable: NDArray[np.bool_]  # [OWN_ORIGINS] False: too little is stored around it
+
+    def widen(self, moves: FloatArray, size: FloatArray) -> None:
+        """Give whole days of moves [N, D] in place the size that the market's own days had.
+
+        `size` [D] is the curve. Moves of the same size add up to more where they follow each
+        other, and to less where they bounce: of that the library knows other markets. The mean
+        size of the paths' days is drawn towards that of the usable ones, and what a day gains or
+        loses is spread over its steps.
+        """
+        days = moves.sum(axis=1)
+        ours, its = np.abs(days).mean(), np.abs(self.residuals[self.usable] @ size).mean()
+        if ours > 0 and its > 0:
+            count = int(self.usable.sum())
+            factor = (its / ours) ** (count / (count + _PRIOR_OWN))
+            moves += ((factor - 1) / moves.shape[1] * days)[:, None]
 
 
 def own_residuals(curve: ScaleCurve, bars: Grid) -> Own | None:
@@ -114,14 +140,16 @@ def own_residuals(curve: ScaleCurve, bars: Grid) -> Own | None:
 
     The newest of them is a day before the end of the bars. None if too few are usable.
     """
-    at = len(bars.open_time) - LEADS - _OWN_STRIDE * np.arange(OWN_ORIGINS)
+    day = len(curve.day)
+    at = len(bars.open_time) - day - _own_stride(day) * np.arange(OWN_ORIGINS)
+    week = _LEAST_BEHIND_DAYS * day
     seen = np.concatenate([[0], np.cumsum(~bars.missing)])
-    ahead = seen[np.maximum(at + LEADS, 0)] - seen[np.maximum(at, 0)]
-    behind = seen[np.maximum(at, 0)] - seen[np.maximum(at - _LEAST_BEHIND, 0)]
-    usable = (ahead >= 0.9 * LEADS) & (behind >= 0.9 * _LEAST_BEHIND)
+    ahead = seen[np.maximum(at + day, 0)] - seen[np.maximum(at, 0)]
+    behind = seen[np.maximum(at, 0)] - seen[np.maximum(at - week, 0)]
+    usable = (ahead >= 0.9 * day) & (behind >= 0.9 * week)
     if usable.sum() < _LEAST_OWN:
         return None
-    residuals = np.zeros((OWN_ORIGINS, LEADS), dtype=np.float32)
-    moves = bars.log_return[at[usable, None] + np.arange(LEADS)]
+    residuals = np.zeros((OWN_ORIGINS, day), dtype=np.float32)
+    moves = bars.log_return[at[usable, None] + np.arange(day)]
     residuals[usable] = moves / curve.sizes(predictors(bars, at[usable]))
     return Own(np.clip(residuals, -LARGEST, LARGEST), usable)

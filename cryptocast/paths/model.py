@@ -7,19 +7,24 @@ import hashlib
 import io
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cryptocast.drafts import replacing
 from cryptocast.errors import ModelError
-from cryptocast.paths.curve import FITTED_LEADS, ScaleCurve
+from cryptocast.paths.curve import ScaleCurve, fitted_leads
 from cryptocast.paths.library import Library
-from cryptocast.paths.predictors import LEADS
+from cryptocast.paths.predictors import day_bars
+from cryptocast.values import INTERVAL_SECONDS
 
-STEP_SECONDS = 300
-"""The candles that the shipped paths are made of."""
+FOLDER = "paths"
+"""The folder of a path model beside the network that `pretrain` writes."""
+
+_SHIPPED = Path(__file__).parent / "shipped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +71,59 @@ class PathModel:
         return card
 
 
-def shipped() -> PathModel:
-    """Return the path model that travels with the program."""
-    return load(Path(__file__).parent / "shipped" / "5m")
+def curve_document(curve: ScaleCurve, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a version's own curve as JSON: facts about it, its numbers, and the hash of both."""
+    numbers = {"day": curve.day.tolist(), "coefficients": curve.coefficients.tolist()}
+    document = {**facts, **numbers}
+    return {**document, "sha256": _hash(document)}
+
+
+def own_curve(text: str, version: str) -> ScaleCurve:
+    """Return the curve that the text of `curve_document` holds.
+
+    Raises ModelError if it is damaged.
+    """
+    try:
+        document = json.loads(text)
+        if document.pop("sha256") != _hash(document):
+            raise ValueError("its hash is another")
+        curve = ScaleCurve(
+            f"version {version}", np.array(document["day"]), np.array(document["coefficients"])
+        )
+        if len(curve.coefficients) != len(fitted_leads(*curve.day.shape)):
+            raise ValueError("its numbers have another shape")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ModelError(
+            f"the own curve of version {version} cannot be read: {error}",
+            code="model.paths_damaged",
+            hint=f"cryptocast promote {version}",
+        ) from error
+    return curve
+
+
+def _hash(document: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def beside(base: str | None, interval: str) -> PathModel:
+    """Return the path model beside the base network in a folder, else the shipped one.
+
+    Raises ModelError if its files are damaged.
+    """
+    if base is not None and (own := Path(base) / FOLDER).is_dir():
+        return load(own)
+    return shipped(interval)
+
+
+def shipped_intervals() -> tuple[str, ...]:
+    """Return the intervals that path models are shipped for, the shortest first."""
+    names = (folder.name for folder in _SHIPPED.iterdir() if folder.is_dir())
+    return tuple(sorted(names, key=INTERVAL_SECONDS.__getitem__))
+
+
+def shipped(interval: str = "5m") -> PathModel:
+    """Return the path model for candles of an interval that travels with the program."""
+    return load(_SHIPPED / interval)
 
 
 def load(folder: Path) -> PathModel:
@@ -80,9 +135,11 @@ def load(folder: Path) -> PathModel:
         if hashlib.sha256(content).hexdigest() != card.sha256:
             raise ValueError("model.npz is not the one that card.json names")
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            curve = ScaleCurve(arrays["day"], arrays["coefficients"])
+            curve = ScaleCurve(card.name, arrays["day"], arrays["coefficients"])
             library = Library(arrays["codes"])
-        if library.codes.shape[2] != LEADS or len(curve.coefficients) != len(FITTED_LEADS):
+        day = day_bars(INTERVAL_SECONDS[card.interval])
+        shapes = (*curve.day.shape, len(curve.coefficients), library.codes.shape[2])
+        if shapes != (day, len(fitted_leads(day)), day):
             raise ValueError("its arrays have another shape")
     except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
         raise ModelError(

@@ -10,23 +10,20 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from cryptocast.values import FloatArray, IntArray
-
-LEADS = 288
-"""Bars of a path: a day of candles of 5 minutes."""
+from cryptocast.values import DAY_SECONDS, FloatArray, IntArray
 
 CONTEXT_DAYS = 28
 """Days before the origin that are looked at, or as many of them as there are."""
 
-CONTEXT_BARS = CONTEXT_DAYS * LEADS
+SIZE_HALF_LIVES = (15, 60, 180, 720, 2880, 10080, 20160)
+RANGE_HALF_LIVES = (15, 60, 360, 1440)
+VOLUME_HALF_LIVES = (30, 360, 10080)
+"""Half-lives in minutes."""
 
-SIZE_HALF_LIVES = (3, 12, 36, 144, 576, 2016, 4032)
-RANGE_HALF_LIVES = (3, 12, 72, 288)
-VOLUME_HALF_LIVES = (6, 72, 2016)
+_DAY_MINUTES, _DAY_HOURS = 1440, 24
 _DAY_DECAY = 0.93  # of the weight of a day in the profile
 _PRIOR_DAYS = 2.0  # a profile of fewer days stays near 1
-_SMOOTH_BARS = 6  # on either side, so that one slot is not noise
-_RECENT_BARS = 12  # the profile of what was just seen
+_SMOOTH_SHARE = 48  # a half of an hour on either side, so that one slot is not noise
 _FLOOR = 1e-6  # mean size of a move: 0.01 bp
 _BATCH = 400  # origins at once: 13 MB a signal
 
@@ -57,13 +54,18 @@ class Grid(Protocol):
         """True for a bar without a candle [T]."""
 
 
+def day_bars(interval_seconds: int) -> int:
+    """Return how many bars a day has: as many steps has a whole path, D in shapes."""
+    return DAY_SECONDS // interval_seconds
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictors:
     """Columns that are known at N origins, and say how large the moves to come will be."""
 
     level: FloatArray  # [N] log of the mean size of a move over the slowest half-life
     sizes: FloatArray  # [N, P] logs relative to the level, and of volume
-    profile: FloatArray  # [N, LEADS] log of the size at each lead's time of day, own last weeks
+    profile: FloatArray  # [N, D] log of the size at each lead's time of day, own last weeks
     recent: FloatArray  # [N] the same profile, mean of the last hour
     origin: IntArray  # [N] Unix seconds
 
@@ -77,14 +79,16 @@ class Predictors:
 def predictors(bars: Grid, at: IntArray) -> Predictors:
     """Return the predictors at the origins just before the bars `at`, from the bars before.
 
-    They are a function of the last `CONTEXT_BARS` bars, which need not all be there: what is
-    missing has no weight.
+    They are a function of the bars of the last `CONTEXT_DAYS` days, which need not all be there:
+    what is missing has no weight.
     """
+    interval = int(bars.open_time[1] - bars.open_time[0])
+    context = CONTEXT_DAYS * day_bars(interval)
     seen = np.where(bars.missing, 0.0, 1.0)
     volume = np.expm1(bars.log_volume)
     with_volume = np.where(np.isnan(volume), 0.0, seen)
     padded = [
-        np.concatenate([np.zeros(CONTEXT_BARS), values]).astype(np.float32)
+        np.concatenate([np.zeros(context), values]).astype(np.float32)
         for values in (
             seen,
             np.abs(bars.log_return) * seen,
@@ -93,8 +97,7 @@ def predictors(bars: Grid, at: IntArray) -> Predictors:
             np.where(with_volume > 0, volume, 0.0),
         )
     ]
-    windows = [sliding_window_view(values, CONTEXT_BARS) for values in padded]
-    interval = int(bars.open_time[1] - bars.open_time[0]) if len(bars.open_time) > 1 else 0
+    windows = [sliding_window_view(values, context) for values in padded]
     origins = bars.open_time[0] + interval * at
     return Predictors.concatenate(
         [
@@ -105,7 +108,7 @@ def predictors(bars: Grid, at: IntArray) -> Predictors:
 
 
 def _of_windows(signals: Sequence[Float32], origin: IntArray) -> Predictors:
-    """Return the predictors of the windows [N, CONTEXT_BARS] of 5 signals, up to the origins."""
+    """Return the predictors of the windows [N, T] of 5 signals, up to the origins."""
     seen, size, range_, with_volume, volume = signals
     sizes = np.log(np.maximum(_means(size, seen, SIZE_HALF_LIVES), _FLOOR))
     ranges = np.log(np.maximum(_means(range_, seen, RANGE_HALF_LIVES), _FLOOR))
@@ -124,22 +127,27 @@ def _of_windows(signals: Sequence[Float32], origin: IntArray) -> Predictors:
             ]
         ),
         profile=profile,
-        recent=profile[:, -_RECENT_BARS:].mean(axis=1),
+        recent=profile[:, -profile.shape[1] // _DAY_HOURS :].mean(axis=1),
         origin=origin,
     )
 
 
 def _means(values: Float32, weights: Float32, half_lives: tuple[int, ...]) -> FloatArray:
-    """Return exponentially weighted means [N, K] of values that are 0 where the weight is."""
-    age = np.arange(CONTEXT_BARS - 1, -1, -1)
-    decay = (0.5 ** (age[:, None] / np.array(half_lives))).astype(np.float32)
+    """Return exponentially weighted means [N, K] of values that are 0 where the weight is.
+
+    Half-lives are in minutes.
+    """
+    context = values.shape[1]
+    age = np.arange(context - 1, -1, -1)
+    bar_minutes = CONTEXT_DAYS * _DAY_MINUTES // context
+    decay = (0.5 ** (age[:, None] / (np.array(half_lives) / bar_minutes))).astype(np.float32)
     total = (weights @ decay).astype(np.float64)
     return np.asarray((values @ decay).astype(np.float64) / np.maximum(total, 1e-9))
 
 
 def _profiles(size: Float32, seen: Float32) -> FloatArray:
-    """Return the mean relative size [N, LEADS] at the times of day that follow the origin."""
-    shape = (len(size), CONTEXT_DAYS, LEADS)
+    """Return the mean relative size [N, D] at the times of day that follow the origin."""
+    shape = (len(size), CONTEXT_DAYS, size.shape[1] // CONTEXT_DAYS)
     days, present = size.reshape(shape), seen.reshape(shape)
     mean = days.sum(axis=2, keepdims=True) / np.maximum(present.sum(axis=2, keepdims=True), 1.0)
     relative = np.where(mean > 0, days / np.where(mean > 0, mean, 1.0), present)
@@ -151,5 +159,6 @@ def _profiles(size: Float32, seen: Float32) -> FloatArray:
 
 def _smooth(values: FloatArray) -> FloatArray:
     """Return the mean over neighbouring times of day, around the clock."""
-    span = range(-_SMOOTH_BARS, _SMOOTH_BARS + 1)
+    bars = values.shape[1] // _SMOOTH_SHARE
+    span = range(-bars, bars + 1)
     return np.asarray(sum(np.roll(values, shift, axis=1) for shift in span) / len(span))

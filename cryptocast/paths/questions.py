@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -170,13 +170,14 @@ def _shares(held: Holding, question: PriceQuestion, steps: int) -> FloatArray:
         return np.asarray(last < first, dtype=np.float64)
     if question.kind == "inside":
         return np.asarray((first <= last) & (last <= question.prices[1]), dtype=np.float64)
-    return touches(held.values[:, :steps] / held.start - 1, first / held.start - 1)
+    (reached,) = touches(held.values[:, :steps] / held.start - 1, [first / held.start - 1])
+    return np.asarray(reached)
 
 
-def touches(walks: FloatArray, level: float) -> FloatArray:
-    """Return for each path [N] the probability that it reached a level by its last close.
+def touches(walks: FloatArray, levels: Sequence[float] | FloatArray) -> FloatArray:
+    """Return for each path the probability [K, N] that it reached each level by its last close.
 
-    `walks` [N, S] and `level` are returns from the origin. Between two closes on the same
+    `walks` [N, S] and the K `levels` are returns from the origin. Between two closes on the same
     side a Brownian bridge reaches it with probability exp(-2 a b / s^2), a and b the distances;
     s^2 is in proportion to the mean square of the moves around the bar.
     """
@@ -186,7 +187,11 @@ def touches(walks: FloatArray, level: float) -> FloatArray:
     bars = np.arange(squares.shape[1])
     low, high = np.maximum(bars - _AROUND, 0), np.minimum(bars + _AROUND + 1, len(bars))
     variance = _INSIDE * (sums[:, high] - sums[:, low]) / (high - low)
-    distance = closes - level
-    between = distance[:, :-1] * distance[:, 1:]
-    missed = np.where(between > 0, -np.expm1(-2 * between / np.maximum(variance, 1e-18)), 0.0)
-    return np.asarray(1.0 - missed.prod(axis=1))
+    pace = -2 / np.maximum(variance, 1e-18)
+    answers = np.empty((len(levels), len(walks)))
+    for answer, level in zip(answers, levels, strict=True):
+        distance = closes - level
+        between = distance[:, :-1] * distance[:, 1:]
+        missed = np.where(between > 0, -np.expm1(between * pace), 0.0)
+        answer[:] = 1.0 - missed.prod(axis=1)
+    return answers

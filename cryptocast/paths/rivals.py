@@ -8,37 +8,40 @@ import numpy as np
 from scipy.signal import lfilter
 from scipy.special import gammaln
 
-from cryptocast.paths.predictors import LEADS
 from cryptocast.values import FloatArray
 
 GBM, GARCH, FHS = "gbm", "garch_t", "fhs"
 
-PAST_BARS = 28 * LEADS
-"""How many log-returns before the origin each of them looks at, at most."""
+PAST_DAYS = 28
+"""Of how many days before the origin each of them looks at the log-returns, at most."""
 
 _GBM_DECAY, _FHS_DECAY = 0.94, 0.98
-_WEEK_BARS = 7 * LEADS
-_SMOOTH_BARS = 6
+_WEEK_DAYS = 7
+_SMOOTH_SHARE = 48  # of a day: half an hour
 _ALPHAS = np.array([0.01, 0.03, 0.05, 0.08, 0.12, 0.17, 0.25, 0.35])
 _PERSISTENCES = np.array([0.80, 0.90, 0.95, 0.97, 0.985, 0.993, 0.998])
 _FREEDOMS = np.array([2.5, 3.0, 3.5, 4.0, 5.0, 7.0, 10.0, 30.0])
 _LEAST = 1e-6  # 0.01 bp
 
-Rival = Callable[[FloatArray, int, np.random.Generator], FloatArray]
+Shape = tuple[int, int]
+"""How many paths, N, and the bars of a day, D."""
+
+Rival = Callable[[FloatArray, Shape, np.random.Generator], FloatArray]
 
 
-def gbm(past: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
-    """Return log-returns [N, LEADS] of geometric Brownian motion with an EWMA volatility (0.94)."""
+def gbm(past: FloatArray, shape: Shape, rng: np.random.Generator) -> FloatArray:
+    """Return log-returns [N, D] of geometric Brownian motion with an EWMA volatility (0.94)."""
     volatility = float(np.sqrt(_decayed(past**2, _GBM_DECAY)[-1] + _LEAST**2))
-    return volatility * rng.standard_normal((count, LEADS))
+    return volatility * rng.standard_normal(shape)
 
 
-def garch_t(past: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
-    """Return log-returns [N, LEADS] of a GARCH(1,1) with t-distributed shocks, fitted on 7 days.
+def garch_t(past: FloatArray, shape: Shape, rng: np.random.Generator) -> FloatArray:
+    """Return log-returns [N, D] of a GARCH(1,1) with t-distributed shocks, fitted on 7 days.
 
     By maximum likelihood on a grid of parameters; the mean variance is that of the 7 days.
     """
-    past = past[-_WEEK_BARS:]
+    count, day = shape
+    past = past[-_WEEK_DAYS * day :]
     mean = float(np.mean(past**2)) + _LEAST**2
     alpha, persistence = (a.ravel() for a in np.meshgrid(_ALPHAS, _PERSISTENCES))
     possible = alpha < persistence
@@ -49,12 +52,12 @@ def garch_t(past: FloatArray, count: int, rng: np.random.Generator) -> FloatArra
     for t, square in enumerate(past**2):
         variances[t + 1] = (1 - persistence) * mean + alpha * square + beta * variances[t]
     squares = past[:, None] ** 2 / variances[:-1]
-    shape = np.log(variances[:-1]).sum(axis=0) / 2
-    scores = np.stack([_t_loss(squares, nu) + shape for nu in _FREEDOMS])  # [nu, parameters]
+    spread = np.log(variances[:-1]).sum(axis=0) / 2
+    scores = np.stack([_t_loss(squares, nu) + spread for nu in _FREEDOMS])  # [nu, parameters]
     nu, best = np.unravel_index(int(np.argmin(scores)), scores.shape)
     freedom = float(_FREEDOMS[nu])
-    shocks = rng.standard_t(freedom, (LEADS, count)) * np.sqrt((freedom - 2) / freedom)
-    moves, variance = np.empty((LEADS, count)), np.full(count, variances[-1, best])
+    shocks = rng.standard_t(freedom, (day, count)) * np.sqrt((freedom - 2) / freedom)
+    moves, variance = np.empty((day, count)), np.full(count, variances[-1, best])
     for step, shock in enumerate(shocks):
         moves[step] = np.sqrt(variance) * shock
         variance = (
@@ -70,19 +73,20 @@ def _t_loss(squares: FloatArray, freedom: float) -> FloatArray:
     return np.asarray((freedom + 1) / 2 * logs - len(squares) * constant)
 
 
-def fhs(past: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
-    """Return log-returns [N, LEADS] by filtered historical simulation (Barone-Adesi 1999).
+def fhs(past: FloatArray, shape: Shape, rng: np.random.Generator) -> FloatArray:
+    """Return log-returns [N, D] by filtered historical simulation (Barone-Adesi 1999).
 
     Shocks of the last 7 days, in units of an EWMA volatility (0.98) and the time of day's size,
     are drawn anew, less their mean; the volatility goes on along each path.
     """
-    profile = _day_profile(past)  # of the bars that follow, and so of those a day before
+    count, day = shape
+    profile = _day_profile(past, day)  # of the bars that follow, and so of those a day before
     sizes = np.resize(profile[::-1], len(past))[::-1]
     even = past / sizes
     variances = _decayed(even**2, _FHS_DECAY) + _LEAST**2
-    shocks = (even[1:] / np.sqrt(variances[:-1]))[-_WEEK_BARS:]
-    drawn = rng.choice(shocks - shocks.mean(), (LEADS, count))
-    moves, variance = np.empty((LEADS, count)), np.full(count, variances[-1])
+    shocks = (even[1:] / np.sqrt(variances[:-1]))[-_WEEK_DAYS * day :]
+    drawn = rng.choice(shocks - shocks.mean(), (day, count))
+    moves, variance = np.empty((day, count)), np.full(count, variances[-1])
     for step, shock in enumerate(drawn):
         moves[step] = np.sqrt(variance) * shock
         variance = _FHS_DECAY * variance + (1 - _FHS_DECAY) * moves[step] ** 2
@@ -99,12 +103,12 @@ def _decayed(values: FloatArray, decay: float) -> FloatArray:
     return np.asarray(above / below)
 
 
-def _day_profile(past: FloatArray) -> FloatArray:
-    """Return the mean relative size [LEADS] of the moves at each time of day after the origin."""
-    days = len(past) // LEADS
+def _day_profile(past: FloatArray, day: int) -> FloatArray:
+    """Return the mean relative size [D] of the moves at each time of day after the origin."""
+    days = len(past) // day
     if days < 2:
-        return np.ones(LEADS)
-    size = np.abs(past[-days * LEADS :]).reshape(days, LEADS).mean(axis=0) + _LEAST
-    span = range(-_SMOOTH_BARS, _SMOOTH_BARS + 1)
+        return np.ones(day)
+    size = np.abs(past[-days * day :]).reshape(days, day).mean(axis=0) + _LEAST
+    span = range(-(day // _SMOOTH_SHARE), day // _SMOOTH_SHARE + 1)
     smooth = sum(np.roll(size, shift) for shift in span)
     return np.asarray(smooth / np.mean(smooth))

@@ -28,6 +28,7 @@ class MarketPaths:
     stale_bars: int
     model: ServedModel
     levels: tuple[float, ...]  # of the served forecast, [Q]
+    curve: str  # which says how large moves are: a version's own, or that of the library
     prices: FloatArray  # [N, S] quote currency
 
     def quantiles(self, step: int) -> FloatArray:
@@ -86,9 +87,11 @@ def prices(
     count, steps = shape
     size = model.curve.sizes(predictors(bars, np.array([len(bars.open_time)])))[0]
     own = own_residuals(model.curve, bars)
-    moves = model.library.residuals(draw, place, steps, own) * size[:steps]
+    moves = model.library.residuals(draw, place, own) * size
+    if own is not None:
+        own.widen(moves, size)
     logs = np.log(forecast.quantiles / forecast.last_close)
-    return walked(moves, logs, forecast.levels, forecast.last_close)[:count]
+    return walked(moves[:, :steps], logs, forecast.levels, forecast.last_close)[:count]
 
 
 def walked(

@@ -60,6 +60,7 @@ def _write_npz(draft: Path, simulation: Simulation) -> None:
             last_close=np.array([one.last_close for one in markets]),
             model=np.array([one.model.version for one in markets]),
             library=np.array(simulation.library.name),
+            curve=np.array([one.curve for one in markets]),
             origin=np.array(simulation.origin),
         )
 
@@ -74,6 +75,7 @@ def _as_json(simulation: Simulation) -> dict[str, Any]:
                 "market": one.market.id,
                 "last_close": one.last_close,
                 "model": one.model.version,
+                "curve": one.curve,
                 "paths": one.prices.tolist(),
             }
             for one in simulation.markets
@@ -119,6 +121,7 @@ def _frame(simulation: Simulation, one: MarketPaths) -> DataFrame:
         "price",
         pl.lit(one.model.version).alias("model"),
         pl.lit(simulation.library.name).alias("library"),
+        pl.lit(one.curve).alias("curve"),
     )
 
 

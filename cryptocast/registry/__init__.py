@@ -15,6 +15,7 @@ from cryptocast.registry.client import CHALLENGER as CHALLENGER
 from cryptocast.registry.client import MODEL as MODEL
 from cryptocast.registry.client import SELECTION as SELECTION
 from cryptocast.registry.client import Registry as Registry
+from cryptocast.registry.flavour import CURVE as CURVE
 from cryptocast.registry.flavour import Servable as Servable
 from cryptocast.registry.records import RegisteredVersion as RegisteredVersion
 from cryptocast.registry.records import TrainingData as TrainingData

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from cryptocast.errors import RegistryError, StateError, shown_url
 from cryptocast.registry.connection import Connection, every_page, unless
-from cryptocast.registry.flavour import CARD
+from cryptocast.registry.flavour import CARD, CURVE
 from cryptocast.registry.records import RegisteredVersion, runs_of, version_of
 from cryptocast.registry.runs import OWNER, Runs
 
@@ -198,6 +198,18 @@ class Registry:
                 code="registry.damaged",
                 hint="cryptocast models lists other versions; cryptocast train makes a new one",
             ) from error
+
+    def curve(self, version: str) -> str | None:
+        """Return the curve of a version as it was logged, or None if it has none of its own."""
+        with self._translated():
+            registered = self._find(version)
+            run = registered.run_id or ""
+            if CURVE not in {file.path for file in self._client.list_artifacts(run)}:
+                return None
+            content = self._downloaded(
+                registered, lambda folder: self._client.download_artifacts(run, CURVE, folder)
+            )
+        return content.decode("utf-8", errors="replace")
 
     def onnx(self, version: str) -> bytes:
         """Return the graph of a version as it was logged. Raise StateError if it is lost."""

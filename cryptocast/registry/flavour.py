@@ -22,6 +22,9 @@ from cryptocast.values import quantile_name
 CARD = "card.json"
 """The file that describes a version: an artefact of its run, and of its model."""
 
+CURVE = "curve.json"
+"""The file of a version's own curve of the size of moves: an artefact of its run."""
+
 _PACKAGES = ("mlflow", "numpy", "onnxruntime", "pandas")
 
 

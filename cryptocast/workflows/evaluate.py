@@ -24,7 +24,7 @@ from cryptocast.reports import plots
 from cryptocast.seams import Engine
 from cryptocast.store import Store
 from cryptocast.values import DAY_SECONDS, Market, iso
-from cryptocast.workflows.futures.simulating import PATHS_EVENT, path_model_of, require_interval
+from cryptocast.workflows.futures.simulating import PATHS_EVENT, path_models, require_interval
 from cryptocast.workflows.futures.stored import PathOrigins, PathsReport, judged_paths
 from cryptocast.workflows.learning.material import planned_split, series
 from cryptocast.workflows.learning.scope import per_market
@@ -119,8 +119,10 @@ def evaluate_paths(
     ladder = Ladder(ws.settings, load, versions, graphs=graphs, in_sample=True)
     with ws.store.read() as reader:
         past = PathOrigins.read(reader, ws.settings, ladder, markets, part)
-    model = path_model_of(ws.settings.model)
-    report = ws.step("judge paths", lambda: judged_paths(past, part, load, model, ws.progress))
+    curve_of = ws.frozen_curve if version is None else ws.registry().curve
+    base, interval = ws.settings.model.base, markets[0].interval
+    models = path_models(base, interval, past.versions, curve_of)
+    report = ws.step("judge paths", lambda: judged_paths(past, part, load, models, ws.progress))
     with ws.store.write() as writer:
         row = document(report, times=("start", "end"))
         writer.put_event(ws.clock.now(), PATHS_EVENT, None, row)

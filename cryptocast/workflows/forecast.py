@@ -196,5 +196,5 @@ def _tell(ws: Workspace, report: TickReport | None = None) -> list[str]:
         from cryptocast.workflows.futures.summaries import kept_summaries
 
         keep = partial(kept_summaries, ws.store, report.forecasts, ws.settings, ws.clock.now())
-        failures += step("keep a summary of paths", keep)
+        failures += step("keep a summary of paths", lambda: keep(ws.frozen_curve))
     return failures

@@ -26,10 +26,10 @@ from cryptocast.compute.pretraining import (
 from cryptocast.config import Settings
 from cryptocast.engines import open_engine
 from cryptocast.errors import StoreError, UsageError
+from cryptocast.paths import FOLDER
 from cryptocast.seams import Engine, Progress
 from cryptocast.values import Epoch, Fitted, parse_path
 from cryptocast.workflows.futures.fitting import path_model
-from cryptocast.workflows.futures.simulating import FOLDER
 from cryptocast.workflows.learning.pretraining import (
     ALL,
     OLDER,

@@ -10,7 +10,6 @@ import numpy as np
 
 from cryptocast import paths, store
 from cryptocast.drafts import replacing
-from cryptocast.paths import PathModel
 from cryptocast.reports.facts import MOST_SECTIONS, Incident, MarketFacts, ReportFacts
 from cryptocast.reports.page import render
 from cryptocast.store import Reader, Store, Trouble
@@ -18,8 +17,9 @@ from cryptocast.values import DAY_SECONDS, MIN_CANDLES, ForecastSet, Gap, Market
 from cryptocast.workflows.futures.simulating import (
     PATHS_EVENT,
     SUMMARY_EVENT,
+    PathModels,
     market_paths,
-    path_model_of,
+    path_models,
     paths_start,
 )
 from cryptocast.workflows.learning.deployment import promised_skill
@@ -79,8 +79,12 @@ def gather(ws: Workspace, days: float) -> ReportFacts:
         others = set(reader.stored_markets()) - {market.id for market in markets}
     facts = [_market(ws, market, (start, end), newest.get(market)) for market in markets]
     facts.sort(key=_goodness)
-    model = path_model_of(ws.settings.model)
-    facts[:MOST_SECTIONS] = [_with_cone(ws.store, each, model) for each in facts[:MOST_SECTIONS]]
+    if markets[0].interval in paths.shipped_intervals():
+        shown = facts[:MOST_SECTIONS]
+        versions = (each.newest.model.version for each in shown if each.newest is not None)
+        base, interval = ws.settings.model.base, markets[0].interval
+        models = path_models(base, interval, versions, ws.frozen_curve)
+        facts[:MOST_SECTIONS] = [_with_cone(ws.store, each, models) for each in shown]
     return ReportFacts(
         workspace=ws.folder.name,
         now=now,
@@ -121,19 +125,19 @@ def _market(
     )
 
 
-def _with_cone(database: Store, market: MarketFacts, model: PathModel) -> MarketFacts:
-    """Return a market with a cone of simulated paths, if it has a forecast and candles of 5m."""
+def _with_cone(database: Store, market: MarketFacts, models: PathModels) -> MarketFacts:
+    """Return a market with a cone of simulated paths, if it has a forecast and enough candles."""
     newest = market.newest
-    if newest is None or market.market.interval_seconds != paths.STEP_SECONDS:
+    if newest is None:
         return market
     with database.read() as reader:
-        start = paths_start(newest.origin)
+        start = paths_start(newest.origin, market.market)
         candles = reader.candles([market.market], start, newest.origin)[market.market]
     if len(candles) < MIN_CANDLES:
         return market
-    shape = (_PATHS, paths.LEADS)
-    draw = paths.drawn(_PATHS, model, 0, newest.origin)
-    prices = market_paths(model, draw, newest, candles, 0, shape).prices
+    shape = _PATHS, paths.day_bars(market.market.interval_seconds)
+    draw = paths.drawn(_PATHS, models.shared, 0, newest.origin)
+    prices = market_paths(models, draw, newest, candles, 0, shape).prices
     quantiles = np.quantile(prices, newest.levels, axis=0).T
     return replace(market, cone=replace(newest, quantiles=quantiles, scale=None))
 

@@ -15,7 +15,7 @@ from cryptocast.values import DAY_SECONDS, Market, iso
 from cryptocast.workflows.forecast import newest
 from cryptocast.workflows.futures.asking import PathsFile
 from cryptocast.workflows.futures.simulating import (
-    path_model_of,
+    path_models,
     places,
     require_interval,
     simulated,
@@ -30,21 +30,21 @@ MOST_PATHS = 20_000
 _UNIT_SECONDS = {"m": 60, "h": 3600, "d": DAY_SECONDS}
 
 
-def horizon_seconds(text: str) -> int:
-    """Return the length of paths, written as 24h, 90m or 1d, in seconds.
+def horizon_steps(text: str, interval_seconds: int) -> int:
+    """Return the steps of paths whose length is written as 24h, 90m or 1d.
 
-    Raises UsageError for anything that is not a number of 5-minute steps up to a day.
+    Raises UsageError for anything that is not a number of steps up to a day.
     """
     match = re.fullmatch(r"([0-9]{1,6})([mhd])", text)
     seconds = int(match[1]) * _UNIT_SECONDS[match[2]] if match else 0
-    longest = paths.LEADS * paths.STEP_SECONDS
-    if not 0 < seconds <= longest or seconds % paths.STEP_SECONDS:
+    if not 0 < seconds <= DAY_SECONDS or seconds % interval_seconds:
+        minutes = interval_seconds // 60
         raise UsageError(
             f"'{text}' is not a horizon of paths",
             code="usage.horizon",
-            hint="write 5m to 24h, in steps of 5 minutes: --horizon 24h",
+            hint=f"write {minutes}m to 24h, in steps of {minutes} minutes: --horizon 24h",
         )
-    return seconds
+    return seconds // interval_seconds
 
 
 def simulate(
@@ -66,14 +66,16 @@ def simulate(
     and StateError without a forecast, without candles, or with candles of another interval.
     """
     _require_count(count)
-    steps = horizon_seconds(horizon) // paths.STEP_SECONDS
     markets = ws.markets(symbols)
     require_interval(markets)
+    steps = horizon_steps(horizon, markets[0].interval_seconds)
     report = newest(ws, symbols=symbols)
     origin = max(forecast.origin for forecast in report.forecasts)
     joint = [forecast for forecast in report.forecasts if forecast.origin == origin]
-    model = path_model_of(ws.settings.model)
-    made = simulated(ws.store, joint, places(ws.markets()), (count, steps), seed, model)
+    versions = (forecast.model.version for forecast in joint)
+    base, interval = ws.settings.model.base, markets[0].interval
+    models = path_models(base, interval, versions, ws.frozen_curve)
+    made = simulated(ws.store, joint, places(ws.markets()), (count, steps), seed, models)
     there = {one.market for one in made.markets}
     return replace(made, warnings=(*report.warnings, *_left_out(markets, there, origin)))
 

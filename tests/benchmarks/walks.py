@@ -15,7 +15,7 @@ import numpy as np
 from cryptocast import paths
 from cryptocast.paths.simulation import walked
 
-PATHS, STEPS, COINS = 1000, paths.LEADS, 10
+PATHS, STEPS, COINS = 1000, 288, 10
 LEVELS = tuple(np.round(np.arange(0.05, 0.96, 0.05), 2).tolist())
 MODEL = paths.shipped()
 SIZE = np.full(STEPS, 1e-3)
@@ -31,7 +31,7 @@ def coins(count: int) -> None:
     """Paths of coins: of what comes after their curves are known."""
     draw = paths.drawn(PATHS, MODEL, 1, 1_717_200_000)
     for place in range(count):
-        moves = MODEL.library.residuals(draw, place, STEPS) * SIZE
+        moves = MODEL.library.residuals(draw, place) * SIZE
         walked(moves, SERVED, LEVELS, 60_000.0)
 
 

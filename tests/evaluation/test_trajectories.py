@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cryptocast.evaluation.trajectories import (
-    SCALES,
+    day_scales,
     energy,
     increments,
     jackknife,
@@ -15,6 +15,7 @@ from cryptocast.evaluation.trajectories import (
 )
 
 RNG = np.random.default_rng(3)
+SCALES = (1, 6, 36, 288)
 
 
 def prices(count: int, steps: int) -> np.ndarray:
@@ -30,7 +31,7 @@ def slow_crps(values: list[float], actual: float) -> float:
 
 def test_the_crps_is_summed_over_increments_without_overlap() -> None:
     paths, actual = prices(20, 80), prices(1, 80)[0]
-    scored = increments(paths, actual)
+    scored = increments(paths, actual, SCALES)
     for i, scale in enumerate(SCALES[:3]):
         total = 0.0
         for start in range(0, 80 - scale + 1, scale):
@@ -41,11 +42,18 @@ def test_the_crps_is_summed_over_increments_without_overlap() -> None:
     assert np.isnan(scored.crps[3])  # a day is longer than these paths
 
 
+def test_the_scales_are_the_same_times_at_every_interval() -> None:
+    assert day_scales("5m", 300) == dict(zip(("5m", "30m", "3h", "24h"), SCALES, strict=True))
+    assert day_scales("15m", 900) == {"15m": 1, "30m": 2, "3h": 12, "24h": 96}
+
+
 def test_the_share_inside_is_that_of_the_ranges_of_the_paths() -> None:
     paths = prices(400, 288)
-    inside = np.mean([increments(paths, one).inside[:, 0] for one in prices(20, 288)], axis=0)
+    inside = np.mean(
+        [increments(paths, one, SCALES).inside[:, 0] for one in prices(20, 288)], axis=0
+    )
     assert inside == pytest.approx([0.8, 0.9], abs=0.02)
-    assert increments(paths, paths[0] ** 3).inside[1, 0] < 0.6
+    assert increments(paths, paths[0] ** 3, SCALES).inside[1, 0] < 0.6
 
 
 def test_the_energy_score_is_near_that_of_all_pairs_and_least_for_the_truth() -> None:

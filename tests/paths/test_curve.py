@@ -8,14 +8,15 @@ import numpy as np
 
 from cryptocast.dataset import Bars, lay_out
 from cryptocast.paths.curve import ScaleCurve
-from cryptocast.paths.fitting import fill_library, fit_curve
+from cryptocast.paths.fitting import adapt_curve, fill_library, fit_curve
 from cryptocast.paths.model import shipped
-from cryptocast.paths.predictors import CONTEXT_BARS, LEADS, predictors
+from cryptocast.paths.predictors import CONTEXT_DAYS, predictors
 from cryptocast.sources.sim import simulate
 from cryptocast.values import Candles, Market
 
 BTC = Market("sim", "BTC", "EUR", "5m")
 DAYS = np.arange(19_900, 19_935)
+LEADS = 288
 
 
 def laid_out(candles: Candles, days: np.ndarray = DAYS) -> Bars:
@@ -57,7 +58,7 @@ def test_what_happens_after_an_origin_changes_nothing() -> None:
 
 def test_only_the_last_four_weeks_count_and_one_origin_is_as_many() -> None:
     bars, at = laid_out(recorded()), 34 * LEADS
-    first = int(bars.open_time[at - CONTEXT_BARS - 1])  # one more has the first one's return
+    first = int(bars.open_time[at - CONTEXT_DAYS * LEADS - 1])  # one more: its return
     short = lay_out(recorded(), BTC, first, int(bars.open_time[at]))
     curve = shipped().curve
     alone = sizes(short, curve, len(short))[0]
@@ -94,3 +95,31 @@ def test_a_fitted_curve_has_the_size_of_the_moves_that_it_learned_from() -> None
     at = np.arange(8 * LEADS, 34 * LEADS, 97)
     moves = np.abs(series[0].log_return[at[:, None] + np.arange(LEADS)])
     assert abs(moves.mean() / sizes(series[0], curve, *at).mean() - 1) < 0.1
+
+
+def test_a_shared_curve_is_moved_towards_candles_that_it_does_not_fit() -> None:
+    days = np.arange(19_900, 19_962)
+    series = [laid_out(simulate(1, Market.of("BTC/EUR", "sim", "5m"), days), days)]
+    true = adapt_curve(series, shipped().curve).curve or shipped().curve
+    narrow = dataclasses.replace(true, coefficients=true.coefficients.copy())
+    narrow.coefficients[:, 0] -= 0.4
+    moved = adapt_curve(series, narrow)
+    assert moved.curve is not None
+    assert moved.gain is not None
+    assert moved.error is not None
+    assert moved.gain > moved.error > 0
+    at = 50 * LEADS
+    means = [sizes(series[0], c, at).mean() for c in (narrow, moved.curve, true)]
+    assert means[0] < 0.75 * means[2]
+    assert means[1] / means[2] > 0.85
+    assert moved.reason.startswith("its own is better on the newest 1")
+    assert moved.reason.endswith(" of 62 days")
+    again = adapt_curve(series, moved.curve)  # towards the same candles: little is left
+    assert again.gain is not None
+    assert again.gain < moved.gain / 5
+
+
+def test_a_few_weeks_move_no_curve() -> None:
+    made = adapt_curve([laid_out(recorded())], shipped().curve)
+    assert (made.curve, made.gain) == (None, None)
+    assert made.reason == "35 days of candles, 60 are needed"

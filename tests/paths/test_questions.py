@@ -24,7 +24,7 @@ MODEL = ServedModel("1", "lstm", None)
 
 
 def simulation(prices: np.ndarray, markets: int = 1) -> Simulation:
-    one = MarketPaths(MARKET, 100.0, 0, MODEL, (0.05, 0.5, 0.95), prices)
+    one = MarketPaths(MARKET, 100.0, 0, MODEL, (0.05, 0.5, 0.95), "paths-5m", prices)
     return Simulation(ORIGIN, 300, 0, shipped().card, (one,) * markets)
 
 
@@ -62,15 +62,15 @@ def test_touching_counts_what_happens_between_the_closes() -> None:
     level = 0.001 * math.sqrt(240)
     truth = (fine.max(axis=1) >= level).mean()
     seen = (closes.max(axis=1) >= level).mean()
-    bridged = touches(closes, level).mean()
+    bridged = touches(closes, [level]).mean()
     assert seen < truth - 0.04
     assert abs(bridged - truth) < 0.04
-    assert touches(-closes, -level) == pytest.approx(touches(closes, level))
+    assert touches(-closes, [-level]) == pytest.approx(touches(closes, [level]))
 
 
 def test_a_price_that_a_path_closes_beyond_is_touched() -> None:
-    assert touches(np.array([[0.01, 0.03, 0.0]]), 0.02)[0] == 1.0
-    assert touches(np.zeros((1, 5)), 0.02)[0] == 0.0
+    assert touches(np.array([[0.01, 0.03, 0.0]]), [0.02])[0, 0] == 1.0
+    assert touches(np.zeros((1, 5)), [0.02])[0, 0] == 0.0
 
 
 @pytest.mark.parametrize(
@@ -108,6 +108,7 @@ def normal(count: int = 20_000, markets: int = 1) -> Simulation:
             0,
             MODEL,
             (0.05, 0.5, 0.95),
+            "paths-5m",
             rng.normal(100.0, 1.0, (count, 1)),
         )
         for base in symbols

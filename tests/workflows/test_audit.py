@@ -29,6 +29,7 @@ from cryptocast.workflows.auditing.placebo import placebo
 from cryptocast.workflows.auditing.unseen import unseen
 from cryptocast.workflows.auditing.whole_paths import whole_paths
 from cryptocast.workflows.futures import simulating
+from cryptocast.workflows.futures.simulating import PathModels
 from support.commands import AS_OF, NOW, good, run, state
 from support.synthetic import BAR, LEVELS, MARKET, START, candles
 
@@ -139,7 +140,7 @@ def leaking(name: str, look: Callable[[FloatArray], FloatArray]) -> Callable[...
 
 def test_paths_that_know_the_future_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     given = material()
-    (check,) = whole_paths(given, bundle(given, Peeking()), shipped())
+    (check,) = whole_paths(given, bundle(given, Peeking()), PathModels(shipped(), {}))
     assert (check.name, check.status) == ("paths", "ok")
     honest = dataset.lay_out
 
@@ -148,7 +149,7 @@ def test_paths_that_know_the_future_are_found(monkeypatch: pytest.MonkeyPatch) -
         return bars.part(12, len(bars))
 
     monkeypatch.setattr(simulating.dataset, "lay_out", lengthened)
-    (check,) = whole_paths(given, bundle(given, Peeking()), shipped())
+    (check,) = whole_paths(given, bundle(given, Peeking()), PathModels(shipped(), {}))
     assert (check.status, "know the future" in check.detail) == ("failed", True)
 
 

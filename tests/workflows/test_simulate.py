@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -13,11 +14,14 @@ import polars as pl
 import pytest
 
 from cryptocast import paths
+from cryptocast.candles import aggregate
 from cryptocast.errors import CryptocastError
+from cryptocast.paths import fitting
+from cryptocast.paths.fitting import Adaptation
 from cryptocast.values import FloatArray, iso
 from cryptocast.workflows.forecast import tick
 from cryptocast.workflows.simulate import simulate
-from support.commands import NEXT, good, query, run
+from support.commands import NEXT, candles, good, query, run
 from support.ticks import SYMBOLS, at, change, drop, origin, spoil_from
 
 ENDINGS = ("parquet", "csv", "npz", "json")
@@ -205,9 +209,26 @@ def test_the_league_takes_one_market_at_a_time(served: Path, tmp_path: Path) -> 
 
 def test_candles_of_another_interval_have_no_paths(served: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CRYPTOCAST_MARKET__INTERVAL", "15m")
+        patch.setenv("CRYPTOCAST_MARKET__INTERVAL", "1h")
         done = run("simulate", "-w", served, "--as-of", NEXT, "--json")
     assert (done.code, done.error["code"]) == (3, "state.no_paths")
+    assert done.error["message"].startswith("paths are made of candles of 5m and 15m, ")
+
+
+def test_paths_of_15_minutes_are_a_day_of_96_steps(w: Path) -> None:
+    coarse = aggregate(candles(), 300, 900)
+    with at(w, 0, market__interval="15m") as ws:
+        with ws.store.write() as writer:
+            writer.put_candles(ws.markets()[0], coarse, provenance="imported", fetched_at=0.0)
+        tick(ws, fetch=False)
+        simulation = simulate(ws, count=300, horizon="24h")
+        near = simulate(ws, count=300, horizon="45m")
+        with pytest.raises(CryptocastError, match="'10m' is not a horizon of paths") as raised:
+            simulate(ws, horizon="10m")
+    assert raised.value.hint == "write 15m to 24h, in steps of 15 minutes: --horizon 24h"
+    (one,) = simulation.markets
+    assert (one.curve, simulation.library.name) == ("paths-15m", "paths-15m")
+    assert (one.prices.shape, near.steps, simulation.step_seconds) == ((300, 96), 3, 900)
 
 
 def test_questions_are_answered_on_the_screen_and_in_json(served: Path) -> None:
@@ -304,9 +325,63 @@ def test_a_tick_keeps_a_summary_of_paths_only_if_it_is_asked_to(w: Path) -> None
 
 def test_a_summary_that_cannot_be_kept_costs_a_warning(w: Path) -> None:
     with at(w, 1, simulate__store=True) as ws, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paths, "shipped", lambda: paths.load(w))
+        patch.setattr(paths, "beside", lambda *_: paths.load(w))
         (warning,) = tick(ws, fetch=False).warnings
     assert warning.startswith("no summary of simulated paths is kept: the library of paths")
+
+
+def wider(_: object, start: paths.ScaleCurve) -> Adaptation:
+    """As if a market's moves were twice as large as the shared curve has them."""
+    coefficients = start.coefficients.copy()
+    coefficients[:, 0] += np.log(2)
+    curve = dataclasses.replace(start, coefficients=coefficients)
+    return Adaptation(curve, "its own is better on the newest 13 of 60 days", 0.02, 0.01)
+
+
+def test_a_version_keeps_its_own_curve_from_training_to_paths(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "adapt_curve", wider)
+    options = ("-w", workspace, "--as-of", NEXT)
+    version = good("train", "--model", "random_walk", *options)["version"]
+    frozen = workspace / "bundles" / version
+    good("promote", version, "--force", "--reason", "wider", *options)
+    text = (frozen / "curve.json").read_text()
+    card, curve = json.loads((frozen / "card.json").read_text()), json.loads(text)
+    assert card["paths"]["curve"] == "own"
+    assert card["paths"]["reason"] == "its own is better on the newest 13 of 60 days"
+    assert card["paths"]["curve_sha256"] == curve["sha256"]
+    assert (curve["library"], curve["markets"]) == ("paths-5m", ["file:BTC/EUR:5m"])
+    good("forecast", "--once", *options)
+    (market,) = good("simulate", *options)["markets"]
+    assert (market["model"]["version"], market["curve"]) == (version, f"version {version}")
+    assert f", curve of version {version}" in run("simulate", *options).out
+    (frozen / "curve.json").write_text(text.replace("0.02", "0.03"))
+    done = run("simulate", *options, "--json")
+    assert (done.code, done.error["code"]) == (5, "model.paths_damaged")
+    assert done.error["message"] == (
+        f"the own curve of version {version} cannot be read: its hash is another"
+    )
+    (production,) = [
+        check
+        for check in run("doctor", *options, "--json").data["checks"]
+        if check["name"] == "production"
+    ]
+    assert (production["status"], production["hint"]) == (
+        "failed",
+        f"cryptocast promote {version}",
+    )
+    good("promote", version, *options)
+    assert (frozen / "curve.json").read_text() == text
+    good("rollback", *options)
+    assert not (workspace / "bundles" / "2" / "curve.json").exists()
+
+
+def test_a_version_of_few_candles_says_that_it_rests_on_the_shared_curve(workspace: Path) -> None:
+    card = json.loads((workspace / "bundles" / "2" / "card.json").read_text())["paths"]
+    assert (card["curve"], card["library"]) == ("paths-5m", "paths-5m")
+    assert card["library_sha256"] == paths.shipped().card.sha256
+    assert card["reason"] == "5 days of candles, 60 are needed"
 
 
 def test_simulating_loads_nothing_that_trains_or_draws() -> None:

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from cryptocast.dataset import Bars
 from cryptocast.evaluation import trajectories
-from cryptocast.evaluation.trajectories import SCALES
-from cryptocast.paths import LEADS, MarketPaths, touches
-from cryptocast.paths.rivals import GBM, PAST_BARS, RIVALS
-from cryptocast.values import FloatArray, iso
+from cryptocast.paths import MarketPaths, day_bars, touches
+from cryptocast.paths.rivals import GBM, PAST_DAYS, RIVALS
+from cryptocast.values import FloatArray, Market, iso
 
 OURS = "cryptocast"
 """The name of our paths among the entrants."""
 
-LEAST_STEPS = LEADS
-"""How many steps after an origin must be there to judge its paths."""
+Entrants = Mapping[str, Sequence[FloatArray]]
+"""The paths [N, D + 1] of each market by the entrant's name, relative to the last close."""
 
-_SCALE_NAMES = ("5m", "30m", "3h", "24h")
 _LEVELS = (-1.0, -0.5, 0.5, 1.0)  # of questions, in standard deviations of the rival GBM's day
-_MOST_MISSING = LEADS // 20
+_MOST_MISSING = 0.05  # of the day
 _FURTHEST = 5.0  # a log-return: volatility that feeds on itself has no bound
 _BLOCK_DAYS = 7
 _FEWEST_BLOCKS = 8
@@ -36,8 +35,9 @@ class Truth:
     Prices are relative to the last close.
     """
 
+    market: Market
     past: FloatArray  # log-returns up to the origin
-    closes: FloatArray  # [LEADS + 1] from the origin on
+    closes: FloatArray  # [D + 1] from the origin on
     high: float
     low: float
 
@@ -47,14 +47,15 @@ class Truth:
 
         High and low are those of the bars' ranges: a bar's place in its range tells both.
         """
-        after = slice(at, at + LEADS)
-        if at + LEADS > len(bars) or bars.missing[after].sum() > _MOST_MISSING:
+        day = day_bars(bars.market.interval_seconds)
+        after = slice(at, at + day)
+        if at + day > len(bars) or bars.missing[after].sum() > _MOST_MISSING * day:
             return None
-        closes = np.exp(bars.log_close[at - 1 : at + LEADS] - bars.log_close[at - 1])
+        closes = np.exp(bars.log_close[at - 1 : at + day] - bars.log_close[at - 1])
         lows = closes[1:] / (1 + (bars.place[after] + 0.5) * np.expm1(bars.log_range[after]))
         high, low = float((lows * np.exp(bars.log_range[after])).max()), float(lows.min())
-        past = bars.log_return[max(1, at - PAST_BARS) : at]
-        return cls(past, closes, high, low)
+        past = bars.log_return[max(1, at - PAST_DAYS * day) : at]
+        return cls(bars.market, past, closes, high, low)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,43 +75,61 @@ class Judged:
     """The scores of all entrants at one origin, with what came of the questions."""
 
     origin: int
+    scales: tuple[str, ...]
     marks: Mapping[str, _Marks]
     above: FloatArray  # [M * levels] 1 if it came
     touch: FloatArray
 
 
-def judge(origin: int, ours: Sequence[MarketPaths], truths: Sequence[Truth]) -> Judged:
-    """Judge the paths of M markets from one origin, and rivals of as many paths, by what came."""
-    count = ours[0].prices.shape[0]
+def entrants_of(origin: int, ours: Sequence[MarketPaths], truths: Sequence[Truth]) -> Entrants:
+    """Return our paths of M markets from one origin, and as many of each rival."""
+    shape = len(ours[0].prices), len(truths[0].closes) - 1
     entrants = {OURS: [one.prices / one.last_close for one in ours]}
     for i, (name, simulate) in enumerate(RIVALS.items()):
         rng = np.random.default_rng([origin, i])
-        moves = (simulate(truth.past, count, rng) for truth in truths)
+        moves = (simulate(truth.past, shape, rng) for truth in truths)
         walks = (np.cumsum(each, axis=1) for each in moves)
         entrants[name] = [np.exp(np.clip(walk, -_FURTHEST, _FURTHEST)) for walk in walks]
-    spread = [float(np.log(paths[:, -1]).std()) for paths in entrants[GBM]]
-    levels = np.exp(np.outer(spread, _LEVELS))
-    marks = {
-        name: _marks([np.insert(each, 0, 1.0, axis=1) for each in paths], truths, levels)
+    return {
+        name: [np.insert(each, 0, 1.0, axis=1) for each in paths]
         for name, paths in entrants.items()
     }
+
+
+def judge(origin: int, entrants: Entrants, truths: Sequence[Truth]) -> Judged:
+    """Judge the paths of M markets from one origin by what came, those of every entrant."""
+    market = truths[0].market
+    scales = trajectories.day_scales(market.interval, market.interval_seconds)
+    spread = [float(np.log(paths[:, -1]).std()) for paths in entrants[GBM]]
+    levels = np.exp(np.outer(spread, _LEVELS))
+    steps = tuple(scales.values())
+    marks = {name: _marks(paths, truths, levels, steps) for name, paths in entrants.items()}
     last = np.array([[truth.closes[-1]] for truth in truths])
     high, low = np.array([[t.high] for t in truths]), np.array([[t.low] for t in truths])
     touched = np.where(levels > 1, high >= levels, low <= levels)
-    return Judged(origin, marks, (last > levels).ravel() * 1.0, touched.ravel() * 1.0)
+    return Judged(
+        origin, tuple(scales), marks, (last > levels).ravel() * 1.0, touched.ravel() * 1.0
+    )
 
 
-def _marks(paths: Sequence[FloatArray], truths: Sequence[Truth], levels: FloatArray) -> _Marks:
-    """Score the paths [N, LEADS + 1] of each market."""
+def _marks(
+    paths: Sequence[FloatArray],
+    truths: Sequence[Truth],
+    levels: FloatArray,
+    scales: tuple[int, ...],
+) -> _Marks:
+    """Score the paths [N, D + 1] of each market at scales in steps."""
     scored = [
-        trajectories.increments(each, truth.closes)
+        trajectories.increments(each, truth.closes, scales)
         for each, truth in zip(paths, truths, strict=True)
     ]
     basket = trajectories.increments(
-        np.mean(np.stack(paths), axis=0), np.mean([truth.closes for truth in truths], axis=0)
+        np.mean(np.stack(paths), axis=0),
+        np.mean([truth.closes for truth in truths], axis=0),
+        scales,
     )
-    points = [np.log(each[:, SCALES]) for each in paths]
-    actual = [np.log(truth.closes[list(SCALES)]) for truth in truths]
+    points = [np.log(each[:, list(scales)]) for each in paths]
+    actual = [np.log(truth.closes[list(scales)]) for truth in truths]
     return _Marks(
         np.mean([one.crps for one in scored], axis=0),
         np.mean([one.inside for one in scored], axis=0),
@@ -119,11 +138,10 @@ def _marks(paths: Sequence[FloatArray], truths: Sequence[Truth], levels: FloatAr
         np.array(
             [(each[:, -1] > k).mean() for each, own in zip(paths, levels, strict=True) for k in own]
         ),
-        np.array(
+        np.concatenate(
             [
-                touches(each[:, 1:] - 1, float(k) - 1).mean()
+                touches(each[:, 1:] - 1, own - 1).mean(axis=1)
                 for each, own in zip(paths, levels, strict=True)
-                for k in own
             ]
         ),
     )
@@ -148,6 +166,7 @@ def _row(name: str, judged: Sequence[Judged], blocks: Any) -> dict[str, Any]:
     energies, their_energies = (np.array([m.energy for m in marks]) for marks in (own, gbm))
     energy = trajectories.relative(energies, their_energies, blocks)
     inside = np.mean([m.inside for m in own], axis=0)
+    named = partial(_named, judged[0].scales)
     row: dict[str, Any] = {
         "entrant": name,
         "origins": len(judged),
@@ -156,10 +175,10 @@ def _row(name: str, judged: Sequence[Judged], blocks: Any) -> dict[str, Any]:
         "crps_bp": float(crps.sum(axis=1).mean()),
         "vs_gbm": gain,
         "vs_gbm_error": error,
-        "vs_gbm_by_scale": _named(crps.sum(axis=0) / theirs.sum(axis=0) - 1),
-        "coverage80": _named(inside[0]),
-        "coverage90": _named(inside[1]),
-        "basket_coverage90": _named(np.mean([m.basket for m in own], axis=0)),
+        "vs_gbm_by_scale": named(crps.sum(axis=0) / theirs.sum(axis=0) - 1),
+        "coverage80": named(inside[0]),
+        "coverage90": named(inside[1]),
+        "basket_coverage90": named(np.mean([m.basket for m in own], axis=0)),
         "energy_vs_gbm": energy[0],
         "energy_vs_gbm_error": energy[1],
     }
@@ -186,5 +205,5 @@ def _mean_of(values: FloatArray) -> trajectories.Figure:
     return lambda kept: float(values[kept].mean())
 
 
-def _named(values: FloatArray) -> dict[str, float]:
-    return dict(zip(_SCALE_NAMES, values.tolist(), strict=True))
+def _named(scales: Sequence[str], values: FloatArray) -> dict[str, float]:
+    return dict(zip(scales, values.tolist(), strict=True))

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cryptocast import dataset, paths
 from cryptocast.bundles import Bundle
-from cryptocast.config import ModelSettings
 from cryptocast.dataset import Bars
 from cryptocast.errors import StateError
-from cryptocast.paths import Draw, MarketPaths, PathModel, Simulation
+from cryptocast.paths import Draw, MarketPaths, PathModel, ScaleCurve, Simulation
 from cryptocast.store import Store
 from cryptocast.values import MIN_CANDLES, Candles, ForecastSet, Market, ServedModel, iso
-
-FOLDER = "paths"
-"""The folder of a path model beside the network that `pretrain` writes."""
 
 PATHS_EVENT = "paths"
 """The kind of the event that keeps a judgement of paths."""
@@ -26,14 +22,32 @@ SUMMARY_EVENT = "simulation"
 """The kind of the event that keeps a summary of the paths from one origin."""
 
 
-def path_model_of(settings: ModelSettings) -> PathModel:
-    """Return the path model beside the base network that the settings name, else the shipped one.
+@dataclass(frozen=True, slots=True, eq=False)
+class PathModels:
+    """The path model that all versions share, and the curves of versions that have their own."""
 
-    Raises ModelError if its files are damaged.
+    shared: PathModel
+    own: Mapping[str, ScaleCurve]  # by version
+
+    def of(self, version: str) -> PathModel:
+        """Return what the paths of a version rest on: its own curve or the shared one."""
+        return replace(self.shared, curve=self.own.get(version, self.shared.curve))
+
+
+def path_models(
+    base: str | None,
+    interval: str,
+    versions: Iterable[str],
+    curve_of: Callable[[str], str | None],
+) -> PathModels:
+    """Return the path model beside a base network, else the shipped one, and versions' curves.
+
+    `curve_of` returns the text of a version's own curve, or None. Raises ModelError if a file is
+    damaged.
     """
-    if settings.base is not None and (own := Path(settings.base) / FOLDER).is_dir():
-        return paths.load(own)
-    return paths.shipped()
+    texts = {version: curve_of(version) for version in dict.fromkeys(versions)}
+    own = {v: paths.own_curve(text, v) for v, text in texts.items() if text is not None}
+    return PathModels(paths.beside(base, interval), own)
 
 
 def simulated(
@@ -42,34 +56,34 @@ def simulated(
     place: Mapping[str, int],
     shape: tuple[int, int],
     seed: int,
-    model: PathModel,
+    models: PathModels,
 ) -> Simulation:
     """Return paths, [N, S] for `shape`, that continue forecasts of several markets at one origin.
 
     Markets with too few candles are left out. Raises StateError if none is left.
     """
-    count, steps = shape
-    origin = forecasts[0].origin
+    origin, first = forecasts[0].origin, forecasts[0].market
     with database.read() as reader:
-        candles = reader.candles([f.market for f in forecasts], paths_start(origin), origin)
+        start = paths_start(origin, first)
+        candles = reader.candles([f.market for f in forecasts], start, origin)
     enough = [f for f in forecasts if len(candles[f.market]) >= MIN_CANDLES]
     if not enough:
         raise StateError(
-            f"{forecasts[0].market.id} has {len(candles[forecasts[0].market])} candles before "
+            f"{first.id} has {len(candles[first])} candles before "
             f"{iso(origin)}, at least {MIN_CANDLES} are needed",
             code="state.not_enough_candles",
             hint="cryptocast fetch",
         )
-    draw = paths.drawn(count, model, seed, origin)
+    draw, shared = paths.drawn(shape[0], models.shared, seed, origin), models.shared
     made = (
-        market_paths(model, draw, f, candles[f.market], place[f.market.base], (count, steps))
+        market_paths(models, draw, f, candles[f.market], place[f.market.base], shape)
         for f in enough
     )
-    return Simulation(origin, paths.STEP_SECONDS, seed, model.card, tuple(made))
+    return Simulation(origin, first.interval_seconds, seed, shared.card, tuple(made))
 
 
 def market_paths(
-    model: PathModel,
+    models: PathModels,
     draw: Draw,
     forecast: ForecastSet,
     candles: Candles,
@@ -78,13 +92,15 @@ def market_paths(
 ) -> MarketPaths:
     """Return the paths of one market, [N, S] for `shape`; candles after the origin are not read."""
     market, origin = forecast.market, forecast.origin
-    bars = dataset.lay_out(candles, market, paths_start(origin), origin)
+    bars = dataset.lay_out(candles, market, paths_start(origin, market), origin)
+    model = models.of(forecast.model.version)
     return MarketPaths(
         market=market,
         last_close=forecast.last_close,
         stale_bars=forecast.stale_bars,
         model=forecast.model,
         levels=forecast.levels,
+        curve=model.curve.name,
         prices=paths.prices(model, draw, forecast, bars, place, shape),
     )
 
@@ -111,12 +127,13 @@ def forecast_of(bundle: Bundle, bars: Bars, horizon: int) -> ForecastSet:
     )
 
 
-def paths_start(origin: int) -> int:
-    """Return the open time of the first bar that paths from an origin are made from.
+def paths_start(origin: int, market: Market) -> int:
+    """Return the open time of the first bar that a market's paths from an origin are made from.
 
     It is a bar more than they look at: the first of those has a return too.
     """
-    return origin - (paths.PAST_BARS + 1) * paths.STEP_SECONDS
+    interval = market.interval_seconds
+    return origin - (paths.past_bars(interval) + 1) * interval
 
 
 def places(markets: Sequence[Market]) -> Mapping[str, int]:
@@ -125,11 +142,13 @@ def places(markets: Sequence[Market]) -> Mapping[str, int]:
 
 
 def require_interval(markets: Sequence[Market]) -> None:
-    """Raise StateError for candles of another interval than the library's."""
+    """Raise StateError for candles of an interval that no library is shipped for."""
+    known = paths.shipped_intervals()
     for market in markets:
-        if market.interval_seconds != paths.STEP_SECONDS:
+        if market.interval not in known:
             raise StateError(
-                f"paths are made of candles of 5m, {market.id} has {market.interval}",
+                f"paths are made of candles of {' and '.join(known)}, {market.id} has "
+                f"{market.interval}",
                 code="state.no_paths",
-                hint='make a workspace with [market] interval = "5m"',
+                hint=f'make a workspace with [market] interval = "{known[0]}"',
             )

@@ -15,17 +15,23 @@ from cryptocast.config import Settings
 from cryptocast.config.settings import CalibrationSettings
 from cryptocast.dataset import Bars, Part
 from cryptocast.errors import StateError
-from cryptocast.paths import PathModel
 from cryptocast.seams import Progress
 from cryptocast.store import Reader
-from cryptocast.values import BUILTIN_RANDOM_WALK, MIN_CANDLES, Candles, ForecastSet, Market, iso
-from cryptocast.workflows.futures.judging import LEAST_STEPS, Judged, Truth, judge, table
-from cryptocast.workflows.futures.simulating import market_paths, paths_start, places
+from cryptocast.values import (
+    BUILTIN_RANDOM_WALK,
+    DAY_SECONDS,
+    MIN_CANDLES,
+    Candles,
+    ForecastSet,
+    Market,
+    iso,
+)
+from cryptocast.workflows.futures.judging import Judged, Truth, entrants_of, judge, table
+from cryptocast.workflows.futures.simulating import PathModels, market_paths, paths_start, places
 
 _STRIDE = 25  # bars: every time of the day comes
 _PATHS = 1000
 _MOST = 600  # pairs of origin and market: some minutes
-_DAY_SECONDS = LEAST_STEPS * paths.STEP_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,7 @@ class PathOrigins:
         Raises StateError if no paths from within the part are over at its end.
         """
         origins = judged_origins(markets, part)
-        start, end = paths_start(origins[0]), origins[-1] + _DAY_SECONDS
+        start, end = paths_start(origins[0], markets[0]), origins[-1] + DAY_SECONDS
         candles = reader.candles(markets, start, end)
         there = tuple(m for m in markets if len(candles[m]) >= MIN_CANDLES)
         questions = [Question(market, market, tuple(origins)) for market in there]
@@ -79,7 +85,13 @@ class PathOrigins:
         bars = {m: dataset.lay_out(candles[m], m, start, end) for m in there}
         return cls(there, candles, bars, sets)
 
-    def judged(self, model: PathModel, count: int, progress: Progress) -> Iterator[Judged]:
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """The versions that forecast."""
+        made = (each.model.version for sets in self.sets.values() for each in sets.values())
+        return tuple(dict.fromkeys(made))
+
+    def judged(self, models: PathModels, count: int, progress: Progress) -> Iterator[Judged]:
         """Yield the marks of each origin at which every market has a forecast and a day to come."""
         place = places(self.markets)
         for number, (origin, sets) in enumerate(self.sets.items()):
@@ -88,24 +100,24 @@ class PathOrigins:
             known = [truth for truth in truths if truth is not None]
             if len(sets) < len(self.markets) or len(known) < len(truths):
                 continue
-            draw = paths.drawn(count, model, 0, origin)
-            shape = (count, LEAST_STEPS)
+            draw = paths.drawn(count, models.shared, 0, origin)
+            shape = count, paths.day_bars(self.markets[0].interval_seconds)
             ours = [
-                market_paths(model, draw, sets[m], self.candles[m], place[m.base], shape)
+                market_paths(models, draw, sets[m], self.candles[m], place[m.base], shape)
                 for m in self.markets
             ]
-            yield judge(origin, ours, known)
+            yield judge(origin, entrants_of(origin, ours, known), known)
 
 
 def judged_paths(
     past: PathOrigins,
     part: Part,
     load: Callable[[str], Bundle],
-    model: PathModel,
+    models: PathModels,
     progress: Progress,
 ) -> PathsReport:
     """Judge the paths of all origins. Raises StateError if there is none that can be judged."""
-    judged = [*past.judged(model, _PATHS, progress)]
+    judged = [*past.judged(models, _PATHS, progress)]
     if not judged:
         raise StateError(
             f"no origin from {iso(part.start)} to {iso(part.end)} has a forecast of all markets "
@@ -113,12 +125,11 @@ def judged_paths(
             code="state.not_enough_candles",
             hint="cryptocast fetch --days 7, or another range",
         )
-    served = dict.fromkeys(s.model.version for sets in past.sets.values() for s in sets.values())
-    trained = [name for name in served if name != BUILTIN_RANDOM_WALK]
+    trained = [name for name in past.versions if name != BUILTIN_RANDOM_WALK]
     return PathsReport(
         start=part.start,
         end=part.end,
-        versions=tuple(served),
+        versions=past.versions,
         in_sample=tuple(name for name in trained if load(name).card.data_end > part.start),
         markets=tuple(market.id for market in past.markets),
         left_out=tuple(market.id for market in past.candles if market not in past.markets),
@@ -133,14 +144,15 @@ def judged_origins(markets: Sequence[Market], part: Part) -> range:
 
     Raises StateError if there is none.
     """
-    start, last = part.start, part.end - _DAY_SECONDS
+    start, last = part.start, part.end - DAY_SECONDS
     if last < start:
         raise StateError(
             f"paths reach a day ahead: none from {iso(start)} on is over at {iso(part.end)}",
             code="state.not_enough_candles",
             hint="cryptocast evaluate --paths --days 7",
         )
-    bars = (last - start) // paths.STEP_SECONDS
+    interval = markets[0].interval_seconds
+    bars = (last - start) // interval
     # Odd and no multiple of 5, so that no time of the day is left out.
     stride = max(_STRIDE, bars * len(markets) // _MOST // 6 * 6 + 1)
-    return range(start, last + 1, stride * paths.STEP_SECONDS)
+    return range(start, last + 1, stride * interval)

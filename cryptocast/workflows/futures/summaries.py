@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from cryptocast.values import FloatArray, ForecastSet, iso
 from cryptocast.workflows.futures.asking import shown_steps
 from cryptocast.workflows.futures.simulating import (
     SUMMARY_EVENT,
-    path_model_of,
+    path_models,
     places,
     require_interval,
     simulated,
@@ -26,7 +26,11 @@ _PATHS = 1000
 
 
 def kept_summaries(
-    database: Store, forecasts: Sequence[ForecastSet], settings: Settings, at: float
+    database: Store,
+    forecasts: Sequence[ForecastSet],
+    settings: Settings,
+    at: float,
+    curve_of: Callable[[str], str | None],
 ) -> list[str]:
     """Keep an event for each market: quantiles of its paths at some steps, and of their extremes.
 
@@ -35,11 +39,13 @@ def kept_summaries(
     """
     origin = max(forecast.origin for forecast in forecasts)
     joint = [forecast for forecast in forecasts if forecast.origin == origin]
-    markets, shape = settings.markets(), (_PATHS, paths.LEADS)
+    markets = settings.markets()
+    shape = _PATHS, paths.day_bars(markets[0].interval_seconds)
     try:
         require_interval(markets)
-        model = path_model_of(settings.model)
-        made = simulated(database, joint, places(markets), shape, 0, model)
+        versions = (forecast.model.version for forecast in joint)
+        models = path_models(settings.model.base, markets[0].interval, versions, curve_of)
+        made = simulated(database, joint, places(markets), shape, 0, models)
         details = [(one.market.id, _summary(made, one)) for one in made.markets]
         with database.write() as writer:
             for market, detail in details:
@@ -55,6 +61,7 @@ def _summary(simulation: Simulation, one: MarketPaths) -> dict[str, Any]:
         "origin": iso(simulation.origin),
         "model": one.model.version,
         "library": simulation.library.name,
+        "curve": one.curve,
         "paths": simulation.paths,
         "seed": simulation.seed,
         "last_close": one.last_close,

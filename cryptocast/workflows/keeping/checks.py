@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cryptocast import plugins, store, workspace
-from cryptocast.bundles import load_version
+from cryptocast import paths, plugins, store, workspace
+from cryptocast.bundles import frozen_curve, load_version
 from cryptocast.compute.ladder import mismatch
 from cryptocast.config import Settings
 from cryptocast.display import first_few
@@ -196,6 +196,8 @@ def _bundle(
     """Check a frozen version; `status` and `hint` hold if it is missing or damaged."""
     try:
         card = load_version(folder, graphs.get(folder.name)).card
+        if (curve := frozen_curve(folder)) is not None:
+            paths.own_curve(curve, folder.name)
     except CryptocastError as error:
         return Check(role, status, error.message, hint)
     detail = f"version {folder.name} ({card.kind}), its hash is right"

@@ -129,7 +129,7 @@ def freeze(ws: Workspace, chosen: Bundle, market: str) -> bytes:
     version = chosen.card.version
     registry = ws.registry()
     graph = registry.onnx(version)
-    bundles.freeze(ws.bundle_folder(version), chosen.card, graph)
+    bundles.freeze(ws.bundle_folder(version), chosen.card, graph, registry.curve(version))
     registry.point(alias(PRODUCTION, market), version)
     return graph
 

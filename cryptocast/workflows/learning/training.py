@@ -15,12 +15,14 @@ from pathlib import Path
 from cryptocast import dataset
 from cryptocast.bundles import Card
 from cryptocast.compute import training as compute
+from cryptocast.compute.curves import CurveFitting, FittedCurve, fit_curve
 from cryptocast.compute.material import Material, TrainingPlan
+from cryptocast.compute.scoring import BASE
 from cryptocast.compute.training import Fitting
 from cryptocast.config import DataSettings
 from cryptocast.errors import StateError
-from cryptocast.registry import CHALLENGER, SELECTION
-from cryptocast.seams import ModelKind, Params, Progress, TrainingRun
+from cryptocast.registry import CHALLENGER, CURVE, SELECTION
+from cryptocast.seams import Engine, ModelKind, Params, Progress, TrainingRun
 from cryptocast.values import DAY_SECONDS, Epoch, iso
 from cryptocast.workflows.learning.cards import (
     FINGERPRINT,
@@ -77,7 +79,8 @@ def learn(
             run = TrainingRun(training.seed, _epoch_shower(ws.progress), file)
             (trained,) = ws.engine.map(compute.train, [Fitting(training, run)], material)
             fitted = trained.fitted
-            card = dataclasses.replace(card, params=fitted.params)
+            curve = _curve(ws.engine, ws.settings.model.base, kind, material)
+            card = dataclasses.replace(card, params=fitted.params, paths=curve.card)
             scores = {"validation_crps_bp": trained.crps_bp, SELECTION: trained.relative}
             registry.runs.log_data(run_id, data_of(material, card))
             registry.runs.log(
@@ -87,6 +90,8 @@ def learn(
                 history=fitted.history,
             )
             registry.runs.log_card(run_id, dataclasses.asdict(card))
+            if curve.document is not None:
+                registry.runs.log_document(run_id, curve.document, CURVE)
             uri = registry.runs.log_model(run_id, pack(material, card, fitted))
         with ws.store.read() as reader:
             taken = {deployment.model_version for deployment in reader.deployments()}
@@ -102,6 +107,14 @@ def learn(
         validation_crps_bp=trained.crps_bp,
         validation_crps_relative=trained.relative,
     )
+
+
+def _curve(engine: Engine, base: str | None, kind: str, material: Material) -> FittedCurve:
+    """Return what the simulated paths of a version rest on."""
+    if kind == BASE:  # it learns from none of these candles, and may be judged on all
+        return FittedCurve(None, None)
+    (fitted,) = engine.map(fit_curve, [CurveFitting(base)], material)
+    return fitted
 
 
 def _epoch_shower(progress: Progress) -> Callable[[Epoch, int], None]:

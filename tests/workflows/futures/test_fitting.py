@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 from cryptocast import paths
-from cryptocast.config import EngineSettings, ModelSettings, Settings
+from cryptocast.config import EngineSettings, Settings
 from cryptocast.engines import open_engine
 from cryptocast.errors import ModelError
 from cryptocast.sources.sim import simulate
 from cryptocast.values import Candles, Market
 from cryptocast.workflows.futures.fitting import path_model
-from cryptocast.workflows.futures.simulating import FOLDER, path_model_of
 from cryptocast.workflows.learning.pretraining import read_series
 from support.commands import write
 
@@ -43,16 +42,16 @@ def test_paths_come_from_the_series_that_share_a_time(folder: Path, tmp_path: Pa
     model = path_model(series, "made up, CC0")
     assert model is not None
     assert model.card.coins == ("BTC/EUR", "ETH/EUR")
-    assert model.library.codes.shape == (model.card.library_origins, 2, paths.LEADS)
+    assert model.library.codes.shape == (model.card.library_origins, 2, 288)
     assert (model.card.name, model.card.origin) == ("paths-5m", "made up, CC0")
-    card = model.save(tmp_path / "base" / FOLDER)
-    chosen = path_model_of(ModelSettings(base=str(tmp_path / "base")))
+    card = model.save(tmp_path / "base" / paths.FOLDER)
+    chosen = paths.beside(str(tmp_path / "base"), "5m")
     assert chosen.card == card
-    assert path_model_of(ModelSettings()).card == paths.shipped().card
-    assert path_model_of(ModelSettings(base="5m")).card == paths.shipped().card
-    (tmp_path / "base" / FOLDER / "card.json").write_text(json.dumps({}))
+    assert paths.beside(None, "5m").card == paths.shipped().card
+    assert paths.beside("5m", "5m").card == paths.shipped().card
+    (tmp_path / "base" / paths.FOLDER / "card.json").write_text(json.dumps({}))
     with pytest.raises(ModelError, match="the library of paths"):
-        path_model_of(ModelSettings(base=str(tmp_path / "base")))
+        paths.beside(str(tmp_path / "base"), "5m")
 
 
 def test_too_little_and_candles_of_another_interval_make_no_paths(folder: Path) -> None:

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from cryptocast.dataset import lay_out
-from cryptocast.paths import LEADS, MarketPaths
+from cryptocast.paths import MarketPaths
 from cryptocast.paths.rivals import RIVALS
 from cryptocast.values import Candles, Market, ServedModel, iso
 from cryptocast.workflows.evaluate import evaluate_paths
 from cryptocast.workflows.futures import stored
-from cryptocast.workflows.futures.judging import OURS, Truth, judge, table
+from cryptocast.workflows.futures.judging import OURS, Truth, entrants_of, judge, table
 from support.commands import LATER_BARS, NOW, good, query, run
 from support.ticks import at
 
+LEADS = 288
 MARKET = Market("sim", "BTC", "EUR", "5m")
 MODEL = ServedModel("1", "lstm", None)
 SIZE = 0.001
@@ -25,22 +26,22 @@ RNG = np.random.default_rng(6)
 
 def paths(count: int, size: float = SIZE) -> MarketPaths:
     walks = np.cumsum(size * RNG.standard_normal((count, LEADS)), axis=1)
-    return MarketPaths(MARKET, 100.0, 0, MODEL, (0.05, 0.5, 0.95), 100 * np.exp(walks))
+    return MarketPaths(MARKET, 100.0, 0, MODEL, (0.05, 0.5, 0.95), "paths-5m", 100 * np.exp(walks))
 
 
 def truth() -> Truth:
     closes = np.exp(np.cumsum(np.insert(SIZE * RNG.standard_normal(LEADS), 0, 0.0)))
     past = SIZE * RNG.standard_normal(8 * LEADS)
-    return Truth(past, closes, float(closes.max()), float(closes.min()))
+    return Truth(MARKET, past, closes, float(closes.max()), float(closes.min()))
 
 
 @pytest.fixture(scope="module")
 def rows() -> dict[str, dict[str, float]]:
     """Rows of 16 days of two independent markets; our paths know the truth, but are too wide."""
-    judged = [
-        judge(day * 86_400, [paths(150, 2 * SIZE), paths(150, 2 * SIZE)], [truth(), truth()])
-        for day in range(16)
-    ]
+    judged = []
+    for day in range(16):
+        ours, truths = [paths(150, 2 * SIZE), paths(150, 2 * SIZE)], [truth(), truth()]
+        judged.append(judge(day * 86_400, entrants_of(day * 86_400, ours, truths), truths))
     return {row["entrant"]: row for row in table(judged)}
 
 
