@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from cryptocast.compute.tracks import Held, Tracks
 from cryptocast.dataset import Bars
 from cryptocast.errors import StateError
 from cryptocast.seams import Clock
-from cryptocast.values import MIN_CANDLES, Candles, Event, ForecastSet, Market, iso
+from cryptocast.values import MIN_CANDLES, Candles, Event, ForecastSet, IntArray, Market, iso
 
 LEVEL_SHIFT = "level_shift"
 """The kind of the events of bars in which a market moved to another level and stayed there."""
@@ -41,6 +41,10 @@ class FailedOrigin:
     error: StateError
 
 
+_BARS_AT_ONCE = 500_000
+"""The bars that are laid out at a time: 50 MB, as the profile of one market looks back 10,000."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Prepared:
     """A question with its candles, and its answerable origins laid out in bars."""
@@ -49,10 +53,18 @@ class _Prepared:
     candles: Candles
     request: Request
 
-    def origin(self, place: int) -> int:
-        """Return the origin just before a bar."""
-        bars = self.request.bars
-        return bars.first + place * bars.market.interval_seconds
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Answered:
+    """An origin with its answer, and what its set takes from the candles and bars."""
+
+    question: Question
+    origin: int
+    answer: Answer
+    candles: Candles  # of the market itself, as far back as outcomes are learned
+    last_close: float
+    stale_bars: int
+    shifts: IntArray  # open times of the level shifts that are suspected at the origin
 
 
 def issued_now(clock: Clock, late_seconds: float) -> Stamp:
@@ -80,8 +92,33 @@ def forecast_sets(
 ) -> tuple[list[ForecastSet], list[FailedOrigin], list[Event]]:
     """Return the sets of all questions, from stored candles that closed by each origin.
 
-    Every version is asked once for all of them. The events are the level shifts that the bars hold.
+    Markets are laid out some at a time, so that memory stays flat; a version is asked once for
+    each time. The events are the level shifts that the bars hold.
     """
+    failures: list[FailedOrigin] = []
+    events: list[Event] = []
+    answered: list[_Answered] = []
+    # Candles that were stored together are read together.
+    questions = sorted(questions, key=lambda question: question.series.id)
+    at_once = max(_BARS_AT_ONCE // ladder.context_bars, 1)
+    for first in range(0, len(questions), at_once):
+        prepared, failed = _prepared(reader, ladder, questions[first : first + at_once])
+        failures += failed
+        answers = ladder.answers([entry.request for entry in prepared])
+        for entry, its_answers in zip(prepared, answers, strict=True):
+            answered += _answered(entry, its_answers, ladder.recent_bars)
+            events += _level_shifts(entry.request.bars)
+    firsts: dict[tuple[Market, str], int] = {}
+    for each in answered:
+        firsts.setdefault((each.question.market, each.answer[0].version), each.origin)
+    tracks.load(reader, firsts, ladder.recent_bars)
+    return [_set(each, tracks, stamp) for each in answered], failures, events
+
+
+def _prepared(
+    reader: Held, ladder: Ladder, questions: Sequence[Question]
+) -> tuple[list[_Prepared], list[FailedOrigin]]:
+    """Return the questions with the bars that answer them, and the origins with too few candles."""
     failures: list[FailedOrigin] = []
     prepared: list[_Prepared] = []
     for question, candles in _candles(reader, ladder.context_bars, questions):
@@ -101,14 +138,31 @@ def forecast_sets(
             bars = dataset.lay_out(candles, question.series, start, last)
             at = (origins - start) // question.market.interval_seconds
             prepared.append(_Prepared(question, candles, Request(question.market, bars, at)))
-    answers = ladder.answers([entry.request for entry in prepared])
-    tracks.load(reader, _first_origins(prepared, answers), ladder.recent_bars)
-    sets = [
-        _set(entry, int(place), answer, tracks, stamp)
-        for entry, its_answers in zip(prepared, answers, strict=True)
-        for place, answer in zip(entry.request.at, its_answers, strict=True)
-    ]
-    return sets, failures, [e for entry in prepared for e in _level_shifts(entry.request.bars)]
+    return prepared, failures
+
+
+def _answered(
+    prepared: _Prepared, answers: Sequence[Answer], recent_bars: int
+) -> Iterator[_Answered]:
+    """Yield each origin with its answer and no more of its bars than its set takes."""
+    question, candles, request = prepared.question, prepared.candles, prepared.request
+    bars, interval = request.bars, question.market.interval_seconds
+    own = Candles.empty()
+    if question.series == question.market:
+        first = bars.first + int(request.at[0]) * interval
+        # A copy, since a view would keep the candles of the whole context.
+        own = candles.take(candles.open_time >= first - recent_bars * interval)
+    for place, answer in zip(request.at.tolist(), answers, strict=True):
+        origin = bars.first + place * interval
+        yield _Answered(
+            question=question,
+            origin=origin,
+            answer=answer,
+            candles=own,
+            last_close=float(candles.close[int(np.searchsorted(candles.open_time, origin)) - 1]),
+            stale_bars=int(bars.age[place - 1]),
+            shifts=bars.open_time[dataset.suspected(bars, place)],
+        )
 
 
 def _level_shifts(bars: Bars) -> Iterator[Event]:
@@ -136,49 +190,34 @@ def _candles(
     return [(question, candles[question]) for question in questions]
 
 
-def _first_origins(
-    prepared: Sequence[_Prepared], answers: Sequence[Sequence[Answer]]
-) -> Mapping[tuple[Market, str], int]:
-    """Return the first origin that each version answers for each market."""
-    first: dict[tuple[Market, str], int] = {}
-    for entry, its_answers in zip(prepared, answers, strict=True):
-        for place, (model, _) in zip(entry.request.at, its_answers, strict=True):
-            first.setdefault((entry.question.market, model.version), entry.origin(int(place)))
-    return first
-
-
-def _set(
-    prepared: _Prepared, place: int, answer: Answer, tracks: Tracks, stamp: Stamp
-) -> ForecastSet:
+def _set(answered: _Answered, tracks: Tracks, stamp: Stamp) -> ForecastSet:
     """Return one set, calibrated, in prices, and let the tracks go on from it."""
-    model, log_quantiles = answer
-    question, candles = prepared.question, prepared.candles
-    market, origin, bars = question.market, prepared.origin(place), prepared.request.bars
-    last_close = float(candles.close[int(np.searchsorted(candles.open_time, origin)) - 1])
+    model, log_quantiles = answered.answer
+    question, origin, stale_bars = answered.question, answered.origin, answered.stale_bars
+    market = question.market
     if question.series != market:
         reasons = [f"source:{question.series.source}", model.fallback]
         model = replace(model, fallback=", ".join(reason for reason in reasons if reason))
     issued_at, mode = stamp(origin)
-    stale_bars = int(bars.age[place - 1])
     scale, log_quantiles = tracks.calibrate(
         market,
         model.version,
         origin,
         origin - stale_bars * market.interval_seconds,
         log_quantiles,
-        candles if question.series == market else Candles.empty(),
-        bars.open_time[dataset.suspected(bars, place)],
+        answered.candles,
+        answered.shifts,
     )
     forecast = ForecastSet(
         market=market,
         origin=origin,
         issued_at=issued_at,
-        last_close=last_close,
+        last_close=answered.last_close,
         stale_bars=stale_bars,
         mode=mode,
         model=model,
         levels=tracks.levels,
-        quantiles=dataset.to_prices(log_quantiles, last_close),
+        quantiles=dataset.to_prices(log_quantiles, answered.last_close),
         scale=scale,
     )
     tracks.remember(forecast)

@@ -5,11 +5,12 @@ A tick asks for all its markets at once: one query, not one per market.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cryptocast.values import FloatArray, ForecastSet, IntArray, Market, Past, ServedModel
 
@@ -91,32 +92,39 @@ class Ledger:
         `shape` is (H, Q): sets of another shape are left out, and so are pairs without a set.
         """
         horizon, levels = shape
-        named = {(market.id, version): (market, version) for market, version in pairs}
-        parameters = {
-            "markets": sorted({market for market, _ in named}),
-            "versions": sorted({version for _, version in named}),
-            "since": since,
-            "origin": origin,
-            "served": served,
-        }
-        interval = pairs[0][0].interval_seconds
-        known_until = {
-            (market, version): newest - stale_bars * interval
-            for market, version, newest, stale_bars in self._reader.query(_NEWEST, parameters)
-            if (market, version) in named
-        }
+        reach = horizon * pairs[0][0].interval_seconds
+        known_until = self._known_until(pairs, max(since, origin - 2 * reach), origin, served)
+        rest = [pair for pair in pairs if pair not in known_until]
+        if rest:  # few, while to look so far back takes the longer the more is served
+            known_until |= self._known_until(rest, since, origin, served)
         if not known_until:
             return {}
-        reach = horizon * interval
-        parameters["since"] = min(known_until.values()) - reach + 1
-        rows = self._reader.query(_OUTER, parameters | {"horizon": horizon, "levels": levels})
-        sets: dict[tuple[str, str], list[Any]] = {}
-        for market, version, moment, size, *bounds in rows:
-            key = market, version
-            recent = key in known_until and moment > known_until[key] - reach
-            if recent and size == horizon * levels:
-                sets.setdefault(key, []).append((moment, *bounds))
-        return {named[key]: _past(rows, known_until[key], horizon) for key, rows in sets.items()}
+        since = min(known_until.values()) - reach + 1
+        parameters = _by_version(list(known_until), since, origin, served)
+        size = horizon * levels
+        outermost = {"low": [*range(1, size, levels)], "high": [*range(levels, size + 1, levels)]}
+        rows = self._reader.arrays(_OUTER, parameters | outermost | {"size": size})
+        named = {(market.id, version): (market, version) for market, version in known_until}
+        recent: dict[tuple[Market, str], list[int]] = {}
+        keys = zip(rows["market"], rows["model_version"], rows["moment"].tolist(), strict=True)
+        for row, (market, version, moment) in enumerate(keys):
+            pair = named.get((market, version))
+            if pair is not None and moment > known_until[pair] - reach:
+                recent.setdefault(pair, []).append(row)
+        return {pair: _past(rows, recent[pair], known_until[pair], horizon) for pair in recent}
+
+    def _known_until(
+        self, pairs: Sequence[tuple[Market, str]], since: int, origin: int, served: bool
+    ) -> dict[tuple[Market, str], int]:
+        """Return when the newest candle closed that each pair's newest set was made from."""
+        rows = self._reader.query(_NEWEST, _by_version(pairs, since, origin, served))
+        found = {(market, version): newest for market, version, *newest in rows}
+        newest = {pair: found.get((pair[0].id, pair[1])) for pair in pairs}
+        return {
+            (market, version): last[0] - last[1] * market.interval_seconds
+            for (market, version), last in newest.items()
+            if last is not None
+        }
 
     def origins(
         self, market: Market, start: int, end: int, *, version: str | None = None
@@ -180,10 +188,11 @@ class Ledger:
         )
 
 
-# This reads few sets of other pairs: a market has few versions.
+# This reads few sets of other pairs: a market has few versions. The bounds let DuckDB skip others.
 _BY_VERSION = """
 FROM forecast_sets
-WHERE list_contains($markets, market) AND list_contains($versions, model_version)
+WHERE market >= $first AND market <= $last
+    AND list_contains($markets, market) AND list_contains($versions, model_version)
     AND served = $served AND origin >= to_timestamp($since) AND origin < to_timestamp($origin)
 """
 _NEWEST = f"""
@@ -191,10 +200,9 @@ SELECT market, model_version, epoch_us(max(origin)) // 1000000, arg_max(stale_ba
 {_BY_VERSION} GROUP BY market, model_version
 """
 _OUTER = f"""
-SELECT market, model_version, epoch_us(origin) // 1000000, len(quantiles), scale,
-    list_transform(range($horizon), lambda h: quantiles[h * $levels + 1]),
-    list_transform(range($horizon), lambda h: quantiles[(h + 1) * $levels])
-{_BY_VERSION} ORDER BY market, origin
+SELECT market, model_version, epoch_us(origin) // 1000000 AS moment, coalesce(scale, []) AS scale,
+    list_select(quantiles, $low::BIGINT[]) AS low, list_select(quantiles, $high::BIGINT[]) AS high
+{_BY_VERSION} AND len(quantiles) = $size ORDER BY market, origin
 """
 
 _BETWEEN = """
@@ -225,12 +233,30 @@ def _forecast_set(row: tuple[Any, ...]) -> ForecastSet:
     )
 
 
-def _past(rows: list[Any], known_until: int, horizon: int) -> Past:
-    origins, scales, low, high = zip(*rows, strict=True)
+def _by_version(
+    pairs: Sequence[tuple[Market, str]], since: int, origin: int, served: bool
+) -> dict[str, Any]:
+    """Return the parameters of `_BY_VERSION`."""
+    markets = sorted({market.id for market, _ in pairs})
+    return {
+        "markets": markets,
+        "first": markets[0],
+        "last": markets[-1],
+        "versions": sorted({version for _, version in pairs}),
+        "since": since,
+        "origin": origin,
+        "served": served,
+    }
+
+
+def _past(
+    columns: Mapping[str, NDArray[Any]], rows: Sequence[int], known_until: int, horizon: int
+) -> Past:
+    scale = columns["scale"][rows[-1]]
     return Past(
-        scale=np.ones(horizon) if scales[-1] is None else np.array(scales[-1], dtype=np.float64),
+        scale=np.array(scale, dtype=np.float64) if len(scale) else np.ones(horizon),
         known_until=known_until,
-        origins=np.array(origins, dtype=np.int64),
-        low=np.array(low, dtype=np.float64),
-        high=np.array(high, dtype=np.float64),
+        origins=columns["moment"][rows].astype(np.int64),
+        low=np.stack(list(columns["low"][rows])),
+        high=np.stack(list(columns["high"][rows])),
     )

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 
 from cryptocast.compute.ladder import Ladder, production_versions
 from cryptocast.compute.sets import Question
@@ -112,7 +113,7 @@ def _serve(ws: Workspace, *, fetch: bool, symbols: tuple[str, ...]) -> TickRepor
                 graphs=start.graphs,
             ),
         )
-        for block in blocks(start.only(ready).missing):
+        for block in blocks(sorted(start.only(ready).missing, key=attrgetter("id"))):
             part = start.only(frozenset(block))
             made = step("forecast", partial(forecast_newest, ws, part, ready, ladder))
             stored = step(

@@ -53,6 +53,30 @@ SELECT t.market, to_timestamp($end - ($n - i) * 300), to_timestamp($end - ($n - 
 FROM (SELECT market FROM ticks LIMIT 1) AS t, range($n) AS r(i)
 """
 
+# Candles that reach beyond the ticks, a day later than those of the first market; and a set of
+# each of the steps before, from which a tick takes up its calibration.
+_SPREAD = (
+    """
+    CREATE TEMP TABLE days AS
+    SELECT * REPLACE (open_time + INTERVAL 1 DAY AS open_time) FROM candles
+    WHERE open_time >= to_timestamp($end) - to_days($days)
+    """,
+    "DELETE FROM candles",
+    """
+    INSERT INTO candles
+    SELECT days.* REPLACE ('file:' || s || ':5m' AS market)
+    FROM days, unnest($symbols) AS t(s) ORDER BY 1, 2
+    """,
+    "CREATE TEMP TABLE sets AS FROM forecast_sets WHERE served ORDER BY origin DESC LIMIT 1",
+    "DELETE FROM forecast_sets",
+    """
+    INSERT INTO forecast_sets
+    SELECT sets.* REPLACE (
+        'file:' || s || ':5m' AS market, to_timestamp($end - i * 300) AS origin)
+    FROM sets, range(24, -1, -1) AS t(i), unnest($symbols) AS u(s) ORDER BY origin, market
+    """,
+)
+
 
 class Ledgers:
     """Copies of one workspace that has served `START`."""
@@ -146,16 +170,10 @@ class Ledgers:
         file.write_text("\n".join(lines) + "\n")
         with duckdb.connect(folder / "cryptocast.duckdb") as connection:
             connection.execute("SET TimeZone = 'UTC'")
-            connection.execute(
-                """
-                INSERT INTO candles
-                SELECT 'file:' || s || ':5m', open_time, open, high, low, close, volume,
-                    provenance, fetched_at
-                FROM candles, unnest($symbols[2:]) AS t(s)
-                WHERE open_time >= to_timestamp($start) ORDER BY 1, 2
-                """,
-                {"symbols": symbols, "start": self.end - DAYS * 86_400},
-            )
+            for statement in _SPREAD:
+                named = {"symbols": symbols, "end": self.end, "days": DAYS}
+                named = {name: given for name, given in named.items() if f"${name}" in statement}
+                connection.execute(statement, named)
 
     def peak_mebibytes(self) -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
