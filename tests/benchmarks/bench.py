@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import workers
 from candles import kept
 from processes import Summary, Usage, Worker, interleaved, once, run
 from record import record
@@ -43,6 +44,8 @@ GROWN = {
     "ledger": size((288, 8_640, 105_120), (288, 576)),  # a day, a month and a year of sets
 }
 EXPONENT = 1.1
+THOUSANDS, TENFOLD, TENFOLD_MEMORY = size((500, 5_000), (1, 10)), 7.0, 500  # MiB
+SHARED = size(100, 4)  # markets that the workers of an engine share
 HELP, SEARCH, EVALUATE = 3.0, 10.0, 3.0
 PATHS, TEN_COINS, SIMULATE = 2.0, 10.0, 1.5
 HEAVY = PYTHON, "-c", "import mlflow, lightning, torch"
@@ -153,31 +156,56 @@ class Bench:
         yield timed("simulate --json", whole["simulate"], "a tick", whole["tick"], SIMULATE)
 
     def growth(self) -> Iterator[Row]:
-        """How a tick's time and memory grow, whole processes with the candles there."""
+        """How a tick's time and memory grow: CPU time of whole processes with the candles there."""
         (self.folder / "growth").mkdir()
         workspace, _ = self._serving("growth/first")
         for what, counts in GROWN.items():
-            found: list[Summary] = []
             for count in counts:
                 with self._ledgers(workspace) as ledgers:
                     ledgers.ask(do=f"grow_{what}", count=count)
-                grown = workspace.with_name(f"{what}{count}")
-                ticks = self._measured_ticks(grown, size(3, 1))
-                found.append(ticks)
-                tell(f"  {count:,} {what}: {ticks}, {ticks.mebibytes:.0f} MiB")
-                shutil.rmtree(grown)
+            grown = {count: workspace.with_name(f"{what}{count}") for count in counts}
+            ticks = {str(count): self._next_tick(folder) for count, folder in grown.items()}
+            by_count = interleaved(ticks, size(3, 1))
+            found = list(by_count.values())
+            for count, ticked in by_count.items():
+                tell(f"  {int(count):,} {what}: {ticked} of CPU, {ticked.mebibytes:.0f} MiB")
             self.raw[f"growth {what}"] = [dataclasses.asdict(summary) for summary in found]
             yield from grows(f"a tick with {what}", counts, found, EXPONENT)
+            if what == "markets":
+                yield from self._thousands(by_count)
+            for folder in grown.values():
+                shutil.rmtree(folder)
 
-    def _measured_ticks(self, workspace: Path, rounds: int) -> Summary:
-        """Ticks at the first bars after `START`, the first of them to warm."""
+    def _thousands(self, ticks: dict[str, Summary]) -> Iterator[Row]:
+        """The most markets of all against a tenth of them."""
+        few, many = THOUSANDS
+        least, most = ticks[str(few)], ticks[str(many)]
+        what = f"a tick of {many:,} markets"
+        yield timed(f"{what}: CPU", most, f"one of {few:,}", least, TENFOLD)
+        held = most.mebibytes / TENFOLD_MEMORY
+        yield Row(
+            f"{what}: peak memory", f"{most.mebibytes:.0f} MiB", f"{TENFOLD_MEMORY} MiB", held, 1.0
+        )
+
+    def _next_tick(self, workspace: Path) -> Callable[[int], Usage]:
+        """Return what makes a tick at the first bars after `START`, timed by its CPU."""
 
         def tick(number: int) -> Usage:
             moment = f"{START[:11]}00:{5 * (number + 1):02d}:00Z"
             command = PYTHON, "-m", "cryptocast", "forecast", "--once", "--no-fetch", "--quiet"
-            return run((*command, "-w", str(workspace), "--as-of", moment), self.folder)
+            usage = run((*command, "-w", str(workspace), "--as-of", moment), self.folder)
+            return dataclasses.replace(usage, seconds=usage.cpu)
 
-        return interleaved({"tick": tick}, rounds)["tick"]
+        return tick
+
+    def engines(self) -> Iterator[Row]:
+        """What the workers of an engine save."""
+        (self.folder / "engines").mkdir()
+        workspace, _ = self._serving("engines/first")
+        with self._ledgers(workspace) as ledgers:
+            ledgers.ask(do="grow_markets", count=SHARED)
+        many = workspace.with_name(f"markets{SHARED}")
+        yield from workers.rows(many, workspace, f"{START[:11]}00:05:00Z", SEARCHED, SHARED)
 
     def help(self) -> Iterator[Row]:
         """`--help` against the import of what it is written with."""
@@ -316,6 +344,7 @@ def main() -> int:
         "forecast",
         "serving",
         "growth",
+        "engines",
         "futures",
         "help",
         "candles",

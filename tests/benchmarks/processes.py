@@ -23,6 +23,7 @@ class Usage:
     seconds: float
     mebibytes: float
     stdout: str
+    cpu: float = 0.0  # seconds of all its threads, which hardly depend on how busy the machine is
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,8 @@ def run(command: Sequence[str], folder: Path) -> Usage:
             said.seek(0)
             raise SystemExit(f"{' '.join(command)} failed:\n{said.read().decode()}")
     unit = 1 << 20 if sys.platform == "darwin" else 1 << 10  # bytes there, KiB elsewhere
-    return Usage(seconds, usage.ru_maxrss / unit, stdout)
+    cpu = usage.ru_utime + usage.ru_stime
+    return Usage(seconds, usage.ru_maxrss / unit, stdout, cpu)
 
 
 def once(usage: Usage) -> Summary:
