@@ -162,7 +162,7 @@ def _table(simulation: Simulation, one: MarketPaths) -> Table:
         )
     title = f"{one.market.symbol}  {price(one.last_close)} {one.market.quote}  by {one.model}"
     if one.curve != simulation.library.name:
-        title += f", curve of {one.curve}"
+        title += ", own curve"
     return table(title, ("ahead", "at", "median", "80%", "90%"), rows)
 
 

@@ -139,8 +139,8 @@ def lines(year: str, rows: Sequence[dict[str, Any]], days: Sequence[Judged]) -> 
     """Return the tables of a year."""
     scales = tuple(rows[0]["vs_gbm_by_scale"])
     first = [
-        f"| year | entrant | origins | all | {' | '.join(scales)} | energy |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        f"| year | entrant | origins | all | {' | '.join(scales)} | energy | ours against it |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     second = [
         f"| year | entrant | in 90 %: {' | '.join(scales)} | basket 24 h | "
@@ -148,12 +148,15 @@ def lines(year: str, rows: Sequence[dict[str, Any]], days: Sequence[Judged]) -> 
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     weeks = np.array([one.origin for one in days]) // WEEK_SECONDS
+    losses = {name: np.array([d.marks[name].crps.sum() for d in days]) for name in days[0].marks}
     for row in rows:
         head = f"| {year} | {row['entrant']} "
         by_scale = " | ".join(f"{100 * v:+.1f}" for v in row["vs_gbm_by_scale"].values())
+        against = trajectories.relative(losses[OURS], losses[row["entrant"]], weeks)
         first.append(
             f"{head}| {row['origins']} | {percent(row['vs_gbm'], row['vs_gbm_error'])} "
-            f"| {by_scale} | {percent(row['energy_vs_gbm'], row['energy_vs_gbm_error'])} |"
+            f"| {by_scale} | {percent(row['energy_vs_gbm'], row['energy_vs_gbm_error'])} "
+            f"| {percent(*against)} |"
         )
         inside = " | ".join(f"{100 * v:.1f}" for v in row["coverage90"].values())
         marks = [one.marks[row["entrant"]] for one in days]

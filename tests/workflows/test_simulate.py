@@ -355,7 +355,7 @@ def test_a_version_keeps_its_own_curve_from_training_to_paths(
     good("forecast", "--once", *options)
     (market,) = good("simulate", *options)["markets"]
     assert (market["model"]["version"], market["curve"]) == (version, f"version {version}")
-    assert f", curve of version {version}" in run("simulate", *options).out
+    assert f"by version {version} (random_walk), own curve" in run("simulate", *options).out
     (frozen / "curve.json").write_text(text.replace("0.02", "0.03"))
     done = run("simulate", *options, "--json")
     assert (done.code, done.error["code"]) == (5, "model.paths_damaged")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _CRPS_LEGEND = (
     "CRPS of increments in bp, summed over a day, and against gbm (standard error); below 0 is "
-    "better. Energy: the joint score of all markets at 5 min to 24 h"
+    "better. Energy: the joint score of all markets from a step to 24 h"
 )
 _ASKED_LEGEND = (
     "share of increments inside the 90% range; basket: of all markets in equal parts; Brier "
