@@ -108,10 +108,13 @@ def _hash(document: Mapping[str, Any]) -> str:
 def beside(base: str | None, interval: str) -> PathModel:
     """Return the path model beside the base network in a folder, else the shipped one.
 
-    Raises ModelError if its files are damaged.
+    One for candles of another interval does not count. Raises ModelError if its files are
+    damaged.
     """
     if base is not None and (own := Path(base) / FOLDER).is_dir():
-        return load(own)
+        model = load(own)
+        if model.card.interval == interval:
+            return model
     return shipped(interval)
 
 

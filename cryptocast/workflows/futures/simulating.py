@@ -13,7 +13,15 @@ from cryptocast.dataset import Bars
 from cryptocast.errors import StateError
 from cryptocast.paths import Draw, MarketPaths, PathModel, ScaleCurve, Simulation
 from cryptocast.store import Store
-from cryptocast.values import MIN_CANDLES, Candles, ForecastSet, Market, ServedModel, iso
+from cryptocast.values import (
+    BUILTIN_RANDOM_WALK,
+    MIN_CANDLES,
+    Candles,
+    ForecastSet,
+    Market,
+    ServedModel,
+    iso,
+)
 
 PATHS_EVENT = "paths"
 """The kind of the event that keeps a judgement of paths."""
@@ -45,7 +53,8 @@ def path_models(
     `curve_of` returns the text of a version's own curve, or None. Raises ModelError if a file is
     damaged.
     """
-    texts = {version: curve_of(version) for version in dict.fromkeys(versions)}
+    trained = dict.fromkeys(version for version in versions if version != BUILTIN_RANDOM_WALK)
+    texts = {version: curve_of(version) for version in trained}
     own = {v: paths.own_curve(text, v) for v, text in texts.items() if text is not None}
     return PathModels(paths.beside(base, interval), own)
 

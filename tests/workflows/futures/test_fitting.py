@@ -13,8 +13,9 @@ from cryptocast.config import EngineSettings, Settings
 from cryptocast.engines import open_engine
 from cryptocast.errors import ModelError
 from cryptocast.sources.sim import simulate
-from cryptocast.values import Candles, Market
+from cryptocast.values import BUILTIN_RANDOM_WALK, Candles, Market
 from cryptocast.workflows.futures.fitting import path_model
+from cryptocast.workflows.futures.simulating import path_models
 from cryptocast.workflows.learning.pretraining import read_series
 from support.commands import write
 
@@ -47,6 +48,7 @@ def test_paths_come_from_the_series_that_share_a_time(folder: Path, tmp_path: Pa
     card = model.save(tmp_path / "base" / paths.FOLDER)
     chosen = paths.beside(str(tmp_path / "base"), "5m")
     assert chosen.card == card
+    assert paths.beside(str(tmp_path / "base"), "15m").card == paths.shipped("15m").card
     assert paths.beside(None, "5m").card == paths.shipped().card
     assert paths.beside("5m", "5m").card == paths.shipped().card
     (tmp_path / "base" / paths.FOLDER / "card.json").write_text(json.dumps({}))
@@ -59,3 +61,17 @@ def test_too_little_and_candles_of_another_interval_make_no_paths(folder: Path) 
     assert path_model(short, "") is None
     settings = Settings.model_validate({"market": {"interval": "15m"}})
     assert path_model(read_series(HERE, settings, [f"{folder}/*.parquet"], 2e9), "") is None
+
+
+def test_versions_have_their_own_curve_or_the_shared_one() -> None:
+    shared = paths.shipped()
+    document = paths.curve_document(shared.curve, {"interval": "5m"})
+    texts = {"3": json.dumps(document), "4": None}
+    models = path_models(None, "5m", ["3", BUILTIN_RANDOM_WALK, "4", "3"], texts.__getitem__)
+    assert models.of("3").curve.name == "version 3"
+    assert (models.of("3").curve.coefficients == shared.curve.coefficients).all()
+    for version in ("4", BUILTIN_RANDOM_WALK, "9"):
+        assert models.of(version).curve.name == "paths-5m"
+    for damaged in ("", "[]", "{}", json.dumps({**document, "day": [0.0]})):
+        with pytest.raises(ModelError, match="the own curve of version 3 cannot be read"):
+            paths.own_curve(damaged, "3")
