@@ -363,8 +363,13 @@ def test_the_past_of_many_markets_and_versions_is_each_ones_own(
             shape=(3, len(LEVELS)),
             served=True,
         )
-        alone = past(reader, eth, 9)
+        alone, later = past(reader, eth, 9), past(reader, eth, 500)
     assert alone is not None
+    assert later is not None  # however long ago: it is looked for further back
+    assert (later.origins.tolist(), later.known_until) == (
+        alone.origins.tolist(),
+        alone.known_until,
+    )
     assert set(found) == {one, other, third}  # nobody asked for BTC by version 2
     assert found[other].origins.tolist() == alone.origins.tolist()
     assert found[other].known_until == alone.known_until == START + BAR

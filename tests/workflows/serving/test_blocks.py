@@ -38,7 +38,8 @@ def test_a_tick_in_blocks_stores_what_one_of_all_markets_does(
         shadow(ws, "1")
     other = Path(shutil.copytree(w, tmp_path / "other"))
     whole = ticked(w, 1, 6, **MANY)
-    monkeypatch.setattr(blocks, "SETS", 1)
+    monkeypatch.setattr(blocks, "SETS", 2)
+    monkeypatch.setattr("cryptocast.compute.sets._BARS_AT_ONCE", 1)  # one market is laid out
     parted = ticked(other, 1, 6, **MANY)
     assert sets(other, ROWS) == sets(w, ROWS)
     assert sorted(tick_rows(other, "market, bar, status")) == sorted(
