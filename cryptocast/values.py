@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from cryptocast.errors import ConfigError, UsageError
 
 FloatArray = NDArray[np.float64]
+InputArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 
 INTERVAL_SECONDS = {
@@ -318,7 +319,7 @@ class Windows:
     `inputs` is a strided view into the features: it costs no memory until it is batched.
     """
 
-    inputs: FloatArray  # [N, L, F]
+    inputs: InputArray  # [N, L, F]
     sigma: FloatArray  # [N] volatility of one bar at the origin
     log_close: FloatArray  # [N] log of the last close
     origin: IntArray  # [N] Unix seconds
@@ -348,6 +349,22 @@ class Windows:
             return parts[0]
         names = [column.name for column in fields(cls)]
         return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
+
+    @classmethod
+    def filled(cls, parts: Iterable[Windows], counts: Sequence[int]) -> Windows:
+        """Return all origins of parts, at least one, of which `counts` are the lengths.
+
+        Each part is asked for when the one before it has been copied, so that none is held beside
+        the result, as `concatenate` holds them all. Raises ValueError if a length is another.
+        """
+        ends = np.cumsum(counts)
+        columns: list[NDArray[Any]] = []
+        for part, end, count in zip(parts, ends, counts, strict=True):
+            own = [getattr(part, column.name) for column in fields(cls)]
+            columns = columns or [np.empty((ends[-1], *c.shape[1:]), dtype=c.dtype) for c in own]
+            for whole, values in zip(columns, own, strict=True):
+                whole[end - count : end] = values
+        return cls(*columns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,7 @@ def _answer(report: EvaluateReport) -> Answer:
     from cryptocast.compute.scoring import score_rows
     from cryptocast.documents import document
 
-    rows, others = score_rows(report.scores), ("left_out", "scores", "diagnoses")
+    rows, others = [*score_rows(report.scores)], ("left_out", "scores", "diagnoses")
     data = document(report, times=("start", "end"), without=others) | {"scores": rows}
     warnings = [
         f"version {version} learned from some of these candles: its scores are too good"
@@ -131,7 +131,7 @@ def _live(run: Run, days: float | None) -> Answer:
 
     with run.open() as ws:
         report = live(ws, days=days)
-    rows = score_rows(report.scores)
+    rows = [*score_rows(report.scores)]
     data = document(report, times=("start", "end"), without=("scores",)) | {"scores": rows}
 
     def show(console: Console) -> None:

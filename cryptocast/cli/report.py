@@ -82,9 +82,9 @@ def _market_document(facts: MarketFacts) -> dict[str, Any]:
     total = None if outcomes is None else outcomes.total
     return {
         "market": facts.market.id,
-        "candles": len(facts.candles),
+        "candles": facts.stored,
         "mode": None if outcomes is None else outcomes.mode,
-        "forecasts": 0 if outcomes is None else len(outcomes.origins),
+        "forecasts": 0 if outcomes is None else outcomes.sets,
         "n": 0 if total is None else total.n,
         "skill_vs_random_walk": None if total is None else total.skill,
         "coverage80": None if total is None else total.coverage80,

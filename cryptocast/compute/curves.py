@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cryptocast import __version__, paths
 from cryptocast.compute.material import Material
+from cryptocast.dataset import Bars
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,20 @@ class FittedCurve:
     document: Mapping[str, Any] | None  # see `paths.curve_document`
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Learned(Sequence[Bars]):
+    """The bars that are learned from, of each market; laid out when they are asked for."""
+
+    material: Material
+
+    def __len__(self) -> int:
+        return len(self.material.markets)
+
+    def __getitem__(self, index: Any) -> Any:
+        bars = self.material.bars(index)
+        return bars.part(0, bars.index(self.material.learned.end))
+
+
 def fit_curve(fitting: CurveFitting, material: Material) -> FittedCurve:
     """Fit a curve on the training and validation parts; see `paths.fitting.adapt_curve`."""
     from cryptocast.paths.fitting import adapt_curve  # late: what serves imports this room too
@@ -39,9 +54,7 @@ def fit_curve(fitting: CurveFitting, material: Material) -> FittedCurve:
         return FittedCurve(None, None)
     learned = material.learned
     shared = paths.beside(fitting.base, interval)
-    made = adapt_curve(
-        [bars.part(0, bars.index(learned.end)) for bars in material.bars], shared.curve
-    )
+    made = adapt_curve(_Learned(material), shared.curve)
     card = {
         "library": shared.card.name,
         "library_sha256": shared.card.sha256,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,11 +101,12 @@ class Ladder:
         """Return all that may answer for a market, the random walk last."""
         return *self._versions.get(market, ()), BUILTIN_RANDOM_WALK
 
-    def of(self, market: Market) -> Ladder:
-        """Return the ladder of one market alone, to be sent to a worker."""
+    def of(self, markets: Iterable[Market]) -> Ladder:
+        """Return the ladder of these markets alone, to be sent to a worker."""
         alone = copy.copy(self)
-        alone._versions = {market: self._versions.get(market, ())}
-        alone._rungs = {version: self._rungs[version] for version in alone._versions[market]}
+        alone._versions = {market: self._versions.get(market, ()) for market in markets}
+        named = dict.fromkeys(version for row in alone._versions.values() for version in row)
+        alone._rungs = {version: self._rungs[version] for version in named}
         return alone
 
     def answers(self, requests: Sequence[Request]) -> list[list[Answer]]:

@@ -1,12 +1,10 @@
-"""The start of learning and judging: candles laid out and split, and the plan of a training."""
+"""The start of learning and judging: candles and their split, and the plan of a training."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
 
 from cryptocast import dataset, models
 from cryptocast.dataset import Bars, Part, Split
@@ -16,14 +14,18 @@ from cryptocast.values import Candles, Market, Windows
 MOST_WINDOWS = 12_000
 """The most windows that several markets give: those of a hundred would take over a gigabyte."""
 
+_ALL = slice(None)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Material:
-    """The candles of one or several markets, as bars, with their split and how windows are cut."""
+    """The candles of one or several markets, with their split and how windows are cut.
+
+    Bars and features, which take several times their memory, are made for one market at a time.
+    """
 
     markets: tuple[Market, ...]
     candles: tuple[Candles, ...]
-    bars: tuple[Bars, ...]
     split: Split
     lookback: int
     horizon: int
@@ -40,14 +42,12 @@ class Material:
         horizon: int,
         max_stale_bars: int,
     ) -> Material:
-        """Lay the candles of each market on the grid of the whole split."""
-        bars = _laid_out(markets, candles, split)
-        return cls(tuple(markets), tuple(candles), bars, split, lookback, horizon, max_stale_bars)
+        """Take the candles of each market within the split, at least one of each."""
+        return cls(tuple(markets), tuple(candles), split, lookback, horizon, max_stale_bars)
 
     def replaced(self, markets: Sequence[Market], candles: Sequence[Candles]) -> Material:
         """Return the same split and windows with other markets and candles."""
-        bars = _laid_out(markets, candles, self.split)
-        return replace(self, markets=tuple(markets), candles=tuple(candles), bars=bars)
+        return replace(self, markets=tuple(markets), candles=tuple(candles))
 
     @property
     def start(self) -> int:
@@ -76,22 +76,34 @@ class Material:
         market is taken, and other ones for the next market: windows of the same or neighbouring
         moments add little to each other.
         """
-        windows = [self.market_windows(i, part) for i in range(len(self.bars))]
-        every = -(-sum(map(len, windows)) // MOST_WINDOWS)
-        if every > 1 and len(windows) > 1:  # those of a single market are a view of its features
-            windows = [w.take(slice(i % every, None, every)) for i, w in enumerate(windows)]
-        return Windows.concatenate(windows)
+        if len(self.markets) == 1:
+            return self.market_windows(0, part)  # a view of its features
+        usable = [
+            len(dataset.origins(self.bars(i), part, self.lookback, self.max_stale_bars))
+            for i in range(len(self.markets))
+        ]
+        every = max(-(-sum(usable) // MOST_WINDOWS), 1)
+        chosen = [slice(i % every, None, every) for i in range(len(usable))]
+        counts = [len(range(n)[taken]) for n, taken in zip(usable, chosen, strict=True)]
+        parts = (self.market_windows(i, part, taken) for i, taken in enumerate(chosen))
+        return Windows.filled(parts, counts)
 
-    def market_windows(self, index: int, part: Part) -> Windows:
-        """Return the windows of one market whose origins lie in a part."""
+    def market_windows(self, index: int, part: Part, chosen: slice = _ALL) -> Windows:
+        """Return the windows of one market whose origins lie in a part, or the chosen ones."""
         return dataset.cut(
-            self.bars[index],
+            self.bars(index),
             part,
             lookback=self.lookback,
             horizon=self.horizon,
             max_stale_bars=self.max_stale_bars,
             market=index,
+            chosen=chosen,
         )
+
+    def bars(self, index: int) -> Bars:
+        """Return the candles of a market laid out on the grid of the whole split."""
+        market, candles = self.markets[index], self.candles[index]
+        return dataset.lay_out(candles, market, self.start, self.end)
 
     def fingerprint(self, part: Part) -> str:
         """Return a hash of every candle of a part, in the order of the markets."""
@@ -109,11 +121,13 @@ class Material:
 
     def rows(self, part: Part) -> tuple[int, int | None, int | None]:
         """Return the number of candles in a part over all markets, the first and last open time."""
-        times = np.concatenate([candles.open_time for candles in self.candles])
-        times = times[(times >= part.start) & (times < part.end)]
-        if not len(times):
+        ends = [candles.open_time.searchsorted([part.start, part.end]) for candles in self.candles]
+        held = [(c.open_time, *e) for c, e in zip(self.candles, ends, strict=True) if e[0] < e[1]]
+        if not held:
             return 0, None, None
-        return len(times), int(times.min()), int(times.max())
+        first = min(int(times[start]) for times, start, _ in held)
+        last = max(int(times[end - 1]) for times, _, end in held)
+        return sum(int(end - start) for _, start, end in held), first, last
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +148,3 @@ class TrainingPlan:
             return f"train {self.model.kind}"
         where = "scratch" if params["start_at"] == models.HAR else "base"
         return f"train {self.model.kind} from {where}"
-
-
-def _laid_out(
-    markets: Sequence[Market], candles: Sequence[Candles], split: Split
-) -> tuple[Bars, ...]:
-    start, end = split.train.start, split.test.end
-    return tuple(dataset.lay_out(c, m, start, end) for c, m in zip(candles, markets, strict=True))

@@ -100,9 +100,8 @@ class Recorded:
     def series(self, settings: Settings, start: int, end: int) -> Series:
         """Return what the network learns from in `[start, end)`: newest bars, and no windows."""
         windows = self.windows(settings, start, end)
-        return Series(
-            windows.inputs[:, -1].astype(np.float32), windows.standardised.astype(np.float32)
-        )
+        # A copy, since a view would keep the features of all bars.
+        return Series(windows.inputs[:, -1].copy(), windows.standardised.astype(np.float32))
 
     def far(self, settings: Settings) -> Series:
         """Return origins, spread over all bars, with the targets of `FAR_STEPS` steps."""
@@ -110,7 +109,7 @@ class Recorded:
         at = (windows.origin - self.bars.first) // self.market.interval_seconds
         moves = dataset.log_returns(self.bars, at, FAR_STEPS, len(self.bars))
         return Series(
-            windows.inputs[:, -1].astype(np.float32),
+            windows.inputs[:, -1].copy(),
             (moves / windows.unit(FAR_STEPS)).astype(np.float32),
         )
 

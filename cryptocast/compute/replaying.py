@@ -1,4 +1,4 @@
-"""Forecast a run of past origins of one market, from what a store held when it was read."""
+"""Forecast runs of past origins of some markets, from what a store held when it was read."""
 
 from __future__ import annotations
 
@@ -14,46 +14,62 @@ from cryptocast.values import Candles, Event, ForecastSet, Market, Past
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recollection:
-    """The candles and sets that a store held for one run of a market: a `Held` of its own.
+    """The candles and sets that a store held for a run of each market: a `Held` of its own.
 
-    Nothing is stored at the origins of the run, so the sets before its first origin are those
+    Nothing is stored at the origins of a run, so the sets before its first origin are those
     before each.
     """
 
-    market: Market
-    held: Candles
-    last: int | None  # open time of the last candle before those, if there is one
+    held: Mapping[Market, Candles]
+    last: Mapping[Market, int]  # open time of the last candle before those, where there is one
     pasts: Mapping[tuple[Market, str], Past]
 
     @classmethod
     def of(
-        cls, stored: Held, ladder: Ladder, question: Question, settings: Settings, *, served: bool
+        cls,
+        stored: Held,
+        ladder: Ladder,
+        questions: Sequence[Question],
+        settings: Settings,
+        *,
+        served: bool,
     ) -> Recollection:
-        """Read what the run of a market needs."""
-        market, first, last = question.market, question.origins[0], question.origins[-1]
-        start = first - ladder.context_bars * market.interval_seconds
+        """Read what the runs need; those from and to the same origin share their queries."""
         shape = settings.model.horizon, len(settings.model.levels)
-        pairs = [(market, version) for version in ladder.versions(market)]
-        since = first - MEMORY_BARS * market.interval_seconds
-        span = stored.spans([market], start).get(market)
-        return cls(
-            market,
-            stored.candles([market], start, last)[market],
-            None if span is None else span.last,
-            stored.ledger.past(pairs, first, since=since, shape=shape, served=served),
-        )
+        interval = questions[0].market.interval_seconds
+        alike: dict[tuple[int, int], list[Market]] = {}
+        for question in questions:
+            ends = question.origins[0], question.origins[-1]
+            alike.setdefault(ends, []).append(question.market)
+        held: dict[Market, Candles] = {}
+        before: dict[Market, int] = {}
+        pasts: dict[tuple[Market, str], Past] = {}
+        for (first, last), markets in alike.items():
+            start = first - ladder.context_bars * interval
+            held |= stored.candles(markets, start, last)
+            before |= {market: span.last for market, span in stored.spans(markets, start).items()}
+            pairs = [(market, version) for market in markets for version in ladder.versions(market)]
+            since = first - MEMORY_BARS * interval
+            pasts |= stored.ledger.past(pairs, first, since=since, shape=shape, served=served)
+        return cls(held, before, pasts)
 
     def candles(self, markets: Sequence[Market], start: int, end: int) -> Mapping[Market, Candles]:
         """Return those of them with open time in `[start, end)`."""
-        times = self.held.open_time
-        taken = self.held.take((times >= start) & (times < end))
-        return dict.fromkeys(markets, taken)
+        held = {market: self.held[market] for market in markets}
+        return {
+            market: its.take((its.open_time >= start) & (its.open_time < end))
+            for market, its in held.items()
+        }
 
     def spans(self, markets: Sequence[Market], end: float) -> Mapping[Market, SpanOf]:
         """Return how much was stored before `end`, as far as that is known."""
-        times = self.held.open_time[self.held.open_time < end]
-        last = int(times[-1]) if len(times) else self.last
-        return {} if last is None else dict.fromkeys(markets, _Span(last))
+        spans = {}
+        for market in markets:
+            times = self.held[market].open_time
+            last = times[times < end][-1:].tolist() or [self.last.get(market)]
+            if last[0] is not None:
+                spans[market] = _Span(last[0])
+        return spans
 
     @property
     def ledger(self) -> Recollection:
@@ -80,10 +96,10 @@ class _Span:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class MarketRun:
-    """Neighbouring origins of one market, and what they are forecast from."""
+class ReplayedRuns:
+    """Neighbouring origins of some markets, a run each, and what they are forecast from."""
 
-    question: Question
+    questions: Sequence[Question]
     ladder: Ladder
     stored: Recollection
 
@@ -99,18 +115,18 @@ class ReplayRule:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunForecasts:
-    """The sets of a run, the origins that got none, and the level shifts that were seen."""
+    """The sets of runs, the origins that got none, and the level shifts that were seen."""
 
     sets: tuple[ForecastSet, ...]
     failures: tuple[FailedOrigin, ...]
     shifts: tuple[Event, ...]
 
 
-def forecast_run(run: MarketRun, rule: ReplayRule) -> RunForecasts:
-    """Forecast a run as ticks at its origins would have."""
+def forecast_runs(runs: ReplayedRuns, rule: ReplayRule) -> RunForecasts:
+    """Forecast runs as ticks at their origins would have."""
     tracks = Tracks(rule.settings, served=rule.served)
     sets, failures, shifts = forecast_sets(
-        run.stored, run.ladder, [run.question], tracks, issued_at_origin
+        runs.stored, runs.ladder, runs.questions, tracks, issued_at_origin
     )
     if rule.shadow is not None:
         sets = [s for s in sets if s.model.version == rule.shadow]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -200,11 +200,14 @@ def quantiles(bundle: Bundle, windows: Windows, levels: Sequence[float]) -> Floa
     return bundle.forecaster.log_returns(narrow)
 
 
-def score_rows(scores: pl.DataFrame) -> list[dict[str, Any]]:
-    """Return score rows as plain values; the step of all steps together is "all"."""
-    return [
-        {**row, "step": "all" if row["step"] is None else row["step"]} for row in scores.to_dicts()
-    ]
+def score_rows(scores: pl.DataFrame) -> Iterator[dict[str, Any]]:
+    """Yield score rows as plain values; the step of all steps together is "all".
+
+    As such they take ten times the memory of the frame: those of 500 markets a quarter of a
+    gigabyte.
+    """
+    for row in scores.iter_rows(named=True):
+        yield {**row, "step": "all" if row["step"] is None else row["step"]}
 
 
 def summary(scores: pl.DataFrame, version: str, prefix: str = "test") -> Mapping[str, float]:

@@ -17,5 +17,6 @@ from cryptocast.dataset.windows import at_origin as at_origin
 from cryptocast.dataset.windows import before as before
 from cryptocast.dataset.windows import cut as cut
 from cryptocast.dataset.windows import log_returns as log_returns
+from cryptocast.dataset.windows import origins as origins
 from cryptocast.dataset.windows import to_prices as to_prices
 from cryptocast.dataset.windows import unfit as unfit

@@ -29,7 +29,7 @@ import numpy as np
 
 from cryptocast.dataset.bars import LONGEST_SPAN_BARS, Bars
 from cryptocast.dataset.shifts import stretches, without
-from cryptocast.values import DAY_SECONDS, FEATURES, LEVEL_UNIT, FloatArray
+from cryptocast.values import DAY_SECONDS, FEATURES, LEVEL_UNIT, FloatArray, InputArray
 
 MEMORY_BARS = 1024
 """Bars that a feature looks back: a power of two, five half-lives of the slowest average."""
@@ -74,7 +74,7 @@ _NORMAL = np.sqrt(np.pi / 2)  # standard deviation over mean absolute value of a
 class Features:
     """Features of T bars (`values.FEATURES`) and the volatility they are measured against."""
 
-    values: FloatArray  # [T, F] float64, clipped to +-8
+    values: InputArray  # [T, F] clipped to +-8; in single precision, which graphs read
     sigma: FloatArray  # [T] EWMA volatility of a bar's log-return, known at the bar's close
 
 
@@ -163,7 +163,8 @@ def _features(bars: Bars, first: int) -> Features:
         *_phases(bars, 7 * DAY_SECONDS),
         *profile,
     )
-    return Features(np.clip(np.stack(columns, axis=1), -_CLIP, _CLIP), sigma)
+    values = np.stack(columns, axis=1, dtype=np.float32, casting="same_kind")
+    return Features(np.clip(values, -_CLIP, _CLIP), sigma)
 
 
 def _profile(bars: Bars, first: int) -> FloatArray:

@@ -19,6 +19,7 @@ from cryptocast.dataset.shifts import spans_shift
 from cryptocast.values import FloatArray, IntArray, Windows
 
 _DIGITS = 9  # significant digits of a stored price
+_ALL = slice(None)
 
 
 def usable(bars: Bars, at: IntArray, lookback: int, max_stale_bars: int) -> NDArray[np.bool_]:
@@ -50,13 +51,23 @@ def cut(
     horizon: int,
     max_stale_bars: int,
     market: int = 0,
+    chosen: slice = _ALL,
 ) -> Windows:
-    """Return the usable windows of all origins of a part, with targets purged at its end."""
+    """Return the usable windows of all origins of a part, with targets purged at its end.
+
+    `chosen` takes some of them; the others cost no more than `origins` does.
+    """
+    at = origins(bars, part, lookback, max_stale_bars)[chosen]
+    end = min(bars.index(part.end), len(bars))
+    return _at(bars, at, lookback, log_returns(bars, at, horizon, end), market)
+
+
+def origins(bars: Bars, part: Part, lookback: int, max_stale_bars: int) -> IntArray:
+    """Return the bars [N] just after the origins of a part that have a usable window."""
     first = max(bars.index(part.start), lookback)
     end = min(bars.index(part.end), len(bars))
     at = np.arange(first, max(first, end), dtype=np.int64)
-    at = at[usable(bars, at, lookback, max_stale_bars)]
-    return _at(bars, at, lookback, log_returns(bars, at, horizon, end), market)
+    return at[usable(bars, at, lookback, max_stale_bars)]
 
 
 def before(bars: Bars, at: IntArray, lookback: int, market: int = 0) -> Windows:
@@ -78,11 +89,11 @@ def _at(bars: Bars, at: IntArray, lookback: int, targets: FloatArray, market: in
         # [T - L + 1, L, F]: view k covers the L bars from bar low + k on.
         views = sliding_window_view(computed.values, lookback, axis=0).transpose(0, 2, 1)
         contiguous = at[-1] == at[0] + len(at) - 1
-        chosen = views[slice(0, len(at)) if contiguous else at - lookback - low]
+        inputs = views[slice(0, len(at)) if contiguous else at - lookback - low]
     else:  # fewer bars than a lookback give no view
-        chosen = np.empty((0, lookback, computed.values.shape[1]))
+        inputs = np.empty((0, lookback, computed.values.shape[1]), dtype=np.float32)
     return Windows(
-        inputs=chosen,
+        inputs=inputs,
         sigma=computed.sigma[at - 1 - low],
         log_close=bars.log_close[at - 1],
         origin=bars.open_time[0] + at * bars.market.interval_seconds,

@@ -60,32 +60,42 @@ class Verdict:
     comparisons: tuple[Comparison, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class MarketSkill:
+    """The skill of the challenger against one opponent on one market."""
+
+    skill: FloatArray  # [N'] at each scored origin; their mean is the mean over steps
+    origins: IntArray  # [N'] Unix seconds
+
+
+def market_skill(challenger: FloatArray, loss: FloatArray, origins: IntArray) -> MarketSkill:
+    """Return the skill by the CRPS [N, H] of the challenger and an opponent at the origins [N]."""
+    scored = np.isfinite(loss).any(axis=1)
+    skill = _relative(challenger, loss) if scored.any() else np.empty(0)
+    return MarketSkill(skill, origins[scored])
+
+
 def compare(
     opponent: str,
-    challenger: Sequence[FloatArray],
-    loss: Sequence[FloatArray],
-    origins: Sequence[IntArray],
+    markets: Sequence[MarketSkill],
+    horizon: int,
     rule: GateSettings,
     prior: float | None = None,
 ) -> Comparison:
-    """Compare the CRPS [N, H] of the challenger and an opponent at the origins [N] of each market.
+    """Compare the challenger with an opponent by its skill on each market.
 
     Markets move together, so at one origin they are one observation: their mean. A market
     without a scored origin is ignored; if none has one, `n` is 0. `prior` is explained at
     `compare_series`.
     """
-    skills = [
-        (_relative(mine, theirs), moment[np.isfinite(theirs).any(axis=1)])
-        for mine, theirs, moment in zip(challenger, loss, origins, strict=True)
-        if np.isfinite(theirs).any()
-    ]
-    if not skills:
+    scored = [market for market in markets if len(market.skill)]
+    if not scored:
         return _without_origins(opponent, prior, rule)
-    moments, at = np.unique(np.concatenate([moment for _, moment in skills]), return_inverse=True)
+    moments, at = np.unique(np.concatenate([m.origins for m in scored]), return_inverse=True)
     # Scaled so that the mean over all origins is the mean of the markets' skills.
-    weighed = [skill * (len(moments) / len(skill) / len(skills)) for skill, _ in skills]
+    weighed = [m.skill * (len(moments) / len(m.skill) / len(scored)) for m in scored]
     series = np.bincount(at, weights=np.concatenate(weighed)).astype(np.float64)
-    return compare_series(opponent, series, challenger[0].shape[1], rule, prior)
+    return compare_series(opponent, series, horizon, rule, prior)
 
 
 def compare_series(

@@ -24,7 +24,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from cryptocast.evaluation.monitoring import CEILING, Test, cusum
-from cryptocast.values import FEATURES, FloatArray, IntArray
+from cryptocast.values import FEATURES, FloatArray, InputArray, IntArray
 
 TESTS = ("inputs", "still", "answers")
 """The tests of this module, by name."""
@@ -60,7 +60,7 @@ def inputs_test(
     return replace(test, feature=names[worst], fault=fault)
 
 
-def still_test(newest: FloatArray, learned: FloatArray, bars: IntArray) -> Test | None:
+def still_test(newest: InputArray, learned: InputArray, bars: IntArray) -> Test | None:
     """Look for candles in which only the close moves.
 
     `newest` [N, 2, F] are the last two bars of the windows, `learned` [M, F] what the model
@@ -96,7 +96,7 @@ def _sums(faults: NDArray[np.bool_], allowances: FloatArray, ceilings: FloatArra
     return np.stack([cusum(each, allowed, top) for each, allowed, top in columns], axis=1)
 
 
-def _stillest(learned: FloatArray) -> FloatArray | None:
+def _stillest(learned: InputArray) -> FloatArray | None:
     """Return the largest share of bars in a block that repeat a feature though the close moved."""
     moved = learned[1:, FEATURES.index("return")] != 0
     same = _same(learned[:-1], learned[1:])[moved]
@@ -105,7 +105,7 @@ def _stillest(learned: FloatArray) -> FloatArray | None:
     return np.asarray(sliding_window_view(same, _BLOCK, axis=0).mean(axis=-1).max(axis=0))
 
 
-def _same(before: FloatArray, after: FloatArray) -> NDArray[np.bool_]:
+def _same(before: InputArray, after: InputArray) -> NDArray[np.bool_]:
     """Return where a feature repeats itself: it stays, or fades with an average under it."""
     places = [FEATURES.index(name) for name in _CANDLE_FEATURES]
     then, now = before[:, places], after[:, places]
@@ -124,7 +124,7 @@ def _fault(inputs: FloatArray, counted: FloatArray) -> str:
     return "not what its candles give"
 
 
-def stability_index(learned: FloatArray, now: FloatArray) -> FloatArray:
+def stability_index(learned: InputArray, now: InputArray) -> FloatArray:
     """Return the population stability index (PSI) of each feature, [F].
 
     `learned` [N, F] are the rows that a model learned from, `now` [M, F] the recent ones. The
@@ -139,12 +139,12 @@ def stability_index(learned: FloatArray, now: FloatArray) -> FloatArray:
     return np.array([_index(*columns) for columns in zip(learned.T, now.T, strict=True)])
 
 
-def _index(learned: FloatArray, now: FloatArray) -> float:
+def _index(learned: InputArray, now: InputArray) -> float:
     edges = np.unique(np.quantile(learned, np.arange(1, _PSI_BINS) / _PSI_BINS))
     then, today = (_shares(values, edges) for values in (learned, now))
     return float(np.sum((today - then) * np.log(today / then)))
 
 
-def _shares(values: FloatArray, edges: FloatArray) -> FloatArray:
+def _shares(values: InputArray, edges: InputArray) -> FloatArray:
     counts = np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1)
     return np.asarray(np.maximum(counts, 0.5) / len(values))

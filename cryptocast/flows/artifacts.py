@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from cryptocast.compute.scoring import score_rows
 from cryptocast.display import last_price, percent, price, price_range
 from cryptocast.documents import plain
 from cryptocast.flows.steps import TaskSteps
@@ -40,7 +41,7 @@ def show_renewals(
 ) -> None:
     """Publish the table `scores` of a pipeline's test and the text `decision`."""
     name = deployment_name(folder)
-    every = [row for renewal in renewals.renewals for row in renewal.scores]
+    every = (row for renewal in renewals.renewals for row in score_rows(renewal.scores))
     scores = sorted(every, key=lambda row: row["step"] != "all")  # the sums first
     rows = [{key: _short(row.get(key)) for key in _SCORES} for row in islice(scores, MOST_ROWS)]
     text = "\n".join(islice(_decision_lines(renewals, findings), MOST_ROWS))

@@ -138,7 +138,7 @@ def _at_start(
     """Return the base quantiles [H, Q] of the untrained network, and its bound."""
     if isinstance(start, Base):  # it knows the ratios of many markets, better than a week of one
         return start.at(levels), shape.bound * _BOUND_FROM_BASE
-    ratios = train.standardised / np.exp(start.log_scale(train.inputs[:, -1]))
+    ratios = train.standardised / np.exp(start.log_scale(_newest(train)))
     return _quantiles.symmetric(ratios, levels), shape.bound
 
 
@@ -189,9 +189,14 @@ def _rows(windows: Windows, start: Start, places: Sequence[int]) -> _Rows:
         seen[..., column] = windows.inputs[..., place]
     return (
         torch.from_numpy(seen),
-        torch.tensor(start.log_scale(windows.inputs[:, -1]), dtype=torch.float32),
+        torch.tensor(start.log_scale(_newest(windows)), dtype=torch.float32),
         torch.tensor(targets, dtype=torch.float32),
     )
+
+
+def _newest(windows: Windows) -> FloatArray:
+    """Return the newest bar's features [N, F], for sums in doubles."""
+    return windows.inputs[:, -1].astype(np.float64)
 
 
 def _shrink(network: Network, held_out: _Rows, levels: Tensor) -> None:

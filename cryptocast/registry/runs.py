@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -142,6 +143,20 @@ class Runs:
         """Log a document as a JSON artefact of a run."""
         with self._store.translated():
             self._store.client.log_dict(run_id, document, name)
+
+    def log_rows(
+        self, run_ids: Sequence[str], rows: Iterable[Mapping[str, Any]], name: str
+    ) -> None:
+        """Log rows, one a line, as a JSON artefact of each run; no two rows are held at once."""
+        with self._store.translated(), tempfile.TemporaryDirectory() as temporary:
+            file = Path(temporary) / name
+            with file.open("w", encoding="utf-8") as lines:
+                lines.write("[")
+                for number, row in enumerate(rows):
+                    lines.write(f"{',' if number else ''}\n{json.dumps(row)}")
+                lines.write("\n]\n")
+            for run_id in run_ids:
+                self._store.client.log_artifact(run_id, str(file))
 
     def log_bytes(self, run_id: str, content: bytes, name: str) -> None:
         """Log a file, such as a picture, as an artefact of a run; `name` may hold folders."""

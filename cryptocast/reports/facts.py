@@ -6,7 +6,10 @@ Moments are Unix seconds; skills and coverages are shares (0.01 is 1 %), NaN or 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
 
 from cryptocast.values import (
     DAY_SECONDS,
@@ -74,6 +77,18 @@ class MarketOutcomes:
         """True if at least one outcome is known."""
         return self.total.n > 0
 
+    @property
+    def sets(self) -> int:
+        """Number of forecast sets, N; also of those that are in brief."""
+        return sum(version.sets for version in self.versions)
+
+    def in_brief(self) -> MarketOutcomes:
+        """Return the same without what only pictures show, which is nearly all of its memory."""
+        arrays = ("origins", "last_close", "quantiles", "targets")
+        # Copies: an empty view would keep the whole array.
+        empty: dict[str, Any] = {name: getattr(self, name)[:0].copy() for name in arrays}
+        return replace(self, **empty, steps=(), days={}, rolling=None, calibrations=())
+
 
 @dataclass(frozen=True, slots=True)
 class Incident:
@@ -91,7 +106,8 @@ class MarketFacts:
     """One market within the range of the report."""
 
     market: Market
-    candles: Candles
+    candles: Candles  # of a market in brief the newest alone
+    stored: int  # number of candles in the range
     newest: ForecastSet | None  # the forecast that is valid now
     outcomes: MarketOutcomes | None  # None if nothing was served
     gaps: tuple[Gap, ...]
@@ -103,6 +119,12 @@ class MarketFacts:
     def missing_bars(self) -> int:
         """Number of candles that are missing."""
         return sum(gap.bars for gap in self.gaps)
+
+    def in_brief(self) -> MarketFacts:
+        """Return what the table of all markets shows: it has no pictures."""
+        newest = np.arange(max(len(self.candles) - 1, 0), len(self.candles))
+        outcomes = None if self.outcomes is None else self.outcomes.in_brief()
+        return replace(self, candles=self.candles.take(newest), outcomes=outcomes)
 
     def troubles(self, since: float = 0) -> int:
         """Count the incidents that went on after `since`, without gaps.

@@ -117,6 +117,9 @@ def new_engine(path: Path) -> duckdb.DuckDBPyConnection:
         ":memory:",
         config={
             "threads": 2,
+            # Give memory back after a query: of 300 markets' candles 45 MB would be kept for good.
+            "allocator_flush_threshold": "1MB",
+            "allocator_bulk_deallocation_flush_threshold": "1MB",
             # Spill next to the database, not into whatever folder we are started in.
             "temp_directory": f"{path}.tmp",
             # Download nothing, and never take a mistyped table for a Python variable.

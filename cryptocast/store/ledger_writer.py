@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +12,8 @@ from cryptocast.documents import plain
 from cryptocast.store.ledger import Ledger
 from cryptocast.store.ticks import Tick
 from cryptocast.values import ForecastSet
+
+_SCORES_AT_ONCE = 5_000  # as JSON a few megabytes
 
 
 class LedgerWriter(Ledger):
@@ -70,7 +73,7 @@ class LedgerWriter(Ledger):
 
     def put_scores(
         self,
-        rows: Sequence[Mapping[str, Any]],
+        rows: Iterable[Mapping[str, Any]],
         *,
         at: float,
         start: int,
@@ -81,23 +84,26 @@ class LedgerWriter(Ledger):
         Each row holds `in_sample` and the columns of `schemas.SCORES`; NaN becomes NULL.
         """
         [(number,)] = self._reader.query("SELECT coalesce(max(evaluation), 0) + 1 FROM scores")
-        self._reader.query(
-            """
-            INSERT INTO scores BY NAME
-            SELECT $number AS evaluation, to_timestamp($at) AS "at",
-                to_timestamp($written_at) AS written_at, to_timestamp($start) AS start_time,
-                to_timestamp($end) AS end_time, unnest(from_json($rows, $shape), recursive := true)
-            """,
-            {
-                "number": number,
-                "at": float(at),
-                "written_at": time.time(),
-                "start": float(start),
-                "end": float(end),
-                "rows": as_json(list(rows)),
-                "shape": self._shape_of_scores(),
-            },
-        )
+        common = {
+            "number": number,
+            "at": float(at),
+            "written_at": time.time(),
+            "start": float(start),
+            "end": float(end),
+            "shape": self._shape_of_scores(),
+        }
+        left = iter(rows)
+        while block := list(itertools.islice(left, _SCORES_AT_ONCE)):
+            self._reader.query(
+                """
+                INSERT INTO scores BY NAME
+                SELECT $number AS evaluation, to_timestamp($at) AS "at",
+                    to_timestamp($written_at) AS written_at, to_timestamp($start) AS start_time,
+                    to_timestamp($end) AS end_time,
+                    unnest(from_json($rows, $shape), recursive := true)
+                """,
+                {**common, "rows": as_json(block)},
+            )
         return int(number)
 
     def _shape_of_scores(self) -> str:

@@ -153,7 +153,10 @@ def _span(store: Store, settings: Settings, part: Part, lookback: int) -> Part:
 
 def _keep(ws: Workspace, part: Part, scored: Scored, in_sample: tuple[str, ...]) -> EvaluateReport:
     """Write the scores into the table `scores`, and with pictures into the versions' runs."""
-    rows = [{**row, "in_sample": row["version"] in in_sample} for row in scored.scores.to_dicts()]
+    rows = (
+        {**row, "in_sample": row["version"] in in_sample}
+        for row in scored.scores.iter_rows(named=True)
+    )
     with ws.store.write() as writer:
         number = writer.ledger.put_scores(rows, at=ws.clock.now(), start=part.start, end=part.end)
     report = EvaluateReport(
@@ -236,7 +239,7 @@ def _log(
             "end": iso(report.end),
             "markets": markets,
             "in_sample": version.version in report.in_sample,
-            "scores": score_rows(scores),
+            "scores": [*score_rows(scores)],
         }
         registry.runs.log(version.run_id, metrics=summary(scores, version.version, "evaluate"))
         registry.runs.log_document(version.run_id, document, f"{folder}/scores.json")

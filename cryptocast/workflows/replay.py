@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from cryptocast import bundles
 from cryptocast.compute.ladder import Ladder, production_versions
-from cryptocast.compute.replaying import MarketRun, Recollection, ReplayRule, forecast_run
-from cryptocast.compute.sets import (
-    FailedOrigin,
-    Question,
-)
+from cryptocast.compute.replaying import Recollection, ReplayedRuns, ReplayRule, forecast_runs
+from cryptocast.compute.sets import FailedOrigin, Question
 from cryptocast.errors import ModelError, StateError, UsageError, no_production
 from cryptocast.store import Reader, Store, Tick, Writer, fillable_gaps
 from cryptocast.values import BUILTIN_RANDOM_WALK, Deployment, ForecastSet, Market, iso
@@ -24,14 +21,15 @@ from cryptocast.workflows.serving.recordings import latest_virtual_origin
 from cryptocast.workspace import Workspace
 
 BLOCK_ORIGINS = 288
-"""How many origins are committed at once at most; what a kill costs."""
+"""How many sets are committed at once at most; what a kill costs."""
+
+_BLOCK_MARKETS = 50  # whose candles of a month, and bars, take 60 MB
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The sets that one transaction stored: of neighbouring origins of one market."""
+    """The sets that one transaction stored: of neighbouring origins of each of its markets."""
 
-    market: Market
     sets: tuple[ForecastSet, ...]
     failures: tuple[FailedOrigin, ...]
 
@@ -127,16 +125,17 @@ def replay(ws: Workspace, planned: Replay) -> Iterator[Block]:
     rule = ReplayRule(ws.settings, planned.served, planned.shadow)
     done = 0
     for together in _rounds(planned.runs):
-        runs = _read(ws.store, ladder, together, rule)
-        forecasts = ws.engine.map(forecast_run, runs, rule)
-        for question, made in zip(together, forecasts, strict=True):
+        runs = _read(ws.store, ladder, _blocks(together), rule)
+        forecasts = ws.engine.map(forecast_runs, runs, rule)
+        for questions, made in zip(_blocks(together), forecasts, strict=True):
             with ws.store.write() as writer:
                 new = _store(writer, made.sets, served=planned.served)
                 keep_new(writer, made.shifts)
-            done += len(question.origins)
-            reached = f"{question.market.symbol} to {iso(question.origins[-1])}"
+            done += sum(len(question.origins) for question in questions)
+            newest = questions[-1]
+            reached = f"{newest.market.symbol} to {iso(newest.origins[-1])}"
             ws.progress.advance(done, planned.origins, reached)
-            yield Block(question.market, tuple(new), made.failures)
+            yield Block(tuple(new), made.failures)
 
 
 def _rounds(runs: Sequence[Question]) -> Iterator[list[Question]]:
@@ -152,14 +151,27 @@ def _rounds(runs: Sequence[Question]) -> Iterator[list[Question]]:
         yield [run for run in together if run is not None]
 
 
+def _blocks(runs: Sequence[Question]) -> Iterator[list[Question]]:
+    """Yield the runs in blocks of few markets and sets; a day of one market is a block."""
+    block: list[Question] = []
+    for run in runs:
+        sets = sum(len(other.origins) for other in [*block, run])
+        if block and (sets > BLOCK_ORIGINS or len(block) == _BLOCK_MARKETS):
+            yield block
+            block = []
+        block.append(run)
+    if block:
+        yield block
+
+
 def _read(
-    store: Store, ladder: Ladder, questions: Sequence[Question], rule: ReplayRule
-) -> Iterator[MarketRun]:
-    """Yield each run with what it is forecast from."""
-    for question in questions:
+    store: Store, ladder: Ladder, blocks: Iterable[Sequence[Question]], rule: ReplayRule
+) -> Iterator[ReplayedRuns]:
+    """Yield each block of runs with what they are forecast from."""
+    for block in blocks:
         with store.read() as reader:
-            stored = Recollection.of(reader, ladder, question, rule.settings, served=rule.served)
-        yield MarketRun(question, ladder.of(question.market), stored)
+            stored = Recollection.of(reader, ladder, block, rule.settings, served=rule.served)
+        yield ReplayedRuns(block, ladder.of(run.market for run in block), stored)
 
 
 def _past_origins(market: Market, start: int, end: int, latest: int) -> range:
@@ -245,21 +257,19 @@ def _with_runs(reader: Reader, planned: Replay) -> Replay:
     """Return the plan with what is left to forecast, and what the ledger and candles lack."""
     first, last, markets = planned.first, planned.last, planned.markets
     gaps = fillable_gaps(reader, dict.fromkeys(markets, (first, last)))
-    stored = {}
+    runs: list[Question] = []
+    skipped = 0
     for market in markets:
         # Of served sets there is one per origin, of others one per version.
         names = planned.versions.get(market, (BUILTIN_RANDOM_WALK,))
         version = None if planned.served else names[0]
-        stored[market] = reader.ledger.origins(market, first, planned.range.stop, version=version)
-    runs = [
-        Question(market, market, run)
-        for market in markets
-        for run in _runs(planned.range, stored[market])
-    ]
+        stored = reader.ledger.origins(market, first, planned.range.stop, version=version)
+        runs += (Question(market, market, run) for run in _runs(planned.range, stored))
+        skipped += len(stored)
     return replace(
         planned,
         runs=tuple(runs),
-        skipped=sum(map(len, stored.values())),
+        skipped=skipped,
         holes=tuple((m, sum(gap.bars for gap in its)) for m, its in gaps.items() if its),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,8 +78,7 @@ def gather(ws: Workspace, days: float) -> ReportFacts:
         judged = reader.newest_event(PATHS_EVENT, now)
         events = reader.newest_events(start, now, without=_QUIET, most=_MOST_EVENTS)
         others = set(reader.stored_markets()) - {market.id for market in markets}
-    facts = [_market(ws, market, (start, end), newest.get(market)) for market in markets]
-    facts.sort(key=_goodness)
+    facts = _worst_first(_market(ws, m, (start, end), newest.get(m)) for m in markets)
     if markets[0].interval in paths.shipped_intervals():
         shown = facts[:MOST_SECTIONS]
         versions = (each.newest.model.version for each in shown if each.newest is not None)
@@ -102,6 +102,21 @@ def gather(ws: Workspace, days: float) -> ReportFacts:
     )
 
 
+def _worst_first(markets: Iterable[MarketFacts]) -> list[MarketFacts]:
+    """Return the markets by their skill; those that will have no pictures in brief, at once.
+
+    With the arrays of a month a market takes 17 MB.
+    """
+    facts: list[MarketFacts] = []
+    for market in markets:
+        place = bisect.bisect_right(facts, _goodness(market), key=_goodness)
+        facts.insert(place, market)
+        no_longer_drawn = max(place, MOST_SECTIONS)  # itself, or the one that it pushed out
+        if no_longer_drawn < len(facts):
+            facts[no_longer_drawn] = facts[no_longer_drawn].in_brief()
+    return facts
+
+
 def _market(
     ws: Workspace, market: Market, span: tuple[int, int], newest: ForecastSet | None
 ) -> MarketFacts:
@@ -117,6 +132,7 @@ def _market(
     return MarketFacts(
         market=market,
         candles=candles,
+        stored=len(candles),
         newest=newest,
         outcomes=None if served is None else outcomes(market, served),
         gaps=tuple(gaps),

@@ -197,6 +197,11 @@ def test_the_time_of_day_and_of_the_week_is_that_of_the_close() -> None:
     np.testing.assert_allclose(named["week_cos"][7 * day - 1], 1)
 
 
+def test_features_are_kept_in_the_single_precision_of_graphs_and_sigma_in_double() -> None:
+    found = compute(bars(N, 1))
+    assert (found.values.dtype, found.sigma.dtype) == (np.float32, np.float64)
+
+
 def test_features_are_finite_and_bounded_whatever_the_market_does() -> None:
     close = np.tile([1.0, 1e6], N // 2)
     wild = Candles.of(START + BAR * np.arange(N), close, close * 9, close / 9, close, close**2)

@@ -34,7 +34,7 @@ def test_it_counts_what_windows_hold_whatever_the_gaps(
     windows = before(bars, np.arange(max(8, total - 300), total + 1), 8)
     found = recount(bars, windows)
     assert found.bars.tolist() == (windows.origin // BAR).tolist()
-    np.testing.assert_allclose(found.held, found.counted, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found.held, found.counted, rtol=1e-7, atol=1e-7)
 
 
 def windows() -> tuple[Windows, Bars]:
@@ -45,7 +45,7 @@ def windows() -> tuple[Windows, Bars]:
 def test_origins_need_not_be_neighbours() -> None:
     few, bars = windows()
     found = recount(bars, few)
-    np.testing.assert_allclose(found.held, found.counted, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found.held, found.counted, rtol=1e-7, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", INPUTS[1:])
@@ -61,4 +61,4 @@ def test_a_sigma_that_is_something_else_stands_out_alone() -> None:
     few, bars = windows()
     found = recount(bars, dataclasses.replace(few, sigma=1.5 * few.sigma))
     np.testing.assert_allclose(found.held[:, 0], 1.5 * found.counted[:, 0])
-    np.testing.assert_allclose(found.held[:, 1:], found.counted[:, 1:], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found.held[:, 1:], found.counted[:, 1:], rtol=1e-7, atol=1e-7)

@@ -150,7 +150,7 @@ def test_no_row_knows_that_it_lasted_before_it_did(origin: int) -> None:
 def test_inputs_are_counted_the_same_in_another_way(gap: int) -> None:
     bars = world(1_000, gap, opens_before=True)
     found = recount(bars, before(bars, np.arange(AT - 40, N + 1), 4))
-    np.testing.assert_allclose(found.held, found.counted, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found.held, found.counted, rtol=1e-7, atol=1e-7)
 
 
 def test_a_target_in_another_unit_than_its_origin_is_unknown() -> None:

@@ -24,10 +24,15 @@ def compare(
     challenger: list[FloatArray],
     loss: list[FloatArray],
     rule: GateSettings = RULE,
+    prior: float | None = None,
+    starts: tuple[int, ...] = (0, 0),
 ) -> Comparison:
-    """On origins that all markets share."""
-    origins = [300 * np.arange(len(market)) for market in loss]
-    return evaluation.compare(opponent, challenger, loss, origins, rule)
+    """On origins that all markets share, unless one starts elsewhere."""
+    skills = [
+        evaluation.market_skill(mine, theirs, 300 * (start + np.arange(len(theirs))))
+        for mine, theirs, start in zip(challenger, loss, starts, strict=False)
+    ]
+    return evaluation.compare(opponent, skills, loss[0].shape[1], rule, prior)
 
 
 def against(opponent: str, skill: float, **more: Any) -> Comparison:
@@ -203,8 +208,7 @@ def test_markets_at_one_origin_are_one_observation() -> None:
     alone = compare("random_walk", [challenger], [WALK])
     twins = compare("random_walk", [challenger, challenger], [WALK, WALK])
     assert (twins.n, twins.p_value) == (alone.n, pytest.approx(alone.p_value))
-    apart = [300 * np.arange(100), 300 * np.arange(100, 200)]
-    both = evaluation.compare("random_walk", [challenger] * 2, [WALK] * 2, apart, RULE)
+    both = compare("random_walk", [challenger] * 2, [WALK] * 2, starts=(0, 100))
     assert both.n == 200
 
 
@@ -287,10 +291,9 @@ def test_no_skill_shown_elsewhere_outweighs_evidence_against_it_here() -> None:
 @pytest.mark.parametrize("empty", [True, False])
 def test_without_an_origin_the_prior_alone_decides(empty: bool) -> None:
     losses = [np.empty((0, 4))] if empty else [np.full_like(WALK, np.nan)]
-    origins = [300 * np.arange(len(losses[0]))]
 
     def judged(prior: float) -> Verdict:
-        found = evaluation.compare("the random walk", losses, losses, origins, RULE, prior)
+        found = compare("the random walk", losses, losses, RULE, prior)
         assert math.isnan(found.skill)
         assert (found.n, found.p_value, found.effective_n, found.prior) == (0, None, None, prior)
         assert found.shrunken == prior
@@ -314,7 +317,7 @@ def test_without_an_origin_the_prior_alone_decides(empty: bool) -> None:
 def test_a_prior_too_unsure_rules_no_large_loss_out() -> None:
     rule = GateSettings(prior_skill=0.02)
     nothing = [np.empty((0, 4))]
-    found = evaluation.compare("it", nothing, nothing, [np.arange(0)], rule, 0.008)
+    found = compare("it", nothing, nothing, rule, 0.008)
     verdict = evaluation.decide({"random_walk": found}, rule)
     assert not verdict.promoted
     assert verdict.reason == (

@@ -138,6 +138,7 @@ def market(n: int = 864, of: Market = MARKET, **changes: Any) -> MarketFacts:
     given: dict[str, Any] = {
         "market": of,
         "candles": candles(n),
+        "stored": n,
         "newest": forecast(START + n * BAR, of),
         "outcomes": outcomes(n),
         "gaps": (Gap(START, START + 1800, 6),),

@@ -29,16 +29,16 @@ import time
 from cryptocast import cli
 from cryptocast.workflows import replay
 replay.BLOCK_ORIGINS = 10
-forecast_run, asked = replay.forecast_run, []
+forecast_runs, asked = replay.forecast_runs, []
 
 def halting(*arguments, **named):
     asked.append(1)
     if len(asked) == 3:
         print("here", flush=True)
         time.sleep(3600)
-    return forecast_run(*arguments, **named)
+    return forecast_runs(*arguments, **named)
 
-replay.forecast_run = halting
+replay.forecast_runs = halting
 sys.exit(cli.run(sys.argv[1:]))
 """
 

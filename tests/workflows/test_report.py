@@ -93,7 +93,7 @@ def words(folder: Path, bar: float = LAST) -> str:
 def test_the_figures_are_those_of_evaluate_live_and_of_the_view(replayed: Path) -> None:
     found = only(replayed)
     with at(replayed, LAST) as ws:
-        rows = score_rows(live(ws, days=30).scores)
+        rows = [*score_rows(live(ws, days=30).scores)]
     served = {row["step"]: row for row in rows if row["model"] == "served"}
     assert found.outcomes is not None
     told = {"all": found.outcomes.total, **dict(enumerate(found.outcomes.steps, 1))}

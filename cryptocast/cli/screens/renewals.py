@@ -100,7 +100,9 @@ def renewals_code(renewals: Renewals) -> int:
 
 
 def _scores(renewals: Renewals) -> list[dict[str, Any]]:
-    return [row for renewal in renewals.renewals for row in renewal.scores]
+    from cryptocast.compute.scoring import score_rows
+
+    return [row for renewal in renewals.renewals for row in score_rows(renewal.scores)]
 
 
 def _split_document(renewals: Renewals) -> dict[str, Any]:

@@ -53,14 +53,14 @@ class PastOrigins:
         return int(apart.min()) if len(apart) else 0
 
     def newest(self, *names: str) -> FloatArray:
-        """Return [N, len(names)] features of the last bar."""
+        """Return [N, len(names)] features of the last bar, for sums in doubles."""
         places = [FEATURES.index(name) for name in names]
-        return np.concatenate([part.inputs[:, -1, places] for part in self.parts])
+        return np.concatenate([part.inputs[:, -1, places] for part in self.parts], dtype=np.float64)
 
     def feature(self, name: str) -> FloatArray:
-        """Return [N, L] one feature of every bar of every window."""
+        """Return [N, L] one feature of every bar of every window, for sums in doubles."""
         place = FEATURES.index(name)
-        return np.concatenate([part.inputs[:, :, place] for part in self.parts])
+        return np.concatenate([part.inputs[:, :, place] for part in self.parts], dtype=np.float64)
 
 
 class Baseline(ABC):

@@ -18,7 +18,7 @@ from cryptocast.bundles import Bundle
 from cryptocast.compute.material import Material
 from cryptocast.dataset import Part
 from cryptocast.errors import StateError
-from cryptocast.values import FAILED, FEATURES, OK, Candles, Check, FloatArray, Windows
+from cryptocast.values import FAILED, FEATURES, OK, Candles, Check, FloatArray, InputArray, Windows
 
 ORIGINS = 200
 WORLDS = 3
@@ -186,7 +186,7 @@ def _leaks(material: Material, name: str, seed: int) -> bool:
     return len(one) != len(other) or bool(_differ(one.targets, other.targets).any())
 
 
-def _differ(one: FloatArray, other: FloatArray) -> NDArray[np.bool_]:
+def _differ(one: FloatArray | InputArray, other: FloatArray | InputArray) -> NDArray[np.bool_]:
     """Return which values differ in any bit; a NaN equals the same NaN."""
     bits = (np.ascontiguousarray(a, dtype=np.float64).view(np.uint64) for a in (one, other))
     return np.asarray(np.not_equal(*bits))

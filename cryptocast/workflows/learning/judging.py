@@ -13,7 +13,7 @@ from cryptocast.compute.ladder import mismatch
 from cryptocast.compute.scoring import WALK, baseline, quantiles
 from cryptocast.config import GateSettings, Settings
 from cryptocast.dataset import Part
-from cryptocast.evaluation import Verdict
+from cryptocast.evaluation import MarketSkill, Verdict
 from cryptocast.values import OPPONENT_WALK, FloatArray, Market, Windows
 from cryptocast.workflows.learning.versions import frozen_bundle
 from cryptocast.workspace import Workspace
@@ -91,26 +91,22 @@ def _compare(
     # Each version reads its own lookback, at the same origins.
     lookback = max(material.lookback, *(bundle.card.lookback for bundle in bundles))
     material = dataclasses.replace(material, lookback=lookback)
-    markets = range(len(material.markets))
-    windows = [material.market_windows(i, part) for i in markets]
-    truths = [of_market.targets for of_market in windows]
-    ours = [
-        evaluation.crps_bp(quantiles(challenger, windows[i], levels), truths[i], levels)
-        for i in markets
-    ]
     learned = Part(split.train.start, part.start)
-    comparisons = {}
-    for role, opponent in _opponents(material, challenger, rival, productions, learned, levels):
-        forecasts = {i: opponent.forecast(i, windows[i]) for i in markets}
-        served = {i: forecast for i, forecast in forecasts.items() if forecast is not None}
-        comparisons[role] = evaluation.compare(
-            opponent.name,
-            [ours[i] for i in served],
-            [evaluation.crps_bp(served[i], truths[i], levels) for i in served],
-            [windows[i].origin for i in served],
-            rule,
-            opponent.prior,
-        )
+    opponents = dict(_opponents(material, challenger, rival, productions, learned, levels))
+    skills: dict[str, list[MarketSkill]] = {role: [] for role in opponents}
+    for i in range(len(material.markets)):  # of each market only its skills are kept
+        windows = material.market_windows(i, part)
+        truth = windows.targets
+        ours = evaluation.crps_bp(quantiles(challenger, windows, levels), truth, levels)
+        for role, opponent in opponents.items():
+            forecast = opponent.forecast(i, windows)
+            if forecast is not None:
+                theirs = evaluation.crps_bp(forecast, truth, levels)
+                skills[role].append(evaluation.market_skill(ours, theirs, windows.origin))
+    comparisons = {
+        role: evaluation.compare(known.name, skills[role], material.horizon, rule, known.prior)
+        for role, known in opponents.items()
+    }
     return evaluation.decide(comparisons, rule)
 
 

@@ -38,10 +38,10 @@ def gather(
         split = planned_split(
             reader, ws.settings.data, markets, end=end, days=days, test_bars=test_bars
         )
-        stored = reader.candles(markets, split.train.start, split.test.end)
+        stored = list(_in_blocks(reader, markets, split.train.start, split.test.end))
     return Material.of(
         markets,
-        [stored[market] for market in markets],
+        [candles for _, candles in stored],
         split,
         lookback=lookback or model.lookback,
         horizon=horizon or model.horizon,
@@ -86,12 +86,24 @@ def series(
 
     They are read in blocks, so that memory does not grow with the number of markets.
     """
-    for first in range(0, len(markets), _BLOCK_MARKETS):
-        block = markets[first : first + _BLOCK_MARKETS]
+    for block in _blocks(markets):
         with store.read() as reader:
             stored = reader.candles(block, start, end)
-        for market in block:
-            yield market, stored[market]
+        yield from stored.items()
+
+
+def _in_blocks(
+    reader: Reader, markets: Sequence[Market], start: int, end: int
+) -> Iterator[tuple[Market, Candles]]:
+    """Yield the same through one connection: all candles are of one moment."""
+    for block in _blocks(markets):
+        yield from reader.candles(block, start, end).items()
+
+
+def _blocks(markets: Sequence[Market]) -> Iterator[Sequence[Market]]:
+    """Yield the markets in the blocks that one query reads: it takes twice what it returns."""
+    for first in range(0, len(markets), _BLOCK_MARKETS):
+        yield markets[first : first + _BLOCK_MARKETS]
 
 
 def without_candles(ws: Workspace, markets: Sequence[Market]) -> dict[str, StateError]:
@@ -140,11 +152,11 @@ def recall(store: Store, card: Card) -> Material:
     start, end = card.data_start, card.data_end
     markets = [Market.of(name, "", card.interval) for name in card.markets]
     with store.read() as reader:
-        candles = reader.candles(markets, start, end)
+        stored = list(_in_blocks(reader, markets, start, end))
     nothing = Part(end, end)
     material = Material.of(
         markets,
-        [candles[market] for market in markets],
+        [candles for _, candles in stored],
         Split(Part(start, validation_start), Part(validation_start, end), nothing, nothing),
         lookback=card.lookback,
         horizon=card.horizon,

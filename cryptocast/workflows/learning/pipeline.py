@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import polars as pl
+
 from cryptocast.compute.material import Material, TrainingPlan
 from cryptocast.compute.scoring import score_rows, summary
 from cryptocast.dataset import Part
@@ -45,7 +47,7 @@ class Renewal:
 
     split: Mapping[str, Any]
     tunings: tuple[TuneReport, ...]  # of each kind that was trained
-    scores: list[dict[str, Any]]
+    scores: pl.DataFrame  # `schemas.SCORES`
     decision: Decision
     candidates: tuple[Contender, ...]
     no_base: str | None  # why the base network is not among them
@@ -159,26 +161,29 @@ def _train(ws: Workspace, material: Material, run: _Run, role: str, training: Tr
 
 def score_versions(
     ws: Workspace, material: Material, versions: Sequence[RegisteredVersion]
-) -> list[dict[str, Any]]:
-    """Score versions on the test part, and log the rows as a run and with each version."""
+) -> pl.DataFrame:
+    """Score versions on the test part, and log the rows as a run and with each version.
+
+    Returns the rows, `schemas.SCORES`.
+    """
     bundles = [registered_bundle(ws, version.version) for version in versions]
     span, settings = Part(material.start, material.end), ws.settings
     plan = scoring_plan(settings, span, material.learned, material.split.test, material.lookback)
     series = zip(material.markets, material.candles, strict=True)
-    scored = score(ws.engine, settings, plan, series, bundles, ws.progress)
-    rows = score_rows(scored.scores)
+    scores = score(ws.engine, settings, plan, series, bundles, ws.progress).scores
     registry = ws.registry()
     with registry.runs.begin("evaluate", tags={"stage": "evaluate"}) as run_id:
-        registry.runs.log_document(run_id, rows, "test_scores.json")
+        runs = [run_id, *(version.run_id for version in versions)]
+        registry.runs.log_rows(runs, score_rows(scores), "test_scores.json")
         for version in versions:
-            figures = summary(scored.scores, version.version)
+            figures = summary(scores, version.version)
             named = {f"{key}.version_{version.version}": x for key, x in figures.items()}
             registry.runs.log(run_id, metrics=named)
             registry.runs.log(version.run_id, metrics=figures)
-            registry.runs.log_document(version.run_id, rows, "test_scores.json")
-            if (tested := VersionScore.of_rows(rows, version.version)) is not None:
+            own = score_rows(scores.filter(pl.col("version") == version.version))
+            if (tested := VersionScore.of_rows(own)) is not None:
                 registry.amend(version.version, "Test", tested.text, tested.tags)
-    return rows
+    return scores
 
 
 def split_rows(material: Material) -> dict[str, Any]:

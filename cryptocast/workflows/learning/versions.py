@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,15 +27,12 @@ class VersionScore:
     p_value: float | None  # one-sided, against the random walk; with several markets the greatest
 
     @classmethod
-    def of_rows(cls, rows: Sequence[Mapping[str, Any]], version: str) -> VersionScore | None:
-        """Average a version's rows over the markets, or return None if it has no score."""
+    def of_rows(cls, rows: Iterable[Mapping[str, Any]]) -> VersionScore | None:
+        """Average the rows of one version over the markets, or return None if it has no score."""
         scored = [
             row
             for row in rows
-            if row["version"] == version
-            and row["step"] == "all"
-            and row["n"]
-            and row["skill_vs_random_walk"] is not None
+            if row["step"] == "all" and row["n"] and row["skill_vs_random_walk"] is not None
         ]
         if not scored:
             return None

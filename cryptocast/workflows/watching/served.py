@@ -190,21 +190,24 @@ def live(ws: Workspace, *, days: float | None = None) -> LiveReport:
     markets, now = ws.markets(), ws.clock.now()
     end = markets[0].floor(now)
     start = end - round((days or ws.settings.data.days) * DAY_SECONDS)
-    with ws.store.read() as reader:
-        served = ServedReader(reader, ws.settings, now)
-        for modes in (LIVE, REPLAYED):
-            read = [served.track_record(market, start, end, modes) for market in markets]
-            records = [r for r in read if r is not None and r.has_outcomes]
-            if records:
-                break
-    if not records:
+    for modes in (LIVE, REPLAYED):
+        scores, scale = [], {}
+        for market in markets:  # what is read of one is gone before the next
+            with ws.store.read() as reader:
+                served = ServedReader(reader, ws.settings, now)
+                record = served.track_record(market, start, end, modes)
+            if record is not None and record.has_outcomes:
+                scores.append(_scores(record))
+                scale[market.id] = record.served.scale.mean(axis=0)
+        if scores:
+            break
+    if not scores:
         raise StateError(
             "nothing that was served has an outcome yet",
             code="state.no_outcomes",
             hint="cryptocast forecast --once, and wait for its candles; or cryptocast replay",
         )
-    scale = {record.market.id: record.served.scale.mean(axis=0) for record in records}
-    return LiveReport(start, end, modes, pl.concat([_scores(r) for r in records]), scale)
+    return LiveReport(start, end, modes, pl.concat(scores), scale)
 
 
 def _track_record(

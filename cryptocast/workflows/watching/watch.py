@@ -28,7 +28,15 @@ from cryptocast.evaluation.monitoring import (
 )
 from cryptocast.evaluation.scorecard import StepCard, WindowFigures, scorecard, window_figures
 from cryptocast.store import Reader
-from cryptocast.values import DAY_SECONDS, FEATURES, FloatArray, IntArray, Market, iso
+from cryptocast.values import (
+    DAY_SECONDS,
+    FEATURES,
+    FloatArray,
+    InputArray,
+    IntArray,
+    Market,
+    iso,
+)
 
 if TYPE_CHECKING:
     from cryptocast.workflows.watching.served import TrackRecord
@@ -61,7 +69,7 @@ class WatchedModel:
     """The model of the version that is watched."""
 
     bundle: Bundle
-    learned: FloatArray | None  # [N, F] features that it learned from; None: no longer stored
+    learned: InputArray | None  # [N, F] features that it learned from; None: no longer stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +132,7 @@ def watch(
     return Watched(market, verdict, reason, windows, tests, drift, cards)
 
 
-def learned_from(reader: Reader, market: Market, card: Card) -> FloatArray | None:
+def learned_from(reader: Reader, market: Market, card: Card) -> InputArray | None:
     """Return the features [N, F] of the bars that a version learned from, or None if gone."""
     if market.id not in card.markets:
         return None
@@ -199,7 +207,7 @@ def _answers_test(record: TrackRecord, own: IntArray, bundle: Bundle) -> Iterato
         yield answers_test(record.plain[rows], quantiles(bundle, windows, record.levels), bars)
 
 
-def _drift(record: TrackRecord, learned: FloatArray, now: int) -> dict[str, dict[str, float]]:
+def _drift(record: TrackRecord, learned: InputArray, now: int) -> dict[str, dict[str, float]]:
     """Return the stability index by window and feature."""
     places = [i for i, name in enumerate(FEATURES) if name not in _UNMOVED]
     newest = record.windows.inputs[:, -1, places]

@@ -42,7 +42,7 @@ def test_all_that_a_worker_has_fit_is_recorded_and_not_fit_again(
         graphs = [ws.registry().onnx(c.version) for c in (*first.candidates, *again.candidates)]
     half = len(graphs) // 2
     assert graphs[:half] == graphs[half:]
-    losses = [[row["crps_bp"] for row in renewal.scores] for renewal in (first, again)]
+    losses = [renewal.scores["crps_bp"].to_list() for renewal in (first, again)]
     assert losses[0] == losses[1] != []
     histories = [[tuning.history for tuning in r.tunings] for r in (first, again)]
     assert histories[0] == histories[1] != []
