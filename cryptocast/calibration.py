@@ -1,20 +1,24 @@
 """Online calibration: widths follow the misses, so that live coverage stays at its level.
 
-Each (market, step) has a factor `scale` by which all quantiles stand wider about the median.
-After an outcome inside the outer range it falls a little, after one outside it rises
-`1 / share_outside` times as much, so it rests only if the right share of outcomes is
-missed. This is the adaptive conformal inference of Gibbs & Candès (2021), on the width
-itself: the quantile tracking of Angelopoulos, Candès & Tibshirani (2023, "Conformal PID
-control for time series forecasting"). Whatever the prices do, and however targets overlap,
-over T outcomes while no bound is touched
+Each (market, step) has a factor `scale` by which the outermost quantiles stand wider about the
+median. After an outcome inside the outer range it falls a little, after one outside it rises
+`1 / share_outside` times as much, so it rests only if the right share of outcomes is missed. This
+is the adaptive conformal inference of Gibbs & Candès (2021), on the width itself: the quantile
+tracking of Angelopoulos, Candès & Tibshirani (2023, "Conformal PID control for time series
+forecasting"). Whatever the prices do, and however targets overlap, over T outcomes while no bound
+is touched
 
     share missed - share_outside = (scale at the end - scale at the start) / (gain * T)
 
 so the coverage over a long time is off by no more than the scale's room / (gain * T).
 
-The state is the `scale` of the last set that the same version served on the market, and
+A second factor, `body`, follows the inner half of the outcomes in the same way, but slowly: it is
+what the market's own past says of the middle of the forecasts, where haste costs more than it
+gains. `widen` goes from one factor to the other.
+
+The state is the two factors of the last set that the same version served on the market, and
 nothing else: another version starts at 1, and a crash, a replay and a backfill go on from the
-ledger. Scales are whole multiples of 1e-6: outcomes that come one by one, in blocks or in
+ledger. Factors are whole multiples of 1e-6: outcomes that come one by one, in blocks or in
 another order give the same bits (unless a bound is touched in between).
 """
 
@@ -30,25 +34,30 @@ from cryptocast.values import Candles, FloatArray, IntArray
 LOWEST, HIGHEST = 0.4, 2.5
 """The bounds of a scale: a model that is off by more is for the monitor to report."""
 
-_GAIN = 0.013
+_GAIN = 0.0145
+_BODY_GAIN = 0.002
 _GRID_DIGITS = 6
+_NEAREST = 2e-8  # quantiles of the log-price that are further apart differ in 9 digits of it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranges:
-    """The outer ranges of S sets that one version served on one market, as served: widened."""
+    """The ranges of S sets that one version served on one market, as served: widened."""
 
     origin: IntArray  # [S] Unix seconds
     low: FloatArray  # [S, H] prices at the lowest level
     high: FloatArray  # [S, H] prices at the highest
+    inner_low: FloatArray  # [S, H] prices at the ends of the inner range
+    inner_high: FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TargetOutcomes:
-    """The number of outcomes that became known, and of those outside their range."""
+    """The number of outcomes that became known, and of those outside their ranges."""
 
     known: IntArray  # [H]
-    missed: IntArray  # [H]
+    missed: IntArray  # [H] outside the outer range
+    beyond: IntArray  # [H] outside the inner one
 
 
 def fresh(horizon: int) -> FloatArray:
@@ -57,19 +66,25 @@ def fresh(horizon: int) -> FloatArray:
 
 
 def gains(horizon: int) -> FloatArray:
-    """Return how far an outcome outside lifts the scale [H]: 0.013 at step 1, 0.006 at step 24.
+    """Return how far an outcome outside lifts the scale [H]: 0.0145 at step 1, 0.0097 at step 24.
 
     The further the step, the more its targets overlap and the longer the runs of misses: too
     high a gain follows the runs and costs CRPS, too low a gain leaves coverage off after 14
-    days. It was chosen on 80 replays of 14 days (8 coins and eras). On 80 of 8 others, with the
-    LSTM of 7 days, the 90 % range held 87.7 to 91.1 % at each of 24 steps, 3 of 1,920 below 88;
-    without calibration 79.7 to 95.1 %, 521 outside 88 to 92. It cost 0.20 % of CRPS over 24
-    steps (standard error 0.04); it saved 3.6 % when a HAR was made too wide by half. (The 8
-    others were not wholly unseen: a gain of 0.01 had left 14 of their 5,760 outside before.)
+    days. With these gains the 90 % range of the shipped network held 87.6 to 92.4 % in every
+    fortnight of every step on bitfinex 2018 and 88.8 to 91.8 % on binance 2020-21; without
+    calibration 83.0 to 91.5 % over the whole of them. What it costs is in
+    `tests/benchmarks/results/ablation.md`.
     """
     # Only square roots: every machine rounds them alike.
-    steps = np.arange(1, horizon + 1)
-    return np.round(_GAIN / np.sqrt(np.sqrt(steps)), _GRID_DIGITS)
+    return _falling(_GAIN, np.sqrt(_fourth_root(horizon)))
+
+
+def _falling(first: float, by: FloatArray) -> FloatArray:
+    return np.round(first / by, _GRID_DIGITS)
+
+
+def _fourth_root(horizon: int) -> FloatArray:
+    return np.asarray(np.sqrt(np.sqrt(np.arange(1, horizon + 1))))
 
 
 def share_outside(levels: Sequence[float]) -> float:
@@ -96,7 +111,7 @@ def outcomes(
     horizon = ranges.low.shape[1]
     if not len(candles):
         nothing = np.zeros(horizon, dtype=np.int64)
-        return TargetOutcomes(nothing, nothing)
+        return TargetOutcomes(nothing, nothing, nothing)
     target_time = ranges.origin[:, None] + interval_seconds * np.arange(1, horizon + 1)
     opened = target_time - interval_seconds
     row = np.minimum(np.searchsorted(candles.open_time, opened), len(candles) - 1)
@@ -106,7 +121,8 @@ def outcomes(
         known &= (opened < shift) | (shift < ranges.origin[:, None])
     actual = candles.close[row]
     missed = known & ((actual < ranges.low) | (actual > ranges.high))
-    return TargetOutcomes(known.sum(axis=0), missed.sum(axis=0))
+    beyond = known & ((actual < ranges.inner_low) | (actual > ranges.inner_high))
+    return TargetOutcomes(known.sum(axis=0), missed.sum(axis=0), beyond.sum(axis=0))
 
 
 def advance(
@@ -116,16 +132,77 @@ def advance(
 
     A step of which no outcome became known keeps its scale.
     """
-    up = gains(scale.shape[-1])
-    down = np.round(up * share_outside, _GRID_DIGITS)
-    moved = np.round(scale + up * missed - down * known, _GRID_DIGITS)
+    return _advance(scale, known, missed, share_outside, gains(scale.shape[-1]))
+
+
+def advance_body(
+    body: FloatArray, known: IntArray, beyond: IntArray, levels: Sequence[float]
+) -> FloatArray:
+    """Return the body [..., H] after `known` outcomes, `beyond` of them outside the inner range.
+
+    An outcome outside lifts it by 0.002 at step 1 and by 0.0009 at step 24: it needs some days to
+    learn a width that is off by half. Without an inner range it stays as it is.
+    """
+    inner = inner_place(levels)
+    if inner is None:
+        return body
+    up = _falling(_BODY_GAIN, _fourth_root(body.shape[-1]))
+    return _advance(body, known, beyond, round(2 * levels[inner], 9), up)
+
+
+def _advance(
+    factor: FloatArray, known: IntArray, missed: IntArray, share: float, up: FloatArray
+) -> FloatArray:
+    down = np.round(up * share, _GRID_DIGITS)
+    moved = np.round(factor + up * missed - down * known, _GRID_DIGITS)
     return np.asarray(np.clip(moved, LOWEST, HIGHEST))
 
 
-def widen(log_quantiles: FloatArray, scale: FloatArray, median_index: int) -> FloatArray:
-    """Move quantiles [..., H, Q] to `scale` [..., H] times their distance from the median.
+def inner_place(levels: Sequence[float]) -> int | None:
+    """Return where the inner range begins among the levels: at 0.25, or the next one above.
 
-    Strictly rising quantiles stay so; a scale of 1 changes no bit.
+    It ends as far from the end. None if that is the outermost level or the median.
     """
-    median = log_quantiles[..., median_index, None]
-    return np.asarray(log_quantiles + (scale[..., None] - 1) * (log_quantiles - median))
+    place = next(i for i, level in enumerate(levels) if level >= 0.25)
+    return None if place == 0 or levels[place] >= 0.5 else place
+
+
+def widen(
+    log_quantiles: FloatArray, scale: FloatArray, body: FloatArray, levels: Sequence[float]
+) -> FloatArray:
+    """Move quantiles [..., H, Q] about their median: the outermost to `scale` times their distance.
+
+    Those of the inner range go to `body` times theirs (both [..., H]), and from there outwards the
+    factor passes from one to the other, more steeply the further out. So what the outermost range
+    alone tells, fast and noisily, does not move the middle, which may have been right.
+
+    Strictly rising quantiles stay so, as prices too: where neighbours would meet, because the
+    outermost must narrow far more than the inner half, all levels move by the scale. Factors of 1
+    change no bit.
+    """
+    moved = _moved(log_quantiles, _factors(scale, body, levels), levels)
+    least = 0.5 * np.minimum(scale, 1)[..., None] * np.diff(log_quantiles)
+    least = np.minimum(least, _NEAREST)
+    crowded = (np.diff(moved) < least).any(axis=-1, keepdims=True)
+    return np.where(crowded, _moved(log_quantiles, scale[..., None], levels), moved)
+
+
+def unwiden(
+    widened: FloatArray, scale: FloatArray, body: FloatArray, levels: Sequence[float]
+) -> FloatArray:
+    """Return the quantiles [..., H, Q] that `widen` made these of, if none were crowded."""
+    return _moved(widened, 1 / _factors(scale, body, levels), levels)
+
+
+def _factors(scale: FloatArray, body: FloatArray, levels: Sequence[float]) -> FloatArray:
+    """Return [..., H, Q] what the distance of each quantile from the median is multiplied by."""
+    out = np.abs(np.asarray(levels) - 0.5)
+    inner = inner_place(levels)
+    within = 0.0 if inner is None else out[inner]
+    share = np.round(np.clip((out - within) / max(out.max() - within, 1e-9), 0, 1), 9) ** 2
+    return np.asarray(body[..., None] ** (1 - share) * scale[..., None] ** share)
+
+
+def _moved(quantiles: FloatArray, factors: FloatArray, levels: Sequence[float]) -> FloatArray:
+    median = quantiles[..., levels.index(0.5), None]
+    return np.asarray(quantiles + (factors - 1) * (quantiles - median))

@@ -395,10 +395,13 @@ class Past:
     """
 
     scale: FloatArray  # [H] of the newest set
+    body: FloatArray  # [H] of the newest set
     known_until: int  # close of the newest candle that the newest set knew
     origins: IntArray  # [S]
     low: FloatArray  # [S, H] prices at the lowest level, as they were served
     high: FloatArray  # [S, H] at the highest
+    inner_low: FloatArray  # [S, H] at the ends of the inner range
+    inner_high: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -444,6 +447,7 @@ class ForecastSet:
     levels: tuple[float, ...]  # [Q]
     quantiles: FloatArray  # [H, Q]
     scale: FloatArray | None = None  # [H] calibration's widening about the median; None: none
+    body: FloatArray | None = None  # [H] that of the inner half; None: none
 
     @property
     def late(self) -> bool:

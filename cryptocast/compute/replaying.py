@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from cryptocast import calibration
 from cryptocast.compute.ladder import Ladder
 from cryptocast.compute.sets import FailedOrigin, Question, forecast_sets, issued_at_origin
 from cryptocast.compute.tracks import MEMORY_BARS, Held, SpanOf, Tracks
@@ -36,6 +37,7 @@ class Recollection:
     ) -> Recollection:
         """Read what the runs need; those from and to the same origin share their queries."""
         shape = settings.model.horizon, len(settings.model.levels)
+        inner = calibration.inner_place(settings.model.levels)
         interval = questions[0].market.interval_seconds
         alike: dict[tuple[int, int], list[Market]] = {}
         for question in questions:
@@ -50,7 +52,9 @@ class Recollection:
             before |= {market: span.last for market, span in stored.spans(markets, start).items()}
             pairs = [(market, version) for market in markets for version in ladder.versions(market)]
             since = first - MEMORY_BARS * interval
-            pasts |= stored.ledger.past(pairs, first, since=since, shape=shape, served=served)
+            pasts |= stored.ledger.past(
+                pairs, first, since=since, shape=shape, inner=inner, served=served
+            )
         return cls(held, before, pasts)
 
     def candles(self, markets: Sequence[Market], start: int, end: int) -> Mapping[Market, Candles]:
@@ -83,6 +87,7 @@ class Recollection:
         *,
         since: int,
         shape: tuple[int, int],  # noqa: ARG002 - the protocol's
+        inner: int | None,  # noqa: ARG002 - the protocol's
         served: bool,  # noqa: ARG002 - the protocol's
     ) -> Mapping[tuple[Market, str], Past]:
         """Return the sets of each pair that served from `since` on."""

@@ -199,7 +199,7 @@ def _set(answered: _Answered, tracks: Tracks, stamp: Stamp) -> ForecastSet:
         reasons = [f"source:{question.series.source}", model.fallback]
         model = replace(model, fallback=", ".join(reason for reason in reasons if reason))
     issued_at, mode = stamp(origin)
-    scale, log_quantiles = tracks.calibrate(
+    scale, body, log_quantiles = tracks.calibrate(
         market,
         model.version,
         origin,
@@ -219,6 +219,7 @@ def _set(answered: _Answered, tracks: Tracks, stamp: Stamp) -> ForecastSet:
         levels=tracks.levels,
         quantiles=dataset.to_prices(log_quantiles, answered.last_close),
         scale=scale,
+        body=body,
     )
     tracks.remember(forecast)
     return forecast

@@ -51,26 +51,31 @@ class Model:
         bars per market (36 days of five minutes) are what forecasts rest on; with fewer, averages
         are over those. `params`
         may have `origin`, the moment to forecast from (default: the close of the newest candle),
-        and `scale`, the widening about the median by which calibration corrected the version so
-        far: a number for every step, or one for all. Raises ValueError, which names the market,
-        if there are too few candles, if the newest are too old, or if too many are missing.
+        and `scale` and `body`, the widening about the median by which calibration corrected the
+        version so far: a number for every step, or one for all. Raises ValueError, which names the
+        market, if there are too few candles, if the newest are too old, or if too many are missing.
         """
         given = params or {}
         times = _seconds(candles["open_time"])
         wanted = given.get("origin")
         origin = int(times.max()) + self._interval if wanted is None else parse_time(str(wanted))
-        scale = np.asarray(given.get("scale", 1.0), dtype=np.float64)
-        if scale.size not in (1, self._card.horizon):
-            raise ValueError(f"scale has {scale.size} numbers, not 1 or {self._card.horizon}")
+        widening = self._widening(given, "scale"), self._widening(given, "body")
         markets = candles["market"].to_numpy() if "market" in candles else np.full(len(times), "")
         rows: list[dict[str, Any]] = []
         for name in dict.fromkeys(markets):
             own = markets == name
-            rows += self._rows(str(name), _candles(candles[own], times[own]), origin, scale)
+            rows += self._rows(str(name), _candles(candles[own], times[own]), origin, widening)
         return pd.DataFrame(rows)
 
+    def _widening(self, given: Mapping[str, Any], name: str) -> FloatArray:
+        """Return a parameter [H]; raise ValueError if it has another length."""
+        found = np.asarray(given.get(name, 1.0), dtype=np.float64)
+        if found.size not in (1, self._card.horizon):
+            raise ValueError(f"{name} has {found.size} numbers, not 1 or {self._card.horizon}")
+        return np.broadcast_to(found, (self._card.horizon,))
+
     def _rows(
-        self, name: str, candles: Candles, origin: int, scale: FloatArray
+        self, name: str, candles: Candles, origin: int, widening: tuple[FloatArray, FloatArray]
     ) -> Iterator[dict[str, Any]]:
         """Yield the rows of one market."""
         card, shown = self._card, name or "the market"
@@ -88,9 +93,9 @@ class Model:
         (reason,) = dataset.unfit(bars, np.array([len(bars)]), card.lookback, stale)
         if reason is not None:
             raise ValueError(f"{shown} cannot be forecast at {iso(origin)}: {reason}")
+        scale, body = widening
         (log_quantiles,) = self._forecaster.log_returns(dataset.at_origin(bars, card.lookback))
-        widening = np.broadcast_to(scale, (card.horizon,))
-        widened = calibration.widen(log_quantiles, widening, card.levels.index(0.5))
+        widened = calibration.widen(log_quantiles, scale, body, card.levels)
         last_close = float(known.close[-1])
         for step, prices in enumerate(dataset.to_prices(widened, last_close), start=1):
             yield {

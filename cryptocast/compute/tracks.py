@@ -32,6 +32,7 @@ class Remembered(Protocol):
         *,
         since: int,
         shape: tuple[int, int],
+        inner: int | None,
         served: bool,
     ) -> Mapping[tuple[Market, str], Past]:
         """Return each market's newest sets by a version, from `since` on and before an origin."""
@@ -60,20 +61,22 @@ class _Track:
     """The newest sets of one market by one version, and the widening of the last of them."""
 
     scale: FloatArray  # [H]
+    body: FloatArray  # [H]
     known_until: int  # when the newest candle that the last set knew closed
     origins: list[int] = field(default_factory=list)
-    low: list[FloatArray] = field(default_factory=list)  # each [H], prices
-    high: list[FloatArray] = field(default_factory=list)
+    bounds: list[FloatArray] = field(
+        default_factory=list
+    )  # each [4, H]: low, high, inner low and high
 
     @classmethod
     def of(cls, past: Past) -> _Track:
         """Take up what the ledger holds."""
-        origins = past.origins.tolist()
-        return cls(past.scale, past.known_until, origins, list(past.low), list(past.high))
+        bounds = np.stack([past.low, past.high, past.inner_low, past.inner_high], axis=1)
+        return cls(past.scale, past.body, past.known_until, past.origins.tolist(), list(bounds))
 
     def ranges(self) -> Ranges:
-        """Return the outer quantiles of the sets whose outcomes may still come."""
-        return Ranges(np.array(self.origins), np.stack(self.low), np.stack(self.high))
+        """Return the ranges of the sets whose outcomes may still come."""
+        return Ranges(np.array(self.origins), *np.stack(self.bounds, axis=1))
 
 
 class Tracks:
@@ -88,6 +91,8 @@ class Tracks:
         self.levels = settings.model.levels
         self._horizon = settings.model.horizon
         self._enabled = settings.calibration.enabled
+        self._own_past = settings.calibration.own_past
+        self._inner = calibration.inner_place(self.levels)
         self._served = served
         self._tracks: dict[tuple[Market, str], _Track] = {}
         self._recent_bars = 0
@@ -110,7 +115,9 @@ class Tracks:
         shape = (self._horizon, len(self.levels))
         for origin, pairs in alike.items():
             since = origin - MEMORY_BARS * pairs[0][0].interval_seconds
-            pasts = reader.ledger.past(pairs, origin, since=since, shape=shape, served=self._served)
+            pasts = reader.ledger.past(
+                pairs, origin, since=since, shape=shape, inner=self._inner, served=self._served
+            )
             self._tracks |= {pair: _Track.of(past) for pair, past in pasts.items()}
 
     def calibrate(
@@ -122,8 +129,8 @@ class Tracks:
         log_quantiles: FloatArray,
         candles: Candles,
         shifts: IntArray,
-    ) -> tuple[FloatArray | None, FloatArray]:
-        """Return the widening [H] at an origin, and the quantiles [H, Q] widened by it.
+    ) -> tuple[FloatArray | None, FloatArray | None, FloatArray]:
+        """Return scale and body [H] at an origin, and the quantiles [H, Q] widened by them.
 
         `candles` must be the market's own: another venue's show no outcome of it.
         `known_until` is when the newest of them closed. If candles are always late, their
@@ -131,10 +138,11 @@ class Tracks:
         level shifts: what they part from its origin says nothing of a range.
         """
         if not self._enabled:
-            return None, log_quantiles
+            return None, None, log_quantiles
         track = self._tracks.get((market, version))
         if track is None or track.origins[-1] < origin - MEMORY_BARS * market.interval_seconds:
-            return calibration.fresh(len(log_quantiles)), log_quantiles
+            fresh = calibration.fresh(len(log_quantiles))
+            return fresh, fresh, log_quantiles
         interval, levels = market.interval_seconds, self.levels
         after = max(track.known_until, origin - self._recent_bars * interval)
         outcomes = calibration.outcomes(
@@ -142,20 +150,24 @@ class Tracks:
         )
         share = calibration.share_outside(levels)
         scale = calibration.advance(track.scale, outcomes.known, outcomes.missed, share)
-        return scale, calibration.widen(log_quantiles, scale, levels.index(0.5))
+        body = calibration.fresh(len(log_quantiles))
+        if self._own_past:
+            body = calibration.advance_body(track.body, outcomes.known, outcomes.beyond, levels)
+        return scale, body, calibration.widen(log_quantiles, scale, body, levels)
 
     def remember(self, forecast: ForecastSet) -> None:
         """Go on from a set that was just made."""
-        if forecast.scale is None:
+        if forecast.scale is None or forecast.body is None:
             return
         key, interval = (forecast.market, forecast.model.version), forecast.market.interval_seconds
         known_until = forecast.origin - forecast.stale_bars * interval
-        track = self._tracks.setdefault(key, _Track(forecast.scale, known_until))
-        track.scale, track.known_until = forecast.scale, known_until
+        track = self._tracks.setdefault(key, _Track(forecast.scale, forecast.body, known_until))
+        track.scale, track.body, track.known_until = forecast.scale, forecast.body, known_until
         track.origins.append(forecast.origin)
-        track.low.append(forecast.quantiles[:, 0])
-        track.high.append(forecast.quantiles[:, -1])
+        inner = self._inner or 0
+        ends = (0, -1, inner, len(self.levels) - 1 - inner)
+        track.bounds.append(forecast.quantiles[:, ends].T)
         reach = known_until - len(forecast.scale) * interval
         while track.origins[0] <= reach:
-            for entries in (track.origins, track.low, track.high):
-                entries.pop(0)
+            track.origins.pop(0)
+            track.bounds.pop(0)

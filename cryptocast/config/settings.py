@@ -73,6 +73,9 @@ class CalibrationSettings(Section):
     enabled: bool = Field(
         True, description="widen or narrow forecasts to keep live coverage at its level"
     )
+    own_past: bool = Field(
+        True, description="let the market's own past widen or narrow their inner half too"
+    )
 
 
 class RetrainSettings(Section):

@@ -91,5 +91,6 @@ def signature(levels: Sequence[float]) -> ModelSignature:
     options = [
         ParamSpec("origin", "string", None),
         ParamSpec("scale", "double", [1.0], shape=(-1,)),
+        ParamSpec("body", "double", [1.0], shape=(-1,)),
     ]
     return ModelSignature(Schema(candles), Schema(forecasts), ParamSchema(options))

@@ -26,6 +26,7 @@ class Served:
     last_close: FloatArray  # [N]
     quantiles: FloatArray  # [N, H, Q] prices
     scale: FloatArray  # [N, H]
+    body: FloatArray  # [N, H]
     versions: tuple[str, ...]  # [N]
     fallbacks: tuple[str | None, ...]  # [N]
 
@@ -46,7 +47,8 @@ class Ledger:
             markets,
             """
             SELECT market, epoch_us(origin) // 1000000, epoch_us(issued_at) / 1e6, last_close,
-                stale_bars, mode, model_version, model_kind, fallback, levels, quantiles, scale
+                stale_bars, mode, model_version, model_kind, fallback, levels, quantiles, scale,
+                body
             FROM forecast_sets JOIN level_sets ON level_sets.id = level_set
             WHERE list_contains($markets, market) AND served AND origin = to_timestamp($origin)
             """,
@@ -85,11 +87,13 @@ class Ledger:
         *,
         since: int,
         shape: tuple[int, int],
+        inner: int | None,
         served: bool,
     ) -> dict[tuple[Market, str], Past]:
         """Return each market's newest sets by a version, from `since` on and before an origin.
 
         `shape` is (H, Q): sets of another shape are left out, and so are pairs without a set.
+        `inner` is where the inner range begins among the levels; None: where the outer one does.
         """
         horizon, levels = shape
         reach = horizon * pairs[0][0].interval_seconds
@@ -101,9 +105,10 @@ class Ledger:
             return {}
         since = min(known_until.values()) - reach + 1
         parameters = _by_version(list(known_until), since, origin, served)
-        size = horizon * levels
-        outermost = {"low": [*range(1, size, levels)], "high": [*range(levels, size + 1, levels)]}
-        rows = self._reader.arrays(_OUTER, parameters | outermost | {"size": size})
+        ends = 0, levels - 1, inner or 0, levels - 1 - (inner or 0)
+        places = [step * levels + end + 1 for end in ends for step in range(horizon)]
+        given = {"size": horizon * levels, "places": places}
+        rows = self._reader.arrays(_ENDS, parameters | given)
         named = {(market.id, version): (market, version) for market, version in known_until}
         recent: dict[tuple[Market, str], list[int]] = {}
         keys = zip(rows["market"], rows["model_version"], rows["moment"].tolist(), strict=True)
@@ -166,7 +171,7 @@ class Ledger:
         }
         rows = self._reader.query(
             f"""
-            SELECT epoch_us(origin) // 1000000, last_close, scale, model_version, fallback
+            SELECT epoch_us(origin) // 1000000, last_close, scale, body, model_version, fallback
             {_BETWEEN}
             """,
             parameters,
@@ -176,13 +181,15 @@ class Ledger:
             f"SELECT unnest(quantiles) AS quantile FROM (SELECT quantiles {_BETWEEN})",  # noqa: S608 - a constant
             parameters,
         )["quantile"]
-        origins, closes, scales, versions, fallbacks = zip(*rows, strict=True) if rows else [()] * 5
-        scale = [each or [1.0] * horizon for each in scales]
+        columns = zip(*rows, strict=True) if rows else [()] * 6
+        origins, closes, scales, bodies, versions, fallbacks = columns
+        scale, body = ([each or [1.0] * horizon for each in of] for of in (scales, bodies))
         return Served(
             origins=np.array(origins, dtype=np.int64),
             last_close=np.array(closes, dtype=np.float64),
             quantiles=np.asarray(flat, dtype=np.float64).reshape(-1, horizon, len(levels)),
             scale=np.array(scale, dtype=np.float64).reshape(-1, horizon),
+            body=np.array(body, dtype=np.float64).reshape(-1, horizon),
             versions=tuple(versions),
             fallbacks=tuple(fallbacks),
         )
@@ -199,9 +206,9 @@ _NEWEST = f"""
 SELECT market, model_version, epoch_us(max(origin)) // 1000000, arg_max(stale_bars, origin)
 {_BY_VERSION} GROUP BY market, model_version
 """
-_OUTER = f"""
+_ENDS = f"""
 SELECT market, model_version, epoch_us(origin) // 1000000 AS moment, coalesce(scale, []) AS scale,
-    list_select(quantiles, $low::BIGINT[]) AS low, list_select(quantiles, $high::BIGINT[]) AS high
+    coalesce(body, []) AS body, list_select(quantiles, $places::BIGINT[]) AS ends
 {_BY_VERSION} AND len(quantiles) = $size ORDER BY market, origin
 """
 
@@ -218,7 +225,7 @@ ORDER BY origin
 def _forecast_set(row: tuple[Any, ...]) -> ForecastSet:
     """Make a set of a row that `Ledger.served` reads."""
     market, origin, issued_at, last_close, stale_bars, mode, *rest = row
-    version, kind, fallback, levels, quantiles, scale = rest
+    version, kind, fallback, levels, quantiles, scale, body = rest
     return ForecastSet(
         market=market,
         origin=origin,
@@ -230,6 +237,7 @@ def _forecast_set(row: tuple[Any, ...]) -> ForecastSet:
         levels=tuple(levels),
         quantiles=np.array(quantiles, dtype=np.float64).reshape(-1, len(levels)),
         scale=None if scale is None else np.array(scale, dtype=np.float64),
+        body=None if body is None else np.array(body, dtype=np.float64),
     )
 
 
@@ -252,11 +260,10 @@ def _by_version(
 def _past(
     columns: Mapping[str, NDArray[Any]], rows: Sequence[int], known_until: int, horizon: int
 ) -> Past:
-    scale = columns["scale"][rows[-1]]
-    return Past(
-        scale=np.array(scale, dtype=np.float64) if len(scale) else np.ones(horizon),
-        known_until=known_until,
-        origins=columns["moment"][rows].astype(np.int64),
-        low=np.stack(list(columns["low"][rows])),
-        high=np.stack(list(columns["high"][rows])),
+    scale, body = (
+        np.array(last, dtype=np.float64) if len(last) else np.ones(horizon)
+        for last in (columns[name][rows[-1]] for name in ("scale", "body"))
     )
+    ends = np.stack(list(columns["ends"][rows])).reshape(len(rows), 4, horizon)
+    origins = columns["moment"][rows].astype(np.int64)
+    return Past(scale, body, known_until, origins, *ends.transpose(1, 0, 2))

@@ -190,7 +190,13 @@ CREATE TABLE scores (
 # Whether the moment of a set was that of a virtual clock (`--as-of`, replay).
 _VIRTUAL = 'ALTER TABLE forecast_sets ADD COLUMN "virtual" BOOLEAN DEFAULT false;'
 
-MIGRATIONS: tuple[str, ...] = (_TABLES + _FORECASTS + _SCORES, _LEDGERS, _EVALUATIONS, _VIRTUAL)
+# What the market's own past made of the inner half of a set; [H], NULL: 1 everywhere.
+_BODY = "ALTER TABLE forecast_sets ADD COLUMN body DOUBLE[];"
+
+MIGRATIONS: tuple[str, ...] = (
+    _TABLES + _FORECASTS + _SCORES,
+    *(_LEDGERS, _EVALUATIONS, _VIRTUAL, _BODY),
+)
 """SQL texts; number `i` (from 1) brings a database from version `i - 1` to `i`."""
 
 CURRENT = len(MIGRATIONS)

@@ -287,18 +287,19 @@ def test_a_scale_comes_back_as_it_was_and_none_as_none(
     store: Store, market: Market, make_set: Make
 ) -> None:
     scale = np.array([1.000001, 0.4, 2.5])
-    put(store, replace(make_set(0), scale=scale))
+    put(store, replace(make_set(0), scale=scale, body=scale / 2))
     put(store, make_set(1))
     with store.read() as reader:
         first, second = (served(reader, market, START + k * BAR) for k in (0, 1))
     assert first is not None
     assert second is not None
     np.testing.assert_array_equal(first.scale, scale)
-    assert second.scale is None
+    np.testing.assert_array_equal(first.body, scale / 2)
+    assert (second.scale, second.body) == (None, None)
 
 
 def past(reader: Reader, market: Market, bar: int, **more: Any) -> Past | None:
-    given = {"since": START, "shape": (3, len(LEVELS)), "served": True} | more
+    given = {"since": START, "shape": (3, len(LEVELS)), "inner": 4, "served": True} | more
     return reader.ledger.past([(market, "1")], START + bar * BAR, **given).get((market, "1"))
 
 
@@ -307,7 +308,8 @@ def test_the_past_of_a_version_is_what_its_next_set_goes_on_from(
 ) -> None:
     # Each knew the candles up to two bars before its origin.
     for bar in range(10):
-        put(store, replace(make_set(bar), scale=np.full(3, 1 + bar / 100)))
+        scale, body = np.full(3, 1 + bar / 100), np.full(3, 1 + bar / 1000)
+        put(store, replace(make_set(bar), scale=scale, body=body))
     put(store, make_set(10, "2"))
     put(store, make_set(10), served=False)
     with store.read() as reader:
@@ -320,6 +322,13 @@ def test_the_past_of_a_version_is_what_its_next_set_goes_on_from(
         quantiles = np.stack([make_set(bar).quantiles for bar in range(5, 10)])
         np.testing.assert_array_equal(found.low, quantiles[..., 0])
         np.testing.assert_array_equal(found.high, quantiles[..., -1])
+        np.testing.assert_array_equal(found.inner_low, quantiles[..., 4])
+        np.testing.assert_array_equal(found.inner_high, quantiles[..., -5])
+        np.testing.assert_array_equal(found.body, np.full(3, 1.009))
+        whole = past(reader, market, 11, inner=None)
+        assert whole is not None
+        np.testing.assert_array_equal(whole.inner_low, found.low)
+        np.testing.assert_array_equal(whole.inner_high, found.high)
 
 
 def test_the_past_ends_before_the_origin_and_begins_where_it_is_asked_from(
@@ -332,6 +341,7 @@ def test_the_past_ends_before_the_origin_and_begins_where_it_is_asked_from(
         assert found is not None
         assert found.origins.tolist() == [START + bar * BAR for bar in (0, 1, 2, 3, 4)]
         np.testing.assert_array_equal(found.scale, np.ones(3))  # NULL is no widening
+        np.testing.assert_array_equal(found.body, np.ones(3))
         late = past(reader, market, 9, since=START + 8 * BAR)
         assert late is not None
         # The newest must not lie before it; those that it goes on with may.
@@ -361,6 +371,7 @@ def test_the_past_of_many_markets_and_versions_is_each_ones_own(
             START + 9 * BAR,
             since=START,
             shape=(3, len(LEVELS)),
+            inner=4,
             served=True,
         )
         alone, later = past(reader, eth, 9), past(reader, eth, 500)

@@ -135,10 +135,10 @@ def test_mlflows_model_takes_the_origin_and_what_calibration_has_learned(
     for at in (NEXT, "2024-06-03T00:10:00Z"):
         (told,) = good("forecast", "--once", "-w", workspace, "--as-of", at)["forecasts"]
     good("forecast", "--once", "-w", workspace, "--as-of", "2024-06-03T00:15:00Z")
-    sql = f"SELECT scale FROM forecasts WHERE origin = '{told['origin']}' ORDER BY step"
-    scale = [row[0] for row in query(workspace, sql)]
+    sql = f"SELECT scale, body FROM forecast_sets WHERE origin = '{told['origin']}'"
+    ((scale, body),) = query(workspace, sql)
     assert set(scale) != {1.0}
-    params = {"origin": told["origin"], "scale": scale}
+    params = {"origin": told["origin"], "scale": scale, "body": body}
     table = production.predict(stored(workspace), params)
     np.testing.assert_allclose(prices(table), served(told), rtol=1e-9)
 
@@ -408,7 +408,8 @@ def test_a_model_has_a_signature_of_candles_and_quantiles(
     assert signature.inputs.optional_input_names() == ["market", "volume"]
     assert signature.outputs.input_names()[:4] == ["market", "origin", "step", "target_time"]
     assert signature.outputs.input_names()[-19:] == [f"q{0.05 * k:g}" for k in range(1, 20)]
-    assert [(p.name, p.default) for p in signature.params] == [("origin", None), ("scale", [1.0])]
+    options = [("origin", None), ("scale", [1.0]), ("body", [1.0])]
+    assert [(p.name, p.default) for p in signature.params] == options
 
 
 def test_the_examples_of_the_guide_compare_versions(

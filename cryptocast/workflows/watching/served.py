@@ -222,7 +222,7 @@ def _track_record(
     returns = np.log(served.quantiles / served.last_close[:, None, None])
     # Prices are served rounded: a median that is the last price but for that is no direction.
     returns[np.abs(returns) < _ROUNDING] = 0.0
-    plain = calibration.widen(returns, 1 / served.scale, levels.index(0.5))
+    plain = calibration.unwiden(returns, served.scale, served.body, levels)
     at = (served.origins - bars.first) // bars.market.interval_seconds
     windows = dataset.before(bars, at, lookback)
     targets = _targets(served, bars, at, horizon)
@@ -241,7 +241,7 @@ def _targets(served: Served, bars: Bars, at: IntArray, horizon: int) -> FloatArr
 
 def _scores(record: TrackRecord) -> pl.DataFrame:
     candidates = [Candidate("served", None, record.quantiles)]
-    if (record.served.scale != 1).any():
+    if (record.quantiles != record.plain).any():
         candidates.append(Candidate("served, uncalibrated", None, record.plain))
     seconds = record.market.interval_seconds
     candidates += [

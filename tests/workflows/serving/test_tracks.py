@@ -27,8 +27,11 @@ from support.ticks import (
 
 H, Q = 24, 19
 LEAST, MOST = 0.4, 2.5
-UP = [round(0.013 / (h**0.5) ** 0.5, 6) for h in range(1, H + 1)]
+UP = [round(0.0145 / ((h**0.5) ** 0.5) ** 0.5, 6) for h in range(1, H + 1)]
 DOWN = np.round(np.array(UP) * 0.1, 6).tolist()
+BODY_UP = [round(0.002 / (h**0.5) ** 0.5, 6) for h in range(1, H + 1)]
+BODY_DOWN = np.round(np.array(BODY_UP) * 0.5, 6).tolist()
+INNER = 4  # the level 0.25
 REACH = 1099 * INTERVAL  # what a tick looks at
 MEMORY = 2016 * INTERVAL
 
@@ -39,12 +42,19 @@ def replayed(folder: Path, first: int, last: int, **settings: object) -> None:
 
 
 def slow_scales(
-    folder: Path, market: Market = BTC, *, served: bool = True, shift: int = -9_999
+    folder: Path,
+    market: Market = BTC,
+    *,
+    served: bool = True,
+    shift: int = -9_999,
+    end: int = 0,
+    up: list[float] = UP,
+    down: list[float] = DOWN,
 ) -> list[list[float]]:
     """The scale of each set of the ledger, from all sets and candles there are, one by one.
 
     Right where the sets were written in the order of their origins. What the bar `shift` parts
-    from its origin counts nowhere.
+    from its origin counts nowhere. The range ends `end` levels before the outermost.
     """
     c = stored(folder, market)
     closes = dict(zip(c.open_time.tolist(), c.close.tolist(), strict=True))
@@ -70,16 +80,25 @@ def slow_scales(
                     if made <= origin(shift) < target:
                         continue
                     if after < target <= known and actual is not None:
-                        inside = prices[h * Q] <= actual <= prices[h * Q + Q - 1]
-                        scale[h] += -DOWN[h] if inside else UP[h] - DOWN[h]
+                        inside = prices[h * Q + end] <= actual <= prices[h * Q + Q - 1 - end]
+                        scale[h] += -down[h] if inside else up[h] - down[h]
                 scale[h] = round(min(max(scale[h], LEAST), MOST), 6)
         found.append(scale)
         mine.append((moment, known, quantiles, scale))
     return found
 
 
+def slow_bodies(folder: Path) -> list[list[float]]:
+    """The same of the inner half."""
+    return slow_scales(folder, end=INNER, up=BODY_UP, down=BODY_DOWN)
+
+
 def scales(folder: Path, where: str = "served") -> list[list[float]]:
     return [scale for (scale,) in sets(folder, "scale", where)]
+
+
+def bodies(folder: Path) -> list[list[float]]:
+    return [body for (body,) in sets(folder, "body")]
 
 
 def test_the_first_set_of_a_version_is_not_widened(w: Path) -> None:
@@ -93,6 +112,8 @@ def test_every_scale_follows_from_the_ledger_and_the_candles(w: Path) -> None:
     found = scales(w)
     assert found == slow_scales(w)
     assert np.ptp(found, axis=0).min() > 0.02
+    assert bodies(w) == slow_bodies(w)
+    assert np.ptp(bodies(w), axis=0).min() > 0.005
 
 
 def test_ticks_one_by_one_follow_it_too(w: Path) -> None:
@@ -103,6 +124,31 @@ def test_ticks_one_by_one_follow_it_too(w: Path) -> None:
     assert found[-1][0] != 1.0
     assert found[14][13] != 1.0
     assert found[14][14] == 1.0  # no target of step 15 has come
+    assert bodies(w) == slow_bodies(w)
+    assert any(body != 1.0 for body in bodies(w)[14])
+
+
+def test_ticks_a_replay_and_a_backfill_give_the_same_bits(w: Path) -> None:
+    others = [Path(shutil.copytree(w, w.parent / name)) for name in ("replay", "backfill")]
+    ticked(w, *range(1, 13))
+    replayed(others[0], 1, 12)
+    ticked(others[1], 1, 12)
+    columns = "bar, quantiles::VARCHAR, scale::VARCHAR, body::VARCHAR"
+    assert sets(others[0], columns) == sets(w, columns)
+    assert sets(others[1], columns, "bar < 12") == sets(w, columns, "bar < 12")
+
+
+def test_without_its_own_past_a_market_keeps_the_inner_half_as_the_model_has_it(w: Path) -> None:
+    other = Path(shutil.copytree(w, w.parent / "other"))
+    replayed(w, 1, 60)
+    replayed(other, 1, 60, calibration__own_past=False)
+    assert bodies(other) == [[1.0] * H] * 60
+    assert scales(other) == slow_scales(other)
+    (((mine,), (its,))) = (sets(folder, "quantiles", "bar = 60") for folder in (w, other))
+    outer, inner = [0, Q - 1], [INNER, Q - 1 - INNER]
+    mine, its = (np.reshape(of, (H, Q)) for (of,) in (mine, its))
+    np.testing.assert_array_equal(mine[:, outer], its[:, outer])  # one does not move the other
+    assert (mine[:, inner] != its[:, inner]).all()
 
 
 def test_outcomes_in_another_unit_move_no_scale_and_the_shift_is_told_once(w: Path) -> None:
@@ -130,12 +176,15 @@ def test_the_widening_is_about_the_median_of_what_the_model_says(w: Path) -> Non
     other = Path(shutil.copytree(w, w.parent / "other"))
     replayed(w, 1, 60)
     replayed(other, 1, 60, calibration__enabled=False)
-    ((wide, scale, last),) = sets(w, "quantiles, scale, last_close", "bar = 60")
+    ((wide, scale, body, last),) = sets(w, "quantiles, scale, body, last_close", "bar = 60")
     ((raw, none, _),) = sets(other, "quantiles, scale, last_close", "bar = 60")
     assert none is None
     wide, raw = (np.log(np.reshape(q, (H, Q)) / last) for q in (wide, raw))
     median = raw[:, [9]]
-    np.testing.assert_allclose(wide, median + np.array(scale)[:, None] * (raw - median), atol=2e-8)
+    share = np.clip((np.abs(np.arange(19) - 9) - 5) / 4, 0, 1) ** 2
+    scale, body = np.array(scale)[:, None], np.array(body)[:, None]
+    stretched = median + body ** (1 - share) * scale**share * (raw - median)
+    np.testing.assert_allclose(wide, stretched, atol=2e-8)
     assert np.abs(np.array(scale) - 1).max() > 0.005
 
 
@@ -159,13 +208,15 @@ def test_another_version_starts_without_a_widening(w: Path) -> None:
     ticked(w, *range(1, 8))
     deploy(w, "1", "2")
     ticked(w, *range(8, 12))
-    assert scales(w)[7] == [1.0] * H
+    assert scales(w)[7] == bodies(w)[7] == [1.0] * H
+    assert bodies(w)[6] != [1.0] * H
     assert scales(w)[6] != [1.0] * H
     deploy(w, "2", "1")
     ticked(w, 12, 13)
     assert sets(w, "model_version")[10:] == [("1",), ("2",), ("2",)]
     # Back again it goes on from where it was, with what became known meanwhile of its own sets.
     assert scales(w) == slow_scales(w)
+    assert bodies(w) == slow_bodies(w)
     assert scales(w)[11] != [1.0] * H
 
 
