@@ -14,7 +14,7 @@ from torch.nn.functional import softplus
 
 from cryptocast.config import PretrainSettings
 from cryptocast.models import base_folder
-from cryptocast.models._base import LARGEST
+from cryptocast.models._base import COLUMNS, LARGEST
 from cryptocast.models._pretraining import Perceptron
 from cryptocast.values import FloatArray
 
@@ -70,6 +70,26 @@ class Median(Perceptron):
     def forward(self, seen: Tensor) -> Tensor:
         quantiles: Tensor = super().forward(seen)
         middle: Tensor = self.middle(seen) @ self.basis[:2]
+        return quantiles + 0.3 * middle[..., None]
+
+
+class Reversal(Perceptron):
+    """A median that leans with, or against, the newest move and close, by fixed weights a step.
+
+    Unlike `Median` it cannot learn that prices rise: without a move the median is the last price.
+    """
+
+    _LEANS = "return", "place"
+
+    def __init__(self, width: int, start: FloatArray) -> None:
+        super().__init__(width, start, _HIDDEN, recipe().dropout)
+        self.lean = nn.Linear(len(self._LEANS), 2, bias=False)
+        nn.init.zeros_(self.lean.weight)
+
+    def forward(self, seen: Tensor) -> Tensor:
+        quantiles: Tensor = super().forward(seen)
+        newest = seen[:, [COLUMNS.index(name) for name in self._LEANS]]
+        middle: Tensor = self.lean(newest) @ self.basis[:2]
         return quantiles + 0.3 * middle[..., None]
 
 

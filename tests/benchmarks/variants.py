@@ -41,6 +41,7 @@ VARIANTS: dict[str, Variant] = {
     "+ BTC's newest bar": Own(more=(columns.leader,)),
     "learned tails": Own(networks.Tails),
     "learned median": Own(networks.Median),
+    "learned reversal": Own(networks.Reversal),
     "perceptron and LSTM of 64 bars": _windowed(networks.Beside),
     "perceptron and GRU of 64 bars": _windowed(networks.Gated),
 }
