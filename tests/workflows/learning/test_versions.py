@@ -9,9 +9,9 @@ import pytest
 from cryptocast.workflows.learning.versions import VersionScore
 
 
-def row(version: str = "2", step: int | str = "all", **figures: Any) -> dict[str, Any]:
+def row(step: int | str = "all", **figures: Any) -> dict[str, Any]:
     usual = {"crps_bp": 4.0, "skill_vs_random_walk": 0.01, "n": 24, "p_value": 0.25}
-    return {"version": version, "step": step, **usual, **figures}
+    return {"version": "2", "step": step, **usual, **figures}
 
 
 def test_a_score_is_the_mean_over_the_markets_with_the_greatest_p_value() -> None:
@@ -19,21 +19,20 @@ def test_a_score_is_the_mean_over_the_markets_with_the_greatest_p_value() -> Non
         row(),
         row(crps_bp=6.0, skill_vs_random_walk=0.03, n=12, p_value=0.5),
         row(step=1, crps_bp=99.0),
-        row(version="1", crps_bp=99.0),
         row(n=0, crps_bp=99.0),
         row(skill_vs_random_walk=None, crps_bp=99.0),
     ]
-    assert VersionScore.of_rows(rows, "2") == VersionScore(5.0, pytest.approx(0.02), 36, 0.5)
+    assert VersionScore.of_rows(rows) == VersionScore(5.0, pytest.approx(0.02), 36, 0.5)
 
 
-@pytest.mark.parametrize("rows", [[], [row(version="1")], [row(n=0)], [row(step=3)]])
+@pytest.mark.parametrize("rows", [[], [row(n=0)], [row(step=3)]])
 def test_a_version_without_a_scored_row_has_no_score(rows: list[dict[str, Any]]) -> None:
-    assert VersionScore.of_rows(rows, "2") is None
+    assert VersionScore.of_rows(rows) is None
 
 
 @pytest.mark.parametrize("p_value", [0.25, None])
 def test_a_score_is_read_back_from_its_tags(p_value: float | None) -> None:
-    score = VersionScore.of_rows([row(p_value=p_value)], "2")
+    score = VersionScore.of_rows([row(p_value=p_value)])
     assert score is not None
     assert VersionScore.of_tags(score.tags) == score
     assert VersionScore.of_tags({"kind": "lstm"}) is None
