@@ -184,6 +184,8 @@ def widen(
     least = 0.5 * np.minimum(scale, 1)[..., None] * np.diff(log_quantiles)
     least = np.minimum(least, _NEAREST)
     crowded = (np.diff(moved) < least).any(axis=-1, keepdims=True)
+    if not crowded.any():  # nearly always
+        return moved
     return np.where(crowded, _moved(log_quantiles, scale[..., None], levels), moved)
 
 

@@ -61,17 +61,16 @@ def command(
     folder of the network to use; cryptocast brings its own for some intervals.
     """
     from cryptocast.documents import document
-    from cryptocast.workflows.pretrain import pretrain
+    from cryptocast.workflows.pretrain import PretrainData, pretrain
 
     report = pretrain(
         _settings(run, configuration(config), engine),
-        data,
+        PretrainData(data, unseen or ()),
         out,
         seed=seed or 0,
         origin=origin,
         now=run.clock.now(),
         progress=run.progress,
-        unseen=unseen or (),
     )
     answer = document(report, times=("held_out_from",))
     return Answer(answer, lambda console: _show(console, report))

@@ -35,7 +35,7 @@ FAR_STEPS = 288
 _FAR_STRIDE = 25  # bars between origins that tell of those: every time of the day comes
 LEAST_BARS = 576  # shorter series are left out
 _JUDGED_ORIGINS = 6000  # per series, spread evenly: more add nothing
-_BEGINNING = 30 * DAY_SECONDS  # of a series that is only scored
+_WARM_UP = 30 * DAY_SECONDS  # of a series that is only scored
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,9 +83,9 @@ class Recorded:
         return self.bars.first + len(self.bars) * self.market.interval_seconds
 
     @property
-    def begun(self) -> int:
-        """The moment from which its memory and the baselines know it: a month, or a quarter."""
-        return self.start + min(_BEGINNING, (self.end - self.start) // 4)
+    def warmed_up(self) -> int:
+        """The moment from which profile and baselines know it: after a month, or a quarter."""
+        return self.start + min(_WARM_UP, (self.end - self.start) // 4)
 
     def windows(self, settings: Settings, start: int, end: int) -> Windows:
         """Return the windows of the origins in `[start, end)`, with targets purged at its end."""

@@ -16,6 +16,9 @@ from cryptocast.errors import StateError
 from cryptocast.seams import Clock
 from cryptocast.values import MIN_CANDLES, Candles, Event, ForecastSet, IntArray, Market, iso
 
+# Bars that are laid out at a time: 50 MB, as the profile of one market looks back 10,000.
+_BARS_AT_ONCE = 500_000
+
 LEVEL_SHIFT = "level_shift"
 """The kind of the events of bars in which a market moved to another level and stayed there."""
 
@@ -39,10 +42,6 @@ class FailedOrigin:
     market: Market
     origin: int
     error: StateError
-
-
-_BARS_AT_ONCE = 500_000
-"""The bars that are laid out at a time: 50 MB, as the profile of one market looks back 10,000."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

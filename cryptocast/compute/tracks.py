@@ -64,9 +64,8 @@ class _Track:
     body: FloatArray  # [H]
     known_until: int  # when the newest candle that the last set knew closed
     origins: list[int] = field(default_factory=list)
-    bounds: list[FloatArray] = field(
-        default_factory=list
-    )  # each [4, H]: low, high, inner low and high
+    # Each [4, H], prices: low, high, inner low and inner high.
+    bounds: list[FloatArray] = field(default_factory=list)
 
     @classmethod
     def of(cls, past: Past) -> _Track:

@@ -43,6 +43,14 @@ _NETWORK_FILES = {"card.json", "model.onnx", FOLDER}
 
 
 @dataclass(frozen=True, slots=True)
+class PretrainData:
+    """Files, folders or globs of candles: to learn from, and of other years to be scored on."""
+
+    learned: Sequence[str]
+    unseen: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PretrainReport:
     """A base network, and its scores on candles that it was not trained on."""
 
@@ -58,31 +66,30 @@ class PretrainReport:
 
 def pretrain(
     settings: Settings,
-    data: Sequence[str],
+    data: PretrainData,
     out: Path,
     *,
     seed: int,
     origin: str | None,
     now: float,
     progress: Progress,
-    unseen: Sequence[str] = (),
 ) -> PretrainReport:
-    """Learn from every file of `data`, and keep the network as a bundle in the folder `out`.
+    """Learn from all of the learned files, and keep the network as a bundle in the folder `out`.
 
     Candles that are not closed `now` (Unix seconds) are left out. The network is scored on the
-    files `unseen`, which are of other years. Without them it is trained on the older part of the
+    unseen files, which are of other years. Without them it is trained on the older part of the
     time first, to say what it is worth on the newest (every market is cut at the same moment),
     and then on all of it. Finer candles are put together to those of `[market] interval`. After
     an interruption, the same command continues where it stopped. Raises ConfigError, SourceError,
-    StateError if there are too few candles, and UsageError if `unseen` shares time with `data`,
-    or if `out` cannot be written, or holds other files than a network's.
+    StateError if there are too few candles, and UsageError if an unseen file shares time with a
+    learned one, or if `out` cannot be written, or holds other files than a network's.
     """
     began, out = time.monotonic(), parse_path(out).resolve()
     _require_place(out)
     with contextlib.closing(open_engine(settings.engine)) as engine:
         progress.stage("read candles")
-        series = read_series(engine, settings, data, now)
-        judged = read_series(engine, settings, unseen, now) if unseen else []
+        series = read_series(engine, settings, data.learned, now)
+        judged = read_series(engine, settings, data.unseen, now) if data.unseen else []
         _require_apart(series, judged)
         training = Pretraining(settings, base_card(settings, series, seed, origin), out, began)
         learned = _learned(engine, training, series, judged, PretrainRule(settings, now), progress)
@@ -166,7 +173,7 @@ def _learned(
     fitted = next(networks)
     if cut is None:
         network = Forecaster(fitted.onnx)
-        pieces = [ScoredSeries(recorded, network, recorded.begun) for recorded in unseen]
+        pieces = [ScoredSeries(recorded, network, recorded.warmed_up) for recorded in unseen]
         scores = scored("score on the unseen", pieces)
     return _Learned(fitted, origins, scores, base_evidence(scores, pieces), cut)
 

@@ -157,7 +157,7 @@ def test_a_base_network_is_the_same_to_the_bit(engine: Engine, tmp_path: Path) -
         patch.setattr(pretraining, "open_engine", lambda _: Kept(engine))
         report = pretraining.pretrain(
             settings,
-            [str(tmp_path)],
+            pretraining.PretrainData([str(tmp_path)]),
             tmp_path / "base",
             seed=0,
             origin=None,

@@ -296,7 +296,7 @@ def test_a_network_that_knows_more_steps_is_scored_on_those_that_are_asked_for()
     recorded = Recorded.of(recording, rule.settings, rule.now)
     assert recorded is not None
     assert shipped.horizon > rule.settings.model.horizon
-    scores = base_scores(ScoredSeries(recorded, shipped, recorded.begun), rule)
+    scores = base_scores(ScoredSeries(recorded, shipped, recorded.warmed_up), rule)
     assert {row["step"] for row in scores} == {*range(1, 25), "all"}
 
 
