@@ -25,9 +25,7 @@ from cryptocast.errors import ModelError
 from cryptocast.values import FEATURES, FloatArray, InputArray, Windows
 
 FORMAT = 1
-CURVE = "curve.json"
-"""The file of a version's own curve of the size of moves, which simulated paths rest on."""
-
+_CURVE = "curve.json"  # a version's own curve of the size of moves, for simulated paths
 _CHUNK = 512  # windows per call, a block of a tick: an LSTM's states of 4,096 take 0.2 GB
 _LONGEST_LOOKBACK = 4096  # a card that says more was not written by this program
 
@@ -150,7 +148,7 @@ def freeze(folder: Path, card: Card, onnx: bytes, curve: str | None = None) -> N
     with arriving(folder) as draft:
         (draft / "model.onnx").write_bytes(onnx)
         if curve is not None:
-            (draft / CURVE).write_text(curve, encoding="utf-8")
+            (draft / _CURVE).write_text(curve, encoding="utf-8")
         text = json.dumps(document, indent=2) + "\n"
         (draft / "card.json").write_text(text, encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
@@ -159,7 +157,7 @@ def freeze(folder: Path, card: Card, onnx: bytes, curve: str | None = None) -> N
 def frozen_curve(folder: Path) -> str | None:
     """Return the text of the own curve of the version in a folder, or None if it has none."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        return (folder / CURVE).read_text(encoding="utf-8", errors="replace")
+        return (folder / _CURVE).read_text(encoding="utf-8", errors="replace")
     return None
 
 

@@ -196,6 +196,9 @@ def _tell(ws: Workspace, report: TickReport | None = None) -> list[str]:
         # Late, as few ask for it: paths would cost every tick their library.
         from cryptocast.workflows.futures.summaries import kept_summaries
 
-        keep = partial(kept_summaries, ws.store, report.forecasts, ws.settings, ws.clock.now())
-        failures += step("keep a summary of paths", lambda: keep(ws.frozen_curve))
+        now = ws.clock.now()
+        keep = partial(
+            kept_summaries, ws.store, report.forecasts, ws.settings, now, ws.frozen_curve
+        )
+        failures += step("keep a summary of paths", keep)
     return failures
