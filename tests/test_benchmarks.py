@@ -92,21 +92,32 @@ def test_each_era_is_scored_by_what_was_learned_from_the_others(part: Any) -> No
 
 
 def test_the_standard_error_of_weeks_of_one_size_is_that_of_their_mean(part: Any) -> None:
-    eras = part("eras")
+    sums = part("sums")
     weekly = np.random.default_rng(0).normal(size=20)
     left_out = np.array([np.delete(weekly, week).mean() for week in range(20)])
-    assert eras.jackknife(left_out) == pytest.approx(weekly.std(ddof=1) / np.sqrt(20))
+    assert sums.jackknife(left_out) == pytest.approx(weekly.std(ddof=1) / np.sqrt(20))
 
 
 def test_a_block_is_a_week_of_all_series_and_every_series_weighs_the_same(part: Any) -> None:
     eras = part("eras")
     origin = 7 * 86_400 * np.array([10, 10, 11, 12])
     small, large = np.full((4, eras.HORIZON), 1.0), np.full((4, eras.HORIZON), 100.0)
-    sums = eras.Sums.of([(origin, 0.5 * small, small), (origin, 0.9 * large, large)])
+    sums = part("sums").Sums.of([(origin, 0.5 * small, small), (origin, 0.9 * large, large)])
     assert sums.walk.shape == (3, 2, eras.HORIZON)
     np.testing.assert_allclose(sums.skill(), 0.3)
     np.testing.assert_allclose(sums.left_out(), 0.3)
-    assert eras.told(sums.left_out(), sums.skill()) == ("+30.00 (0.00)", "+30.00 (0.00)")
+    assert part("sums").told(sums.left_out(), sums.skill()) == ("+30.00 (0.00)", "+30.00 (0.00)")
+
+
+def test_weeks_alike_weigh_a_wild_week_as_a_calm_one_once_the_profile_is_whole(part: Any) -> None:
+    sums = part("sums")
+    day, weeks = np.arange(7), np.arange(8)
+    origin = 86_400 * (7 * (10 + weeks[:, None]) + day).ravel()[:-5]  # of the last week two days
+    walk = np.repeat([1.0, 1, 1, 1, 1, 1, 99, 1], 7)[:-5, None] * np.ones(24)
+    gain = np.repeat([0.9, 0.9, 0.9, 0.9, 0.9, 0.1, 0.3, 0.9], 7)[:-5, None]
+    whole = sums.Sums.of([(origin, walk * (1 - gain), walk)])
+    assert whole.skill()[0] > 0.29
+    np.testing.assert_allclose(whole.weeks_alike().skill(), (0.1 + 0.3) / 2)
 
 
 def test_years_name_an_era(part: Any) -> None:

@@ -38,7 +38,6 @@ EVERY = 5
 """Of the origins so many are one that is scored: 5 and the 12 bars of an hour share no factor."""
 
 _LEAST_DAYS = 30
-_WEEK = 7 * 86_400
 _BATCH = 8192
 
 
@@ -183,61 +182,3 @@ def crps(quantiles: FloatArray, targets: FloatArray) -> FloatArray:
 def batches(rows: IntArray) -> Iterator[IntArray]:
     """The rows, some thousand at a time."""
     yield from (rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sums:
-    """Summed losses of an era: [B, S, H] of B weeks and S series, all series of a week one block.
-
-    Coins of one era move together, so a week of all of them is what may be left out.
-    """
-
-    model: FloatArray
-    walk: FloatArray
-
-    @classmethod
-    def of(cls, parts: Sequence[tuple[IntArray, FloatArray, FloatArray]]) -> Sums:
-        """From each series' origins [N], and losses [N, H] of the model and of the walk.
-
-        Only what both have forecast counts.
-        """
-        weeks = [origin // _WEEK for origin, _, _ in parts]
-        first = min(int(week[0]) for week in weeks)
-        shape = (max(int(week[-1]) for week in weeks) - first + 1, len(parts), HORIZON)
-        sums = np.zeros(shape), np.zeros(shape)
-        for place, (week, (_, *losses)) in enumerate(zip(weeks, parts, strict=True)):
-            known = np.isfinite(losses).all(axis=0)
-            for total, loss in zip(sums, losses, strict=True):
-                np.add.at(total[:, place], week - first, np.where(known, loss, 0.0))
-        return cls(*sums)
-
-    def without(self, block: int | None) -> FloatArray:
-        """[H] skill, a mean over the series, with one week left out."""
-        left = [np.delete(each, [] if block is None else block, axis=0).sum(axis=0)
-                for each in (self.model, self.walk)]  # fmt: skip
-        return np.asarray(np.mean(1 - left[0] / left[1], axis=0))
-
-    def skill(self) -> FloatArray:
-        """[H]."""
-        return self.without(None)
-
-    def left_out(self) -> FloatArray:
-        """[B, H] the skill without each week."""
-        return np.stack([self.without(block) for block in range(len(self.walk))])
-
-
-def jackknife(left_out: FloatArray) -> float:
-    """The standard error of what came out with each block left out [B]."""
-    blocks = len(left_out)
-    return float(np.sqrt((blocks - 1) / blocks * np.sum((left_out - left_out.mean()) ** 2)))
-
-
-def in_percent(left_out: FloatArray, whole: float) -> str:
-    """A figure in per cent with its standard error."""
-    return f"{100 * whole:+.2f} ({100 * jackknife(left_out):.2f})"
-
-
-def told(left_out: FloatArray, whole: FloatArray) -> tuple[str, str]:
-    """Step 1 and the mean of all steps of [B, H] and [H], each with its standard error."""
-    first = in_percent(left_out[:, 0], float(whole[0]))
-    return first, in_percent(left_out.mean(axis=1), float(whole.mean()))

@@ -13,13 +13,13 @@ from eras import (
     Forecast,
     Hindsight,
     Learned,
-    Sums,
     Track,
     batches,
     crps,
     read,
     yardstick,
 )
+from sums import Sums
 
 from cryptocast.values import FloatArray, IntArray
 
@@ -30,6 +30,7 @@ class Lab:
 
     folder: Path
     interval: str
+    stride: int = EVERY  # of candles of five minutes
 
     @cached_property
     def tracks(self) -> list[Track]:
@@ -46,8 +47,8 @@ class Lab:
 
     @property
     def every(self) -> int:
-        """Of the origins every fifth is scored; of coarser candles there are few."""
-        return EVERY if self.interval == "5m" else 1
+        """Of the origins so many are one that is scored; of coarser candles there are few."""
+        return self.stride if self.interval == "5m" else 1
 
     def rows(self, track: Track) -> IntArray:
         """[N] the origins that a track is scored on."""

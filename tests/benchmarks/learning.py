@@ -104,6 +104,7 @@ class Own:
     lookback: int = 1
     batch_size: int = 1024
     weight_decay: float = 0.01
+    seed: int = 0
 
     def learn(self, tracks: Sequence[Track]) -> Learned:
         own = list(tracks)
@@ -121,7 +122,7 @@ class Own:
         table = _scaled(np.concatenate(tables), mean, spread)
         index = torch.from_numpy(np.concatenate(at))
         with torch.random.fork_rng():
-            torch.manual_seed(0)
+            torch.manual_seed(self.seed)
             start = _quantiles.symmetric(targets, LEVELS)
             looked = _Looked(self.network(seen.shape[1], start), table, self.lookback)
             self._train(looked, index, targets, [len(each) for each in at])
@@ -157,7 +158,7 @@ class Own:
             batches=balanced(rows, groups, self.batch_size),
             held_out=tuple(each[::step] for each in rows),
             shape=shape,
-            run=TrainingRun(0),
+            run=TrainingRun(self.seed),
         )
         train(looked, training)
         looked.eval()
@@ -185,8 +186,9 @@ class _Looked(nn.Module):
         """[N, H, Q]; the final ones stretched, where there are such."""
         if final is None or not isinstance(self.inner, networks.Scaled):
             return np.asarray(self(index).double().numpy())
-        log_scale = self.inner.log_scale(self.seen(index))
-        return np.asarray(final * torch.exp(log_scale).double().numpy()[..., None])
+        seen = self.seen(index)
+        scale, middle = torch.exp(self.inner.log_scale(seen)), self.inner.middle(seen)
+        return np.asarray(final * scale.double().numpy()[..., None] + middle.numpy()[..., None])
 
 
 @torch.no_grad()
@@ -196,8 +198,9 @@ def _anew(looked: _Looked, index: Tensor, targets: FloatArray) -> FloatArray | N
         return None
     left = []
     for chosen in torch.split(torch.arange(0, len(index), 5), 8192):
-        log_scale = looked.inner.log_scale(looked.seen(index[chosen]))
-        left.append(targets[chosen.numpy()] / torch.exp(log_scale).double().numpy())
+        seen = looked.seen(index[chosen])
+        scale, middle = torch.exp(looked.inner.log_scale(seen)), looked.inner.middle(seen)
+        left.append((targets[chosen.numpy()] - middle.numpy()) / scale.double().numpy())
     return _quantiles.symmetric(np.concatenate(left), LEVELS)
 
 

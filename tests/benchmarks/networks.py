@@ -31,8 +31,12 @@ def recipe() -> PretrainSettings:
 class Scaled(Perceptron):
     """The shipped network; its quantiles are taken anew when it is trained."""
 
-    def __init__(self, width: int, start: FloatArray) -> None:
-        super().__init__(width, start, _HIDDEN, recipe().dropout)
+    def __init__(self, width: int, start: FloatArray, hidden: int = _HIDDEN) -> None:
+        super().__init__(width, start, hidden, recipe().dropout)
+
+    def middle(self, seen: Tensor) -> Tensor:
+        """[N, H] where the median lies: at the last price."""
+        return torch.zeros(len(seen), self.basis.shape[1])
 
 
 class Linear(Scaled):
@@ -73,7 +77,7 @@ class Median(Perceptron):
         return quantiles + 0.3 * middle[..., None]
 
 
-class Reversal(Perceptron):
+class Reversal(Scaled):
     """A median that leans with, or against, the newest move and close, by fixed weights a step.
 
     Unlike `Median` it cannot learn that prices rise: without a move the median is the last price.
@@ -81,16 +85,19 @@ class Reversal(Perceptron):
 
     _LEANS = "return", "place"
 
-    def __init__(self, width: int, start: FloatArray) -> None:
-        super().__init__(width, start, _HIDDEN, recipe().dropout)
+    def __init__(self, width: int, start: FloatArray, hidden: int = _HIDDEN) -> None:
+        super().__init__(width, start, hidden)
         self.lean = nn.Linear(len(self._LEANS), 2, bias=False)
         nn.init.zeros_(self.lean.weight)
 
+    def middle(self, seen: Tensor) -> Tensor:
+        newest = seen[:, [COLUMNS.index(name) for name in self._LEANS]]
+        leans: Tensor = self.lean(newest) @ self.basis[:2]
+        return 0.3 * leans
+
     def forward(self, seen: Tensor) -> Tensor:
         quantiles: Tensor = super().forward(seen)
-        newest = seen[:, [COLUMNS.index(name) for name in self._LEANS]]
-        middle: Tensor = self.lean(newest) @ self.basis[:2]
-        return quantiles + 0.3 * middle[..., None]
+        return quantiles + self.middle(seen)[..., None]
 
 
 class Beside(Scaled):

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from eras import in_percent
 from pairs import DAY, Pair
+from sums import in_percent
 
 from cryptocast.values import FloatArray
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import columns
 import networks
 from eras import LOOKBACK
@@ -42,6 +44,7 @@ VARIANTS: dict[str, Variant] = {
     "learned tails": Own(networks.Tails),
     "learned median": Own(networks.Median),
     "learned reversal": Own(networks.Reversal),
+    "learned reversal, width 64": Own(functools.partial(networks.Reversal, hidden=64)),
     "perceptron and LSTM of 64 bars": _windowed(networks.Beside),
     "perceptron and GRU of 64 bars": _windowed(networks.Gated),
 }

@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from eras import HORIZON, Sums, Track, in_percent, told
+from eras import HORIZON, Track
 from lab import Lab
 from learning import of_base
 from ranges import covered
+from sums import Sums, in_percent, told
 from variants import SHIPPED, VARIANTS
 
 from cryptocast import models
