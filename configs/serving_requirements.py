@@ -13,7 +13,7 @@ SERVING = {
     "duckdb",
     "numpy",
     "onnxruntime",
-    "pydantic",
+    "msgspec",
     "python-dotenv",
     "requests",
     "rich",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import Field
-from pydantic_core import to_jsonable_python
+from msgspec import json
 
 from cryptocast.errors import CryptocastError
 from cryptocast.values import Market, iso
@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+class _DateTime:
+    """Mark a text as a time in JSON schemas: pydantic asks the mark by this name."""
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        return {**handler(schema), "format": "date-time"}
+
+
+Moment = Annotated[str, _DateTime()]
 """A time as documents have it: ISO 8601 with `Z`."""
 
 
@@ -31,9 +39,9 @@ def plain(value: Any) -> Any:
     """Return a value as JSON knows it: a number that is not finite becomes None.
 
     Dataclasses become their fields, tuples and arrays lists, paths text, and an error its code,
-    message and hint. Raise PydanticSerializationError for what JSON cannot hold.
+    message and hint. Raise TypeError for what JSON cannot hold.
     """
-    return to_jsonable_python(value, inf_nan_mode="null", fallback=_fallback)
+    return json.decode(json.encode(value, enc_hook=_fallback))
 
 
 def document(
@@ -60,4 +68,6 @@ def _fallback(value: Any) -> Any:
         return {"code": value.code, "message": value.message, "hint": value.hint}
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, PurePath):
+        return str(value)
     return value.tolist()  # numpy: an array, or one of its numbers

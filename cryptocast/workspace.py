@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from msgspec.structs import replace
+
 from cryptocast import config, plugins
 from cryptocast.clock import SystemClock
 from cryptocast.config import Secrets, Settings
@@ -302,7 +304,7 @@ class Workspace:
         if name not in self._sources:
             markets = [m for m in self.settings.markets() if m.source == name]
             root = self.settings.source.root(name)
-            settings = self.settings.source.model_copy(update={"name": name, "base_url": root})
+            settings = replace(self.settings.source, name=name, base_url=root)
             setup = Setup(settings, markets, self.secrets, clock=self.clock, meter=self.budget)
             self._sources[name] = open_source(setup)
         return self._sources[name]

@@ -75,7 +75,7 @@ def test_relative_paths_are_relative_to_where_they_were_written(file: Path, tmp_
         (
             "[notify]\ntimeout_seconds = 0",
             "notify.timeout_seconds = 0 in {} is not allowed",
-            "Input must be greater than 0",
+            "must be a number above 0",
         ),
     ],
 )
@@ -84,7 +84,7 @@ def test_what_cannot_be_is_refused_with_what_is_allowed(
 ) -> None:
     error = refusal(file, text)
     assert error.message == message.format(file)
-    assert error.hint.lower().removeprefix("input ") == hint.lower().removeprefix("input ")
+    assert error.hint == hint
 
 
 def test_a_plain_url_is_refused(file: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import os
@@ -10,40 +9,16 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
-from pydantic import ValidationError
-
-from cryptocast.config.learning import PlainSecret, Section
-from cryptocast.config.settings import TABLES, Settings
-from cryptocast.errors import ConfigError, UsageError, without_secrets
+from cryptocast.config.checking import checked, unknown
+from cryptocast.config.settings import SECTIONS, TABLES, Settings
+from cryptocast.errors import ConfigError, UsageError
 from cryptocast.values import parse_path
 
 FILE_NAME = "cryptocast.toml"
 ENVIRONMENT_PREFIX = "CRYPTOCAST_"
 NOT_SETTINGS = frozenset({"CRYPTOCAST_WORKSPACE", "CRYPTOCAST_API_TOKEN"})
-_MAY_HOLD_SECRETS = frozenset(
-    {
-        "source.api_key",
-        "source.base_url",
-        "source.fallback",
-        "notify.receiver",
-        "mlflow.tracking_uri",
-        "engine.address",
-        "mlflow.artifacts",
-        "tune.storage",
-    }
-)
-_INSTEAD = {  # of a secret in a setting
-    "api_key": "for example env:COINCAP_API_KEY",
-    "url": "for example env:WEBHOOK_URL",
-    "tracking_uri": "for example env:TRACKING_SERVER",
-    "address": "write host and port alone",
-    "artifacts": "for example env:ARTIFACTS",
-    "storage": "for example env:STUDIES",
-    "base_url": "write scheme, host and path alone; a key goes into api_key, as env:NAME",
-}
-
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")  # also that of env:NAME
 
 _CENTURY = {"_days": 36_500, "_hours": 876_000, "_minutes": 5e7, "_seconds": 3e9}
@@ -80,9 +55,11 @@ def load(
             put(key, _located(key, value, cwd), "environment")
         for key, value in (options or {}).items():
             put(key, _located(key, value, cwd), "option")
-        return Settings.model_validate(merged), origins
-    except ValidationError as error:
-        raise _translate(error, origins, file) from None
+        places = {key: _place(key, origin, file) for key, origin in origins.items()}
+        sections: dict[str, Any] = {
+            name: checked(name, values, places) for name, values in merged.items()
+        }
+        return Settings(**sections), origins
     except RecursionError:
         raise ConfigError(
             "the settings are nested too deeply", hint="look for brackets without end"
@@ -131,8 +108,8 @@ def _from_file(file: Path | None) -> dict[str, Any]:
         ) from None
     flat: dict[str, Any] = {}
     for section, content in document.items():
-        if section not in Settings.model_fields:
-            raise unknown(section, list(Settings.model_fields), str(file))
+        if section not in SECTIONS:
+            raise unknown(section, list(SECTIONS), str(file))
         if not isinstance(content, dict):
             raise ConfigError(
                 f"{section} in {file} is a value where a table belongs",
@@ -148,8 +125,8 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         if not name.startswith(ENVIRONMENT_PREFIX) or name in NOT_SETTINGS:
             continue
         section, separator, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
-        if not separator or section not in Settings.model_fields:
-            known = [f"{ENVIRONMENT_PREFIX}{s.upper()}__" for s in Settings.model_fields]
+        if not separator or section not in SECTIONS:
+            known = [f"{ENVIRONMENT_PREFIX}{s.upper()}__" for s in SECTIONS]
             raise unknown(name, known, "the environment")
         values[f"{section}.{key}"] = _decode(section, key, text)
     return values
@@ -157,8 +134,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 
 def keys() -> list[str]:
     """Return the full key of every setting."""
-    sections = Settings.model_fields.items()
-    return [f"{section}.{key}" for section, field in sections for key in _fields(field.annotation)]
+    return [f"{section}.{key}" for section in SECTIONS for key in SECTIONS[section].__annotations__]
 
 
 def parse_value(key: str, text: str) -> Any:
@@ -176,22 +152,17 @@ def parse_value(key: str, text: str) -> Any:
     return _decode(section, name, text)
 
 
-def _fields(section: Any) -> Mapping[str, Any]:
-    return cast(type[Section], section).model_fields
-
-
 def _decode(section: str, key: str, text: str) -> Any:
     """Read a variable's text as the setting's type: JSON unless that is a string."""
-    field = _fields(Settings.model_fields[section].annotation).get(key)
-    if field is not None and field.annotation is str:
+    kind = getattr(SECTIONS[section].__annotations__.get(key), "__origin__", None)
+    if kind is str:
         return text
     try:
         value = json.loads(text)
     except ValueError:  # also numbers of thousands of digits
         return text
     # A folder may be called 2024: where text is allowed too, only a list or table is read as JSON.
-    takes_text = field is not None and str in get_args(field.annotation)
-    return text if takes_text and not isinstance(value, list | dict) else value
+    return text if str in get_args(kind) and not isinstance(value, list | dict) else value
 
 
 def _located(key: str, value: Any, folder: Path | None) -> Any:
@@ -226,48 +197,8 @@ def _absolute(value: Any, folder: Path | None) -> Any:
     return value
 
 
-def unknown(name: str, known: list[str], where: str) -> ConfigError:
-    """Return the error for a name that is not among the known ones, with the nearest of them."""
-    close = difflib.get_close_matches(name, known, 1, 0.5)
-    guess = f"did you mean '{close[0]}'?" if close else "known: " + ", ".join(known)
-    return ConfigError(f"unknown setting '{name}' in {where}", code="config.unknown", hint=guess)
-
-
-def _translate(
-    error: ValidationError, origins: Mapping[str, Origin], file: Path | None
-) -> ConfigError:
-    """Return pydantic's first error as one of ours."""
-    # A misspelt key explains why another is missing.
-    errors = error.errors()
-    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
-    parts = [str(p) for p in first["loc"]]
-    key = ".".join(parts[:2])
-    origin = origins.get(key, "default")
-    where = {
-        "file": str(file),
-        "environment": f"{ENVIRONMENT_PREFIX}{key.upper().replace('.', '__')}",
-        "option": "the command line",
-    }.get(origin, "the defaults")
-    if first["type"] == "extra_forbidden":
-        nested = len(parts) > 2
-        model = TABLES[parts[1]] if nested else Settings.model_fields[parts[0]].annotation
-        before = key if nested else parts[0]
-        known = [f"{before}.{name}" for name in _fields(model)]
-        return unknown(f"{before}.{parts[-1]}", known, where)
-    if len(parts) > 2 and not parts[-1].isdigit():
-        key = f"{key}.{parts[-1]}"
-    cause = first.get("ctx", {}).get("error")
-    if isinstance(cause, PlainSecret):
-        hint = _INSTEAD[parts[-1]]
-        return ConfigError(f"{key} in {where} {cause}", code="config.secret", hint=hint)
-    wish = str(cause) if cause is not None else re.sub(r"^\w+ should", "must", first["msg"])
-    # A value in a place where secrets do not belong may be one: it is not repeated.
-    value = json.dumps(first["input"], default=str)
-    secret = cause is None and key.startswith(tuple(_MAY_HOLD_SECRETS))
-    shown = key if secret or without_secrets(value) != value else f"{key} = {value}"
-    if first["type"] == "missing":
-        return ConfigError(f"{key} in {where} is missing", hint=f"write {parts[-1]} = ...")
-    return ConfigError(
-        f"{shown} in {where} is not allowed",
-        hint=wish.replace("tuple", "array").replace("dictionary", "table"),
-    )
+def _place(key: str, origin: Origin, file: Path | None) -> str:
+    """Return where a value was written, in words."""
+    if origin == "environment":
+        return f"{ENVIRONMENT_PREFIX}{key.upper().replace('.', '__')}"
+    return str(file) if origin == "file" else "the command line"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
+
+from msgspec.structs import fields
 
 from cryptocast.config.learning import Section
-from cryptocast.config.settings import TABLES, Settings
+from cryptocast.config.settings import SECTIONS, TABLES, Settings
 
 
 def render(settings: Settings) -> str:
@@ -20,16 +22,17 @@ def render(settings: Settings) -> str:
         "# option overrides both. Never write a secret here: write env:NAME.",
         "",
     ]
-    for section in Settings.model_fields:
-        values = cast(Section, getattr(settings, section))
+    for section, kind in SECTIONS.items():
+        values = getattr(settings, section)
         lines.append(f"[{section}]")
         tables: list[str] = []
-        for name, info in type(values).model_fields.items():
+        for name, described in kind.__annotations__.items():
+            meaning = described.__metadata__[-1]
             value = getattr(values, name)
             if name in TABLES:
-                tables += _tables(f"{section}.{name}", str(info.description), value, TABLES[name])
+                tables += _tables(f"{section}.{name}", meaning, value, TABLES[name])
                 continue
-            lines.append(f"# {info.description}")
+            lines.append(f"# {meaning}")
             lines.append(f"# {name} =" if value is None else f"{name} = {toml_value(value)}")
         lines += [*tables, ""]
     return "\n".join(lines)
@@ -41,8 +44,9 @@ def _tables(
     """Return an array of tables; an empty one as a comment, so that TOML still takes tables."""
     lines = [f"# {description}"]
     for value in values:
-        pairs = value.model_dump(exclude_none=True, exclude_defaults=True).items()
-        lines += [f"[[{key}]]", *(f"{name} = {toml_value(entry)}" for name, entry in pairs)]
+        given = {f.name: getattr(value, f.name) for f in fields(kind)}
+        told = [f for f in fields(kind) if given[f.name] != f.default]
+        lines += [f"[[{key}]]", *(f"{f.name} = {toml_value(given[f.name])}" for f in told)]
     return lines if values else [*lines, f"#   [[{key}]]", f"#   {kind.EXAMPLE}"]
 
 
@@ -50,17 +54,18 @@ def settings_table() -> str:
     """Return every setting with its default and meaning as a Markdown table."""
     rows = ["| key | default | meaning |", "| --- | --- | --- |"]
     defaults = Settings()
-    for section in Settings.model_fields:
-        values = cast(Section, getattr(defaults, section))
-        for name, info in type(values).model_fields.items():
+    for section, kind in SECTIONS.items():
+        values = getattr(defaults, section)
+        for name, described in kind.__annotations__.items():
+            meaning = described.__metadata__[-1]
             if name in TABLES:
-                rows.append(f"| `[[{section}.{name}]]` |  | {info.description} |")
+                rows.append(f"| `[[{section}.{name}]]` |  | {meaning} |")
                 continue
             default = getattr(values, name)
             shown = "" if default is None else f"`{toml_value(default)}`"
             if name == "levels":
                 shown = f"`[{default[0]}, {default[1]}, ..., {default[-1]}]`"
-            rows.append(f"| `[{section}] {name}` | {shown} | {info.description} |")
+            rows.append(f"| `[{section}] {name}` | {shown} | {meaning} |")
     return "\n".join(rows)
 
 

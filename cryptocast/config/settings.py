@@ -3,224 +3,204 @@
 Each field's description is the comment that `init` writes above the key.
 """
 
-# Annotations are not strings here: pydantic would compile each of them, a twentieth of a tick.
+# Annotations are not strings here: the checks among them are called.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Annotated, ClassVar
 
-from pydantic import Field, field_validator
+from msgspec import Meta
 
 from cryptocast.config.learning import (
     REFERENCE,
+    Count,
     DataSettings,
     FallbackSettings,
     GateSettings,
     MarketSettings,
     ModelSettings,
+    Natural,
+    NotNegative,
     PlainSecret,
+    Positive,
     PretrainSettings,
     Section,
     SourceSettings,
     Strings,
     TuneSettings,
     Uri,
+    holds_no_secret,
 )
-from cryptocast.errors import ConfigError, holds_secret
+from cryptocast.errors import ConfigError
 from cryptocast.values import ALERTS, Market
 
 
-class LoopSettings(Section):
+class LoopSettings(Section, frozen=True):
     """`[loop]`."""
 
-    delay_seconds: float = Field(10, ge=0, description="how long after a close serve-loop ticks")
-    wait_seconds: float = Field(
-        30, ge=0, description="wait for the newest candle this long after the close"
+    delay_seconds: Annotated[NotNegative, "how long after a close serve-loop ticks"] = 10
+    wait_seconds: Annotated[NotNegative, "wait for the newest candle this long after the close"] = (
+        30
     )
-    late_seconds: float = Field(150, gt=0, description="a forecast issued later than this is late")
-    max_stale_bars: int = Field(
-        3, ge=0, description="if the newest is older, the random walk serves"
-    )
-    backfill_missed: bool = Field(
-        True, description="make up for origins that passed while nothing ran"
-    )
+    late_seconds: Annotated[Positive, "a forecast issued later than this is late"] = 150
+    max_stale_bars: Annotated[Natural, "if the newest is older, the random walk serves"] = 3
+    backfill_missed: Annotated[bool, "make up for origins that passed while nothing ran"] = True
     # A flush keeps 2,016 origins: nothing older is known not to have been served.
-    backfill_bars: int = Field(288, ge=1, le=2016, description="how far back to make up for them")
+    backfill_bars: Annotated[int, Meta(ge=1, le=2016), "how far back to make up for them"] = 288
 
 
-class EngineSettings(Section):
+class EngineSettings(Section, frozen=True):
     """`[engine]`: where heavy work runs; a tick never uses it."""
 
-    kind: str = Field("here", description="here, processes or ray (needs cryptocast[ray])")
-    address: str | None = Field(
-        None, description="ray: the cluster, HOST:PORT or auto; by default one of this machine"
-    )
-    workers: int | None = Field(
-        None, ge=1, description="pieces of work at once; by default one per core"
-    )
-
-    @field_validator("address")
-    @classmethod
-    def _no_password(cls, value: str | None) -> str | None:
-        if value is not None and holds_secret(value):
-            raise PlainSecret("must hold neither a user, a password nor a query")
-        return value
+    kind: Annotated[str, "here, processes or ray (needs cryptocast[ray])"] = "here"
+    address: Annotated[
+        str | None,
+        holds_no_secret,
+        "ray: the cluster, HOST:PORT or auto; by default one of this machine",
+    ] = None
+    workers: Annotated[Count | None, "pieces of work at once; by default one per core"] = None
 
 
-class CalibrationSettings(Section):
+class CalibrationSettings(Section, frozen=True):
     """`[calibration]`."""
 
-    enabled: bool = Field(
-        True, description="widen or narrow forecasts to keep live coverage at its level"
-    )
-    own_past: bool = Field(
-        True, description="let the market's own past widen or narrow their inner half too"
+    enabled: Annotated[bool, "widen or narrow forecasts to keep live coverage at its level"] = True
+    own_past: Annotated[bool, "let the market's own past widen or narrow their inner half too"] = (
+        True
     )
 
 
-class RetrainSettings(Section):
+class RetrainSettings(Section, frozen=True):
     """`[retrain]`: when `retrain --if-needed` runs."""
 
-    cooldown_hours: float = Field(
-        12, ge=0, description="hours to wait after an attempt; each failure in a row doubles them"
-    )
-    daily: int = Field(2, ge=1, description="most attempts within 24 hours")
-    auto: bool = Field(
-        False, description="let serve-loop renew a model that has declined, in a separate process"
-    )
+    cooldown_hours: Annotated[
+        NotNegative, "hours to wait after an attempt; each failure in a row doubles them"
+    ] = 12
+    daily: Annotated[Count, "most attempts within 24 hours"] = 2
+    auto: Annotated[
+        bool, "let serve-loop renew a model that has declined, in a separate process"
+    ] = False
 
 
-class StoreSettings(Section):
+class StoreSettings(Section, frozen=True):
     """`[store]`."""
 
-    wait_seconds: float = Field(30, ge=0, description="how long to wait for a busy database")
-    mirror: bool = Field(False, description="keep a copy to read at any time, mirror.duckdb")
+    wait_seconds: Annotated[NotNegative, "how long to wait for a busy database"] = 30
+    mirror: Annotated[bool, "keep a copy to read at any time, mirror.duckdb"] = False
 
 
-class SimulateSettings(Section):
+class SimulateSettings(Section, frozen=True):
     """`[simulate]`."""
 
-    store: bool = Field(
-        False, description="let each tick keep a summary of simulated paths, as an event"
-    )
+    store: Annotated[bool, "let each tick keep a summary of simulated paths, as an event"] = False
 
 
-class MonitorSettings(Section):
+class MonitorSettings(Section, frozen=True):
     """`[monitor]`."""
 
-    false_alarm_days: float = Field(
-        30, gt=0, description="a market with sound forecasts is called declined once in this time"
-    )
-    least_origins: int = Field(
-        24, ge=2, description="with fewer outcomes of the serving model the verdict is unknown"
-    )
-    every_minutes: float = Field(60, gt=0, description="how often serve-loop runs the monitor")
+    false_alarm_days: Annotated[
+        Positive, "a market with sound forecasts is called declined once in this time"
+    ] = 30
+    least_origins: Annotated[
+        int, Meta(ge=2), "with fewer outcomes of the serving model the verdict is unknown"
+    ] = 24
+    every_minutes: Annotated[Positive, "how often serve-loop runs the monitor"] = 60
 
 
-class PruneSettings(Section):
+class PruneSettings(Section, frozen=True):
     """`[prune]`: what `prune` removes, in days of age unless said otherwise."""
 
-    logs_days: float = Field(30, ge=1, description="remove logs that nobody wrote to for longer")
-    runs_days: float = Field(
-        90, ge=1, description="remove MLflow's trials, and runs deleted by hand, that are older"
-    )
-    bundles_days: float = Field(
-        90, ge=1, description="remove frozen models that have not served for longer"
-    )
-    rows_days: float | None = Field(
-        None, ge=7, description="remove older candles, forecasts, ticks and events; by default none"
-    )
-    backups: int = Field(7, ge=1, description="how many of the newest backups to keep")
+    logs_days: Annotated[float, Meta(ge=1), "remove logs that nobody wrote to for longer"] = 30
+    runs_days: Annotated[
+        float, Meta(ge=1), "remove MLflow's trials, and runs deleted by hand, that are older"
+    ] = 90
+    bundles_days: Annotated[
+        float, Meta(ge=1), "remove frozen models that have not served for longer"
+    ] = 90
+    rows_days: Annotated[
+        Annotated[float, Meta(ge=7)] | None,
+        "remove older candles, forecasts, ticks and events; by default none",
+    ] = None
+    backups: Annotated[Count, "how many of the newest backups to keep"] = 7
 
 
-class MlflowSettings(Section):
+class MlflowSettings(Section, frozen=True):
     """`[mlflow]`."""
 
-    tracking_uri: Uri = Field(
-        None, description="tracking server or database; by default the workspace's mlflow.db"
+    tracking_uri: Annotated[
+        Uri, "tracking server or database; by default the workspace's mlflow.db"
+    ] = None
+    artifacts: Annotated[Uri, "folder or URI for the files of runs; another database needs it"] = (
+        None
     )
-    artifacts: Uri = Field(
-        None, description="folder or URI for the files of runs; another database needs it"
-    )
-    model: str = Field(
-        "cryptocast",
-        pattern=r"^[A-Za-z0-9._-]+$",
-        description="the registered model; a workspace that shares a server needs its own",
-    )
+    model: Annotated[
+        str,
+        Meta(pattern=r"^[A-Za-z0-9._-]+$"),
+        "the registered model; a workspace that shares a server needs its own",
+    ] = "cryptocast"
 
 
-class ReceiverSettings(Section):
+def _is_reference(value: str | None) -> None:
+    if value is not None and not REFERENCE.fullmatch(value):
+        # Anybody who knows such a URL may write to it: it is not repeated.
+        raise PlainSecret("must be written env:NAME, with the URL itself in the environment")
+
+
+def _are_alerts(value: tuple[str, ...]) -> None:
+    for kind in value:
+        if kind not in ALERTS:
+            raise ValueError(f"'{kind}' is not one of {', '.join(ALERTS)}")
+
+
+class ReceiverSettings(Section, frozen=True):
     """One `[[notify.receiver]]`."""
 
     EXAMPLE: ClassVar[str] = 'name = "console"'
 
     # A URL that is written here by mistake is refused without being repeated.
-    name: str = Field(pattern=r"^[a-z_]+$", description="console, file, webhook or apprise")
-    url: str | None = Field(None, description="webhook, apprise: where the URL is, env:NAME")
-    path: str | None = Field(None, description="file: a file other than logs/alerts.log")
-    alerts: Strings = Field(ALERTS, description="the kinds of alerts that it gets")
-
-    @field_validator("url")
-    @classmethod
-    def _reference(cls, value: str | None) -> str | None:
-        if value is not None and not REFERENCE.fullmatch(value):
-            # Anybody who knows such a URL may write to it: it is not repeated.
-            raise PlainSecret("must be written env:NAME, with the URL itself in the environment")
-        return value
-
-    @field_validator("alerts")
-    @classmethod
-    def _kinds(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for kind in value:
-            if kind not in ALERTS:
-                raise ValueError(f"'{kind}' is not one of {', '.join(ALERTS)}")
-        return value
+    name: Annotated[str, Meta(pattern=r"^[a-z_]+$"), "console, file, webhook or apprise"]
+    url: Annotated[str | None, _is_reference, "webhook, apprise: where the URL is, env:NAME"] = None
+    path: Annotated[str | None, "file: a file other than logs/alerts.log"] = None
+    alerts: Annotated[Strings, _are_alerts, "the kinds of alerts that it gets"] = ALERTS
 
 
-_Receivers = Annotated[tuple[ReceiverSettings, ...], Field(strict=False)]
-
-
-class NotifySettings(Section):
+class NotifySettings(Section, frozen=True):
     """`[notify]`: who gets alerts, and when."""
 
-    receiver: _Receivers = Field(
-        (),
-        description="who gets alerts: name (console, file, webhook, apprise), url, path, alerts; "
-        "repeatable",
-    )
-    timeout_seconds: float = Field(
-        10, gt=0, le=60, description="longest wait of a tick for all receivers together"
-    )
-    source_dead_minutes: float = Field(
-        30, gt=0, description="if the newest candle is older than this, its source counts as dead"
-    )
-    credits_share: float = Field(
-        0.9, gt=0, le=1, description="share of monthly_credits at which they are nearly spent"
-    )
-    missed_ticks: int = Field(3, ge=1, description="how many missed forecasts are worth an alert")
+    receiver: Annotated[
+        tuple[ReceiverSettings, ...],
+        "who gets alerts: name (console, file, webhook, apprise), url, path, alerts; repeatable",
+    ] = ()
+    timeout_seconds: Annotated[
+        float, Meta(gt=0, le=60), "longest wait of a tick for all receivers together"
+    ] = 10
+    source_dead_minutes: Annotated[
+        Positive, "if the newest candle is older than this, its source counts as dead"
+    ] = 30
+    credits_share: Annotated[
+        float, Meta(gt=0, le=1), "share of monthly_credits at which they are nearly spent"
+    ] = 0.9
+    missed_ticks: Annotated[Count, "how many missed forecasts are worth an alert"] = 3
 
 
-class MetricsSettings(Section):
+def _is_prom(value: str | None) -> None:
+    if value is not None and not value.endswith(".prom"):
+        raise ValueError("must end in .prom: node exporter reads no other file")
+
+
+class MetricsSettings(Section, frozen=True):
     """`[metrics]`."""
 
-    file: str | None = Field(
-        None,
-        description="file for metrics after each tick, for node exporter: /var/lib/x.prom",
-    )
-
-    @field_validator("file")
-    @classmethod
-    def _suffix(cls, value: str | None) -> str | None:
-        if value is not None and not value.endswith(".prom"):
-            raise ValueError("must end in .prom: node exporter reads no other file")
-        return value
+    file: Annotated[
+        str | None, _is_prom, "file for metrics after each tick, for node exporter: /var/lib/x.prom"
+    ] = None
 
 
 TABLES: Mapping[str, type[Section]] = {"fallback": FallbackSettings, "receiver": ReceiverSettings}
 """The settings that are arrays of tables."""
 
 
-class Settings(Section):
+class Settings(Section, frozen=True):
     """All settings of a workspace."""
 
     market: MarketSettings = MarketSettings()
@@ -249,6 +229,10 @@ class Settings(Section):
         serves them all.
         """
         return _markets(self.market.symbols, self.source.name, self.market.interval)
+
+
+SECTIONS: Mapping[str, type[Section]] = Settings.__annotations__
+"""The sections by name, in the order of the file."""
 
 
 @lru_cache(maxsize=4)  # a tick of thousands asks several times

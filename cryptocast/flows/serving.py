@@ -117,7 +117,7 @@ def cancel_overdue(client: SyncPrefectClient, deployments: Sequence[UUID]) -> No
     """
     overdue = FlowRunFilter(
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
-        expected_start_time=FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
+        expected_start_time=FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),  # type: ignore[arg-type]  # pydantic makes it its own kind of time
     )
     for one in deployments:
         runs = client.read_flow_runs(

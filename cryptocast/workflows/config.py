@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import to_builtins
+
 from cryptocast import config as settings_of
 from cryptocast.drafts import replacing
 from cryptocast.workspace import Workspace
@@ -34,11 +36,11 @@ def config(ws: Workspace, key: str | None = None) -> tuple[Setting, ...]:
     """
     settings, origins = settings_of.load(ws.file, ws.secrets.environ)
     every = []
-    for section, content in settings:
-        values = content.model_dump(mode="json", exclude_none=True)
-        for name, info in type(content).model_fields.items():
+    for section, kind in settings_of.SECTIONS.items():
+        values = to_builtins(getattr(settings, section))
+        for name, described in kind.__annotations__.items():
             dotted = f"{section}.{name}"
-            value = values.get(name)
+            value = _told(values[name])
             origin = origins.get(dotted, "default")
             place = {
                 "file": str(ws.file),
@@ -48,12 +50,12 @@ def config(ws: Workspace, key: str | None = None) -> tuple[Setting, ...]:
                 # Its text may hold a password.
                 value, origin, place = f"env:{MLFLOW_VARIABLE}", "environment", MLFLOW_VARIABLE
             secrets = {n: ws.secrets.resolve(n) is not None for n in _references(value)}
-            every.append(Setting(dotted, value, origin, place, secrets, str(info.description)))
+            every.append(Setting(dotted, value, origin, place, secrets, described.__metadata__[-1]))
     if key is None:
         return tuple(every)
     chosen = tuple(s for s in every if key in (s.key, s.key.partition(".")[0]))
     if not chosen:
-        sections = list(type(settings).model_fields)
+        sections = list(settings_of.SECTIONS)
         raise settings_of.unknown(key, [*sections, *(s.key for s in every)], "the settings")
     return chosen
 
@@ -76,12 +78,21 @@ def change(ws: Workspace, key: str, value: Any) -> Setting:
     if value is None:
         table.pop(name, None)
     else:
-        checked = getattr(ws.settings, section).model_dump(mode="json")[name]
+        checked = to_builtins(getattr(ws.settings, section))[name]
         table[name] = value if value == checked else checked  # a path is absolute now
     with replacing(ws.file) as draft:
         draft.write_text(tomlkit.dumps(document), encoding="utf-8")
     (setting,) = config(ws, key)
     return setting
+
+
+def _told(value: Any) -> Any:
+    """Return a value without what is not set in its tables."""
+    if isinstance(value, tuple):
+        return [_told(entry) for entry in value]
+    if isinstance(value, Mapping):
+        return {name: entry for name, entry in value.items() if entry is not None}
+    return value
 
 
 def _references(value: Any) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from cryptocast import plugins
 from cryptocast.display import counted
 from cryptocast.errors import ConfigError, StateError, UsageError
@@ -75,7 +77,7 @@ def import_files(
     closed by now, and what the file source raises.
     """
     market = _target(ws, symbol)
-    settings = ws.settings.source.model_copy(update={"name": "file", "path": str(path.absolute())})
+    settings = replace(ws.settings.source, name="file", path=str(path.absolute()))
     source = Source(Setup(settings, [market], ws.secrets, clock=ws.clock))
     options = RangeOptions(days, start, end)
     now = ws.clock.now()
@@ -103,7 +105,7 @@ def _target(ws: Workspace, symbol: str) -> Market:
             hint=f"write {market.source}:{market.symbol}:{interval}",
         )
     if ":" in market.source:  # only the plug-in knows what may stand behind the colon
-        named = ws.settings.source.model_copy(update={"name": market.source, "base_url": None})
+        named = replace(ws.settings.source, name=market.source, base_url=None)
         open_source(Setup(named, [market], ws.secrets, clock=ws.clock)).close()
     return next((m for m in ws.settings.markets() if symbol == m.symbol), market)
 

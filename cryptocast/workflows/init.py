@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
+from msgspec.structs import replace
 
 from cryptocast import config, workspace
 from cryptocast.clock import VirtualClock
@@ -133,8 +134,8 @@ def _initial_settings(
     reason = None
     if settings.source.name == "auto":
         name, reason = resolve_auto(settings.source, settings.markets(), Secrets(environ))
-        source = settings.source.model_copy(update={"name": name})
-        settings = settings.model_copy(update={"source": source})
+        source = replace(settings.source, name=name)
+        settings = replace(settings, source=source)
     workspace.require_plugins(settings)
     return settings, reason
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from cryptocast import bundles, models, paths
 from cryptocast.compute.pretraining import Recorded
-from cryptocast.config import EngineSettings, Settings
+from cryptocast.config import EngineSettings, MarketSettings, Settings
 from cryptocast.display import counted
 from cryptocast.engines import open_engine
 from cryptocast.evaluation import trajectories
@@ -206,7 +206,7 @@ def percent(value: float, error: float | None) -> str:
 
 def section(interval: str, data: str) -> list[str]:
     """Fit the paths of an interval on 2024, ship them, and judge them on the other files."""
-    settings = Settings.model_validate({"market": {"interval": interval}})
+    settings = Settings(market=MarketSettings(interval=interval))
     series = read_series(open_engine(EngineSettings()), settings, [f"{data}/*.parquet"], 2e9)
     learned = [recorded for recorded in series if LEARNED in recorded.name]
     model = path_model(learned, ORIGIN)

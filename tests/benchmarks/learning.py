@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from columns import Columns
 from eras import LEVELS, TAUGHT_LOOKBACK, Forecast, Learned, Track
+from msgspec.structs import replace
 from networks import recipe
 from torch import Tensor, nn
 
@@ -58,7 +59,7 @@ class Product:
             rows = track.taught()
             targets = track.targets(rows).astype(np.float32)
             series.append(Series(_newest(track, rows, self.blank), targets))
-        settings = recipe().model_copy(update=dict(self.settings))
+        settings = replace(recipe(), **dict(self.settings))
         bases = [
             read_base(
                 pretrain(

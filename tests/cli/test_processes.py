@@ -14,7 +14,8 @@ from support.commands import HELD, NEXT, counts, good, listing, process, start, 
 
 HEAVY = (
     "torch", "lightning", "mlflow", "optuna", "pandas", "sklearn", "matplotlib", "polars",
-    "jinja2", "prefect", "fastapi", "uvicorn", "cryptocast.paths", "ray", "cryptocast.engines",
+    "jinja2", "pydantic", "prefect", "fastapi", "uvicorn", "ray",
+    "cryptocast.paths", "cryptocast.engines",
 )  # fmt: skip
 LOOK = f"""
 import sys

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 
 from cryptocast.bundles import Forecaster
 from cryptocast.config import PretrainSettings
@@ -216,7 +217,7 @@ def test_without_an_origin_there_is_nothing_to_learn_from(count: int) -> None:
 
 
 def test_a_training_that_diverges_is_an_error_that_says_where() -> None:
-    wild = SHORT.model_copy(update={"learning_rate": 1e38})
+    wild = replace(SHORT, learning_rate=1e38)
     with pytest.raises(ModelError) as caught:
         run(recipe=wild)
     assert caught.value.code == "model.diverged"
@@ -247,7 +248,7 @@ def test_half_precision_is_used_only_where_a_gpu_has_it(
     monkeypatch.setattr(_lightning, "Trainer", Trainer)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
-    run(recipe=SHORT.model_copy(update={"mixed_precision": mixed}))
+    run(recipe=replace(SHORT, mixed_precision=mixed))
     assert asked["precision"] == precision
     assert asked["max_epochs"] == 6
 

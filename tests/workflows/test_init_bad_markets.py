@@ -154,7 +154,7 @@ def test_windows_that_are_larger_than_the_data_leave_the_random_walk(
     [
         ("[0.0, 0.5, 1.0]", "must be at least 3 numbers between 0 and 1"),
         ("[-0.1, 0.5, 1.1]", "must be at least 3 numbers between 0 and 1"),
-        ("[0.1, 0.5, NaN]", "must be a finite number"),
+        ("[0.1, 0.5, NaN]", "must be at least 3 numbers between 0 and 1"),
     ],
 )
 def test_levels_outside_0_and_1_are_refused_before_anything_is_made(

@@ -9,7 +9,7 @@ import copy
 import functools
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -54,6 +54,11 @@ _METAVARS = {bool: "", int: "N", float: "N", Path: "PATH", str: "TEXT"}
 
 class Commands(TyperGroup):
     """All commands; each is made when it is asked for."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the options that stand before the command."""
+        _read_plainly(self.get_params(ctx))
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - typer's signature
         """Return every word."""
@@ -102,6 +107,11 @@ class _Command(TyperCommand):
     command that runs need not wait for.
     """
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the options of the command."""
+        _read_plainly(self.get_params(ctx))
+        return super().parse_args(ctx, args)
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Put the values that the shell completes in the place of `{choices}`."""
         for option in self.params:
@@ -110,6 +120,31 @@ class _Command(TyperCommand):
                 values = [item.value for item in option.shell_complete(ctx, "")]
                 option.help = text.replace("{choices}", listed(values))  # type: ignore[attr-defined]  # only options have help
         super().format_help(ctx, formatter)
+
+
+class _Reader:
+    """Read an option's value without pydantic where that is text, a path or nothing.
+
+    Typer reads every value with pydantic, whose import takes a sixth of a tick.
+    """
+
+    def __init__(self, by_typer: Callable[[], Any]) -> None:
+        self._by_typer = by_typer
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the value of an option as its function gets it; typer reads all other kinds."""
+        kind = param.type_descriptor.annotation
+        if value is None:
+            return () if param.multiple or param.nargs == -1 else None
+        if kind in (str, Path):
+            return kind(value)
+        return self._by_typer().coerce(value, param=param, ctx=ctx)
+
+
+def _read_plainly(options: Sequence[Any]) -> None:
+    for option in options:
+        reader = _Reader(option.get_runtime_param)
+        option.get_runtime_param = lambda reader=reader: reader
 
 
 def command_of(module: ModuleType, group: str) -> Any:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec.structs import replace
+
 from cryptocast import dataset, paths
 from cryptocast.bundles import Bundle
 from cryptocast.compute.ladder import Ladder
@@ -76,7 +78,7 @@ class PathOrigins:
         candles = reader.candles(markets, start, end)
         there = tuple(m for m in markets if len(candles[m]) >= MIN_CANDLES)
         questions = [Question(market, market, tuple(origins)) for market in there]
-        plain = settings.model_copy(update={"calibration": CalibrationSettings(enabled=False)})
+        plain = replace(settings, calibration=CalibrationSettings(enabled=False))
         tracks = Tracks(plain, served=True)
         made, _, _ = forecast_sets(reader, ladder, questions, tracks, issued_at_origin)
         sets: dict[int, dict[Market, ForecastSet]] = {origin: {} for origin in origins}

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec.structs import asdict
+
 from cryptocast import __version__, dataset
 from cryptocast.bundles import Card
 from cryptocast.compute.pretraining import (
@@ -78,7 +80,7 @@ def base_card(
         data_end=max(recorded.end for recorded in series),
         fingerprint=digest.hexdigest()[:16],
         seed=seed,
-        params={k: v for k, v in settings.pretrain.model_dump().items() if v is not None},
+        params={k: v for k, v in asdict(settings.pretrain).items() if v is not None},
         code_version=__version__,
         packages=packages(),
         max_stale_bars=settings.loop.max_stale_bars,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cryptocast import paths
-from cryptocast.config import EngineSettings, Settings
+from cryptocast.config import EngineSettings, MarketSettings, Settings
 from cryptocast.engines import open_engine
 from cryptocast.errors import ModelError
 from cryptocast.sources.sim import simulate
@@ -59,7 +59,7 @@ def test_paths_come_from_the_series_that_share_a_time(folder: Path, tmp_path: Pa
 def test_too_little_and_candles_of_another_interval_make_no_paths(folder: Path) -> None:
     short = read_series(HERE, Settings(), [f"{folder}/SOL-EUR.parquet"], 2e9)
     assert path_model(short, "") is None
-    settings = Settings.model_validate({"market": {"interval": "15m"}})
+    settings = Settings(market=MarketSettings(interval="15m"))
     assert path_model(read_series(HERE, settings, [f"{folder}/*.parquet"], 2e9), "") is None
 
 
