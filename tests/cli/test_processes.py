@@ -31,6 +31,25 @@ def test_the_version_is_told_by_the_module_too() -> None:
     assert (done.code, done.out, done.err) == (0, f"cryptocast {__version__}\n", "")
 
 
+LEAVING = """
+import atexit, sys, threading, time
+atexit.register(print, "at its exit")
+if sys.argv.pop(1) == "busy":
+    slow = lambda: (time.sleep(0.2), print("the thread has ended"))
+    threading.Thread(target=slow).start()
+from cryptocast import cli
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("threads", ["idle", "busy"])
+def test_a_process_ends_only_when_its_threads_and_exit_functions_have(threads: str) -> None:
+    done = process(threads, "--version", script=LEAVING)
+    ended = ["the thread has ended"] if threads == "busy" else []
+    assert done.code == 0
+    assert done.out.splitlines() == [f"cryptocast {__version__}", *ended, "at its exit"]
+
+
 def test_talk_is_written_at_once_also_where_python_is_told_not_to_buffer() -> None:
     script = """
 import os, sys
