@@ -265,7 +265,7 @@ class TuneSettings(Section, frozen=True):
 class PretrainSettings(Section, frozen=True):
     """`[pretrain]`: how `pretrain` learns one network from many markets."""
 
-    hidden: Annotated[int, Meta(ge=1, le=1024), "width of the network's two layers"] = 32
+    hidden: Annotated[int, Meta(ge=1, le=1024), "width of the network's two layers"] = 64
     steps: Annotated[int, Meta(ge=50), "batches to learn from"] = 600
     batch_size: Annotated[Count, "origins per batch, as many of each market"] = 1024
     learning_rate: Annotated[Positive, "the peak of a one-cycle schedule"] = 3e-3

@@ -18,7 +18,6 @@ from cryptocast.models._base import COLUMNS, LARGEST
 from cryptocast.models._pretraining import Perceptron
 from cryptocast.values import FloatArray
 
-_HIDDEN = 32  # of the perceptron, as shipped
 _DROPOUT = 0.2
 
 
@@ -31,8 +30,8 @@ def recipe() -> PretrainSettings:
 class Scaled(Perceptron):
     """The shipped network; its quantiles are taken anew when it is trained."""
 
-    def __init__(self, width: int, start: FloatArray, hidden: int = _HIDDEN) -> None:
-        super().__init__(width, start, hidden, recipe().dropout)
+    def __init__(self, width: int, start: FloatArray) -> None:
+        super().__init__(width, start, recipe().hidden, recipe().dropout)
 
     def middle(self, seen: Tensor) -> Tensor:
         """[N, H] where the median lies: at the last price."""
@@ -66,7 +65,7 @@ class Median(Perceptron):
     """A median that is learned, too, instead of the last price."""
 
     def __init__(self, width: int, start: FloatArray) -> None:
-        super().__init__(width, start, _HIDDEN, recipe().dropout)
+        super().__init__(width, start, recipe().hidden, recipe().dropout)
         self.middle = nn.Linear(width, 2)
         nn.init.zeros_(self.middle.weight)
         nn.init.zeros_(self.middle.bias)
@@ -85,8 +84,8 @@ class Reversal(Scaled):
 
     _LEANS = "return", "place"
 
-    def __init__(self, width: int, start: FloatArray, hidden: int = _HIDDEN) -> None:
-        super().__init__(width, start, hidden)
+    def __init__(self, width: int, start: FloatArray) -> None:
+        super().__init__(width, start)
         self.lean = nn.Linear(len(self._LEANS), 2, bias=False)
         nn.init.zeros_(self.lean.weight)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import columns
 import networks
 from eras import LOOKBACK
@@ -31,7 +29,7 @@ VARIANTS: dict[str, Variant] = {
     "without downsides": Product(blank=_DOWNSIDES),
     "without dropout, 1,000 steps": Product({"dropout": 0.0, "steps": 1000}),
     "dropout 0.3, weight decay 1": Product({"dropout": 0.3, "weight_decay": 1.0}),
-    "width 64": Product({"hidden": 64}),
+    "width 32": Product({"hidden": 32}),
     "+ the level of volatility": Own(more=(columns.level,)),
     "+ clock of day and week": Own(more=(columns.calendar,)),
     "+ 11 more spans": Own(more=(columns.spans,)),
@@ -44,7 +42,6 @@ VARIANTS: dict[str, Variant] = {
     "learned tails": Own(networks.Tails),
     "learned median": Own(networks.Median),
     "learned reversal": Own(networks.Reversal),
-    "learned reversal, width 64": Own(functools.partial(networks.Reversal, hidden=64)),
     "perceptron and LSTM of 64 bars": _windowed(networks.Beside),
     "perceptron and GRU of 64 bars": _windowed(networks.Gated),
 }
