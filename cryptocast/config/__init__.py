@@ -1,7 +1,6 @@
 """The settings of a workspace: which there are, and how they are read, checked and written."""
 
 from cryptocast.config.checking import unknown as unknown
-from cryptocast.config.learning import REFERENCE as REFERENCE
 from cryptocast.config.learning import DataSettings as DataSettings
 from cryptocast.config.learning import GateSettings as GateSettings
 from cryptocast.config.learning import MarketSettings as MarketSettings
@@ -19,6 +18,7 @@ from cryptocast.config.loading import read_text as read_text
 from cryptocast.config.rendering import render as render
 from cryptocast.config.rendering import settings_table as settings_table
 from cryptocast.config.rendering import toml_value as toml_value
+from cryptocast.config.section import REFERENCE as REFERENCE
 from cryptocast.config.settings import SECTIONS as SECTIONS
 from cryptocast.config.settings import TABLES as TABLES
 from cryptocast.config.settings import EngineSettings as EngineSettings

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import ValidationError, convert
 
-from cryptocast.config.learning import PlainSecret, Refused, Section
+from cryptocast.config.section import PlainSecret, Refused, Section
 from cryptocast.config.settings import SECTIONS, TABLES
 from cryptocast.errors import ConfigError, without_secrets
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import fields
 
-from cryptocast.config.learning import Section
+from cryptocast.config.section import Section
 from cryptocast.config.settings import SECTIONS, TABLES, Settings
 
 

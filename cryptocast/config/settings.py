@@ -12,22 +12,24 @@ from typing import Annotated, ClassVar
 from msgspec import Meta
 
 from cryptocast.config.learning import (
-    REFERENCE,
-    Count,
     DataSettings,
     FallbackSettings,
     GateSettings,
     MarketSettings,
     ModelSettings,
+    PretrainSettings,
+    SourceSettings,
+    TuneSettings,
+)
+from cryptocast.config.section import (
+    REFERENCE,
+    Count,
     Natural,
     NotNegative,
     PlainSecret,
     Positive,
-    PretrainSettings,
     Section,
-    SourceSettings,
     Strings,
-    TuneSettings,
     Uri,
     holds_no_secret,
 )
