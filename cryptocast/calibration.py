@@ -29,7 +29,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cryptocast.values import Candles, FloatArray, IntArray
+from cryptocast.values import Candles, FloatArray, IntArray, Ranges
 
 LOWEST, HIGHEST = 0.4, 2.5
 """The bounds of a scale: a model that is off by more is for the monitor to report."""
@@ -38,17 +38,6 @@ _GAIN = 0.0145
 _BODY_GAIN = 0.002
 _GRID_DIGITS = 6
 _NEAREST = 2e-8  # quantiles of the log-price that are further apart differ in 9 digits of it
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Ranges:
-    """The ranges of S sets that one version served on one market, as served: widened."""
-
-    origin: IntArray  # [S] Unix seconds
-    low: FloatArray  # [S, H] prices at the lowest level
-    high: FloatArray  # [S, H] prices at the highest
-    inner_low: FloatArray  # [S, H] prices at the ends of the inner range
-    inner_high: FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,32 +86,34 @@ def outcomes(
     candles: Candles,
     interval_seconds: int,
     *,
+    horizon: int,
     after: int,
     until: int,
     shifts: IntArray | None = None,
 ) -> TargetOutcomes:
-    """Count the targets at moments `after < target_time <= until` whose candle exists.
+    """Count the targets at moments `after < target_time <= until` whose candle exists, by step.
 
     Only sets from H bars before `after` on have such targets. A target without a candle is in
     neither count, nor is one that a level shift parts from its origin: `shifts` are the open times
     of those bars. A close on the edge of its range lies inside. `candles` are normalised (rising
     in open_time).
     """
-    horizon = ranges.low.shape[1]
-    if not len(candles):
-        nothing = np.zeros(horizon, dtype=np.int64)
-        return TargetOutcomes(nothing, nothing, nothing)
-    target_time = ranges.origin[:, None] + interval_seconds * np.arange(1, horizon + 1)
-    opened = target_time - interval_seconds
-    row = np.minimum(np.searchsorted(candles.open_time, opened), len(candles) - 1)
-    has_candle = candles.open_time[row] == opened
-    known = has_candle & (after < target_time) & (target_time <= until)
+    opened = ranges.origin + interval_seconds * (ranges.step - 1)
+    due = np.flatnonzero((after - interval_seconds < opened) & (opened <= until - interval_seconds))
+    row = np.searchsorted(candles.open_time, opened[due])
+    row[row == len(candles)] = -1
+    has_candle = candles.open_time[row] == opened[due] if len(candles) else np.zeros(len(due), bool)
+    due, row = due[has_candle], row[has_candle]
     for shift in () if shifts is None else shifts:
-        known &= (opened < shift) | (shift < ranges.origin[:, None])
-    actual = candles.close[row]
-    missed = known & ((actual < ranges.low) | (actual > ranges.high))
-    beyond = known & ((actual < ranges.inner_low) | (actual > ranges.inner_high))
-    return TargetOutcomes(known.sum(axis=0), missed.sum(axis=0), beyond.sum(axis=0))
+        together = (opened[due] < shift) | (shift < ranges.origin[due])
+        due, row = due[together], row[together]
+    actual, place = candles.close[row], ranges.step[due] - 1
+    missed = (actual < ranges.low[due]) | (actual > ranges.high[due])
+    beyond = (actual < ranges.inner_low[due]) | (actual > ranges.inner_high[due])
+    counts = (
+        np.bincount(steps, minlength=horizon) for steps in (place, place[missed], place[beyond])
+    )
+    return TargetOutcomes(*counts)
 
 
 def advance(

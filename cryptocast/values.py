@@ -387,21 +387,30 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Past:
-    """The newest sets of one market by one version, S of them, oldest first.
+class Ranges:
+    """The ranges of one version's sets at N targets of one market, as served: widened."""
 
-    Calibration goes on from these: the widening of the newest set, and every set with a
-    target after the newest candle that this set knew.
+    origin: IntArray  # [N] of the set, Unix seconds
+    step: IntArray  # [N] of the target, from 1
+    low: FloatArray  # [N] the price at the lowest level
+    high: FloatArray  # [N] at the highest
+    inner_low: FloatArray  # [N] at the ends of the inner range
+    inner_high: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Past:
+    """The state that calibration goes on from, of one market and one version.
+
+    This is the widening of the newest set, and the ranges of all sets at the targets after the
+    newest candle that this set knew.
     """
 
     scale: FloatArray  # [H] of the newest set
     body: FloatArray  # [H] of the newest set
+    origin: int  # of the newest set
     known_until: int  # close of the newest candle that the newest set knew
-    origins: IntArray  # [S]
-    low: FloatArray  # [S, H] prices at the lowest level, as they were served
-    high: FloatArray  # [S, H] at the highest
-    inner_low: FloatArray  # [S, H] at the ends of the inner range
-    inner_high: FloatArray
+    ranges: Ranges  # by origin, then step
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,8 +57,8 @@ def follow(
             scales[i], bodies[i] = scale, body
             continue
         recent = np.array(served[-H:], dtype=np.int64)
-        ranges = Ranges(origins[recent], *bounds[:, recent])
-        found = calibration.outcomes(ranges, candles, BAR, after=last, until=origin)
+        ranges = laid_out(origins[recent], *bounds[:, recent])
+        found = calibration.outcomes(ranges, candles, BAR, horizon=H, after=last, until=origin)
         scale = calibration.advance(scale, found.known, found.missed, SHARE)
         body = calibration.advance_body(body, found.known, found.beyond, LEVELS)
         close = candles.close[np.searchsorted(candles.open_time, origin) - 1]
@@ -69,6 +69,13 @@ def follow(
         served.append(i)
         last = origin
     return scales, bodies, TargetOutcomes(*counts)
+
+
+def laid_out(origins: np.ndarray, *bounds: np.ndarray) -> Ranges:
+    """The ranges [S, H] of sets as one row a target."""
+    sets, horizon = bounds[0].shape
+    steps = np.tile(np.arange(1, horizon + 1), sets)
+    return Ranges(np.repeat(origins, horizon), steps, *(each.ravel() for each in bounds))
 
 
 # --- the scale ---------------------------------------------------------------------------
@@ -226,17 +233,18 @@ def test_outcomes_are_those_that_a_slow_loop_counts(
     bars = np.sort(random.choice(45, sets, replace=False))
     centre = 100 * np.exp(random.normal(0, 5e-3, (sets, 6)))
     inner = centre * 0.999, centre * 1.001
-    ranges = Ranges(START + BAR * bars, centre * 0.997, centre * 1.003, *inner)
+    origins, low, high = START + BAR * bars, centre * 0.997, centre * 1.003
+    ranges = laid_out(origins, low, high, *inner)
     after, until = START + BAR * after_bar, START + BAR * until_bar
-    found = calibration.outcomes(ranges, candles, BAR, after=after, until=until)
+    found = calibration.outcomes(ranges, candles, BAR, horizon=6, after=after, until=until)
 
     closes = dict(zip(candles.open_time.tolist(), candles.close.tolist(), strict=True))
     known, missed, beyond = [0] * 6, [0] * 6, [0] * 6
     for s, h in np.ndindex(sets, 6):
-        target = int(ranges.origin[s]) + (h + 1) * BAR
+        target = int(origins[s]) + (h + 1) * BAR
         if after < target <= until and (close := closes.get(target - BAR)) is not None:
             known[h] += 1
-            missed[h] += not ranges.low[s, h] <= close <= ranges.high[s, h]
+            missed[h] += not low[s, h] <= close <= high[s, h]
             beyond[h] += not inner[0][s, h] <= close <= inner[1][s, h]
     assert found.known.tolist() == known
     assert found.missed.tolist() == missed
@@ -252,17 +260,21 @@ def test_a_close_on_the_edge_of_its_range_lies_inside() -> None:
         (np.nextafter(edge, 200), edge + 1, 1),
         (edge - 1, np.nextafter(edge, 0), 1),
     ):
-        ranges = Ranges(np.array([START]), low, high, low, high)
-        found = calibration.outcomes(ranges, candles, BAR, after=START, until=START + BAR)
+        ranges = laid_out(np.array([START]), low, high, low, high)
+        found = calibration.outcomes(
+            ranges, candles, BAR, horizon=1, after=START, until=START + BAR
+        )
         assert (found.known.tolist(), found.missed.tolist()) == ([1], [outside])
         assert found.beyond.tolist() == [outside]
 
 
 def test_a_missing_candle_is_no_outcome_and_a_later_target_is_none_yet() -> None:
     bounds = np.full((1, 4), 200.0), np.full((1, 4), 300.0)
-    everything = Ranges(np.array([START]), *bounds, *bounds)
+    everything = laid_out(np.array([START]), *bounds, *bounds)
     gap = walk(4, seed=0, gaps=(1,))
-    found = calibration.outcomes(everything, gap, BAR, after=START, until=START + 3 * BAR)
+    found = calibration.outcomes(
+        everything, gap, BAR, horizon=4, after=START, until=START + 3 * BAR
+    )
     assert found.known.tolist() == found.missed.tolist() == [1, 0, 1, 0]
 
 

@@ -55,7 +55,8 @@ def command(
         "new": report.new,
         "now": iso(now),
         "age_seconds": now - min(forecast.origin for forecast in report.forecasts),
-        "forecasts": [forecast_document(each) for each in report.forecasts],
+        # Of thousands of markets these take longer than all that is stored.
+        "forecasts": [forecast_document(each) for each in report.forecasts if run.as_json],
     }
 
     def show(console: Console) -> None:

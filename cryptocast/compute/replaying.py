@@ -53,7 +53,7 @@ class Recollection:
             pairs = [(market, version) for market in markets for version in ladder.versions(market)]
             since = first - MEMORY_BARS * interval
             pasts |= stored.ledger.past(
-                pairs, first, since=since, shape=shape, inner=inner, served=served
+                pairs, first, since=since, until=last, shape=shape, inner=inner, served=served
             )
         return cls(held, before, pasts)
 
@@ -86,13 +86,14 @@ class Recollection:
         origin: int,  # noqa: ARG002 - the protocol's
         *,
         since: int,
+        until: int | None,  # noqa: ARG002 - the protocol's
         shape: tuple[int, int],  # noqa: ARG002 - the protocol's
         inner: int | None,  # noqa: ARG002 - the protocol's
         served: bool,  # noqa: ARG002 - the protocol's
     ) -> Mapping[tuple[Market, str], Past]:
-        """Return the sets of each pair that served from `since` on."""
+        """Return the past of each pair that served from `since` on."""
         found = {pair: self.pasts[pair] for pair in pairs if pair in self.pasts}
-        return {pair: past for pair, past in found.items() if past.origins[-1] >= since}
+        return {pair: past for pair, past in found.items() if past.origin >= since}
 
 
 @dataclass(frozen=True, slots=True)

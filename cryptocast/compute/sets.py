@@ -110,7 +110,8 @@ def forecast_sets(
     firsts: dict[tuple[Market, str], int] = {}
     for each in answered:
         firsts.setdefault((each.question.market, each.answer[0].version), each.origin)
-    tracks.load(reader, firsts, ladder.recent_bars)
+    last = max((question.origins[-1] for question in questions), default=None)
+    tracks.load(reader, firsts, ladder.recent_bars, last)
     return [_set(each, tracks, stamp) for each in answered], failures, events
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Protocol
 
 import numpy as np
 
 from cryptocast import calibration
-from cryptocast.calibration import Ranges
 from cryptocast.config import Settings
-from cryptocast.values import Candles, FloatArray, ForecastSet, IntArray, Market, Past
+from cryptocast.values import Candles, FloatArray, ForecastSet, IntArray, Market, Past, Ranges
 
 
 class SpanOf(Protocol):
@@ -31,11 +30,15 @@ class Remembered(Protocol):
         origin: int,
         *,
         since: int,
+        until: int | None,
         shape: tuple[int, int],
         inner: int | None,
         served: bool,
     ) -> Mapping[tuple[Market, str], Past]:
-        """Return each market's newest sets by a version, from `since` on and before an origin."""
+        """Return what each pair's newest sets from `since` on and before an origin said.
+
+        Targets after `until` may be left out.
+        """
 
 
 class Held(Protocol):
@@ -62,20 +65,24 @@ class _Track:
 
     scale: FloatArray  # [H]
     body: FloatArray  # [H]
+    origin: int  # of the last set
     known_until: int  # when the newest candle that the last set knew closed
-    origins: list[int] = field(default_factory=list)
-    # Each [4, H], prices: low, high, inner low and inner high.
-    bounds: list[FloatArray] = field(default_factory=list)
+    parts: list[Ranges] = field(default_factory=list)  # of sets whose outcomes may still come
 
     @classmethod
     def of(cls, past: Past) -> _Track:
         """Take up what the ledger holds."""
-        bounds = np.stack([past.low, past.high, past.inner_low, past.inner_high], axis=1)
-        return cls(past.scale, past.body, past.known_until, past.origins.tolist(), list(bounds))
+        return cls(past.scale, past.body, past.origin, past.known_until, [past.ranges])
 
     def ranges(self) -> Ranges:
-        """Return the ranges of the sets whose outcomes may still come."""
-        return Ranges(np.array(self.origins), *np.stack(self.bounds, axis=1))
+        """Return all of the ranges."""
+        if len(self.parts) == 1:
+            return self.parts[0]
+        columns = ([getattr(part, name) for part in self.parts] for name in _COLUMNS)
+        return Ranges(*(np.concatenate(column) for column in columns))
+
+
+_COLUMNS = tuple(each.name for each in fields(Ranges))
 
 
 class Tracks:
@@ -93,16 +100,21 @@ class Tracks:
         self._own_past = settings.calibration.own_past
         self._inner = calibration.inner_place(self.levels)
         self._served = served
-        self._tracks: dict[tuple[Market, str], _Track] = {}
+        self._tracks: dict[tuple[Market, str], _Track | None] = {}  # None: there is none
         self._recent_bars = 0
 
     def load(
-        self, reader: Held, origins: Mapping[tuple[Market, str], int], recent_bars: int
+        self,
+        reader: Held,
+        origins: Mapping[tuple[Market, str], int],
+        recent_bars: int,
+        until: int | None = None,
     ) -> None:
         """Read the track of each (market, version) as it was before the given origin.
 
-        Outcomes further back than `recent_bars` before an origin are ignored: no forecast
-        may depend on how much else is stored.
+        Those that were read before stay as they are. Outcomes further back than `recent_bars`
+        before an origin are ignored: no forecast may depend on how much else is stored. If no
+        forecast of an origin after `until` is asked for, no more is read than these need.
         """
         self._recent_bars = recent_bars
         if not self._enabled:
@@ -113,10 +125,16 @@ class Tracks:
                 alike.setdefault(origin, []).append(pair)
         shape = (self._horizon, len(self.levels))
         for origin, pairs in alike.items():
-            since = origin - MEMORY_BARS * pairs[0][0].interval_seconds
             pasts = reader.ledger.past(
-                pairs, origin, since=since, shape=shape, inner=self._inner, served=self._served
+                pairs,
+                origin,
+                since=origin - MEMORY_BARS * pairs[0][0].interval_seconds,
+                until=until,
+                shape=shape,
+                inner=self._inner,
+                served=self._served,
             )
+            self._tracks |= dict.fromkeys(pairs)
             self._tracks |= {pair: _Track.of(past) for pair, past in pasts.items()}
 
     def calibrate(
@@ -139,13 +157,19 @@ class Tracks:
         if not self._enabled:
             return None, None, log_quantiles
         track = self._tracks.get((market, version))
-        if track is None or track.origins[-1] < origin - MEMORY_BARS * market.interval_seconds:
+        if track is None or track.origin < origin - MEMORY_BARS * market.interval_seconds:
             fresh = calibration.fresh(len(log_quantiles))
             return fresh, fresh, log_quantiles
         interval, levels = market.interval_seconds, self.levels
         after = max(track.known_until, origin - self._recent_bars * interval)
         outcomes = calibration.outcomes(
-            track.ranges(), candles, interval, after=after, until=known_until, shifts=shifts
+            track.ranges(),
+            candles,
+            interval,
+            horizon=len(log_quantiles),
+            after=after,
+            until=known_until,
+            shifts=shifts,
         )
         share = calibration.share_outside(levels)
         scale = calibration.advance(track.scale, outcomes.known, outcomes.missed, share)
@@ -159,14 +183,13 @@ class Tracks:
         if forecast.scale is None or forecast.body is None:
             return
         key, interval = (forecast.market, forecast.model.version), forecast.market.interval_seconds
-        known_until = forecast.origin - forecast.stale_bars * interval
-        track = self._tracks.setdefault(key, _Track(forecast.scale, forecast.body, known_until))
-        track.scale, track.body, track.known_until = forecast.scale, forecast.body, known_until
-        track.origins.append(forecast.origin)
+        origin, horizon = forecast.origin, len(forecast.scale)
+        known_until = origin - forecast.stale_bars * interval
+        before = self._tracks.get(key)
+        reach = known_until - horizon * interval
+        parts = [] if before is None else [p for p in before.parts if p.origin[-1] > reach]
         inner = self._inner or 0
         ends = (0, -1, inner, len(self.levels) - 1 - inner)
-        track.bounds.append(forecast.quantiles[:, ends].T)
-        reach = known_until - len(forecast.scale) * interval
-        while track.origins[0] <= reach:
-            track.origins.pop(0)
-            track.bounds.pop(0)
+        steps = np.arange(1, horizon + 1)
+        parts.append(Ranges(np.full(horizon, origin), steps, *forecast.quantiles[:, ends].T))
+        self._tracks[key] = _Track(forecast.scale, forecast.body, origin, known_until, parts)

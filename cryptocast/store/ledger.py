@@ -6,13 +6,21 @@ A tick asks for all its markets at once: one query, not one per market.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cryptocast.values import FloatArray, ForecastSet, IntArray, Market, Past, ServedModel
+from cryptocast.values import (
+    FloatArray,
+    ForecastSet,
+    IntArray,
+    Market,
+    Past,
+    Ranges,
+    ServedModel,
+)
 
 if TYPE_CHECKING:
     from cryptocast.store.reader import Reader
@@ -32,6 +40,14 @@ class Served:
 
     def __len__(self) -> int:
         return len(self.origins)
+
+
+@dataclass(frozen=True, slots=True)
+class _Newest:
+    """The newest set of a pair."""
+
+    origin: int
+    known_until: int  # close of the newest candle that it was made from
 
 
 class Ledger:
@@ -86,48 +102,70 @@ class Ledger:
         origin: int,
         *,
         since: int,
+        until: int | None = None,
         shape: tuple[int, int],
         inner: int | None,
         served: bool,
     ) -> dict[tuple[Market, str], Past]:
-        """Return each market's newest sets by a version, from `since` on and before an origin.
+        """Return what each pair's newest sets from `since` on and before an origin said.
 
-        `shape` is (H, Q): sets of another shape are left out, and so are pairs without a set.
-        `inner` is where the inner range begins among the levels; None: where the outer one does.
+        Targets after `until`, which is at or after the origin, are left out. `shape` is (H, Q):
+        sets of another shape are left out, and so are pairs without a set. `inner` is where the
+        inner range begins among the levels; None: where the outer one does. All pairs at once
+        take hardly longer than a few: sets of neighbouring markets are decoded together.
         """
         horizon, levels = shape
         reach = horizon * pairs[0][0].interval_seconds
-        known_until = self._known_until(pairs, max(since, origin - 2 * reach), origin, served)
-        rest = [pair for pair in pairs if pair not in known_until]
+        given = {
+            "served": served,
+            "origin": origin,
+            "until": origin + reach if until is None else until,
+            "interval": pairs[0][0].interval_seconds,
+            "horizon": horizon,
+            "levels": levels,
+            "inner": inner or 0,
+            "size": horizon * levels,
+        }
+        newest = self._newest(pairs, max(since, origin - 2 * reach), origin, served)
+        pasts = self._pasts(newest, given)
+        rest = [pair for pair in pairs if pair not in newest]
         if rest:  # few, while to look so far back takes the longer the more is served
-            known_until |= self._known_until(rest, since, origin, served)
-        if not known_until:
-            return {}
-        since = min(known_until.values()) - reach + 1
-        parameters = _by_version(list(known_until), since, origin, served)
-        ends = 0, levels - 1, inner or 0, levels - 1 - (inner or 0)
-        places = [step * levels + end + 1 for end in ends for step in range(horizon)]
-        given = {"size": horizon * levels, "places": places}
-        rows = self._reader.arrays(_ENDS, parameters | given)
-        named = {(market.id, version): (market, version) for market, version in known_until}
-        recent: dict[tuple[Market, str], list[int]] = {}
-        keys = zip(rows["market"], rows["model_version"], rows["moment"].tolist(), strict=True)
-        for row, (market, version, moment) in enumerate(keys):
-            pair = named.get((market, version))
-            if pair is not None and moment > known_until[pair] - reach:
-                recent.setdefault(pair, []).append(row)
-        return {pair: _past(rows, recent[pair], known_until[pair], horizon) for pair in recent}
+            pasts |= self._pasts(self._newest(rest, since, origin, served), given)
+        return pasts
 
-    def _known_until(
+    def _pasts(
+        self, newest: Mapping[tuple[Market, str], _Newest], given: Mapping[str, Any]
+    ) -> dict[tuple[Market, str], Past]:
+        """Return the past of each pair that has a newest set, if that is of the right shape."""
+        if not newest:
+            return {}
+        asked = _asked(newest)
+        rows = self._reader.query(_WIDENINGS, {**asked, **_named(given, _WIDENINGS)})
+        widened = {number: widening for number, *widening in rows}
+        columns = _in_order(self._reader.arrays(_TARGETS, {**asked, **_named(given, _TARGETS)}))
+        ends = np.searchsorted(columns["number"], np.arange(len(newest) + 1))
+        pasts = {}
+        for number, (pair, last) in enumerate(newest.items()):
+            if number in widened:
+                part = slice(ends[number], ends[number + 1])
+                ranges = Ranges(*(columns[each.name][part] for each in fields(Ranges)))
+                scale, body = (
+                    np.array(each or [1.0] * given["horizon"], dtype=np.float64)
+                    for each in widened[number]
+                )
+                pasts[pair] = Past(scale, body, last.origin, last.known_until, ranges)
+        return pasts
+
+    def _newest(
         self, pairs: Sequence[tuple[Market, str]], since: int, origin: int, served: bool
-    ) -> dict[tuple[Market, str], int]:
-        """Return when the newest candle closed that each pair's newest set was made from."""
+    ) -> dict[tuple[Market, str], _Newest]:
+        """Return what each pair's newest set in `[since, origin)` was made from."""
         rows = self._reader.query(_NEWEST, _by_version(pairs, since, origin, served))
-        found = {(market, version): newest for market, version, *newest in rows}
+        found = {(market, version): last for market, version, *last in rows}
         newest = {pair: found.get((pair[0].id, pair[1])) for pair in pairs}
         return {
-            (market, version): last[0] - last[1] * market.interval_seconds
-            for (market, version), last in newest.items()
+            pair: _Newest(last[0], last[0] - last[1] * pair[0].interval_seconds)
+            for pair, last in newest.items()
             if last is not None
         }
 
@@ -196,21 +234,44 @@ class Ledger:
 
 
 # This reads few sets of other pairs: a market has few versions. The bounds let DuckDB skip others.
-_BY_VERSION = """
+_NEWEST = """
+SELECT market, model_version, epoch_us(max(origin)) // 1000000, arg_max(stale_bars, origin)
 FROM forecast_sets
 WHERE market >= $first AND market <= $last
     AND list_contains($markets, market) AND list_contains($versions, model_version)
     AND served = $served AND origin >= to_timestamp($since) AND origin < to_timestamp($origin)
+GROUP BY market, model_version
 """
-_NEWEST = f"""
-SELECT market, model_version, epoch_us(max(origin)) // 1000000, arg_max(stale_bars, origin)
-{_BY_VERSION} GROUP BY market, model_version
+_ASKED = """
+WITH asked AS (
+    SELECT unnest($markets) AS market, unnest($versions) AS model_version,
+        unnest($newest::BIGINT[]) AS newest, unnest($known::BIGINT[]) AS known,
+        generate_subscripts($markets, 1) - 1 AS number
+)
 """
-_ENDS = f"""
-SELECT market, model_version, epoch_us(origin) // 1000000 AS moment, coalesce(scale, []) AS scale,
-    coalesce(body, []) AS body, list_select(quantiles, $places::BIGINT[]) AS ends
-{_BY_VERSION} AND len(quantiles) = $size ORDER BY market, origin
-"""
+_WIDENINGS = f"""
+{_ASKED}
+SELECT number, scale, body FROM forecast_sets JOIN asked USING (market, model_version)
+WHERE origin = to_timestamp(newest) AND served = $served AND len(quantiles) = $size
+    AND origin >= to_timestamp(list_min($newest)) AND origin <= to_timestamp(list_max($newest))
+"""  # noqa: S608 - a constant
+# A row a target, after the newest candle that was known: step h of a set ends h bars after it.
+_TARGETS = f"""
+{_ASKED}
+SELECT number, origin, step,
+    quantiles[(step - 1) * $levels + 1] AS low, quantiles[step * $levels] AS high,
+    quantiles[(step - 1) * $levels + 1 + $inner] AS inner_low,
+    quantiles[step * $levels - $inner] AS inner_high
+FROM (
+    SELECT number, quantiles, epoch_us(origin) // 1000000 AS origin, unnest(range(
+            greatest((known - epoch_us(origin) // 1000000) // $interval, 0) + 1,
+            least(($until - epoch_us(origin) // 1000000) // $interval, $horizon) + 1
+        )) AS step
+    FROM forecast_sets JOIN asked USING (market, model_version)
+    WHERE served = $served AND len(quantiles) = $size AND origin < to_timestamp($origin)
+        AND origin > to_timestamp(list_min($known) - $horizon * $interval)
+)
+"""  # noqa: S608 - a constant
 
 _BETWEEN = """
 FROM forecast_sets AS s JOIN level_sets AS l ON l.id = s.level_set
@@ -244,7 +305,7 @@ def _forecast_set(row: tuple[Any, ...]) -> ForecastSet:
 def _by_version(
     pairs: Sequence[tuple[Market, str]], since: int, origin: int, served: bool
 ) -> dict[str, Any]:
-    """Return the parameters of `_BY_VERSION`."""
+    """Return the parameters of `_NEWEST`."""
     markets = sorted({market.id for market, _ in pairs})
     return {
         "markets": markets,
@@ -257,13 +318,22 @@ def _by_version(
     }
 
 
-def _past(
-    columns: Mapping[str, NDArray[Any]], rows: Sequence[int], known_until: int, horizon: int
-) -> Past:
-    scale, body = (
-        np.array(last, dtype=np.float64) if len(last) else np.ones(horizon)
-        for last in (columns[name][rows[-1]] for name in ("scale", "body"))
-    )
-    ends = np.stack(list(columns["ends"][rows])).reshape(len(rows), 4, horizon)
-    origins = columns["moment"][rows].astype(np.int64)
-    return Past(scale, body, known_until, origins, *ends.transpose(1, 0, 2))
+def _asked(newest: Mapping[tuple[Market, str], _Newest]) -> dict[str, Any]:
+    """Return the parameters of `_ASKED`."""
+    return {
+        "markets": [market.id for market, _ in newest],
+        "versions": [version for _, version in newest],
+        "newest": [last.origin for last in newest.values()],
+        "known": [last.known_until for last in newest.values()],
+    }
+
+
+def _named(given: Mapping[str, Any], sql: str) -> dict[str, Any]:
+    """Return those parameters that a query names: DuckDB refuses others."""
+    return {name: value for name, value in given.items() if f"${name}" in sql}
+
+
+def _in_order(columns: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+    """Return rows of targets by pair, origin and step: DuckDB's sort would take more memory."""
+    order = np.lexsort([columns[name] for name in ("step", "origin", "number")])
+    return {name: column[order] for name, column in columns.items()}

@@ -36,12 +36,29 @@ class LedgerWriter(Ledger):
         """
         numbers = {levels: self._level_set(levels) for levels in {s.levels for s in sets}}
         common = {"served": served, "virtual": virtual, "written_at": now_or(written_at)}
-        stored: set[tuple[str, int]] = set()
-        for first in range(0, len(sets), _SETS_PER_INSERT):
-            some = [_row(s, numbers[s.levels]) for s in sets[first : first + _SETS_PER_INSERT]]
+        is_new = self._are_new(sets, served=served)
+        new = list(itertools.compress(sets, is_new))
+        for first in range(0, len(new), _SETS_PER_INSERT):
+            some = [_row(s, numbers[s.levels]) for s in new[first : first + _SETS_PER_INSERT]]
             columns = {name: [row[name] for row in some] for name in _COLUMNS}
-            stored.update(self._reader.query(_PUT_SETS, common | columns))
-        return [(s.market.id, s.origin) in stored for s in sets]
+            self._reader.query(_PUT_SETS, common | columns)
+        return is_new
+
+    def _are_new(self, sets: Sequence[ForecastSet], *, served: bool) -> list[bool]:
+        """Return for each set whether none stands in its way."""
+        if not sets:
+            return []
+        rows = self._reader.query(
+            _IN_THE_WAY,
+            {
+                "markets": [s.market.id for s in sets],
+                "origins": [s.origin for s in sets],
+                "versions": [s.model.version for s in sets],
+                "served": served,
+            },
+        )
+        taken = {number for (number,) in rows}
+        return [number not in taken for number in range(len(sets))]
 
     def _level_set(self, levels: Sequence[float]) -> int:
         """Return the id under which these levels are kept; new levels are added."""
@@ -141,22 +158,24 @@ _COLUMNS = {
 _SETS_PER_INSERT = 250
 
 _GIVEN = ", ".join(f"unnest(${name}::{type_}[]) AS {name}" for name, type_ in _COLUMNS.items())
-# Without the bounds of the origins the whole ledger would be read.
 _PUT_SETS = f"""
 INSERT INTO forecast_sets BY NAME
 SELECT given.* REPLACE (
         to_timestamp(given.origin) AS origin, to_timestamp(given.issued_at) AS issued_at
     ), to_timestamp($written_at) AS written_at, $served AS served, $virtual AS "virtual"
 FROM (SELECT {_GIVEN}) AS given
-WHERE NOT EXISTS (
-    SELECT 1 FROM forecast_sets AS s
-    WHERE s.market = given.market AND s.origin = to_timestamp(given.origin)
-        AND s.origin >= to_timestamp(list_min($origin::BIGINT[]))
-        AND s.origin <= to_timestamp(list_max($origin::BIGINT[]))
-        AND (s.model_version = given.model_version OR (s.served AND $served))
-)
-RETURNING market, epoch_us(origin) // 1000000
 """  # noqa: S608 - constants
+# Asked apart from the INSERT, which would lay out the prices twice. Without the bounds of the
+# origins the whole ledger would be read.
+_IN_THE_WAY = """
+SELECT given.number FROM forecast_sets AS s JOIN (
+    SELECT unnest($markets) AS market, to_timestamp(unnest($origins::BIGINT[])) AS origin,
+        unnest($versions) AS version, generate_subscripts($markets, 1) - 1 AS number
+) AS given ON s.market = given.market AND s.origin = given.origin
+WHERE s.origin >= to_timestamp(list_min($origins::BIGINT[]))
+    AND s.origin <= to_timestamp(list_max($origins::BIGINT[]))
+    AND (s.model_version = given.version OR (s.served AND $served))
+"""
 
 
 def _row(forecast: ForecastSet, level_set: int) -> Mapping[str, Any]:

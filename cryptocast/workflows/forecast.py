@@ -7,13 +7,14 @@ needs no training. Whatever is not production is labelled with the reason.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 
 from cryptocast.compute.ladder import Ladder, production_versions
 from cryptocast.compute.sets import Question
+from cryptocast.compute.tracks import Tracks
 from cryptocast.display import ago
 from cryptocast.errors import CryptocastError, StateError, StoreError, no_production
 from cryptocast.values import Market, iso
@@ -34,6 +35,7 @@ from cryptocast.workflows.serving.tick import (
     TickStart,
     as_questions,
     forecast_newest,
+    look_back,
     look_up,
     store_forecasts,
     tick_warnings,
@@ -101,7 +103,7 @@ def _serve(ws: Workspace, *, fetch: bool, symbols: tuple[str, ...]) -> TickRepor
         return TickReport(False, tuple(start.served[m] for m in start.markets))
     caught: dict[Market, CaughtUp] = {}
     served, new = dict(start.served), False
-    forecasts, ladder = Forecasts(), None
+    forecasts, ladder, tracks = Forecasts(), None, Tracks(ws.settings, served=True)
     for ready in _caught_up(ws, start, fetch=fetch):
         caught |= ready
         ladder = ladder or step(
@@ -115,7 +117,7 @@ def _serve(ws: Workspace, *, fetch: bool, symbols: tuple[str, ...]) -> TickRepor
         )
         for block in blocks(sorted(start.only(ready).missing, key=attrgetter("id"))):
             part = start.only(frozenset(block))
-            made = step("forecast", partial(forecast_newest, ws, part, ready, ladder))
+            made = step("forecast", partial(forecast_newest, ws, part, ready, ladder, tracks))
             stored = step(
                 "store the forecast", partial(store_forecasts, ws.store, part, made, ws.clock)
             )
@@ -125,8 +127,7 @@ def _serve(ws: Workspace, *, fetch: bool, symbols: tuple[str, ...]) -> TickRepor
         # The reason why no candle came says more than that there are too few.
         first = forecasts.failures[0]
         raise caught[first.market].error or first.error
-    questions = list(_shadowed(start, caught, forecasts.shadow))
-    warnings = (*tick_warnings(caught, forecasts), *_afterwards(ws, forecasts, questions))
+    warnings = (*tick_warnings(caught, forecasts), *_afterwards(ws, start, caught))
     return TickReport(new, tuple(served[m] for m in markets if m in served), warnings)
 
 
@@ -163,13 +164,17 @@ def _caught_up(
 
 
 def _afterwards(
-    ws: Workspace, forecasts: Forecasts, questions: Sequence[Question]
+    ws: Workspace, start: TickStart, caught: Mapping[Market, CaughtUp]
 ) -> Iterator[str]:
     """Do what waits until the newest origin is served; if the store fails now, only warn."""
-    step, shadow = ws.steps.step, forecasts.shadow
+    step = ws.steps.step
     try:
-        if forecasts.unserved:
-            yield from step("make up for missed origins", lambda: make_up(ws, forecasts.unserved))
+        with ws.store.read() as reader:
+            bars = ws.settings.loop.backfill_bars
+            left = look_back(reader, start, bars, virtual=ws.clock.virtual)
+        if left.unserved:
+            yield from step("make up for missed origins", lambda: make_up(ws, left.unserved))
+        shadow, questions = left.shadow, list(_shadowed(start, caught, left.shadow))
         if shadow is not None and questions:
             yield from step("let the shadow forecast", lambda: cast_shadow(ws, shadow, questions))
     except StoreError as error:

@@ -303,6 +303,12 @@ def past(reader: Reader, market: Market, bar: int, **more: Any) -> Past | None:
     return reader.ledger.past([(market, "1")], START + bar * BAR, **given).get((market, "1"))
 
 
+def targets(found: Past) -> list[tuple[int, int]]:
+    """The bar and step of each target that is still to come."""
+    bars = (found.ranges.origin - START) // BAR
+    return list(zip(bars.tolist(), found.ranges.step.tolist(), strict=True))
+
+
 def test_the_past_of_a_version_is_what_its_next_set_goes_on_from(
     store: Store, market: Market, make_set: Make
 ) -> None:
@@ -317,18 +323,25 @@ def test_the_past_of_a_version_is_what_its_next_set_goes_on_from(
         assert found is not None
         np.testing.assert_array_equal(found.scale, np.full(3, 1.09))
         assert found.known_until == START + 7 * BAR
-        # Of step 3, targets after that moment are those of origins after the fourth.
-        assert ((found.origins - START) // BAR).tolist() == [5, 6, 7, 8, 9]
-        quantiles = np.stack([make_set(bar).quantiles for bar in range(5, 10)])
-        np.testing.assert_array_equal(found.low, quantiles[..., 0])
-        np.testing.assert_array_equal(found.high, quantiles[..., -1])
-        np.testing.assert_array_equal(found.inner_low, quantiles[..., 4])
-        np.testing.assert_array_equal(found.inner_high, quantiles[..., -5])
+        assert found.origin == START + 9 * BAR
+        # The targets after that moment: of step 3 those of origins after the fourth.
+        after = [(bar, step) for bar in range(10) for step in (1, 2, 3) if bar + step > 7]
+        assert targets(found) == after
+        assert [bar for bar, step in after if step == 3] == [5, 6, 7, 8, 9]
+        quantiles = np.stack([make_set(bar).quantiles[step - 1] for bar, step in after])
+        ranges = found.ranges
+        np.testing.assert_array_equal(ranges.low, quantiles[:, 0])
+        np.testing.assert_array_equal(ranges.high, quantiles[:, -1])
+        np.testing.assert_array_equal(ranges.inner_low, quantiles[:, 4])
+        np.testing.assert_array_equal(ranges.inner_high, quantiles[:, -5])
         np.testing.assert_array_equal(found.body, np.full(3, 1.009))
         whole = past(reader, market, 11, inner=None)
         assert whole is not None
-        np.testing.assert_array_equal(whole.inner_low, found.low)
-        np.testing.assert_array_equal(whole.inner_high, found.high)
+        np.testing.assert_array_equal(whole.ranges.inner_low, ranges.low)
+        np.testing.assert_array_equal(whole.ranges.inner_high, ranges.high)
+        soon = past(reader, market, 11, until=START + 11 * BAR)
+        assert soon is not None
+        assert targets(soon) == [(bar, step) for bar, step in after if bar + step <= 11]
 
 
 def test_the_past_ends_before_the_origin_and_begins_where_it_is_asked_from(
@@ -339,13 +352,13 @@ def test_the_past_ends_before_the_origin_and_begins_where_it_is_asked_from(
     with store.read() as reader:
         found = past(reader, market, 5)
         assert found is not None
-        assert found.origins.tolist() == [START + bar * BAR for bar in (0, 1, 2, 3, 4)]
+        assert targets(found) == [(b, s) for b in range(5) for s in (1, 2, 3) if b + s > 2]
         np.testing.assert_array_equal(found.scale, np.ones(3))  # NULL is no widening
         np.testing.assert_array_equal(found.body, np.ones(3))
         late = past(reader, market, 9, since=START + 8 * BAR)
         assert late is not None
         # The newest must not lie before it; those that it goes on with may.
-        assert late.origins.tolist() == [START + bar * BAR for bar in (4, 5, 6, 7, 8)]
+        assert {bar for bar, _ in targets(late)} == {4, 5, 6, 7, 8}
         assert past(reader, market, 20, since=START + 10 * BAR) is None
         assert past(reader, market, 0) is None
         assert past(reader, market, 9, served=False) is None
@@ -377,15 +390,12 @@ def test_the_past_of_many_markets_and_versions_is_each_ones_own(
         alone, later = past(reader, eth, 9), past(reader, eth, 500)
     assert alone is not None
     assert later is not None  # however long ago: it is looked for further back
-    assert (later.origins.tolist(), later.known_until) == (
-        alone.origins.tolist(),
-        alone.known_until,
-    )
+    assert (targets(later), later.known_until) == (targets(alone), alone.known_until)
     assert set(found) == {one, other, third}  # nobody asked for BTC by version 2
-    assert found[other].origins.tolist() == alone.origins.tolist()
+    assert targets(found[other]) == targets(alone)
     assert found[other].known_until == alone.known_until == START + BAR
     assert found[one].known_until == START + 6 * BAR
-    assert found[third].origins.tolist() == [START + 4 * BAR, START + 5 * BAR]
+    assert {bar for bar, _ in targets(found[third])} == {4, 5}
     np.testing.assert_array_equal(found[other].scale, np.full(3, 1.5))
 
 

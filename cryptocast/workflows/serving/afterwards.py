@@ -78,10 +78,11 @@ def cast_shadow(ws: Workspace, version: str, questions: Sequence[Question]) -> l
     with ws.store.read() as reader:
         versions = {question.market: [version] for question in questions}
         ladder = Ladder(ws.settings, ws.bundle, versions, graphs=reader.graphs())
-    reasons: set[str] = set()
+    tracks, reasons = Tracks(ws.settings, served=False), set[str]()
+    ahead = {(question.market, version): question.origins[0] for question in questions}
     for block in blocks(questions):
         with ws.store.read() as reader:
-            tracks = Tracks(ws.settings, served=False)
+            tracks.load(reader, ahead, ladder.recent_bars, block[0].origins[-1])
             sets, _, _ = forecast_sets(reader, ladder, block, tracks, stamp)
         own = [s for s in sets if s.model.version == version]
         with ws.store.write() as writer:

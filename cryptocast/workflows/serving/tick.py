@@ -48,12 +48,10 @@ class TickStart:
 
 @dataclass(frozen=True, slots=True)
 class Forecasts:
-    """The forecasts of a tick at its origin, and the work that it leaves for afterwards."""
+    """The forecasts of a tick at its origin."""
 
     sets: tuple[ForecastSet, ...] = ()
     failures: tuple[FailedOrigin, ...] = ()
-    unserved: tuple[Unserved, ...] = ()  # earlier origins without a served set
-    shadow: str | None = None  # the version that shadows
     shifts: tuple[Event, ...] = ()  # of level
 
     def joined(self, later: Forecasts) -> Forecasts:
@@ -61,8 +59,6 @@ class Forecasts:
         return Forecasts(
             self.sets + later.sets,
             self.failures + later.failures,
-            self.unserved + later.unserved,
-            later.shadow,
             self.shifts + later.shifts,
         )
 
@@ -70,6 +66,14 @@ class Forecasts:
     def failed_everywhere(self) -> bool:
         """True if no market got a forecast."""
         return bool(self.failures) and not self.sets
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOver:
+    """The work that a tick leaves for afterwards."""
+
+    unserved: tuple[Unserved, ...]  # earlier origins without a served set
+    shadow: str | None  # the version that shadows
 
 
 def look_up(reader: Reader, markets: tuple[Market, ...], started: float) -> TickStart:
@@ -81,20 +85,31 @@ def look_up(reader: Reader, markets: tuple[Market, ...], started: float) -> Tick
 
 
 def forecast_newest(
-    ws: Workspace, start: TickStart, caught: Mapping[Market, CaughtUp], ladder: Ladder
+    ws: Workspace,
+    start: TickStart,
+    caught: Mapping[Market, CaughtUp],
+    ladder: Ladder,
+    tracks: Tracks,
 ) -> Forecasts:
-    """Forecast every missing market at the origin, each from the series it caught up with."""
+    """Forecast every missing market at the origin, each from the series it caught up with.
+
+    The tracks of all markets that caught up are read with the first of them: one by one, blocks
+    would decode most of what the ledger holds again and again.
+    """
     questions = as_questions(start, caught)
     stamp = issued_now(ws.clock, ws.settings.loop.late_seconds)
-    reach = ws.settings.loop.backfill_bars * start.markets[0].interval_seconds
+    ahead = {(market, ladder.versions(market)[0]): start.origin for market in caught}
     with ws.store.read() as reader:
-        tracks = Tracks(ws.settings, served=True)
+        tracks.load(reader, ahead, ladder.recent_bars, start.origin)
         sets, failures, shifts = forecast_sets(reader, ladder, questions, tracks, stamp)
-        unserved = unserved_origins(
-            reader, start.missing, start.origin - reach, start.origin, virtual=ws.clock.virtual
-        )
-        shadow = shadowing(reader)
-        return Forecasts(tuple(sets), tuple(failures), tuple(unserved), shadow, tuple(shifts))
+    return Forecasts(tuple(sets), tuple(failures), tuple(shifts))
+
+
+def look_back(reader: Reader, start: TickStart, bars: int, *, virtual: bool) -> LeftOver:
+    """Read what is left to do for all markets, up to so many bars back, once they are served."""
+    since = start.origin - bars * start.markets[0].interval_seconds
+    unserved = unserved_origins(reader, start.missing, since, start.origin, virtual=virtual)
+    return LeftOver(tuple(unserved), shadowing(reader))
 
 
 def as_questions(start: TickStart, caught: Mapping[Market, CaughtUp]) -> list[Question]:
