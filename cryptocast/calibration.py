@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -54,6 +55,7 @@ def fresh(horizon: int) -> FloatArray:
     return np.ones(horizon)
 
 
+@cache
 def gains(horizon: int) -> FloatArray:
     """Return how far an outcome outside lifts the scale [H]: 0.0145 at step 1, 0.0097 at step 24.
 
@@ -69,7 +71,9 @@ def gains(horizon: int) -> FloatArray:
 
 
 def _falling(first: float, by: FloatArray) -> FloatArray:
-    return np.round(first / by, _GRID_DIGITS)
+    falling = np.round(first / by, _GRID_DIGITS)
+    falling.flags.writeable = False  # it is kept for all markets
+    return falling
 
 
 def _fourth_root(horizon: int) -> FloatArray:
@@ -137,8 +141,13 @@ def advance_body(
     inner = inner_place(levels)
     if inner is None:
         return body
-    up = _falling(_BODY_GAIN, _fourth_root(body.shape[-1]))
+    up = _body_gains(body.shape[-1])
     return _advance(body, known, beyond, round(2 * levels[inner], 9), up)
+
+
+@cache
+def _body_gains(horizon: int) -> FloatArray:
+    return _falling(_BODY_GAIN, _fourth_root(horizon))
 
 
 def _advance(
@@ -189,11 +198,19 @@ def unwiden(
 
 def _factors(scale: FloatArray, body: FloatArray, levels: Sequence[float]) -> FloatArray:
     """Return [..., H, Q] what the distance of each quantile from the median is multiplied by."""
+    share = _share_of_scale(tuple(levels))
+    return np.asarray(body[..., None] ** (1 - share) * scale[..., None] ** share)
+
+
+@cache
+def _share_of_scale(levels: tuple[float, ...]) -> FloatArray:
+    """Return [Q] how much of each level's factor is the scale; the rest is the body."""
     out = np.abs(np.asarray(levels) - 0.5)
     inner = inner_place(levels)
     within = 0.0 if inner is None else out[inner]
-    share = np.round(np.clip((out - within) / max(out.max() - within, 1e-9), 0, 1), 9) ** 2
-    return np.asarray(body[..., None] ** (1 - share) * scale[..., None] ** share)
+    return np.asarray(
+        np.round(np.clip((out - within) / max(out.max() - within, 1e-9), 0, 1), 9) ** 2
+    )
 
 
 def _moved(quantiles: FloatArray, factors: FloatArray, levels: Sequence[float]) -> FloatArray:

@@ -133,7 +133,7 @@ class Ladder:
     def _ask(self, rung: Bundle | str, ascents: Mapping[int, _Ascent]) -> None:
         """Let a version answer the origins that have no answer yet; note why it cannot."""
         places: list[tuple[_Ascent, int]] = []
-        parts: list[Windows] = []
+        asked: list[tuple[Bars, IntArray, int]] = []
         for number, ascent in ascents.items():
             bars, at, places_left = ascent.request.bars, ascent.request.at, ascent.unanswered
             reasons = self._unfit(rung, bars, at[places_left])
@@ -141,11 +141,11 @@ class Ladder:
             for place, reason in zip(places_left, reasons, strict=True):
                 ascent.refuse(place, reason)
             if fit and isinstance(rung, Bundle):
-                parts.append(dataset.before(bars, at[fit], rung.card.lookback, number))
+                asked.append((bars, at[fit], number))
                 places += [(ascent, place) for place in fit]
-        if not parts or not isinstance(rung, Bundle):
+        if not asked or not isinstance(rung, Bundle):
             return
-        windows = Windows.concatenate(parts)
+        windows = dataset.before_each(asked, rung.card.lookback)
         try:
             quantiles = rung.forecaster.log_returns(windows)
             if quantiles.shape[1:] != self._shape.shape:

@@ -15,6 +15,7 @@ from cryptocast.dataset.shifts import lasting as lasting
 from cryptocast.dataset.shifts import suspected as suspected
 from cryptocast.dataset.windows import at_origin as at_origin
 from cryptocast.dataset.windows import before as before
+from cryptocast.dataset.windows import before_each as before_each
 from cryptocast.dataset.windows import cut as cut
 from cryptocast.dataset.windows import log_returns as log_returns
 from cryptocast.dataset.windows import origins as origins

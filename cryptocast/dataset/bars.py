@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -31,7 +32,7 @@ class Bars:
     age: IntArray  # [T] bars since the last candle; 0 if there is one
 
     def __len__(self) -> int:
-        return len(self.log_close)
+        return int(self.log_close.shape[-1])
 
     @property
     def open_time(self) -> IntArray:
@@ -46,7 +47,13 @@ class Bars:
         """Return the bars `[start, end)` as they are: what is bridged or aged stays so."""
         first = self.first + start * self.market.interval_seconds
         columns = {field.name: getattr(self, field.name) for field in fields(self)[2:]}
-        return Bars(self.market, first, **{name: c[start:end] for name, c in columns.items()})
+        return Bars(self.market, first, **{name: c[..., start:end] for name, c in columns.items()})
+
+
+def stacked(several: Sequence[Bars]) -> Bars:
+    """Return bars of the same range as those of the first market, with columns [M, T]."""
+    columns = {f.name: np.stack([getattr(b, f.name) for b in several]) for f in fields(Bars)[2:]}
+    return Bars(several[0].market, several[0].first, **columns)
 
 
 def needed_start(candles: Candles, market: Market, start: int, latest: int) -> int:
@@ -68,7 +75,7 @@ def lay_out(candles: Candles, market: Market, start: int, end: int) -> Bars:
     """
     step = market.interval_seconds
     length = (end - start) // step
-    candles = candles.take((candles.open_time >= start) & (candles.open_time < end))
+    candles = candles.take(slice(*np.searchsorted(candles.open_time, (start, end))))
     if not len(candles):
         raise ValueError("no candle in the range")
     at = (candles.open_time - start) // step

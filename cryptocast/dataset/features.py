@@ -27,8 +27,8 @@ from functools import cache
 
 import numpy as np
 
-from cryptocast.dataset.bars import LONGEST_SPAN_BARS, Bars
-from cryptocast.dataset.shifts import stretches, without
+from cryptocast.dataset.bars import LONGEST_SPAN_BARS, Bars, stacked
+from cryptocast.dataset.shifts import lasting, stretches, without
 from cryptocast.values import DAY_SECONDS, FEATURES, LEVEL_UNIT, FloatArray, InputArray
 
 MEMORY_BARS = 1024
@@ -47,10 +47,12 @@ _DECAYS = np.array([DECAY, FAST_DECAY, MEDIUM_DECAY, SLOW_DECAY])
 _RANGE_DECAYS = np.array([FAST_DECAY, DECAY])
 
 # What `_features` sweeps: squares, falls and sizes at all decays, ranges at two, volumes at one;
-# then the weights of moves, ranges and volumes in the same way.
+# and the weights of moves, ranges and volumes in the same way.
 _DECAYS_OF = (_DECAYS, _DECAYS, _DECAYS, _RANGE_DECAYS, np.array([SLOW_DECAY]))
-_SWEPT = np.repeat(np.arange(8), [len(decays) for decays in _DECAYS_OF + _DECAYS_OF[2:]])
-_SWEPT_DECAYS = np.concatenate([*_DECAYS_OF, *_DECAYS_OF[2:]])
+_SWEPT = np.repeat(np.arange(5), [len(decays) for decays in _DECAYS_OF])
+_SWEPT_DECAYS = np.concatenate(_DECAYS_OF)
+_WEIGHING = np.repeat(np.arange(3), [len(decays) for decays in _DECAYS_OF[2:]])
+_WEIGHING_DECAYS = np.concatenate(_DECAYS_OF[2:])
 _WEIGHT_OF = np.array([*range(4), *range(4), *range(7)])  # of each of the 15 sums
 
 PROFILE = tuple(name for name in FEATURES if name.endswith("profile"))
@@ -65,6 +67,7 @@ PROFILE_PRIOR_DAYS = 5.0  # that say a time of day is like any other: few days a
 PROFILE_CLIP = 5.0  # a larger move, in slow volatilities, counts as this
 
 _LONGEST_PROFILE_BARS = 9_216  # 32 days of five minutes: of finer candles the profile takes fewer
+_ROWS_AT_ONCE = 20_000  # bars of markets whose features are computed together
 _CLIP = 8.0
 _PARKINSON = 1.0 / (4.0 * np.log(2.0))  # Parkinson (1980): variance from the high-low range
 _NORMAL = np.sqrt(np.pi / 2)  # standard deviation over mean absolute value of a normal variable
@@ -118,12 +121,36 @@ def compute(bars: Bars, first: int = 0) -> Features:
     )
 
 
+def compute_alike(several: Sequence[Bars], first: int = 0) -> list[Features]:
+    """Return the features of each of several markets whose bars span the same range.
+
+    They are those of `compute`, to the bit: some markets at a time share the calls of NumPy,
+    which take as long as the numbers of one market.
+    """
+    memory = context_bars(1, several[0].market.interval_seconds)
+    low, at_once = max(first - memory, 0), max(_ROWS_AT_ONCE // len(several[0]), 1)
+    shifted = [len(lasting(bars, len(bars))) > 0 for bars in several]
+    found = {
+        place: compute(several[place], first)
+        for place, is_shifted in enumerate(shifted)
+        if is_shifted
+    }
+    plain = [place for place, is_shifted in enumerate(shifted) if not is_shifted]
+    for begin in range(0, len(plain), at_once):
+        places = plain[begin : begin + at_once]
+        some = [several[place].part(low, len(several[place])) for place in places]
+        together = _features(stacked(some), first - low)
+        found |= zip(places, map(Features, together.values, together.sigma), strict=True)
+    return [found[place] for place in range(len(several))]
+
+
 def moves(bars: Bars) -> tuple[FloatArray, FloatArray]:
-    """Return the log-return per bar [T], and 1 where it tells of the bar's volatility, else 0.
+    """Return the log-return per bar [..., T], and 1 where it tells of its volatility, else 0.
 
     A return over n bars counts as n bars' worth of variance, one over too many as none.
     """
-    spanned = np.concatenate(([np.inf], 1.0 + bars.age[:-1]))
+    spanned = np.full(bars.age.shape, np.inf)
+    spanned[..., 1:] = 1.0 + bars.age[..., :-1]
     moved = (~bars.missing & (spanned <= LONGEST_SPAN_BARS)).astype(np.float64)
     return moved * bars.log_return / np.sqrt(spanned), moved
 
@@ -140,35 +167,38 @@ def _features(bars: Bars, first: int) -> Features:
     falls = np.where(per_bar < 0, squares, 0.0)
     ranges = _PARKINSON * bars.log_range**2
     # Averages of all kinds in one sweep: a tick of thousands of markets is thousands of these.
-    known = squares, falls, np.abs(per_bar), ranges, log_volume, moved, present, traded
-    swept = _sweep(np.stack(known)[_SWEPT], _SWEPT_DECAYS, first)
-    sums, norms = swept[: len(_WEIGHT_OF)], swept[len(_WEIGHT_OF) :]
+    known = np.stack([squares, falls, np.abs(per_bar), ranges, log_volume])
+    sums = _sweep(known[_SWEPT], _SWEPT_DECAYS, first)
+    weights = _once(np.stack([moved, present, traded]))
+    norms = _sweep(weights[_WEIGHING], _WEIGHING_DECAYS, first)
     means = sums / np.where(norms > 0, norms, 1.0)[_WEIGHT_OF]
     variance, fallen, size, ranged, (usual,) = np.split(means, [4, 8, 12, 14])
     sigma, *others = _volatility(np.concatenate([variance, ranged]))
     sizes = np.maximum(_NORMAL * size, SIGMA_FLOOR)
     downside = np.log(_volatility(fallen) / _volatility(variance - fallen))
 
-    bars, per_bar = bars.part(first, len(bars)), per_bar[first:]
+    bars, per_bar = bars.part(first, len(bars)), per_bar[..., first:]
     columns = (
         per_bar / sigma,
         bars.log_range / sigma,
         *np.log(np.concatenate([others, sizes]) / sigma),
         *downside,
-        (log_volume[first:] - usual) * traded[first:],
+        (log_volume[..., first:] - usual) * traded[..., first:],
         bars.place,
-        1.0 - present[first:],
+        1.0 - present[..., first:],
         np.log(sigma / LEVEL_UNIT),
         *_phases(bars, DAY_SECONDS),
         *_phases(bars, 7 * DAY_SECONDS),
         *profile,
     )
-    values = np.stack(columns, axis=1, dtype=np.float32, casting="same_kind")
-    return Features(np.clip(values, -_CLIP, _CLIP), sigma)
+    values = np.empty((*sigma.shape, len(columns)), dtype=np.float32)
+    for number, column in enumerate(columns):
+        values[..., number] = column
+    return Features(np.clip(values, -_CLIP, _CLIP, out=values), sigma)
 
 
 def _profile(bars: Bars, first: int) -> FloatArray:
-    """Return [4, R], the log of how much is usual at each of `PROFILE_STEPS` against all times.
+    """Return [4, ..., R], how much is usual at each of `PROFILE_STEPS` against all times, as logs.
 
     R are the rows from `first` on.
 
@@ -177,21 +207,36 @@ def _profile(bars: Bars, first: int) -> FloatArray:
     """
     days = profile_days(bars.market.interval_seconds)
     if not days:
-        return np.zeros((len(PROFILE_STEPS), len(bars) - first))
+        return np.zeros((len(PROFILE_STEPS), *bars.age.shape[:-1], len(bars) - first))
     a_day = DAY_SECONDS // bars.market.interval_seconds
     per_bar, moved = moves(bars)
-    slow = _volatility(average(per_bar**2, moved[None], np.array([SLOW_DECAY]))[0])
-    before = np.concatenate((slow[:1], slow[:-1]))
-    pair = np.stack([np.minimum(np.abs(per_bar) / before, PROFILE_CLIP) * moved, moved])
-    runs = _runs(pair, [a_day, *(end - start for start, end in PROFILE_STEPS)])  # [5, 2, T]
+    weight = _once(moved[None])
+    slow = _volatility(average(per_bar[None] ** 2, weight, np.array([SLOW_DECAY]))[0])
+    before = np.concatenate((slow[..., :1], slow[..., :-1]), axis=-1)
+    size = np.minimum(np.abs(per_bar) / before, PROFILE_CLIP) * moved
+    (all_sizes, *sizes), (all_counts, *counts) = (
+        _usual_runs(each, first, a_day, days) for each in (size, weight[0])
+    )
+    usual = all_sizes / np.where(all_counts > 0, all_counts, 1.0)
+    lengths = np.array([end - start for start, end in PROFILE_STEPS])
+    prior = PROFILE_PRIOR_DAYS * lengths.reshape(-1, *[1] * usual.ndim)
+    at_these = (np.stack(sizes) + prior * usual) / (np.stack(counts) + prior)
+    return np.log(np.where(usual > 0, at_these, 1.0) / np.where(usual > 0, usual, 1.0))
+
+
+def _usual_runs(values: FloatArray, first: int, a_day: int, days: int) -> FloatArray:
+    """Return [5, ..., R] sums of the values [..., T] over whole days and at `PROFILE_STEPS`."""
+    runs = _runs(values, [a_day, *(end - start for start, end in PROFILE_STEPS)])
     for run, (_, end) in zip(runs[1:], PROFILE_STEPS, strict=True):
         run[:] = _shifted(run, a_day - end)  # to the row that it follows, a day later
-    (all_sizes, all_counts), *sums = _days_before(runs, first, a_day, days)
-    sizes, counts = np.stack(sums, axis=1)  # [4, R] each
-    usual = all_sizes / np.where(all_counts > 0, all_counts, 1.0)
-    prior = PROFILE_PRIOR_DAYS * np.array([[end - start] for start, end in PROFILE_STEPS])
-    at_these = (sizes + prior * usual) / (counts + prior)
-    return np.log(np.where(usual > 0, at_these, 1.0) / np.where(usual > 0, usual, 1.0))
+    return _days_before(runs, first, a_day, days)
+
+
+def _once(weights: FloatArray) -> FloatArray:
+    """Return the weights [S, M, T] of M markets as [S, 1, T] if they are the same for all."""
+    if weights.ndim == 3 and (weights == weights[:, :1]).all():
+        return weights[:, :1]
+    return weights
 
 
 def _days_before(values: FloatArray, first: int, a_day: int, days: int) -> FloatArray:
@@ -254,24 +299,24 @@ def _volatility(variance: FloatArray) -> FloatArray:
 
 
 def average(values: FloatArray, weights: FloatArray, decays: FloatArray) -> FloatArray:
-    """Return exponentially weighted means [..., S, T] over exactly the last `MEMORY_BARS` bars.
+    """Return exponentially weighted means [S, ..., T] over exactly the last `MEMORY_BARS` bars.
 
-    `values` is [..., S or 1, T], `weights` [S, T], `decays` [S]. If no weight was seen yet, the
-    mean is 0. The bits of a bar's mean don't depend on T.
+    `values` is [S or 1, ..., T], `weights` [S, ..., T], `decays` [S]. If no weight was seen yet,
+    the mean is 0. The bits of a bar's mean don't depend on T.
     """
     sums, norms = _sweep(values * weights, decays), _sweep(weights.copy(), decays)
     return np.asarray(sums / np.where(norms > 0, norms, 1.0))
 
 
 def _sweep(values: FloatArray, decays: FloatArray, first: int = 0) -> FloatArray:
-    """Return weighted sums [..., S, R] over the last `MEMORY_BARS` bars, for the rows from `first`.
+    """Return weighted sums [S, ..., R] over the last `MEMORY_BARS` bars, for the rows from `first`.
 
-    `values` [..., S, T] are overwritten. The sum over 2m bars is the sum over m plus `decay**m`
+    `values` [S, ..., T] are overwritten. The sum over 2m bars is the sum over m plus `decay**m`
     times the sum over the m before (ten doublings for 1,024): elementwise, so that the bits don't
     depend on T. Few rows need ever fewer of those: of runs as long as the rows, each second one.
     """
     rows = values.shape[-1] - first
-    power = decays[:, None].copy()
+    power = decays.reshape(-1, *[1] * (values.ndim - 1))
     span = 1
     while span < min(rows, MEMORY_BARS):
         values[..., span:] += power * values[..., :-span]

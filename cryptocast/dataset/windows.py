@@ -6,6 +6,7 @@ close at the origin.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -77,6 +78,25 @@ def before(bars: Bars, at: IntArray, lookback: int, market: int = 0) -> Windows:
     return replace(windows, inputs=windows.inputs.copy())
 
 
+def before_each(asked: Sequence[tuple[Bars, IntArray, int]], lookback: int) -> Windows:
+    """Return the windows of all that is asked: those that `before` cuts of each, in this order.
+
+    Markets whose bars span the same range share the calls of NumPy.
+    """
+    alike: dict[tuple[int, int, int], list[int]] = {}
+    for place, (bars, at, _) in enumerate(asked):
+        alike.setdefault((bars.first, len(bars), int(at[0])), []).append(place)
+    parts: dict[int, Windows] = {}
+    for (_, _, first), places in alike.items():
+        several = [asked[place][0] for place in places]
+        found = features.compute_alike(several, first - lookback)
+        for place, computed in zip(places, found, strict=True):
+            bars, at, market = asked[place]
+            targets = np.empty((len(at), 0))
+            parts[place] = _cut(bars, at, lookback, targets, market, computed)
+    return Windows.concatenate([parts[place] for place in range(len(asked))])
+
+
 def at_origin(bars: Bars, lookback: int) -> Windows:
     """Return the one window [1, L, F] at the end of the bars."""
     return before(bars, np.array([len(bars)], dtype=np.int64), lookback)
@@ -84,8 +104,22 @@ def at_origin(bars: Bars, lookback: int) -> Windows:
 
 def _at(bars: Bars, at: IntArray, lookback: int, targets: FloatArray, market: int) -> Windows:
     low = int(at[0]) - lookback if len(at) else 0
-    computed = features.compute(bars, low)
-    if len(at):
+    return _cut(bars, at, lookback, targets, market, features.compute(bars, low))
+
+
+def _cut(
+    bars: Bars,
+    at: IntArray,
+    lookback: int,
+    targets: FloatArray,
+    market: int,
+    computed: features.Features,
+) -> Windows:
+    """Return windows of features that begin with the first window, at bar 0 without any."""
+    low = int(at[0]) - lookback if len(at) else 0
+    if len(at) == 1:
+        inputs = computed.values[None, :lookback]  # as below, of which most ticks have thousands
+    elif len(at):
         # [T - L + 1, L, F]: view k covers the L bars from bar low + k on.
         views = sliding_window_view(computed.values, lookback, axis=0).transpose(0, 2, 1)
         contiguous = at[-1] == at[0] + len(at) - 1
@@ -96,7 +130,7 @@ def _at(bars: Bars, at: IntArray, lookback: int, targets: FloatArray, market: in
         inputs=inputs,
         sigma=computed.sigma[at - 1 - low],
         log_close=bars.log_close[at - 1],
-        origin=bars.open_time[0] + at * bars.market.interval_seconds,
+        origin=bars.first + at * bars.market.interval_seconds,
         targets=targets,
         market=np.full(len(at), market, dtype=np.intp),
     )

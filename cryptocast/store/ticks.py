@@ -133,8 +133,14 @@ def unserved_origins(
     short = [market for market in markets if counts.get(market, 0) < bars]
     if not short:
         return []
+    first: dict[Market, int] = {}
+    whole: set[Market] = set()
+    for market, origin, count in reader.by_market(short, _SINCE_FIRST, virtual=virtual, **bounds):
+        first[market] = origin
+        if origin >= start and count == (end - origin) // market.interval_seconds:
+            whole.add(market)  # new, and served ever since
+    short = [market for market in short if market not in whole]
     handled: dict[Market, list[int]] = {market: [] for market in short}
-    first = dict(reader.by_market(short, _FIRST_SERVED, virtual=virtual))
     for market, origin in reader.by_market(short, _HANDLED_ORIGINS, **bounds):
         if origin >= first.get(market, end):
             handled[market].append(origin)
@@ -148,10 +154,17 @@ _HANDLED = """(
 ) WHERE list_contains($markets, market)"""
 _INSIDE = "AND origin >= to_timestamp($start) AND origin < to_timestamp($end)"
 _HANDLED_COUNT = f"SELECT market, count(*) FROM {_HANDLED} {_INSIDE} GROUP BY market"  # noqa: S608 - constants
-_FIRST_SERVED = """
-SELECT market, epoch_us(min(origin)) // 1000000 FROM forecast_sets
-WHERE list_contains($markets, market) AND served AND ($virtual OR NOT "virtual") GROUP BY market
-"""
+_SINCE_FIRST = f"""
+WITH firsts AS (
+    SELECT market, min(origin) AS first FROM forecast_sets
+    WHERE list_contains($markets, market) AND served AND ($virtual OR NOT "virtual")
+    GROUP BY market
+)
+SELECT f.market, epoch_us(any_value(f.first)) // 1000000, count(h.origin) FROM firsts AS f
+LEFT JOIN (SELECT market, origin FROM {_HANDLED} {_INSIDE}) AS h
+    ON h.market = f.market AND h.origin >= f.first
+GROUP BY f.market
+"""  # noqa: S608 - constants
 # The newest before the range shows that a market was served by then at all.
 _HANDLED_ORIGINS = f"""
 SELECT market, epoch_us(max(origin)) // 1000000 FROM {_HANDLED}
