@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from cryptocast.display import percent
 from cryptocast.evaluation.comparison import diebold_mariano
@@ -125,7 +125,7 @@ def _direction_edge(judged: JudgedForecasts, steps: int) -> Edge | None:
         return None
     accuracy = float((np.sign(point) == np.sign(targets))[directed].mean())
     n = independent_origins(len(np.unique(judged.moment[directed.any(axis=1)])), steps)
-    chance = float(stats.binom.sf(round(accuracy * n) - 1, round(n), 0.5))
+    chance = float(special.bdtrc(round(accuracy * n) - 1, round(n), 0.5))
     return Edge("direction accuracy", steps, accuracy, accuracy - 0.5, n, chance)
 
 
@@ -199,7 +199,9 @@ def skill_against_truth(loss: Sequence[FloatArray], truth: Sequence[FloatArray])
     error = float(np.std(blocks, ddof=1)) / math.sqrt(len(blocks)) if len(blocks) > 1 else 0.0
     if error == 0:
         return TruthSkill(skill, None, None)
-    student = stats.t(len(blocks) - 1)
+    freedom = len(blocks) - 1  # of Student's t
     return TruthSkill(
-        skill, float(student.ppf(0.95)) * error, float(student.sf(np.mean(blocks) / error))
+        skill,
+        float(special.stdtrit(freedom, 0.95)) * error,
+        float(special.stdtr(freedom, -np.mean(blocks) / error)),
     )

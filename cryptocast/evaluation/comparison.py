@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from cryptocast.values import FloatArray
 
@@ -33,7 +33,7 @@ def diebold_mariano(difference: FloatArray, step: int) -> float | None:
     if variance is None or correction <= 0:
         return None
     statistic = float(loss.mean()) / math.sqrt(variance / n) * math.sqrt(correction)
-    return float(stats.t.sf(statistic, n - 1))
+    return float(special.stdtr(n - 1, -statistic))
 
 
 def effective_n(series: FloatArray, step: int) -> float | None:
@@ -72,7 +72,7 @@ def wilson(share: float, n: float, confidence: float) -> tuple[float, float]:
 
     Wilson's interval (1927) stays inside 0 and 1, and holds its confidence for small `n` too.
     """
-    z = float(stats.norm.ppf(0.5 + confidence / 2))
+    z = float(special.ndtri(0.5 + confidence / 2))
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     return max(centre - half, 0.0), min(centre + half, 1.0)
@@ -150,7 +150,7 @@ def stretch(plan: Resampling, confidence: float) -> float:
     Resampled block sums vary about their own mean, as a sample variance divided by the number
     of blocks does, and that variance is itself estimated: Student's t instead of the normal.
     """
-    quantiles = stats.t.ppf(confidence, plan.blocks - 1) / stats.norm.ppf(confidence)
+    quantiles = special.stdtrit(plan.blocks - 1, confidence) / special.ndtri(confidence)
     return float(quantiles) * _unbiased(plan)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from cryptocast.values import FloatArray, IntArray
 
@@ -59,7 +59,7 @@ def qlike(quantiles: FloatArray, targets: FloatArray, levels: Sequence[float]) -
     quantiles at the same levels, so that a normal forecast implies its own variance. What
     counts is the difference between models. NaN if there is no spread.
     """
-    normal = float(np.mean(stats.norm.ppf(np.asarray(levels)) ** 2))
+    normal = float(np.mean(special.ndtri(np.asarray(levels)) ** 2))
     moment = np.einsum("nhq,nhq->nh", quantiles, quantiles) / len(levels)
     variance = np.where(moment > 0, moment, np.nan) * BP**2 / normal
     return np.asarray(np.log(variance) + (BP * targets) ** 2 / variance)

@@ -29,7 +29,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from cryptocast.evaluation.metrics import BP, crps_bp, row_means
 from cryptocast.values import FloatArray, IntArray
@@ -124,7 +124,7 @@ def width_surprise(
     z is the normal quantile of the target's level, which is interpolated between quantiles;
     beyond the outermost it grows with the distance from the median.
     """
-    z = np.asarray(stats.norm.ppf(levels))
+    z = np.asarray(special.ndtri(levels))
     low, middle, high = (quantiles[..., i] for i in (0, len(levels) // 2, -1))
     above = np.clip((targets[..., None] >= quantiles).sum(axis=-1), 1, len(levels) - 1)
     left, right = (
@@ -195,5 +195,5 @@ def threshold(rule: Rule, false_alarm_bars: float) -> float:
 
 def _usual_surprise() -> float:
     """Return the mean of min(|z|, bound) of a standard normal z."""
-    density, beyond = stats.norm.pdf(_BOUND), stats.norm.sf(_BOUND)
-    return float(2 * (stats.norm.pdf(0) - density + _BOUND * beyond))
+    density = np.exp(np.array([0.0, -(_BOUND**2) / 2])) / np.sqrt(2 * np.pi)
+    return float(2 * (density[0] - density[1] + _BOUND * special.ndtr(-_BOUND)))

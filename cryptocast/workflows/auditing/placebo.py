@@ -12,7 +12,7 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from cryptocast import evaluation, models
 from cryptocast.bundles import Card, Forecaster
@@ -118,7 +118,7 @@ def _repeat(walk: Material, kind: ModelKind, card: Card, number: int) -> _Repeti
     baseline = models.get(WALK).fit(train, validation, levels=levels, params={}, run=TrainingRun(0))
     walked = Forecaster(baseline.onnx).log_returns(held_out)
     steps = np.sqrt(np.arange(1, walk.horizon + 1))
-    true = np.broadcast_to(SIGMA * np.outer(steps, stats.norm.ppf(levels)), quantiles.shape)
+    true = np.broadcast_to(SIGMA * np.outer(steps, special.ndtri(levels)), quantiles.shape)
     # Repetitions are not several markets at one time: each origin of each is an observation.
     moment: IntArray = number * 10**9 + np.arange(len(held_out), dtype=np.int64)
     return _Repetition(
