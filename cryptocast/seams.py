@@ -227,6 +227,13 @@ class Engine(Protocol):
         with the attribute `ON_GPU` gets a GPU if there is one. Raises EngineError.
         """
 
+    def prepare(self, modules: Sequence[str]) -> None:
+        """Let the workers start and import these modules while the command does other things.
+
+        The first pieces need not wait for that then. Do nothing if there are no workers; errors
+        are left to `map`.
+        """
+
     def close(self) -> None:
         """End the workers, and what is still under way."""
 

@@ -76,8 +76,8 @@ def command(
     and in MLflow. With --live, score the forecasts that were served, with and without
     calibration. With --paths, judge whole price paths to a day ahead (cryptocast guide futures).
     """
+    from cryptocast.engines import JUDGES
     from cryptocast.errors import UsageError
-    from cryptocast.workflows.evaluate import evaluate, evaluate_paths
 
     if live and (version or test_bars or start or end or engine or paths):
         raise UsageError("--live goes with --days alone", hint="cryptocast evaluate --live")
@@ -90,6 +90,10 @@ def command(
         return _live(run, days)
     first, last = read_time(start), read_time(end)
     with run.open({"engine.kind": engine}) as ws:
+        if not paths:
+            ws.engine.prepare(JUDGES)
+        from cryptocast.workflows.evaluate import evaluate, evaluate_paths  # takes seconds too
+
         if paths:
             from cryptocast.cli.screens.paths import paths_answer
 

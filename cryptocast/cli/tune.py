@@ -65,9 +65,12 @@ def command(
     `cryptocast train` uses the result. One study for all markets, or one for each ([model]
     scope).
     """
-    from cryptocast.workflows.tune import tune
+    from cryptocast.engines import TRAINS
 
     with run.open({"engine.kind": engine}) as ws:
+        ws.engine.prepare(TRAINS)
+        from cryptocast.workflows.tune import tune  # takes seconds, as the workers' imports do
+
         reports, failed_markets = tune(
             ws,
             kind=model,

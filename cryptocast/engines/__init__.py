@@ -11,6 +11,12 @@ from cryptocast import plugins
 from cryptocast.config import EngineSettings
 from cryptocast.seams import Engine
 
+TRAINS = ("cryptocast.compute.folds", "cryptocast.compute.training", "cryptocast.models._lightning")
+"""The modules that pieces import which train networks; for `Engine.prepare`."""
+
+JUDGES = ("cryptocast.compute.scoring",)
+"""Those of pieces that judge versions."""
+
 
 def open_engine(settings: EngineSettings) -> Engine:
     """Open the engine that the settings name; it starts its workers when the first piece comes.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -36,6 +38,13 @@ def work(version: str, function: Callable[[Any, Any], Any], piece: Any, shared: 
         return function(piece, shared)
     except CryptocastError as error:
         return Failed(error)
+
+
+def import_all(modules: Sequence[str]) -> None:
+    """Import modules in a worker; what lacks is told by the piece that needs it."""
+    for module in modules:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
 
 
 def in_order(

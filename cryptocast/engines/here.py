@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from cryptocast.config import EngineSettings
@@ -23,6 +23,9 @@ class Engine:
     def map(self, function: Callable[[P, S], R], pieces: Iterable[P], shared: S) -> Iterator[R]:
         """Yield the results, in the order of the pieces."""
         return (function(piece, shared) for piece in pieces)
+
+    def prepare(self, modules: Sequence[str]) -> None:
+        """Prepare nothing: this process imports what it comes to."""
 
     def close(self) -> None:
         """Close nothing."""

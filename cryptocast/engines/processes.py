@@ -11,7 +11,7 @@ import signal
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import cryptocast
 from cryptocast.config import EngineSettings
-from cryptocast.engines._work import in_order, work
+from cryptocast.engines._work import import_all, in_order, work
 from cryptocast.errors import EngineError
 
 P = TypeVar("P")
@@ -77,6 +77,12 @@ class Engine:
                     return done
 
         return in_order(pieces, submit, result, 2 * self.workers)
+
+    def prepare(self, modules: Sequence[str]) -> None:
+        """Let each worker import the modules."""
+        with contextlib.suppress(BrokenProcessPool):
+            for _ in range(self.workers):
+                self._started().submit(import_all, modules)
 
     def close(self) -> None:
         """End the workers, also those that are still at work, and remove what they shared."""

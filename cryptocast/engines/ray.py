@@ -5,19 +5,20 @@ The driver runs on a machine of the cluster (`HOST:PORT`, `auto`) or talks to it
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
 import socket
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import cryptocast
 from cryptocast.config import EngineSettings
-from cryptocast.engines._work import in_order, work
+from cryptocast.engines._work import import_all, in_order, work
 from cryptocast.errors import ConfigError, CryptocastError, EngineError
 
 P = TypeVar("P")
@@ -39,6 +40,7 @@ class Engine:
         self._ours = False
         self._head: tuple[str, int] | None = None
         self._shared: tuple[Any, Any] | None = None
+        self._preparing: list[Any] = []  # Ray forgets what nobody holds
 
     @property
     def workers(self) -> int:
@@ -67,11 +69,18 @@ class Engine:
 
         return in_order(pieces, submit, self._result, most)
 
+    def prepare(self, modules: Sequence[str]) -> None:
+        """Join, and let as many workers as will be used import the modules at once."""
+        with contextlib.suppress(CryptocastError):  # `map` joins again, and says what is wrong
+            remote = self._ray.remote(import_all).options(name="prepare", max_retries=0)
+            self._preparing = [remote.remote(tuple(modules)) for _ in range(self.workers)]
+
     def close(self) -> None:
         """Leave the cluster, which ends what still runs for us; a local one ends with that."""
         if self._ours and self._is_there():
             self._ray.shutdown()
         self._ours, self._shared = False, None
+        self._preparing.clear()
 
     def _join(self) -> None:
         ray, address = self._ray, self._settings.address

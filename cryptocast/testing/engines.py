@@ -19,6 +19,8 @@ def check_engine(engine: Engine, folder: Path) -> None:
 
     One of its workers is killed. `folder` is empty, and every worker can write to it.
     """
+    # No piece has to wait for a module that lacks: it is told when a piece needs it.
+    engine.prepare(("json", "no_module_of_that_name"))
     twice = list(engine.map(_times, range(_MANY), 2))
     check(twice == [2 * n for n in range(_MANY)], "its results are not those of the pieces")
     check(list(engine.map(_times, (), 2)) == [], "it returns results of no piece")

@@ -176,6 +176,13 @@ def test_a_worker_imports_no_workflow_no_store_and_no_mlflow(engine: Engine) -> 
     assert set(engine.map(loaded, range(6), heavy)) == {()}
 
 
+def test_workers_import_what_they_are_told_to_before_a_piece_needs_it(engine: Engine) -> None:
+    if engine.workers == 1:
+        pytest.skip("here is no other process")
+    engine.prepare(("wave", "no_module_of_that_name"))
+    assert ("wave",) in set(engine.map(loaded, range(6), ("wave",)))
+
+
 def test_an_engine_that_there_is_not_is_refused_when_the_workspace_is_opened(w: Path) -> None:
     with pytest.raises(ConfigError, match="no engine 'rya'") as caught:
         Workspace.open(w, environ={}, options={"engine.kind": "rya"})

@@ -36,6 +36,9 @@ class Recalled:
             key = key_of(piece, shared) if same else ""
             yield self._results[key] if key in self._results else function(piece, shared)
 
+    def prepare(self, modules: Sequence[str]) -> None:
+        """Prepare nothing."""
+
     def close(self) -> None:
         """Close nothing."""
 
