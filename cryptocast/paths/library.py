@@ -24,8 +24,9 @@ OWN_ORIGINS = 200
 
 _LEAST_OWN = 60  # usable origins: of 18 days, besides the week before them
 _LEAST_BEHIND_DAYS = 7
-_PRIOR_OWN = 50  # usable origins that count as much as the library does, when days are widened
+_PRIOR_OWN = 50  # usable origins that count as much as the library does
 _CODES = 127
+_RANKED = 0.999  # of the sizes: those above rest on few days, and keep their ratio to it
 
 
 def past_bars(interval_seconds: int) -> int:
@@ -80,11 +81,15 @@ class Draw:
         rng = np.random.default_rng([seed, origin])
         origins, coins, _ = library.codes.shape
         pairs = -(-paths // 2)
+        own = np.full(pairs, -1)
+        # Each as often as any other: the same path drawn twice would say nothing new.
+        own[: pairs // 2] = np.resize(rng.permutation(OWN_ORIGINS), pairs // 2)
+        rng.shuffle(own)
         sign = (2 * rng.integers(2, size=pairs) - 1).astype(np.float32)
         return cls(
             rng.integers(origins, size=pairs).repeat(2)[:paths],
             rng.integers(coins, size=pairs).repeat(2)[:paths],
-            rng.integers(-OWN_ORIGINS, OWN_ORIGINS, size=pairs).clip(-1).repeat(2)[:paths],
+            own.repeat(2)[:paths],
             np.column_stack([sign, -sign]).ravel()[:paths],
         )
 
@@ -100,15 +105,22 @@ class Library:
 
         Different places get different coins of the same origins. From the C-th on origins are
         others, so that no two places get the same path. `own` is what followed the market's own
-        origins: about half of the paths come from there.
+        origins: about half of the paths come from there, and the sizes of the others are
+        distributed as those were. The mean size is the same at every step: that of so many
+        paths would vary by chance.
         """
         origins, coins, _ = self.codes.shape
         around, coin = divmod(place, coins)
         shifted = (draw.origin + around * (origins // 2 + 1)) % origins
-        drawn = decode(self.codes[shifted, (draw.rotation + coin) % coins])
-        if own is not None:
+        codes = self.codes[shifted, (draw.rotation + coin) % coins]
+        if own is None:
+            drawn = decode(codes)
+        else:
             its = (draw.own >= 0) & own.usable[draw.own]
+            drawn = own.table(codes)[codes.view(np.uint8)]
             drawn[its] = own.residuals[draw.own[its]]
+        means = np.abs(drawn).mean(axis=0)
+        drawn *= means.mean() / means
         return drawn * draw.sign[:, None]
 
 
@@ -118,6 +130,28 @@ class Own:
 
     residuals: NDArray[np.float32]  # [OWN_ORIGINS, D]
     usable: NDArray[np.bool_]  # [OWN_ORIGINS] False: too little is stored around it
+
+    def table(self, codes: NDArray[np.int8]) -> NDArray[np.float32]:
+        """Return the residual [256] of each code, such that these codes get our distribution.
+
+        A code's size is drawn towards the one that as many of the market's own residuals are
+        smaller than: on another venue moves are more often none, and more often large.
+        """
+        signed = np.bincount(codes.view(np.uint8).ravel(), minlength=256)
+        count = signed[: _CODES + 1] + np.append(0, signed[:_CODES:-1])[: _CODES + 1]
+        rank = (np.cumsum(count) - count / 2) / codes.size
+        ranked = np.sort(np.abs(self.residuals[self.usable]), axis=None)
+        place = np.minimum((rank * len(ranked)).astype(np.intp), len(ranked) - 1)
+        theirs = _table()[: _CODES + 1]
+        last = min(int(np.searchsorted(rank, _RANKED)), _CODES)
+        ours = np.where(rank < _RANKED, ranked[place], theirs * ranked[place[last]] / theirs[last])
+        sizes = theirs + self._share() * (ours - theirs)
+        return np.concatenate([sizes, [0.0], -sizes[:0:-1]]).astype(np.float32)
+
+    def _share(self) -> float:
+        """Return how much the market's own past counts beside the library, between 0 and 1."""
+        count = int(self.usable.sum())
+        return count / (count + _PRIOR_OWN)
 
     def widen(self, moves: FloatArray, size: FloatArray) -> None:
         """Give whole days of moves [N, D] in place the size that the market's own days had.
@@ -130,8 +164,7 @@ class Own:
         days = moves.sum(axis=1)
         ours, its = np.abs(days).mean(), np.abs(self.residuals[self.usable] @ size).mean()
         if ours > 0 and its > 0:
-            count = int(self.usable.sum())
-            factor = (its / ours) ** (count / (count + _PRIOR_OWN))
+            factor = (its / ours) ** self._share()
             moves += ((factor - 1) / moves.shape[1] * days)[:, None]
 
 

@@ -22,7 +22,7 @@ from cryptocast.config import EngineSettings, MarketSettings, Settings
 from cryptocast.display import counted
 from cryptocast.engines import open_engine
 from cryptocast.evaluation import trajectories
-from cryptocast.paths import PathModel
+from cryptocast.paths import MarketPaths, PathModel
 from cryptocast.paths.joining import joined
 from cryptocast.paths.rivals import FHS, GBM
 from cryptocast.values import FloatArray, ForecastSet, IntArray, iso
@@ -48,7 +48,7 @@ ORIGIN = (
 )
 PATHS, PAIRS = 1000, 720  # pairs of origin and coin a year
 HOUR = {"5m": 1, "15m": 3, "30m": 6, "1h": 12}  # steps of 5 minutes
-JOINED = "joined"
+JOINED, TOLD = "joined", "told"
 WEEK_SECONDS = 7 * 86_400
 INTRODUCTION = """# Whole paths in a league
 
@@ -59,8 +59,9 @@ EWMA volatility (decay 0.94); standard errors by weekly jackknife; below 0 is be
 share of increments inside the range; at 24 h its standard error is in brackets. Basket: of all
 coins in equal parts. Energy: the joint score of all coins from a step to 24 h. Brier scores of
 four levels, half a standard deviation of that GBM's day and a whole one up and down; bias: mean
-probability less what came, in points. The hour: increments over 5 to 60 minutes, summed over the
-first hour; `joined` is filtered historical simulation with the served quantiles, by rank.
+probability less what came, in points. `told` is a bound and no forecast: our paths, each with the
+mean size of a move that the day then had. The hour: increments over 5 to 60 minutes, summed over
+the first hour; `joined` is filtered historical simulation with the served quantiles, by rank.
 """
 
 
@@ -76,7 +77,7 @@ def common_origins(series: Sequence[Recorded]) -> IntArray:
 
 def judged(model: PathModel, series: Sequence[Recorded]) -> tuple[list[Judged], list[Any]]:
     """Judge joint paths of several series at common origins; the second list is their hour's."""
-    market = series[0].market
+    market, curve = series[0].market, model.curve.name
     base = bundles.load(models.base_folder(market.interval))
     day = paths.day_bars(market.interval_seconds)
     days, hours = [], []
@@ -92,22 +93,23 @@ def judged(model: PathModel, series: Sequence[Recorded]) -> tuple[list[Judged], 
             bars = recorded.bars.part(at - paths.past_bars(market.interval_seconds), at)
             made = forecast_of(base, bars, Settings().model.horizon)
             prices = paths.prices(model, draw, made, bars, place, (PATHS, day))
+            last = made.last_close
             ours.append(
-                paths.MarketPaths(
-                    recorded.market,
-                    made.last_close,
-                    0,
-                    made.model,
-                    made.levels,
-                    model.curve.name,
-                    prices,
-                )
+                MarketPaths(recorded.market, last, 0, made.model, made.levels, curve, prices)
             )
             served.append(made)
         entrants = entrants_of(origin, ours, known)
-        days.append(judge(origin, entrants, known))
+        bound = [told(each, truth) for each, truth in zip(entrants[OURS], known, strict=True)]
+        days.append(judge(origin, {**entrants, TOLD: bound}, known))
         hours.append((origin, hour_marks(with_joined(entrants, served), known)))
     return days, hours
+
+
+def told(each: FloatArray, truth: Truth) -> FloatArray:
+    """Return paths [N, D + 1], each with the true mean size of the day's moves."""
+    moves, true = (np.diff(np.log(walk)) for walk in (each, truth.closes))
+    moves *= np.abs(true).mean() / np.abs(moves).mean(axis=1, keepdims=True)
+    return np.insert(np.exp(np.cumsum(moves, axis=1)), 0, 1.0, axis=1)
 
 
 def with_joined(entrants: Entrants, served: Sequence[ForecastSet]) -> Entrants:
@@ -213,13 +215,9 @@ def section(interval: str, data: str) -> list[str]:
     assert model is not None
     card = model.save(SHIPPED / interval)
     start, end = iso(card.data_start)[:10], iso(card.data_end)[:10]
-    text = [
-        "",
-        f"## Candles of {interval}",
-        "",
-        f"Fitted on {counted(len(learned), 'file')}, {start} to {end}; "
-        f"{card.library_origins} origins in the library.",
-    ]
+    fitted = f"Fitted on {counted(len(learned), 'file')}, {start} to {end}"
+    count = f"{card.library_origins} origins in the library."
+    text = ["", f"## Candles of {interval}", "", f"{fitted}; {count}"]
     seconds = series[0].market.interval_seconds
     least = paths.past_bars(seconds) + 10 * paths.day_bars(seconds)
     others = [r for r in series if LEARNED not in r.name and len(r.bars) > least]

@@ -11,7 +11,7 @@ import pytest
 
 from cryptocast import paths
 from cryptocast.errors import ModelError
-from cryptocast.paths.library import LARGEST, Draw, Own, decode, encode
+from cryptocast.paths.library import LARGEST, OWN_ORIGINS, Draw, Own, decode, encode
 
 SHIPPED = Path(paths.__file__).parent / "shipped" / "5m"
 
@@ -57,6 +57,56 @@ def test_a_draw_follows_from_its_seed_and_origin() -> None:
     assert (one.origin == same.origin).all()
     for other in (Draw.of(50, library, 4, 1_700_000_100), Draw.of(50, library, 3, 1_700_000_400)):
         assert (one.origin != other.origin).any()
+
+
+def test_half_of_the_paths_take_the_own_origins_each_as_often_as_any_other() -> None:
+    draw = Draw.of(1000, paths.shipped().library, 3, 1_700_000_100)
+    own = draw.own[draw.own >= 0]
+    assert len(own) == 500
+    assert set(np.bincount(own, minlength=OWN_ORIGINS)) == {2, 4}  # a path, and it upside down
+    assert 200 < (draw.own[:500] >= 0).sum() < 300  # fewer paths are half and half too
+
+
+def own_past(sizes: np.ndarray, usable: int) -> Own:
+    return Own(sizes.reshape(OWN_ORIGINS, -1).astype(np.float32), np.arange(OWN_ORIGINS) < usable)
+
+
+@pytest.mark.parametrize(("usable", "share"), [(200, 0.8), (75, 0.6)])
+def test_the_librarys_paths_get_the_sizes_of_the_markets_own(usable: int, share: float) -> None:
+    """On this market a third of the moves are none, and as many large ones more."""
+    library, rng = paths.shipped().library, np.random.default_rng(5)
+    draw = Draw.of(1000, library, 3, 1_700_000_100)
+    others = draw.own < 0
+    own = own_past(rng.exponential(1.5, 57_600) * (rng.random(57_600) > 1 / 3), usable)
+    ours, drawn = library.residuals(draw, 0), library.residuals(draw, 0, own)
+    levels = np.array([0.2, 0.5, 0.8, 0.95, 0.99])
+    plain, moved, its = (
+        np.quantile(np.abs(values), levels)
+        for values in (ours[others], drawn[others], own.residuals[:usable])
+    )
+    assert moved == pytest.approx((1 - share) * plain + share * its, rel=0.05)
+    assert ((drawn > 0) == (ours > 0))[others].all()  # a code keeps its sign
+
+
+def test_one_crash_of_the_own_past_is_not_the_size_of_all_large_moves() -> None:
+    library = paths.shipped().library
+    quiet = np.abs(np.random.default_rng(6).standard_normal(57_600))
+    quiet[:30] = LARGEST
+    codes = library.codes[:200, 0]
+    table = own_past(quiet, 200).table(codes)
+    sizes = table[:128]
+    assert (np.diff(sizes) >= 0).all()
+    assert (table[129:][::-1] == -sizes[1:]).all()
+    assert table[encode(np.array([6.0])).view(np.uint8)][0] < 6
+
+
+def test_the_mean_size_of_the_paths_is_the_same_at_every_step() -> None:
+    library = paths.shipped().library
+    draw = Draw.of(1000, library, 3, 1_700_000_100)
+    for own in (None, own_past(np.random.default_rng(7).standard_normal(57_600), 200)):
+        sizes = np.abs(library.residuals(draw, 2, own)).mean(axis=0)
+        assert np.ptp(sizes) < 1e-5 * sizes.mean()
+    assert abs(np.abs(library.residuals(draw, 2)).mean() - 1) < 0.05
 
 
 @pytest.mark.parametrize(
