@@ -10,7 +10,7 @@ import hashlib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -332,6 +332,10 @@ class Windows:
     def take(self, index: slice | IntArray) -> Windows:
         """Return the origins that an index selects; with a slice `inputs` stay a view."""
         return Windows(*(getattr(self, column.name)[index] for column in fields(self)))
+
+    def newest(self) -> Windows:
+        """Return the same origins with the newest bar alone: a copy that keeps no other alive."""
+        return replace(self, inputs=self.inputs[:, -1:].copy())
 
     def unit(self, horizon: int) -> FloatArray:
         """Return the unit of each step [N, H]: the volatility of a bar times sqrt(step)."""

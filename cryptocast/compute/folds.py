@@ -80,16 +80,12 @@ def rolling_folds(
 
 
 def _fold(material: Material, levels: tuple[float, ...], parts: tuple[Part, Part, Part]) -> Fold:
-    learn, stop, judge = (_newest(material.windows(part)) for part in parts)
+    # The last bar alone, which is more than the random walk looks at.
+    learn, stop, judge = (material.windows(part).newest() for part in parts)
     walk = np.empty((0, material.horizon))
     if len(learn) and len(stop) and len(judge):
         walk = walk_crps(learn, stop, judge, levels)
     return Fold(material, parts, walk)
-
-
-def _newest(windows: Windows) -> Windows:
-    """Return windows of the last bar alone, which is more than the random walk looks at."""
-    return replace(windows, inputs=windows.inputs[:, -1:].copy())
 
 
 def _can_judge(fold: Fold) -> bool:

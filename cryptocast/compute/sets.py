@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from cryptocast import dataset
 from cryptocast.compute.ladder import Answer, Ladder, Request
-from cryptocast.compute.tracks import Held, Tracks
+from cryptocast.compute.tracks import Calibrating, Held, Tracks
 from cryptocast.dataset import Bars
 from cryptocast.errors import StateError
 from cryptocast.seams import Clock
@@ -65,6 +66,14 @@ class _Answered:
     stale_bars: int
     shifts: IntArray  # open times of the level shifts that are suspected at the origin
 
+    @property
+    def calibrating(self) -> Calibrating:
+        """All that its calibration goes by."""
+        market = self.question.market
+        known_until = self.origin - self.stale_bars * market.interval_seconds
+        version = self.answer[0].version
+        return Calibrating(market, version, self.origin, known_until, self.candles, self.shifts)
+
 
 def issued_now(clock: Clock, late_seconds: float) -> Stamp:
     """Return a stamp for sets of a tick: `live`, or `late` from `late_seconds` after the origin."""
@@ -112,7 +121,7 @@ def forecast_sets(
         firsts.setdefault((each.question.market, each.answer[0].version), each.origin)
     last = max((question.origins[-1] for question in questions), default=None)
     tracks.load(reader, firsts, ladder.recent_bars, last)
-    return [_set(each, tracks, stamp) for each in answered], failures, events
+    return _sets(answered, tracks, stamp), failures, events
 
 
 def _prepared(
@@ -190,39 +199,56 @@ def _candles(
     return [(question, candles[question]) for question in questions]
 
 
-def _set(answered: _Answered, tracks: Tracks, stamp: Stamp) -> ForecastSet:
-    """Return one set, calibrated, in prices, and let the tracks go on from it."""
-    model, log_quantiles = answered.answer
-    question, origin, stale_bars = answered.question, answered.origin, answered.stale_bars
-    market = question.market
-    if question.series != market:
-        reasons = [f"source:{question.series.source}", model.fallback]
-        model = replace(model, fallback=", ".join(reason for reason in reasons if reason))
-    issued_at, mode = stamp(origin)
-    scale, body, log_quantiles = tracks.calibrate(
-        market,
-        model.version,
-        origin,
-        origin - stale_bars * market.interval_seconds,
-        log_quantiles,
-        answered.candles,
-        answered.shifts,
-    )
-    forecast = ForecastSet(
-        market=market,
-        origin=origin,
-        issued_at=issued_at,
-        last_close=answered.last_close,
-        stale_bars=stale_bars,
-        mode=mode,
-        model=model,
-        levels=tracks.levels,
-        quantiles=dataset.to_prices(log_quantiles, answered.last_close),
-        scale=scale,
-        body=body,
-    )
-    tracks.remember(forecast)
-    return forecast
+def _sets(answered: Sequence[_Answered], tracks: Tracks, stamp: Stamp) -> list[ForecastSet]:
+    """Return the sets in the order of the answers, of which one market's are in that of origins.
+
+    The first of all markets are made together, then the second of each: what is learned from one
+    goes into the next.
+    """
+    rounds: list[list[int]] = []
+    counts: Counter[Market] = Counter()
+    for place, each in enumerate(answered):
+        market = each.question.market
+        if counts[market] == len(rounds):
+            rounds.append([])
+        rounds[counts[market]].append(place)
+        counts[market] += 1
+    sets: dict[int, ForecastSet] = {}
+    for places in rounds:
+        some = [answered[place] for place in places]
+        sets |= zip(places, _round(some, tracks, stamp), strict=True)
+    return [sets[place] for place in range(len(answered))]
+
+
+def _round(answered: Sequence[_Answered], tracks: Tracks, stamp: Stamp) -> list[ForecastSet]:
+    """Return a set of each market, calibrated, in prices, and let the tracks go on from them."""
+    asked = [each.calibrating for each in answered]
+    widening = tracks.calibrate(asked, np.stack([each.answer[1] for each in answered]))
+    closes = np.array([each.last_close for each in answered])
+    prices = dataset.to_prices(widening.log_quantiles, closes[:, None, None])
+    sets = []
+    for place, each in enumerate(answered):
+        model, question = each.answer[0], each.question
+        if question.series != question.market:
+            reasons = [f"source:{question.series.source}", model.fallback]
+            model = replace(model, fallback=", ".join(reason for reason in reasons if reason))
+        issued_at, mode = stamp(each.origin)
+        forecast = ForecastSet(
+            market=question.market,
+            origin=each.origin,
+            issued_at=issued_at,
+            last_close=each.last_close,
+            stale_bars=each.stale_bars,
+            mode=mode,
+            model=model,
+            levels=tracks.levels,
+            quantiles=prices[place],
+            scale=None if widening.scale is None else widening.scale[place],
+            body=None if widening.body is None else widening.body[place],
+        )
+        tracks.remember(forecast)
+        sets.append(forecast)
+    return sets
 
 
 def _too_few(reader: Held, series: Market, origin: int, count: int) -> StateError:

@@ -85,6 +85,27 @@ class _Track:
 _COLUMNS = tuple(each.name for each in fields(Ranges))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibrating:
+    """A market at an origin, and all that the calibration of its quantiles goes by."""
+
+    market: Market
+    version: str
+    origin: int
+    known_until: int  # when the newest of its candles closed
+    candles: Candles  # the market's own: another venue's show no outcome of it
+    shifts: IntArray  # open times of suspected shifts: what they part from its origin says nothing
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Widening:
+    """The quantiles [N, H, Q] of log-returns, and scale and body [N, H] if they were widened."""
+
+    scale: FloatArray | None
+    body: FloatArray | None
+    log_quantiles: FloatArray
+
+
 class Tracks:
     """Calibration of a run of sets: first what the ledger holds, then what this run adds.
 
@@ -137,46 +158,41 @@ class Tracks:
             self._tracks |= dict.fromkeys(pairs)
             self._tracks |= {pair: _Track.of(past) for pair, past in pasts.items()}
 
-    def calibrate(
-        self,
-        market: Market,
-        version: str,
-        origin: int,
-        known_until: int,
-        log_quantiles: FloatArray,
-        candles: Candles,
-        shifts: IntArray,
-    ) -> tuple[FloatArray | None, FloatArray | None, FloatArray]:
-        """Return scale and body [H] at an origin, and the quantiles [H, Q] widened by them.
+    def calibrate(self, several: Sequence[Calibrating], log_quantiles: FloatArray) -> Widening:
+        """Return the quantiles [N, H, Q] of N markets, widened, and by what.
 
-        `candles` must be the market's own: another venue's show no outcome of it.
-        `known_until` is when the newest of them closed. If candles are always late, their
-        outcomes are learned a tick later, and not lost. `shifts` are the open times of suspected
-        level shifts: what they part from its origin says nothing of a range.
+        If candles are always late, their outcomes are learned a tick later, and not lost.
         """
         if not self._enabled:
-            return None, None, log_quantiles
-        track = self._tracks.get((market, version))
-        if track is None or track.origin < origin - MEMORY_BARS * market.interval_seconds:
-            fresh = calibration.fresh(len(log_quantiles))
-            return fresh, fresh, log_quantiles
-        interval, levels = market.interval_seconds, self.levels
-        after = max(track.known_until, origin - self._recent_bars * interval)
-        outcomes = calibration.outcomes(
-            track.ranges(),
-            candles,
-            interval,
-            horizon=len(log_quantiles),
-            after=after,
-            until=known_until,
-            shifts=shifts,
+            return Widening(None, None, log_quantiles)
+        count, horizon, _ = log_quantiles.shape
+        scale, body = np.ones((2, count, horizon))
+        known, missed, beyond = np.zeros((3, count, horizon), dtype=np.int64)
+        for place, one in enumerate(several):
+            interval = one.market.interval_seconds
+            track = self._tracks.get((one.market, one.version))
+            if track is None or track.origin < one.origin - MEMORY_BARS * interval:
+                continue
+            outcomes = calibration.outcomes(
+                track.ranges(),
+                one.candles,
+                interval,
+                horizon=horizon,
+                after=max(track.known_until, one.origin - self._recent_bars * interval),
+                until=one.known_until,
+                shifts=one.shifts,
+            )
+            scale[place], body[place] = track.scale, track.body
+            known[place], missed[place] = outcomes.known, outcomes.missed
+            beyond[place] = outcomes.beyond
+        levels, share = self.levels, calibration.share_outside(self.levels)
+        scale = calibration.advance(scale, known, missed, share)
+        body = (
+            calibration.advance_body(body, known, beyond, levels)
+            if self._own_past
+            else np.ones_like(body)
         )
-        share = calibration.share_outside(levels)
-        scale = calibration.advance(track.scale, outcomes.known, outcomes.missed, share)
-        body = calibration.fresh(len(log_quantiles))
-        if self._own_past:
-            body = calibration.advance_body(track.body, outcomes.known, outcomes.beyond, levels)
-        return scale, body, calibration.widen(log_quantiles, scale, body, levels)
+        return Widening(scale, body, calibration.widen(log_quantiles, scale, body, levels))
 
     def remember(self, forecast: ForecastSet) -> None:
         """Go on from a set that was just made."""

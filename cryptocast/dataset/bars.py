@@ -92,7 +92,7 @@ def lay_out(candles: Candles, market: Market, start: int, end: int) -> Bars:
         market=market,
         first=start,
         log_close=log_close,
-        log_return=np.diff(log_close, prepend=log_close[:1]),
+        log_return=np.concatenate(([0.0], np.diff(log_close))),
         log_range=_spread(at, length, np.log(candles.high / candles.low), 0.0),
         place=_spread(at, length, _place(candles), 0.0),
         log_volume=_spread(at, length, np.log1p(candles.volume), np.nan),

@@ -150,8 +150,8 @@ def log_returns(bars: Bars, at: IntArray, horizon: int, end: int) -> FloatArray:
     return np.where(known, bars.log_close[bar] - bars.log_close[at - 1][:, None], np.nan)
 
 
-def to_prices(log_quantiles: FloatArray, last_close: float) -> FloatArray:
-    """Return quantiles of log-returns [H, Q] as prices, rounded to 9 significant digits."""
+def to_prices(log_quantiles: FloatArray, last_close: float | FloatArray) -> FloatArray:
+    """Return quantiles of log-returns [..., H, Q] as prices, rounded to 9 significant digits."""
     prices = last_close * np.exp(log_quantiles)
     with np.errstate(divide="ignore"):
         digits = _DIGITS - 1 - np.floor(np.log10(prices))

@@ -92,7 +92,6 @@ class Corrector(ABC):
             "weight_decay": trial.suggest_float("weight_decay", 0.5, 8.0, log=True),
         }
 
-    @one_thread()
     def fit(
         self,
         train: Windows,
@@ -114,21 +113,22 @@ class Corrector(ABC):
                 code="model.no_windows",
                 hint="more [data] days in cryptocast.toml, then cryptocast fetch",
             )
-        past = PastOrigins((train, validation))
+        past, lookback = PastOrigins((train.newest(), validation.newest())), train.inputs.shape[1]
         start = _start(shape, past)
         learned, held_out = (_rows(part, start, shape.places) for part in (train, validation))
-        quantiles, bound = _at_start(start, shape, train, levels)
+        quantiles, bound = _at_start(start, shape, past.parts[0], levels)
         level = torch.tensor(levels, dtype=torch.float32)
-        with torch.random.fork_rng():
+        del train, validation  # of many markets 0.1 GB each, if the caller has let go of them too
+        with one_thread(), torch.random.fork_rng():
             torch.manual_seed(run.seed)
             network = Network(self.encoder, shape, quantiles, bound)
             history = _train(network, (learned, held_out), shape, level, run)
-        with torch.no_grad():
+        with one_thread(), torch.no_grad():
             network.centre.copy_(network.raw(learned[0]).mean(0))
             _shrink(network, held_out, level)
             if not isinstance(start, Base):
                 quantiles = _left(network, (learned, held_out), past, levels)
-        graph = to_onnx(network, start, quantiles, train.inputs.shape[1])
+        graph = to_onnx(network, start, quantiles, lookback)
         return Fitted(self.kind, dict(params), graph, history)
 
 
