@@ -85,8 +85,8 @@ def lay_out(candles: Candles, market: Market, start: int, end: int) -> Bars:
     # For each bar, the row of the last candle at or before it; leading bars take the first.
     row = np.maximum(np.cumsum(present) - 1, 0)
     log_close = np.log(candles.close)[row]
-    last_seen = np.maximum.accumulate(np.where(present, np.arange(length), -1))
-    age = np.where(last_seen >= 0, np.arange(length) - last_seen, np.arange(length) + 1)
+    bar = np.arange(length, dtype=np.int64)
+    age = bar - np.maximum.accumulate(np.where(present, bar, -1))  # counted from before the first
 
     return Bars(
         market=market,
@@ -97,7 +97,7 @@ def lay_out(candles: Candles, market: Market, start: int, end: int) -> Bars:
         place=_spread(at, length, _place(candles), 0.0),
         log_volume=_spread(at, length, np.log1p(candles.volume), np.nan),
         missing=~present,
-        age=age.astype(np.int64),
+        age=age,
     )
 
 
