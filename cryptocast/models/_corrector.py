@@ -115,10 +115,11 @@ class Corrector(ABC):
             )
         past, lookback = PastOrigins((train.newest(), validation.newest())), train.inputs.shape[1]
         start = _start(shape, past)
-        learned, held_out = (_rows(part, start, shape.places) for part in (train, validation))
+        parts = [validation, train]
+        del train, validation  # of many markets 0.1 GB each, which goes when its rows are there
+        learned, held_out = (_rows(parts.pop(), start, shape.places) for _ in range(2))
         quantiles, bound = _at_start(start, shape, past.parts[0], levels)
         level = torch.tensor(levels, dtype=torch.float32)
-        del train, validation  # of many markets 0.1 GB each, if the caller has let go of them too
         with one_thread(), torch.random.fork_rng():
             torch.manual_seed(run.seed)
             network = Network(self.encoder, shape, quantiles, bound)
