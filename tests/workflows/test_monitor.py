@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -145,8 +146,12 @@ def damage(patch: pytest.MonkeyPatch, name: str, factor: float, first: int = 0) 
         damaged[later] *= factor
         return features.Features(computed.values[low:], computed.sigma[low:])
 
+    def compute_alike(several: Sequence[Bars], low: int = 0) -> list[features.Features]:
+        return [compute(bars, low) for bars in several]
+
     for module in (features, dataset):
         patch.setattr(module, "compute", compute)
+    patch.setattr(features, "compute_alike", compute_alike)
 
 
 def served_again(folder: Path, first: int) -> None:
