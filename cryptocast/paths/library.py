@@ -121,7 +121,8 @@ class Library:
             drawn[its] = own.residuals[draw.own[its]]
         means = np.abs(drawn).mean(axis=0)
         drawn *= means.mean() / means
-        return drawn * draw.sign[:, None]
+        drawn *= draw.sign[:, None]
+        return drawn
 
 
 @dataclass(frozen=True, slots=True, eq=False)
