@@ -14,17 +14,16 @@ from msgspec import Meta, field
 from msgspec.structs import force_setattr
 
 from cryptocast.config.section import (
-    REFERENCE,
     Count,
     Natural,
     NotNegative,
-    PlainSecret,
     Positive,
     Section,
     Strings,
     Uri,
     holds_no_secret,
     one_of,
+    refers_to,
 )
 from cryptocast.values import INTERVAL_SECONDS
 
@@ -66,12 +65,6 @@ class FallbackSettings(Section, frozen=True):
     base_url: Annotated[_BaseUrl, "another root than the official one"] = None
 
 
-def _is_reference(value: str) -> None:
-    if not REFERENCE.fullmatch(value):
-        # The value itself may be a key: it is not repeated.
-        raise PlainSecret("must be written env:NAME, with the key itself in the environment")
-
-
 def _names_columns(value: Mapping[str, str]) -> None:
     allowed = ("open_time", "open", "high", "low", "close", "volume")
     for key in value:
@@ -99,7 +92,7 @@ class SourceSettings(Section, frozen=True):
     ] = field(default_factory=dict)
     base_url: Annotated[_BaseUrl, "HTTP sources: another root than the official one"] = None
     api_key: Annotated[
-        str, _is_reference, "where the key is: env:NAME, in the environment or .env"
+        str, refers_to("key"), "where the key is: env:NAME, in the environment or .env"
     ] = "env:COINCAP_API_KEY"
     slugs: Annotated[dict[str, str], "source coincap: its slugs of bases, { BTC = 'bitcoin' }"] = (
         field(default_factory=dict)

@@ -87,3 +87,15 @@ def holds_no_secret(value: str | None) -> None:
     """Check an address that must not even name a secret."""
     if value is not None and holds_secret(value):
         raise PlainSecret("must hold neither a user, a password nor a query")
+
+
+def refers_to(what: str) -> Callable[[str | None], None]:
+    """Return a check that a text only names a secret, as `env:NAME`; it is not repeated."""
+
+    def check(value: str | None) -> None:
+        if value is not None and not REFERENCE.fullmatch(value):
+            raise PlainSecret(
+                f"must be written env:NAME, with the {what} itself in the environment"
+            )
+
+    return check

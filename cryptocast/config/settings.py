@@ -26,12 +26,12 @@ from cryptocast.config.section import (
     Count,
     Natural,
     NotNegative,
-    PlainSecret,
     Positive,
     Section,
     Strings,
     Uri,
     holds_no_secret,
+    refers_to,
 )
 from cryptocast.errors import ConfigError
 from cryptocast.values import ALERTS, Market
@@ -142,12 +142,6 @@ class MlflowSettings(Section, frozen=True):
     ] = "cryptocast"
 
 
-def _is_reference(value: str | None) -> None:
-    if value is not None and not REFERENCE.fullmatch(value):
-        # Anybody who knows such a URL may write to it: it is not repeated.
-        raise PlainSecret("must be written env:NAME, with the URL itself in the environment")
-
-
 def _are_alerts(value: tuple[str, ...]) -> None:
     for kind in value:
         if kind not in ALERTS:
@@ -161,7 +155,9 @@ class ReceiverSettings(Section, frozen=True):
 
     # A URL that is written here by mistake is refused without being repeated.
     name: Annotated[str, Meta(pattern=r"^[a-z_]+$"), "console, file, webhook or apprise"]
-    url: Annotated[str | None, _is_reference, "webhook, apprise: where the URL is, env:NAME"] = None
+    url: Annotated[str | None, refers_to("URL"), "webhook, apprise: where the URL is, env:NAME"] = (
+        None
+    )
     path: Annotated[str | None, "file: a file other than logs/alerts.log"] = None
     alerts: Annotated[Strings, _are_alerts, "the kinds of alerts that it gets"] = ALERTS
 

@@ -26,6 +26,7 @@ _LEAST_OWN = 60  # usable origins: of 18 days, besides the week before them
 _LEAST_BEHIND_DAYS = 7
 _PRIOR_OWN = 50  # usable origins that count as much as the library does
 _CODES = 127
+_LEAST_LEVELLED = 100  # paths: the mean of fewer is mostly what these paths are
 _RANKED = 0.999  # of the sizes: those above rest on few days, and keep their ratio to it
 
 
@@ -106,8 +107,8 @@ class Library:
         Different places get different coins of the same origins. From the C-th on origins are
         others, so that no two places get the same path. `own` is what followed the market's own
         origins: about half of the paths come from there, and the sizes of the others are
-        distributed as those were. The mean size is the same at every step: that of so many
-        paths would vary by chance.
+        distributed as those were. The mean size of many paths is the same at every step: it
+        would vary by chance.
         """
         origins, coins, _ = self.codes.shape
         around, coin = divmod(place, coins)
@@ -119,8 +120,9 @@ class Library:
             its = (draw.own >= 0) & own.usable[draw.own]
             drawn = own.table(codes)[codes.view(np.uint8)]
             drawn[its] = own.residuals[draw.own[its]]
-        means = np.abs(drawn).mean(axis=0)
-        drawn *= means.mean() / means
+        if len(drawn) >= _LEAST_LEVELLED:
+            means = np.abs(drawn).mean(axis=0)
+            drawn *= means.mean() / means
         drawn *= draw.sign[:, None]
         return drawn
 

@@ -109,6 +109,15 @@ def test_the_mean_size_of_the_paths_is_the_same_at_every_step() -> None:
     assert abs(np.abs(library.residuals(draw, 2)).mean() - 1) < 0.05
 
 
+def test_a_single_path_keeps_its_own_sizes_also_where_it_stands_still() -> None:
+    library = paths.shipped().library
+    still = own_past(np.zeros(57_600), 200)
+    for seed in range(8):
+        draw = Draw.of(1, library, seed, 1_700_000_100)
+        assert np.ptp(np.abs(library.residuals(draw, 0))) > 1
+        assert np.isfinite(library.residuals(draw, 0, still)).all()
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [("model.npz", b"PK"), ("model.npz", None), ("card.json", b"{}"), ("card.json", b"[1]")],
