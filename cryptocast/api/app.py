@@ -40,6 +40,18 @@ _TOLD_SECONDS = 60.0
 
 def application(desk: Desk, token: str | None, tell: Callable[[str], None]) -> ASGIApp:
     """Return the service behind its guard; `tell` is told what keeps it from answering."""
+    app = _routed(token is not None)
+    app.state.desk = desk
+    faults = _Faults(tell)
+    app.add_exception_handler(CryptocastError, faults.known)
+    app.add_exception_handler(RequestValidationError, faults.parameter)
+    app.add_exception_handler(HTTPException, faults.route)
+    app.add_exception_handler(Exception, faults.bug)
+    return Guard(app, token)
+
+
+def _routed(guarded: bool) -> FastAPI:
+    """Return all routes, which every service has, and their description."""
     app = FastAPI(
         title="cryptocast",
         version=__version__,
@@ -48,21 +60,15 @@ def application(desk: Desk, token: str | None, tell: Callable[[str], None]) -> A
         redirect_slashes=False,
         responses=_FAULTS,
     )
-    app.state.desk = desk
     for part in (data, futures, state, stream):
         app.include_router(part.router)
-    schema = _described(app.openapi(), token is not None)
+    schema = _described(app.openapi(), guarded)
     page, description = described(schema).encode(), encoded(schema)
     app.add_api_route("/", lambda: _page(page), include_in_schema=False)
     app.add_api_route(
         "/openapi.json", lambda: Response(description, media_type=JSON), include_in_schema=False
     )
-    faults = _Faults(tell)
-    app.add_exception_handler(CryptocastError, faults.known)
-    app.add_exception_handler(RequestValidationError, faults.parameter)
-    app.add_exception_handler(HTTPException, faults.route)
-    app.add_exception_handler(Exception, faults.bug)
-    return Guard(app, token)
+    return app
 
 
 def _page(text: bytes) -> Response:

@@ -6,6 +6,8 @@ It is made without MLflow: a constant network is frozen by hand.
 from __future__ import annotations
 
 import asyncio
+import copy
+import functools
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,10 +17,12 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from fastapi import FastAPI
+from starlette.datastructures import State
 from starlette.types import ASGIApp
 
 from cryptocast import bundles, dataset
-from cryptocast.api.app import application
+from cryptocast.api import app as api_app
 from cryptocast.api.desk import Desk
 from cryptocast.bundles import Card
 from cryptocast.clock import VirtualClock
@@ -120,6 +124,20 @@ def folder(served: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(served, tmp_path / "w"))
 
 
+_routed = functools.cache(api_app._routed)
+
+
+def _routed_before(guarded: bool) -> FastAPI:
+    """The routes, which take FastAPI half a second, from another service of these tests.
+
+    What a service has of its own is its own: the desk, the handlers of errors, their stack.
+    """
+    app = copy.copy(_routed(guarded))
+    app.state, app.middleware_stack = State(), None
+    app.exception_handlers = dict(app.exception_handlers)
+    return app
+
+
 @pytest.fixture
 def told() -> list[str]:
     """What the service tells whoever started it."""
@@ -127,8 +145,9 @@ def told() -> list[str]:
 
 
 @pytest.fixture
-def serve(told: list[str]) -> Iterator[Serve]:
+def serve(told: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     """The service of a folder at a bar, in this process."""
+    monkeypatch.setattr(api_app, "_routed", _routed_before)
     opened: list[Workspace] = []
 
     def served_by(
@@ -138,7 +157,7 @@ def serve(told: list[str]) -> Iterator[Serve]:
         guest = Workspace.open(folder, environ={}, clock=clock).guest(wait)
         opened.append(guest)
         desk = Desk(guest, lambda: True)
-        return Client(desk, application(desk, token, told.append))
+        return Client(desk, api_app.application(desk, token, told.append))
 
     yield served_by
     for guest in opened:
