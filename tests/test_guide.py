@@ -19,6 +19,7 @@ from cryptocast.sources.sim import simulate
 from cryptocast.values import Market
 from support.commands import (  # noqa: F401 - fixtures work where their names are
     Done,
+    _bare_pictures,
     _mlflow_is_loaded,
     _ready_mlflow,
     _signals_stay,

@@ -40,12 +40,17 @@ def png(draw: Callable[_P, Figure]) -> Callable[_P, bytes]:
     def render(*args: _P.args, **kwargs: _P.kwargs) -> bytes:
         # Otherwise matplotlib reports, once per machine, that it builds its font cache.
         logging.getLogger("matplotlib").setLevel(logging.ERROR)
-        buffer = io.BytesIO()
-        # Without the version of matplotlib in the file, equal pictures have equal bytes.
-        draw(*args, **kwargs).savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
-        return buffer.getvalue()
+        return _painted(draw(*args, **kwargs))
 
     return render
+
+
+def _painted(drawn: Figure) -> bytes:
+    """Return a figure as PNG bytes."""
+    buffer = io.BytesIO()
+    # Without the version of matplotlib in the file, equal pictures have equal bytes.
+    drawn.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+    return buffer.getvalue()
 
 
 def figure() -> Figure:

@@ -32,10 +32,10 @@ def test_the_version_is_told_by_the_module_too() -> None:
 
 
 LEAVING = """
-import atexit, sys, threading, time
+import atexit, sys, threading
 atexit.register(print, "at its exit")
 if sys.argv.pop(1) == "busy":
-    slow = lambda: (time.sleep(0.2), print("the thread has ended"))
+    slow = lambda: (threading.main_thread().join(), print("the thread has ended"))
     threading.Thread(target=slow).start()
 from cryptocast import cli
 cli.main()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from support.commands import (  # noqa: F401 - fixtures work where their names are
+    _bare_pictures,
     _mlflow_is_loaded,
     _ready_mlflow,
     _signals_stay,

@@ -63,6 +63,7 @@ import sys
 from support import commands
 from cryptocast import cli
 commands.small_networks()
+commands.bare_pictures()
 commands.ready_mlflow()
 commands.halt_at(sys.argv[1])
 sys.exit(cli.run(sys.argv[2:]))
@@ -189,6 +190,17 @@ def small_networks(patch: pytest.MonkeyPatch | None = None) -> None:
     patch.setattr(lstm.Model, "suggest", suggest)
 
 
+def bare_pictures(patch: pytest.MonkeyPatch | None = None) -> None:
+    """Pictures are composed but not painted, which is four fifths of what an evaluation takes.
+
+    They are painted where `made` makes its workspace, in real processes, and in tests of them.
+    """
+    from cryptocast.reports import _canvas
+
+    patch = patch or pytest.MonkeyPatch()
+    patch.setattr(_canvas, "_painted", lambda drawn: b"not painted")
+
+
 def halt_at(where: str) -> None:
     """Say `here` on stdout and stay, when the work comes to that place."""
     from cryptocast.models import lstm
@@ -289,6 +301,17 @@ def _signals_stay() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     small_networks(monkeypatch)
+
+
+@pytest.fixture
+def painted() -> None:
+    """The test looks at pictures."""
+
+
+@pytest.fixture(autouse=True)
+def _bare_pictures(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    if "painted" not in request.fixturenames:
+        bare_pictures(monkeypatch)
 
 
 @pytest.fixture(autouse=True)

@@ -34,15 +34,20 @@ _LOADED = (
     "arch.univariate",
     "ccxt",
     "duckdb",
+    "fastapi",
     "git",
+    "httpx",
     "lightning.pytorch",
+    "matplotlib.backends.backend_agg",
     "matplotlib.figure",
+    "mlflow.onnx",
     "mlflow.pyfunc",
     "mlflow.store.tracking.sqlalchemy_store",
     "onnx",
     "onnxruntime",
     "optuna",
     "pandas",
+    "scipy.signal",
     "scipy.stats",
     "sklearn.ensemble",
     "tomlkit",
@@ -227,6 +232,8 @@ if __name__ == "__main__":
         sys.modules["polars"] = None  # type: ignore[assignment]
         for name in _LOADED:
             import_module(name)
+        # MLflow asks once a process which packages have which modules, when it logs a model.
+        import_module("mlflow.utils.requirements_utils")._init_packages_to_modules_map()
         del sys.modules["polars"]
     # MLflow loads this plug-in of pytest, which would warn that it cannot rewrite its asserts.
     sys.modules["anyio"].__doc__ = "PYTEST_DONT_REWRITE"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from support.commands import (  # noqa: F401 - fixtures work where their names are
+    _bare_pictures,
     _mlflow_is_loaded,
     _ready_mlflow,
     _signals_stay,
@@ -11,6 +12,7 @@ from support.commands import (  # noqa: F401 - fixtures work where their names a
     fresh,
     impatient,
     made,
+    painted,
     workspace,
 )
 from support.engines import _kept_engines  # noqa: F401 - fixtures work where their names are

@@ -21,6 +21,7 @@ from support.commands import (
     NEXT,
     NOW,
     Made,
+    bare_pictures,
     good,
     query,
     ready_mlflow,
@@ -46,6 +47,7 @@ def parted(made: Made, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
         folder = tmp_path_factory.mktemp("parted") / "w"
         with pytest.MonkeyPatch.context() as patch:
             small_networks(patch)
+            bare_pictures(patch)
             ready_mlflow(patch)
             for name, value in ({SCOPE: "market", FOLDS: "1"} | LENIENT).items():
                 patch.setenv(name, value)

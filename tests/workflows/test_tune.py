@@ -19,7 +19,7 @@ from cryptocast.compute.material import Material, TrainingPlan
 from cryptocast.errors import ModelError, StateError
 from cryptocast.models import lstm
 from cryptocast.seams import Silence
-from cryptocast.values import Candles
+from cryptocast.values import Candles, Fitted
 from cryptocast.workflows.learning.material import gather
 from cryptocast.workspace import Workspace
 from support.commands import AS_OF, BARS, INTERVAL, NOW, candles, good, query, run
@@ -48,9 +48,17 @@ def runs(folder: Path, study: str) -> tuple[list[mlflow.entities.Run], list[mlfl
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
-    """Let the folds of the trials score these, one after the other."""
-    rest = iter(values)
+    """Let the folds of the trials score these, one after the other; one fit does for all."""
+    rest, fit = iter(values), lstm.Model.fit
     monkeypatch.setattr(evaluation, "relative_crps", lambda *_: next(rest))
+    given: list[Fitted] = []
+
+    def once(*arguments: Any, **named: Any) -> Fitted:
+        if not given:
+            given.append(fit(*arguments, **named))
+        return given[0]
+
+    monkeypatch.setattr(lstm.Model, "fit", once)
 
 
 def diverging(monkeypatch: pytest.MonkeyPatch, which: Callable[[int], bool]) -> None:
@@ -91,6 +99,7 @@ def test_a_study_goes_on_and_each_trial_is_a_run_with_its_folds(fresh: Path) -> 
     assert {key: searches[0].data.params[key] for key in known} == known
 
 
+@pytest.mark.usefixtures("painted")
 def test_the_pictures_are_artefacts_of_the_search(
     fresh: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
