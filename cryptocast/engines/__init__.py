@@ -11,7 +11,7 @@ from cryptocast import plugins
 from cryptocast.config import EngineSettings
 from cryptocast.seams import Engine
 
-TRAINS = ("cryptocast.compute.folds", "cryptocast.compute.training", "cryptocast.models._lightning")
+TRAINS = ("cryptocast.compute.folds", "cryptocast.compute.training", "cryptocast.models._fitting")
 """The modules that pieces import which train networks; for `Engine.prepare`."""
 
 JUDGES = ("cryptocast.compute.scoring",)

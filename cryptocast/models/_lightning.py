@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from cryptocast.errors import ModelError
 from cryptocast.models import _checkpoint
 from cryptocast.models._checkpoint import Checkpoint
+from cryptocast.models._imports import Callback, LightningModule, Trainer
 from cryptocast.values import Epoch
 
 if TYPE_CHECKING:
-    from cryptocast.models._network import Shape
+    from cryptocast.models._shape import Shape
     from cryptocast.seams import TrainingRun
 
 Loss = Callable[[Tensor, Tensor], Tensor]

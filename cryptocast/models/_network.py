@@ -1,95 +1,21 @@
-"""The networks that correct: parameters, network and ONNX graph; and the loss of every training."""
+"""The networks that correct, and their ONNX graph; the loss of every training."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from cryptocast.errors import ConfigError
+from cryptocast.models._encoders import Encoder
 from cryptocast.models._graphs import Graph
-from cryptocast.models.base import HAR
-from cryptocast.seams import Params
-from cryptocast.values import FEATURES, FloatArray
+from cryptocast.models._shape import Shape
+from cryptocast.values import FloatArray
 
 _AT_ONCE = 512  # windows at a time, whose states fit into the cache: the same bits, sooner
-_MORE = ("size", "downside", "profile")
-USUAL = tuple(n for n in FEATURES if not n.startswith(("day", "week")) and not n.endswith(_MORE))
-"""The features that a week of one market can support: with more, the week is memorised."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """The sizes of a network and how it is trained."""
-
-    hidden: int = 32
-    layers: int = 1
-    dropout: float = 0.2
-    bound: float = 0.15
-    learning_rate: float = 1e-2
-    weight_decay: float = 3.0
-    batch_size: int = 256
-    epochs: int = 20
-    patience: int = 5
-    features: str = "usual"
-    start_at: str = HAR  # har, or the name of a base network (`models.base`)
-
-    @property
-    def places(self) -> tuple[int, ...]:
-        """Positions in a window's last axis of the features that the network reads.
-
-        `features` is `usual` (without the time, sizes, downsides and profile), `all`, or names
-        separated by commas. Raise ConfigError for an unknown name.
-        """
-        named = {"usual": USUAL, "all": FEATURES}.get(self.features)
-        names = named or tuple(name.strip() for name in self.features.split(","))
-        if unknown := [name for name in names if name not in FEATURES]:
-            raise ConfigError(
-                f"there is no feature '{unknown[0]}'",
-                code="config.params",
-                hint=f"features = usual, all, or of {', '.join(FEATURES)}",
-            )
-        return tuple(FEATURES.index(name) for name in names)
-
-
-def shape_of(params: Params, kind: str) -> Shape:
-    """Return the shape with these parameters. Raise ConfigError, which names the kind, if not."""
-    unknown = set(params) - set(Shape.__dataclass_fields__)
-    if unknown:
-        raise ConfigError(
-            f"the {kind} has no parameter '{min(unknown)}'",
-            code="config.params",
-            hint="known: " + ", ".join(Shape.__dataclass_fields__),
-        )
-    shape = Shape(**params)  # type: ignore[arg-type]  # checked by value below
-    for name in sorted(Shape.__dataclass_fields__):
-        default = getattr(Shape(), name)
-        if not _is_possible(name, getattr(shape, name), default):
-            raise ConfigError(
-                f"the {kind} cannot have {name} = {getattr(shape, name)!r}",
-                code="config.params",
-                hint=f"its default is {json.dumps(default)}",
-            )
-    _ = shape.places  # raises for a feature that does not exist
-    return shape
-
-
-def _is_possible(name: str, value: Any, default: object) -> bool:
-    """Return whether a value is of its default's kind, and neither too small nor too large."""
-    if isinstance(default, str):
-        return isinstance(value, str)
-    if isinstance(default, int):
-        return type(value) is int and value >= 1
-    if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
-        return False
-    return bool({"dropout": value < 1, "bound": value > 0}.get(name, True))
 
 
 class Start(Protocol):
@@ -144,21 +70,6 @@ def step_basis(horizon: int) -> Tensor:
     steps = torch.log(torch.arange(1, horizon + 1.0)) / math.log(max(horizon, 2))
     slope = 2 * steps - 1
     return torch.stack([torch.ones(horizon), slope, slope**2])
-
-
-class Encoder(nn.Module, ABC):
-    """The part of a network that reads the window; it is made from a `Shape`."""
-
-    def __init__(self, shape: Shape) -> None:
-        super().__init__()
-
-    @abstractmethod
-    def forward(self, seen: Tensor) -> Tensor:
-        """Return the state [N, hidden] after windows [N, L, P]."""
-
-    @abstractmethod
-    def draw(self, graph: Graph, seen: str) -> str:
-        """Add the encoder to a graph with the windows `seen` and return the state's tensor."""
 
 
 class Network(nn.Module):

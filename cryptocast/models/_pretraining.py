@@ -15,7 +15,8 @@ from cryptocast.errors import ModelError
 from cryptocast.models import _quantiles
 from cryptocast.models._base import FURTHEST, LARGEST, STILL, Base, predictors
 from cryptocast.models._lightning import Batches, Rows, Training, train
-from cryptocast.models._network import Shape, one_thread, pinball, step_basis
+from cryptocast.models._network import one_thread, pinball, step_basis
+from cryptocast.models._shape import Shape
 from cryptocast.models.base import Series
 from cryptocast.seams import TrainingRun
 from cryptocast.values import Fitted, FloatArray

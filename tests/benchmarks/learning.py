@@ -20,8 +20,9 @@ from cryptocast.models import Series, _quantiles
 from cryptocast.models._base import FURTHEST, STILL, Base
 from cryptocast.models._base import read as read_base
 from cryptocast.models._lightning import Training, train
-from cryptocast.models._network import Shape, pinball
+from cryptocast.models._network import pinball
 from cryptocast.models._pretraining import balanced, pretrain
+from cryptocast.models._shape import Shape
 from cryptocast.seams import TrainingRun
 from cryptocast.values import FEATURES, FloatArray, IntArray
 

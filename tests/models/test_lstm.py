@@ -17,7 +17,7 @@ from cryptocast import models
 from cryptocast.bundles import Forecaster
 from cryptocast.errors import ConfigError, ModelError
 from cryptocast.evaluation import crps_bp
-from cryptocast.models import _corrector, _lightning
+from cryptocast.models import _fitting, _lightning
 from cryptocast.models._network import pinball
 from cryptocast.models.lstm import Model
 from cryptocast.seams import Params, TrainingRun
@@ -335,7 +335,7 @@ def test_without_a_validation_part_it_stays_the_base_network() -> None:
 def test_what_validation_does_not_thank_for_is_taken_back_to_the_base_network(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_corrector, "_SHRINKS", (0.0,))
+    monkeypatch.setattr(_fitting, "_SHRINKS", (0.0,))
     found = Forecaster(from_base(epochs=3).onnx)(UNSEEN.inputs)
     np.testing.assert_allclose(found, base_answers(), atol=1e-5)
 

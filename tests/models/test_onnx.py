@@ -8,7 +8,9 @@ import torch
 from cryptocast import models
 from cryptocast.bundles import Forecaster
 from cryptocast.models import _graphs
-from cryptocast.models._network import Encoder, Network, Shape, to_onnx
+from cryptocast.models._encoders import Encoder
+from cryptocast.models._network import Network, to_onnx
+from cryptocast.models._shape import Shape
 from cryptocast.models.baselines._baseline import Correction
 from cryptocast.values import FEATURES
 
@@ -18,7 +20,7 @@ START = Correction(RANDOM.normal(size=(len(FEATURES), HORIZON)), np.ones(HORIZON
 
 
 KINDS: dict[str, type[Encoder]] = {
-    kind: models.get(kind).encoder  # type: ignore[attr-defined]  # what correctors have besides
+    kind: models.get(kind).encoder()  # type: ignore[attr-defined]  # what correctors have besides
     for kind in ("lstm", "gru", "tcn")
 }
 

@@ -30,6 +30,7 @@ import typer.main
 from filelock import FileLock
 
 from cryptocast import cli
+from cryptocast.models import lstm
 from cryptocast.seams import TrainingRun
 from cryptocast.sources import Setup, sim
 from cryptocast.tuning import TrialFold
@@ -175,8 +176,6 @@ def ended(child: subprocess.Popen[str]) -> Done:
 
 def small_networks(patch: pytest.MonkeyPatch | None = None) -> None:
     """Networks of a few cells and two epochs: what they learn is not what is tested here."""
-    from cryptocast.models import lstm  # late: torch takes a second
-
     patch = patch or pytest.MonkeyPatch()
     defaults = lstm.Model.defaults
 
@@ -203,7 +202,6 @@ def bare_pictures(patch: pytest.MonkeyPatch | None = None) -> None:
 
 def halt_at(where: str) -> None:
     """Say `here` on stdout and stay, when the work comes to that place."""
-    from cryptocast.models import lstm
     from cryptocast.workflows.learning import preparing, search
 
     def halt(*_: object, **__: object) -> None:

@@ -52,7 +52,7 @@ _LOADED = (
     "sklearn.ensemble",
     "tomlkit",
     "cryptocast.cli",
-    "cryptocast.models.lstm",
+    "cryptocast.models._fitting",
     "cryptocast.registry",
     "cryptocast.tuning",
     "cryptocast.workflows.serve_loop",
