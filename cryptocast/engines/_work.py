@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -42,6 +43,7 @@ def work(version: str, function: Callable[[Any, Any], Any], piece: Any, shared: 
 
 def import_all(modules: Sequence[str]) -> None:
     """Import modules in a worker; what lacks is told by the piece that needs it."""
+    gc.set_threshold(100_000)  # as a command's own: imports create many objects and no garbage
     for module in modules:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
