@@ -24,6 +24,7 @@ from cryptocast.errors import ModelError
 from cryptocast.models import _checkpoint
 from cryptocast.models._checkpoint import Checkpoint
 from cryptocast.models._imports import Callback, LightningModule, Trainer
+from cryptocast.models._network import collected
 from cryptocast.values import Epoch
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Training:
     mixed: bool = False
 
 
+@collected()
 def train(network: nn.Module, training: Training) -> tuple[Epoch, ...]:
     """Train in place with AdamW and a one-cycle rate, and keep the best epoch by `held_out`.
 

@@ -31,9 +31,9 @@ from cryptocast.workflows.futures.judging import (
     OURS,
     Entrants,
     Judged,
+    Judging,
+    Rivals,
     Truth,
-    entrants_of,
-    judge,
     table,
 )
 from cryptocast.workflows.futures.simulating import forecast_of
@@ -87,21 +87,20 @@ def judged(model: PathModel, series: Sequence[Recorded]) -> tuple[list[Judged], 
         if len(known) < len(truths):
             continue
         draw = paths.drawn(PATHS, model, 0, origin)
-        ours, served = [], []
-        for place, recorded in enumerate(series):
+        judging, rivals, crps = Judging(origin, market), Rivals(origin), []
+        for place, (recorded, truth) in enumerate(zip(series, known, strict=True)):
             at = recorded.bars.index(origin)
             bars = recorded.bars.part(at - paths.past_bars(market.interval_seconds), at)
             made = forecast_of(base, bars, Settings().model.horizon)
             prices = paths.prices(model, draw, made, bars, place, (PATHS, day))
-            last = made.last_close
-            ours.append(
-                MarketPaths(recorded.market, last, 0, made.model, made.levels, curve, prices)
+            ours = MarketPaths(
+                recorded.market, made.last_close, 0, made.model, made.levels, curve, prices
             )
-            served.append(made)
-        entrants = entrants_of(origin, ours, known)
-        bound = [told(each, truth) for each, truth in zip(entrants[OURS], known, strict=True)]
-        days.append(judge(origin, {**entrants, TOLD: bound}, known))
-        hours.append((origin, hour_marks(with_joined(entrants, served), known)))
+            entrants = rivals.beside(ours, truth)
+            judging.add({**entrants, TOLD: told(entrants[OURS], truth)}, truth)
+            crps.append(hour_crps(with_joined(entrants, made), truth))
+        days.append(judging.result())
+        hours.append((origin, {name: np.mean([c[name] for c in crps], axis=0) for name in crps[0]}))
     return days, hours
 
 
@@ -112,28 +111,19 @@ def told(each: FloatArray, truth: Truth) -> FloatArray:
     return np.insert(np.exp(np.cumsum(moves, axis=1)), 0, 1.0, axis=1)
 
 
-def with_joined(entrants: Entrants, served: Sequence[ForecastSet]) -> Entrants:
+def with_joined(entrants: Entrants, served: ForecastSet) -> Entrants:
     """Add the rival that keeps the served quantiles: filtered simulation, mapped by rank."""
-    mapped = []
-    for each, made in zip(entrants[FHS], served, strict=True):
-        logs = np.log(made.quantiles / made.last_close)
-        walks = joined(np.log(each[:, 1:]), logs, made.levels)
-        mapped.append(np.insert(np.exp(walks), 0, 1.0, axis=1))
-    return {**entrants, JOINED: mapped}
+    logs = np.log(served.quantiles / served.last_close)
+    walks = joined(np.log(entrants[FHS][:, 1:]), logs, served.levels)
+    return {**entrants, JOINED: np.insert(np.exp(walks), 0, 1.0, axis=1)}
 
 
-def hour_marks(entrants: Entrants, truths: Sequence[Truth]) -> Mapping[str, FloatArray]:
-    """Return the CRPS [K] of each entrant's first hour, its mean over markets."""
+def hour_crps(entrants: Entrants, truth: Truth) -> Mapping[str, FloatArray]:
+    """Return the CRPS [K] of each entrant's first hour on one market."""
     end, scales = HOUR["1h"] + 1, tuple(HOUR.values())
     return {
-        name: np.mean(
-            [
-                trajectories.increments(each[:, :end], truth.closes[:end], scales).crps
-                for each, truth in zip(every, truths, strict=True)
-            ],
-            axis=0,
-        )
-        for name, every in entrants.items()
+        name: trajectories.increments(each[:, :end], truth.closes[:end], scales).crps
+        for name, each in entrants.items()
     }
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import errno
+import gc
 import signal
+import weakref
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -241,6 +243,24 @@ def test_a_feature_that_is_none_is_refused(features: Any, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         fit({"epochs": 1, "features": features})
     assert (caught.value.message, caught.value.code) == (message, "config.params")
+
+
+def test_a_training_keeps_nothing_of_what_it_learned_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[weakref.ref[torch.Tensor]] = []
+    rows = _fitting._rows
+
+    def noted(*given: Any) -> Any:
+        made = rows(*given)
+        kept.append(weakref.ref(made[0]))
+        return made
+
+    monkeypatch.setattr(_fitting, "_rows", noted)
+    gc.disable()  # a collection that happens to come would hide what is kept
+    try:
+        fit({"epochs": 1, "hidden": 8})
+    finally:
+        gc.enable()
+    assert [reference() for reference in kept] == [None, None]
 
 
 class Stopped(Exception):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from cryptocast.dataset import Bars
 from cryptocast.evaluation import trajectories
+from cryptocast.evaluation.metrics import BP
 from cryptocast.paths import MarketPaths, day_bars, touches
 from cryptocast.paths.rivals import GBM, PAST_DAYS, RIVALS
 from cryptocast.values import FloatArray, Market, iso
@@ -18,8 +19,8 @@ from cryptocast.values import FloatArray, Market, iso
 OURS = "cryptocast"
 """The name of our paths among the entrants."""
 
-Entrants = Mapping[str, Sequence[FloatArray]]
-"""The paths [N, D + 1] of each market by the entrant's name, relative to the last close."""
+Entrants = Mapping[str, FloatArray]
+"""The paths [N, D + 1] of one market by the entrant's name, relative to the last close."""
 
 _LEVELS = (-1.0, -0.5, 0.5, 1.0)  # of questions, in standard deviations of the rival GBM's day
 _MOST_MISSING = 0.05  # of the day
@@ -81,70 +82,93 @@ class Judged:
     touch: FloatArray
 
 
-def entrants_of(origin: int, ours: Sequence[MarketPaths], truths: Sequence[Truth]) -> Entrants:
-    """Return our paths of M markets from one origin, and as many of each rival."""
-    shape = len(ours[0].prices), len(truths[0].closes) - 1
-    entrants = {OURS: [one.prices / one.last_close for one in ours]}
-    for i, (name, simulate) in enumerate(RIVALS.items()):
-        rng = np.random.default_rng([origin, i])
-        moves = (simulate(truth.past, shape, rng) for truth in truths)
-        walks = (np.cumsum(each, axis=1) for each in moves)
-        entrants[name] = [np.exp(np.clip(walk, -_FURTHEST, _FURTHEST)) for walk in walks]
-    return {
-        name: [np.insert(each, 0, 1.0, axis=1) for each in paths]
-        for name, paths in entrants.items()
-    }
+class Rivals:
+    """The rivals' paths from one origin: each draws on from market to market."""
+
+    def __init__(self, origin: int) -> None:
+        """Seed every rival by the origin."""
+        self._rngs = {name: np.random.default_rng([origin, i]) for i, name in enumerate(RIVALS)}
+
+    def beside(self, ours: MarketPaths, truth: Truth) -> Entrants:
+        """Return our paths of the next market, and as many of each rival."""
+        shape = len(ours.prices), len(truth.closes) - 1
+        entrants = {OURS: ours.prices / ours.last_close}
+        for name, simulate in RIVALS.items():
+            walks = np.cumsum(simulate(truth.past, shape, self._rngs[name]), axis=1)
+            entrants[name] = np.exp(np.clip(walks, -_FURTHEST, _FURTHEST))
+        return {name: np.insert(each, 0, 1.0, axis=1) for name, each in entrants.items()}
 
 
-def judge(origin: int, entrants: Entrants, truths: Sequence[Truth]) -> Judged:
-    """Judge the paths of M markets from one origin by what came, those of every entrant."""
-    market = truths[0].market
-    scales = trajectories.day_scales(market.interval, market.interval_seconds)
-    spread = [float(np.log(paths[:, -1]).std()) for paths in entrants[GBM]]
-    levels = np.exp(np.outer(spread, _LEVELS))
-    steps = tuple(scales.values())
-    marks = {name: _marks(paths, truths, levels, steps) for name, paths in entrants.items()}
-    last = np.array([[truth.closes[-1]] for truth in truths])
-    high, low = np.array([[t.high] for t in truths]), np.array([[t.low] for t in truths])
-    touched = np.where(levels > 1, high >= levels, low <= levels)
-    return Judged(
-        origin, tuple(scales), marks, (last > levels).ravel() * 1.0, touched.ravel() * 1.0
-    )
+@dataclass(slots=True, eq=False)
+class _Sums:
+    """What judging keeps of one entrant: of each market its scores and some points, no paths."""
+
+    basket: FloatArray  # [N, D + 1] sum of the paths of all markets
+    scores: list[trajectories.Increments] = field(default_factory=list)
+    points: list[FloatArray] = field(default_factory=list)  # [N, K] log-returns at the scales, bp
+    above: list[FloatArray] = field(default_factory=list)  # [levels] probabilities
+    touch: list[FloatArray] = field(default_factory=list)
+
+    def add(
+        self, paths: FloatArray, truth: Truth, levels: FloatArray, scales: Sequence[int]
+    ) -> None:
+        """Score the paths [N, D + 1] of the next market at scales in steps."""
+        self.basket += paths
+        self.scores.append(trajectories.increments(paths, truth.closes, scales))
+        self.points.append(BP * np.log(paths[:, scales]))
+        self.above.append(np.array([(paths[:, -1] > level).mean() for level in levels]))
+        self.touch.append(touches(paths[:, 1:] - 1, levels - 1).mean(axis=1))
+
+    def marks(self, actual: FloatArray, points: FloatArray, scales: Sequence[int]) -> _Marks:
+        """Return the scores over all markets.
+
+        `actual` [D + 1] is what came of the basket, `points` [M * K] of all markets at the scales.
+        """
+        basket = trajectories.increments(self.basket / len(self.scores), actual, scales)
+        return _Marks(
+            np.mean([one.crps for one in self.scores], axis=0),
+            np.mean([one.inside for one in self.scores], axis=0),
+            basket.inside[1],
+            trajectories.energy(np.hstack(self.points), points),
+            np.concatenate(self.above),
+            np.concatenate(self.touch),
+        )
 
 
-def _marks(
-    paths: Sequence[FloatArray],
-    truths: Sequence[Truth],
-    levels: FloatArray,
-    scales: tuple[int, ...],
-) -> _Marks:
-    """Score the paths [N, D + 1] of each market at scales in steps."""
-    scored = [
-        trajectories.increments(each, truth.closes, scales)
-        for each, truth in zip(paths, truths, strict=True)
-    ]
-    basket = trajectories.increments(
-        np.mean(np.stack(paths), axis=0),
-        np.mean([truth.closes for truth in truths], axis=0),
-        scales,
-    )
-    points = [np.log(each[:, list(scales)]) for each in paths]
-    actual = [np.log(truth.closes[list(scales)]) for truth in truths]
-    return _Marks(
-        np.mean([one.crps for one in scored], axis=0),
-        np.mean([one.inside for one in scored], axis=0),
-        basket.inside[1],
-        trajectories.energy(1e4 * np.hstack(points), 1e4 * np.concatenate(actual)),
-        np.array(
-            [(each[:, -1] > k).mean() for each, own in zip(paths, levels, strict=True) for k in own]
-        ),
-        np.concatenate(
-            [
-                touches(each[:, 1:] - 1, own - 1).mean(axis=1)
-                for each, own in zip(paths, levels, strict=True)
-            ]
-        ),
-    )
+class Judging:
+    """Judges the paths of markets from one origin by what came, one market after the other.
+
+    The paths of a market are gone when the next one comes: those of 500 would take 5 GB.
+    """
+
+    def __init__(self, origin: int, market: Market) -> None:
+        """Take the interval, which all share, from one of the markets."""
+        self._origin = origin
+        self._scales = trajectories.day_scales(market.interval, market.interval_seconds)
+        self._sums: dict[str, _Sums] = {}
+        self._truths: list[FloatArray] = []  # closes [D + 1]
+        self._above: list[FloatArray] = []  # [levels] 1 if it came
+        self._touch: list[FloatArray] = []
+
+    def add(self, entrants: Entrants, truth: Truth) -> None:
+        """Judge the paths of the next market, those of every entrant."""
+        levels = np.exp(float(np.log(entrants[GBM][:, -1]).std()) * np.array(_LEVELS))
+        for name, paths in entrants.items():
+            sums = self._sums.setdefault(name, _Sums(np.zeros_like(paths)))
+            sums.add(paths, truth, levels, [*self._scales.values()])
+        touched = np.where(levels > 1, truth.high >= levels, truth.low <= levels)
+        self._truths.append(truth.closes)
+        self._above.append((truth.closes[-1] > levels) * 1.0)
+        self._touch.append(touched * 1.0)
+
+    def result(self) -> Judged:
+        """Return the scores over the markets so far."""
+        steps = [*self._scales.values()]
+        actual = np.mean(self._truths, axis=0)
+        points = BP * np.log(np.concatenate([closes[steps] for closes in self._truths]))
+        marks = {name: sums.marks(actual, points, steps) for name, sums in self._sums.items()}
+        above, touch = np.concatenate(self._above), np.concatenate(self._touch)
+        return Judged(self._origin, tuple(self._scales), marks, above, touch)
 
 
 def table(judged: Sequence[Judged]) -> list[dict[str, Any]]:

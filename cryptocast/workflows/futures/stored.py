@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from msgspec.structs import replace
@@ -15,21 +16,22 @@ from cryptocast.compute.sets import Question, forecast_sets, issued_at_origin
 from cryptocast.compute.tracks import Tracks
 from cryptocast.config import Settings
 from cryptocast.config.settings import CalibrationSettings
-from cryptocast.dataset import Bars, Part
+from cryptocast.dataset import Part
 from cryptocast.errors import StateError
 from cryptocast.seams import Progress
-from cryptocast.store import Reader
+from cryptocast.store import Reader, Store
 from cryptocast.values import (
     BUILTIN_RANDOM_WALK,
     DAY_SECONDS,
     MIN_CANDLES,
-    Candles,
     ForecastSet,
     Market,
     iso,
 )
-from cryptocast.workflows.futures.judging import Judged, Truth, entrants_of, judge, table
+from cryptocast.workflows.futures.judging import Judged, Judging, Rivals, Truth, table
 from cryptocast.workflows.futures.simulating import PathModels, market_paths, paths_start, places
+from cryptocast.workflows.learning.material import series
+from cryptocast.workflows.serving.blocks import blocks
 
 _STRIDE = 25  # bars: every time of the day comes
 _PATHS = 1000
@@ -53,11 +55,10 @@ class PathsReport:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PathOrigins:
-    """Stored candles of some markets, and the forecasts at origins among them."""
+    """Forecasts of some markets at past origins; the candles around them are left in the store."""
 
     markets: tuple[Market, ...]
-    candles: Mapping[Market, Candles]
-    bars: Mapping[Market, Bars]
+    left_out: tuple[Market, ...]  # without enough candles
     sets: Mapping[int, Mapping[Market, ForecastSet]]  # by origin
 
     @classmethod
@@ -69,23 +70,23 @@ class PathOrigins:
         markets: Sequence[Market],
         part: Part,
     ) -> PathOrigins:
-        """Forecast at origins of a part, without calibration, and lay out the candles around them.
+        """Forecast at origins of a part, without calibration.
 
         Raises StateError if no paths from within the part are over at its end.
         """
         origins = judged_origins(markets, part)
         start, end = paths_start(origins[0], markets[0]), origins[-1] + DAY_SECONDS
-        candles = reader.candles(markets, start, end)
-        there = tuple(m for m in markets if len(candles[m]) >= MIN_CANDLES)
-        questions = [Question(market, market, tuple(origins)) for market in there]
+        spans = reader.spans(markets, end, start)
+        there = tuple(m for m in markets if m in spans and spans[m].rows >= MIN_CANDLES)
+        questions = [Question(m, m, tuple(origins)) for m in sorted(there, key=attrgetter("id"))]
         plain = replace(settings, calibration=CalibrationSettings(enabled=False))
         tracks = Tracks(plain, served=True)
-        made, _, _ = forecast_sets(reader, ladder, questions, tracks, issued_at_origin)
         sets: dict[int, dict[Market, ForecastSet]] = {origin: {} for origin in origins}
-        for each in made:
-            sets[each.origin][each.market] = each
-        bars = {m: dataset.lay_out(candles[m], m, start, end) for m in there}
-        return cls(there, candles, bars, sets)
+        for block in blocks(questions, lambda question: len(question.origins)):
+            made, _, _ = forecast_sets(reader, ladder, block, tracks, issued_at_origin)
+            for each in made:
+                sets[each.origin][each.market] = each
+        return cls(there, tuple(m for m in markets if m not in there), sets)
 
     @property
     def versions(self) -> tuple[str, ...]:
@@ -93,33 +94,44 @@ class PathOrigins:
         made = (each.model.version for sets in self.sets.values() for each in sets.values())
         return tuple(dict.fromkeys(made))
 
-    def judged(self, models: PathModels, count: int, progress: Progress) -> Iterator[Judged]:
-        """Yield the marks of each origin at which every market has a forecast and a day to come."""
-        place = places(self.markets)
+    def judged(
+        self, store: Store, models: PathModels, count: int, progress: Progress
+    ) -> Iterator[Judged]:
+        """Yield the marks of each origin at which every market has a forecast and a day to come.
+
+        For each of them candles are read anew, and paths are gone when the next market comes: so
+        memory does not grow with what is judged.
+        """
+        place, market = places(self.markets), self.markets[0]
+        shape = count, paths.day_bars(market.interval_seconds)
         for number, (origin, sets) in enumerate(self.sets.items()):
             progress.advance(number, len(self.sets), iso(origin))
-            truths = [Truth.of(bars, bars.index(origin)) for bars in self.bars.values()]
-            known = [truth for truth in truths if truth is not None]
-            if len(sets) < len(self.markets) or len(known) < len(truths):
+            if len(sets) < len(self.markets):
                 continue
             draw = paths.drawn(count, models.shared, 0, origin)
-            shape = count, paths.day_bars(self.markets[0].interval_seconds)
-            ours = [
-                market_paths(models, draw, sets[m], self.candles[m], place[m.base], shape)
-                for m in self.markets
-            ]
-            yield judge(origin, entrants_of(origin, ours, known), known)
+            judging, rivals = Judging(origin, market), Rivals(origin)
+            start, end = paths_start(origin, market), origin + DAY_SECONDS
+            for m, candles in series(store, self.markets, start, end):
+                bars = dataset.lay_out(candles, m, start, end)
+                truth = Truth.of(bars, bars.index(origin))
+                if truth is None:
+                    break
+                ours = market_paths(models, draw, sets[m], candles, place[m.base], shape)
+                judging.add(rivals.beside(ours, truth), truth)
+            else:
+                yield judging.result()
 
 
 def judged_paths(
     past: PathOrigins,
+    store: Store,
     part: Part,
     load: Callable[[str], Bundle],
     models: PathModels,
     progress: Progress,
 ) -> PathsReport:
     """Judge the paths of all origins. Raises StateError if there is none that can be judged."""
-    judged = [*past.judged(models, _PATHS, progress)]
+    judged = [*past.judged(store, models, _PATHS, progress)]
     if not judged:
         raise StateError(
             f"no origin from {iso(part.start)} to {iso(part.end)} has a forecast of all markets "
@@ -134,7 +146,7 @@ def judged_paths(
         versions=past.versions,
         in_sample=tuple(name for name in trained if load(name).card.data_end > part.start),
         markets=tuple(market.id for market in past.markets),
-        left_out=tuple(market.id for market in past.candles if market not in past.markets),
+        left_out=tuple(market.id for market in past.left_out),
         skipped=len(past.sets) - len(judged),
         paths=_PATHS,
         entrants=tuple(table(judged)),

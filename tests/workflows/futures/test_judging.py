@@ -13,7 +13,7 @@ from cryptocast.paths.rivals import RIVALS
 from cryptocast.values import Candles, Market, ServedModel, iso
 from cryptocast.workflows.evaluate import evaluate_paths
 from cryptocast.workflows.futures import stored
-from cryptocast.workflows.futures.judging import OURS, Truth, entrants_of, judge, table
+from cryptocast.workflows.futures.judging import OURS, Judging, Rivals, Truth, table
 from support.commands import LATER_BARS, NOW, good, query, run
 from support.ticks import at
 
@@ -41,7 +41,10 @@ def rows() -> dict[str, dict[str, float]]:
     judged = []
     for day in range(16):
         ours, truths = [paths(150, 2 * SIZE), paths(150, 2 * SIZE)], [truth(), truth()]
-        judged.append(judge(day * 86_400, entrants_of(day * 86_400, ours, truths), truths))
+        judging, rivals = Judging(day * 86_400, MARKET), Rivals(day * 86_400)
+        for its_paths, its_truth in zip(ours, truths, strict=True):
+            judging.add(rivals.beside(its_paths, its_truth), its_truth)
+        judged.append(judging.result())
     return {row["entrant"]: row for row in table(judged)}
 
 
