@@ -122,9 +122,8 @@ def evaluate_paths(
     curve_of = ws.frozen_curve if version is None else ws.registry().curve
     base, interval = ws.settings.model.base, markets[0].interval
     models = path_models(base, interval, past.versions, curve_of)
-    report = ws.step(
-        "judge paths", lambda: judged_paths(past, ws.store, part, load, models, ws.progress)
-    )
+    judge = partial(judged_paths, past, ws.store, part, load, models, ws.progress)
+    report = ws.step("judge paths", judge)
     with ws.store.write() as writer:
         row = document(report, times=("start", "end"))
         writer.put_event(ws.clock.now(), PATHS_EVENT, None, row)

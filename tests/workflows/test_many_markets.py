@@ -12,6 +12,7 @@ import pytest
 
 from cryptocast import dataset
 from cryptocast.bundles import Forecaster
+from cryptocast.compute import sets as computing
 from cryptocast.compute.curves import CurveFitting, fit_curve
 from cryptocast.compute.folds import FoldsPlan
 from cryptocast.compute.material import TrainingPlan
@@ -22,6 +23,8 @@ from cryptocast.values import Candles, Market
 from cryptocast.workflows import evaluate as evaluating
 from cryptocast.workflows import replay as replaying
 from cryptocast.workflows import report as reporting
+from cryptocast.workflows.futures import judging as judging_paths
+from cryptocast.workflows.futures import stored
 from cryptocast.workflows.learning import judging, material
 from cryptocast.workflows.watching import served
 from cryptocast.workflows.watching.verdicts import look
@@ -128,6 +131,7 @@ def test_the_gate_compares_one_market_after_the_other(ws: Workspace, held: Held)
 VERBS: Mapping[str, Callable[[Workspace], object]] = {
     "evaluate": lambda ws: evaluating.evaluate(ws, days=0.1),
     "evaluate --live": served.live,
+    "evaluate --paths": lambda ws: evaluating.evaluate_paths(ws, days=1.1),
     "monitor": look,
     "replay": lambda ws: _replay(ws, 24, LAST),
     "report": lambda ws: reporting.gather(ws, 1),
@@ -141,9 +145,29 @@ def test_a_verb_reads_and_holds_few_markets_at_a_time(
     monkeypatch.setattr(evaluating, "_log", lambda *_: None)  # MLflow and pictures
     monkeypatch.setattr(reporting, "MOST_SECTIONS", 1)
     monkeypatch.setattr(replaying, "_BLOCK_MARKETS", 1)
+    monkeypatch.setattr(computing, "_BARS_AT_ONCE", 1)
+    monkeypatch.setattr(stored, "_PATHS", 20)
     VERBS[verb](ws)
     assert read.asked == 1
     assert read.most <= 2  # as one is read the one before is let go
+
+
+def test_paths_of_one_market_after_the_other_are_judged(
+    ws: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = Held()
+    beside = judging_paths.Rivals.beside
+
+    def watched(self: judging_paths.Rivals, *given: Any) -> judging_paths.Entrants:
+        entrants = beside(self, *given)
+        for each in entrants.values():
+            paths.note(given[0].market, each)
+        return entrants
+
+    monkeypatch.setattr(judging_paths.Rivals, "beside", watched)
+    monkeypatch.setattr(stored, "_PATHS", 20)
+    assert len(evaluating.evaluate_paths(ws, days=1.1).markets) == 3
+    assert paths.most == 1
 
 
 def test_short_runs_of_many_markets_share_query_graph_and_transaction(
