@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +13,11 @@ from cryptocast.store import (
     Reader,
     Store,
     Tick,
+    Unserved,
     as_json,
     coverage,
     last_ticks,
+    ticks,
     unserved_origins,
 )
 from cryptocast.values import Candles, Deployment, ForecastSet, Market, Past
@@ -447,6 +449,33 @@ def test_what_nobody_served_is_what_lies_between_served_origins_and_the_end(
         writer.ledger.put_ticks([failed])
         assert unserved(writer, market, 0, 10) == ([5, 9], None)
         assert unserved(writer, replace(market, base="ETH"), 0, 10) is None
+
+
+def test_what_nobody_served_is_looked_for_some_markets_at_a_time(
+    store: Store, market: Market, make_set: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    markets = [market, replace(market, base="SOL"), replace(market, base="ETH")]
+    asked: list[int] = []
+    by_market = Reader.by_market
+
+    def counted(self: Reader, some: Sequence[Market], sql: str, **given: Any) -> Any:
+        asked.append(len(some))
+        return by_market(self, some, sql, **given)
+
+    with store.write() as writer:
+        for i, each in enumerate(markets):
+            ones = [replace(make_set(bar), market=each) for bar in (0, 3 + i)]
+            writer.ledger.put_sets(ones, served=True)
+
+        def missing() -> list[Unserved]:
+            return unserved_origins(writer, markets, START, START + 6 * BAR, virtual=True)
+
+        at_once = missing()
+        monkeypatch.setattr(ticks, "_MARKETS_PER_QUERY", 1)
+        monkeypatch.setattr(Reader, "by_market", counted)
+        assert missing() == at_once
+    assert [one.market for one in at_once] == markets
+    assert set(asked) == {1}
 
 
 def test_a_run_before_the_range_is_told_until_its_last_origin_is_called_missed(
