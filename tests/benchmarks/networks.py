@@ -45,6 +45,22 @@ class Linear(Scaled):
         return torch.clamp(self.linear(seen) @ self.basis, -LARGEST, LARGEST)
 
 
+class Further(Scaled):
+    """The last columns bear on the later steps alone, in proportion to log(step): not on step 1."""
+
+    more = 7
+
+    def __init__(self, width: int, start: FloatArray) -> None:
+        super().__init__(width - self.more, start)
+        self.further = nn.Linear(self.more, 2, bias=False)
+        nn.init.zeros_(self.further.weight)
+
+    def log_scale(self, seen: Tensor) -> Tensor:
+        late = (1 + self.basis[1]) / 2
+        added: Tensor = self.further(seen[:, -self.more :]) @ torch.stack([late, late**2])
+        return super().log_scale(seen[:, : -self.more]) + added
+
+
 class Tails(Scaled):
     """Outer quantiles that stretch or shrink more than the inner ones, by the inputs."""
 

@@ -38,6 +38,11 @@ VARIANTS: dict[str, Variant] = {
     "+ lagged sizes and ranges": Own(more=(columns.lagged,)),
     "+ volume of three spans": Own(more=(columns.volumes,)),
     "+ volatility of volatility": Own(more=(columns.unsteady,)),
+    "+ volatility of days": Own(more=(columns.lasting,)),
+    "+ its own best walk": Own(more=(columns.own_walk,)),
+    "both of these for the later steps": Own(
+        networks.Further, more=(columns.own_walk, columns.lasting)
+    ),
     "+ BTC's newest bar": Own(more=(columns.leader,)),
     "learned tails": Own(networks.Tails),
     "learned median": Own(networks.Median),
