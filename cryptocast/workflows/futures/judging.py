@@ -101,7 +101,7 @@ class Rivals:
 
 @dataclass(slots=True, eq=False)
 class _Sums:
-    """What judging keeps of one entrant: of each market its scores and some points, no paths."""
+    """Sums of one entrant over the markets so far: their scores and some points, no paths."""
 
     basket: FloatArray  # [N, D + 1] sum of the paths of all markets
     scores: list[trajectories.Increments] = field(default_factory=list)
