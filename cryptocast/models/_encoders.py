@@ -6,7 +6,8 @@ Each draws its own part of the ONNX graph; a test holds the two equal.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,7 +18,12 @@ from torch.nn import functional
 from cryptocast.models._graphs import Graph
 from cryptocast.models._shape import Shape
 
+_Array = NDArray[np.float32]
+_Layers = TypeVar("_Layers", nn.LSTM, nn.GRU)
+_Node = Callable[[Graph, str, Sequence[_Array]], str]
+
 _KERNEL = 3
+_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")  # of a layer, by torch's names
 
 
 class Encoder(nn.Module, ABC):
@@ -40,32 +46,15 @@ class LstmEncoder(Encoder):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
-        self.lstm = nn.LSTM(
-            len(shape.places),
-            shape.hidden,
-            shape.layers,
-            batch_first=True,
-            dropout=shape.dropout if shape.layers > 1 else 0.0,
-        )
+        self.lstm = _layers(nn.LSTM, shape)
 
     def forward(self, seen: Tensor) -> Tensor:
         """Return the last state [N, hidden]."""
-        states, _ = self.lstm(seen)  # [N, L, hidden]
-        return torch.as_tensor(states[:, -1])
+        return _last_state(self.lstm, seen)
 
     def draw(self, graph: Graph, seen: str) -> str:
         """Add a node for each layer."""
-        layer = graph.Transpose(seen, perm=[1, 0, 2])
-        for i in range(self.lstm.num_layers):
-            weight_ih, weight_hh, bias_ih, bias_hh = (
-                _lstm_gates(getattr(self.lstm, f"{name}_l{i}").detach().numpy())
-                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            )
-            bias = np.concatenate([bias_ih + bias_hh, np.zeros_like(bias_ih)])
-            weights = [graph.fixed(array[None]) for array in (weight_ih, weight_hh, bias)]
-            states = graph.LSTM(layer, *weights, hidden_size=weight_hh.shape[1])
-            layer = graph.Squeeze(states, graph.axis(1))
-        return graph.Gather(layer, graph.whole(-1), axis=0)
+        return _drawn(graph, seen, self.lstm, _lstm_node)
 
 
 class GruEncoder(Encoder):
@@ -73,33 +62,15 @@ class GruEncoder(Encoder):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
-        self.gru = nn.GRU(
-            len(shape.places),
-            shape.hidden,
-            shape.layers,
-            batch_first=True,
-            dropout=shape.dropout if shape.layers > 1 else 0.0,
-        )
+        self.gru = _layers(nn.GRU, shape)
 
     def forward(self, seen: Tensor) -> Tensor:
         """Return the last state [N, hidden]."""
-        states, _ = self.gru(seen)  # [N, L, hidden]
-        return torch.as_tensor(states[:, -1])
+        return _last_state(self.gru, seen)
 
     def draw(self, graph: Graph, seen: str) -> str:
         """Add a node for each layer; as in torch, the reset gate acts after the matrix."""
-        layer = graph.Transpose(seen, perm=[1, 0, 2])
-        for i in range(self.gru.num_layers):
-            weight_ih, weight_hh, bias_ih, bias_hh = (
-                _gru_gates(getattr(self.gru, f"{name}_l{i}").detach().numpy())
-                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            )
-            weights = (weight_ih, weight_hh, np.concatenate([bias_ih, bias_hh]))
-            held = [graph.fixed(array[None]) for array in weights]
-            size = weight_hh.shape[1]
-            states = graph.GRU(layer, *held, hidden_size=size, linear_before_reset=1)
-            layer = graph.Squeeze(states, graph.axis(1))
-        return graph.Gather(layer, graph.whole(-1), axis=0)
+        return _drawn(graph, seen, self.gru, _gru_node)
 
 
 class TcnEncoder(Encoder):
@@ -134,16 +105,48 @@ class TcnEncoder(Encoder):
         return graph.Conv(inputs, *(graph.fixed(array) for array in weights), **options)
 
 
-def _lstm_gates(weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Reorder the gates from torch's (input, forget, cell, output) to ONNX's (i, o, f, c)."""
-    i, f, c, o = np.split(weights, 4)
-    return np.concatenate([i, o, f, c])
+def _layers(kind: type[_Layers], shape: Shape) -> _Layers:
+    """Return recurrent layers with the sizes of a shape."""
+    return kind(
+        len(shape.places),
+        shape.hidden,
+        shape.layers,
+        batch_first=True,
+        dropout=shape.dropout if shape.layers > 1 else 0.0,
+    )
 
 
-def _gru_gates(weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Reorder the gates from torch's (reset, update, new) to ONNX's (update, reset, new)."""
-    reset, update, new = np.split(weights, 3)
-    return np.concatenate([update, reset, new])
+def _last_state(layers: nn.RNNBase, seen: Tensor) -> Tensor:
+    """Return the last state [N, hidden] of recurrent layers."""
+    states, _ = layers(seen)  # [N, L, hidden]
+    return torch.as_tensor(states[:, -1])
+
+
+def _drawn(graph: Graph, seen: str, layers: nn.RNNBase, node: _Node) -> str:
+    """Add a node for each recurrent layer, and return the last state's tensor."""
+    inputs = graph.Transpose(seen, perm=[1, 0, 2])
+    for i in range(layers.num_layers):
+        weights = [getattr(layers, f"{name}_l{i}").detach().numpy() for name in _WEIGHTS]
+        inputs = graph.Squeeze(node(graph, inputs, weights), graph.axis(1))
+    return graph.Gather(inputs, graph.whole(-1), axis=0)
+
+
+def _lstm_node(graph: Graph, inputs: str, weights: Sequence[_Array]) -> str:
+    """Add a layer; torch's gates are (input, forget, cell, output), those of ONNX (i, o, f, c)."""
+    split = (np.split(each, 4) for each in weights)
+    from_input, from_state, *biases = (np.concatenate([i, o, f, c]) for i, f, c, o in split)
+    bias = np.concatenate([biases[0] + biases[1], np.zeros_like(biases[0])])
+    held = [graph.fixed(array[None]) for array in (from_input, from_state, bias)]
+    return graph.LSTM(inputs, *held, hidden_size=from_state.shape[1])
+
+
+def _gru_node(graph: Graph, inputs: str, weights: Sequence[_Array]) -> str:
+    """Add a layer; torch's gates are (reset, update, new), those of ONNX (update, reset, new)."""
+    split = (np.split(each, 3) for each in weights)
+    from_input, from_state, *biases = (np.concatenate([u, r, n]) for r, u, n in split)
+    held = [graph.fixed(a[None]) for a in (from_input, from_state, np.concatenate(biases))]
+    size = from_state.shape[1]
+    return graph.GRU(inputs, *held, hidden_size=size, linear_before_reset=1)
 
 
 def _before(block: int) -> int:

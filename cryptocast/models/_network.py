@@ -1,4 +1,4 @@
-"""The networks that correct, and their ONNX graph; the loss of every training."""
+"""The networks that correct, and their ONNX graph; what every training shares, as its loss."""
 
 from __future__ import annotations
 

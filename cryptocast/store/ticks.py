@@ -137,7 +137,7 @@ def unserved_origins(
 def _unserved_of(
     reader: Reader, markets: Sequence[Market], start: int, end: int, *, virtual: bool
 ) -> list[Unserved]:
-    """Return the same of so many markets as one query reads."""
+    """Return the unserved origins of few enough markets for one query."""
     bounds = {"start": start, "end": end}
     counts = dict(reader.by_market(markets, _HANDLED_COUNT, **bounds))
     bars = (end - start) // markets[0].interval_seconds
