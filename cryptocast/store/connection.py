@@ -14,6 +14,7 @@ import duckdb
 
 from cryptocast.drafts import REFUSALS
 from cryptocast.errors import StoreError, UsageError
+from cryptocast.store.statements import parsed
 
 ALIAS = "store"
 """The name that the file is attached under."""
@@ -141,11 +142,11 @@ def attach(
     while True:
         before = _identity(path)
         try:
-            engine.execute(f"ATTACH ? AS {ALIAS} ({options})", [str(path)])
+            engine.execute(parsed(engine, f"ATTACH ? AS {ALIAS} ({options})"), [str(path)])
             if before in (None, _identity(path)):
                 return
             # Compaction has put another file in its place: nobody uses the attached one any more.
-            engine.execute(f"DETACH {ALIAS}")
+            engine.execute(parsed(engine, f"DETACH {ALIAS}"))
             continue
         except duckdb.IOException as error:
             if not _LOCKED.search(str(error)):

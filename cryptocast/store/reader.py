@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cryptocast.store.ledger import Ledger
 from cryptocast.store.serving import GRAPH, Productions
+from cryptocast.store.statements import parsed
 from cryptocast.values import Candles, Deployment, Event, Market
 
 _MARKETS_PER_QUERY = 250
@@ -57,11 +58,11 @@ class Reader:
         self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None
     ) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows. Values belong into `parameters`."""
-        return self._connection.execute(sql, parameters).fetchall()
+        return self._connection.execute(parsed(self._connection, sql), parameters).fetchall()
 
     def arrays(self, sql: str, parameters: Mapping[str, Any]) -> Mapping[str, NDArray[Any]]:
         """Run one query and return its columns as arrays, by name."""
-        return self._connection.execute(sql, parameters).fetchnumpy()
+        return self._connection.execute(parsed(self._connection, sql), parameters).fetchnumpy()
 
     def by_market(
         self, markets: Sequence[Market], sql: str, **parameters: Any

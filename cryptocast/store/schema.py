@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import duckdb
 
+from cryptocast.store.statements import parsed
+
 # `at` is a keyword of DuckDB 2.0: select it as "at", or t.at.
 _TABLES = """
 CREATE TABLE schema_version (version INTEGER PRIMARY KEY, applied_at TIMESTAMPTZ NOT NULL);
@@ -206,7 +208,9 @@ CURRENT = len(MIGRATIONS)
 def version(connection: duckdb.DuckDBPyConnection) -> int:
     """Return the version of the open database; 0 if it has none of our tables."""
     try:
-        row = connection.execute("SELECT max(version) FROM schema_version").fetchone()
+        row = connection.execute(
+            parsed(connection, "SELECT max(version) FROM schema_version")
+        ).fetchone()
     except duckdb.CatalogException:
         return 0
     return 0 if row is None or row[0] is None else int(row[0])

@@ -16,6 +16,7 @@ from cryptocast.errors import CryptocastError, StoreError
 from cryptocast.store import schema
 from cryptocast.store.connection import ALIAS, attach, busy, new_engine, translated, turn_for
 from cryptocast.store.reader import Reader
+from cryptocast.store.statements import parsed
 from cryptocast.store.writer import Writer
 
 
@@ -149,7 +150,7 @@ class Store:
         attach(self._engine, path, deadline, read_only=read_only)
         try:
             with self._engine.cursor() as connection:
-                connection.execute(f"USE {ALIAS}")
+                connection.execute(parsed(connection, f"USE {ALIAS}"))
                 yield connection
         except CryptocastError:
             raise
@@ -163,7 +164,7 @@ class Store:
             raise
         finally:
             try:
-                self._engine.execute(f"DETACH {ALIAS}")
+                self._engine.execute(parsed(self._engine, f"DETACH {ALIAS}"))
             except duckdb.Error:
                 # After a fatal error this DuckDB is unusable: drop it, and the lock with it.
                 self._engine.close()
