@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -211,6 +212,16 @@ class Silence:
         """Say nothing."""
 
 
+class Later(Enum):
+    """The type of `LATER`."""
+
+    LATER = "later"
+
+
+LATER = Later.LATER
+"""What stands among the pieces of an engine where the next one depends on a result."""
+
+
 class Engine(Protocol):
     """A place where heavy work runs. Each file in `cryptocast/engines` holds one."""
 
@@ -218,11 +229,14 @@ class Engine(Protocol):
     def workers(self) -> int:
         """The number of pieces that run at once."""
 
-    def map(self, function: Callable[[P, S], R], pieces: Iterable[P], shared: S) -> Iterator[R]:
+    def map(
+        self, function: Callable[[P, S], R], pieces: Iterable[P | Later], shared: S
+    ) -> Iterator[R]:
         """Yield what the function makes of each piece and `shared`, in the order of the pieces.
 
         The function is a module's own and pure, and what goes in and out can be pickled. At most
-        twice as many pieces as workers are asked for before their results are taken. An error
+        twice as many pieces as workers are asked for before their results are taken. After
+        `LATER`, which is no piece, none is asked for until a result is taken. An error
         of a piece is raised in its turn: a CryptocastError as it was. Each piece of a function
         with the attribute `ON_GPU` gets a GPU if there is one. Raises EngineError.
         """

@@ -3,13 +3,14 @@ from __future__ import annotations
 import math
 import sqlite3
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from cryptocast.errors import ModelError, StateError, StoreError
-from cryptocast.seams import Params, Trial
+from cryptocast.seams import LATER, Later, Params, Trial
 from cryptocast.tuning import (
     EndedTrial,
     FoldScore,
@@ -50,22 +51,26 @@ def run(
     timeout_seconds: float | None = None,
     start: Params | None = None,
     at_once: int = 1,
-    ahead: int = 1,
+    workers: int = 1,
     on_trial: Callable[[EndedTrial, tuple[Tried, ...]], None] | None = None,
 ) -> SearchResult:
-    """Search with an engine that asks for so many folds before the first of them is scored."""
+    """Search with an engine like `here`, or with as many folds on their way as engines take."""
+    most = 1 if workers == 1 else 2 * workers
 
-    def judge(pieces: Iterable[TrialFold]) -> Iterator[FoldScore]:
+    def judge(pieces: Iterable[TrialFold | Later]) -> Iterator[FoldScore]:
         waiting: list[FoldScore] = []
         for piece in pieces:
-            found = value(piece.number, piece.params, piece.fold)
-            waiting.append(FoldScore(found, 0.0, 0.0))
-            if len(waiting) == ahead:
+            if piece is not LATER:
+                found = value(piece.number, piece.params, piece.fold)
+                waiting.append(FoldScore(found, 0.0, 0.0))
+            if waiting and (piece is LATER or len(waiting) == most):
                 yield waiting.pop(0)
         yield from waiting
 
     plan = SearchPlan(f"sqlite:///{storage}", study, trials, seed, timeout_seconds, at_once)
-    return search(plan, judge, suggest, folds=folds, start=start, on_trial=on_trial)
+    return search(
+        plan, judge, suggest, folds=folds, workers=workers, start=start, on_trial=on_trial
+    )
 
 
 def test_a_search_finds_the_best_of_its_trials(storage: Path) -> None:
@@ -147,10 +152,70 @@ def test_a_trial_whose_value_is_no_number_counts_as_diverged(storage: Path) -> N
 
 
 @pytest.mark.parametrize("at_once", [1, 4])
-def test_folds_that_were_asked_for_too_early_change_nothing(storage: Path, at_once: int) -> None:
+@pytest.mark.parametrize("workers", [2, 3, 8])
+def test_folds_that_were_asked_for_too_early_change_nothing(
+    storage: Path, at_once: int, workers: int
+) -> None:
     one = run(storage, study="a", trials=13, at_once=at_once)
     assert "pruned" in {trial.state for trial in one.history}
-    assert run(storage, study="b", trials=13, at_once=at_once, ahead=5) == one
+    assert run(storage, study="b", trials=13, at_once=at_once, workers=workers) == one
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_one_worker_scores_no_fold_that_its_trial_does_not_come_to(
+    storage: Path, at_once: int
+) -> None:
+    asked: list[tuple[int, int]] = []
+    counted: list[tuple[int, int]] = []
+
+    def watched(number: int, params: Params, fold: int) -> float:
+        asked.append((number, fold))
+        return bowl(number, params, fold)
+
+    def keep(ended: EndedTrial, history: tuple[Tried, ...]) -> None:
+        counted.extend((ended.number, fold) for fold in range(len(ended.scores)))
+
+    found = run(storage, watched, trials=13, at_once=at_once, on_trial=keep)
+    assert "pruned" in {trial.state for trial in found.history}
+    assert sorted(asked) == sorted(counted)
+
+
+@pytest.mark.parametrize(("at_once", "workers"), [(1, 2), (1, 4), (2, 2), (4, 2), (4, 4), (4, 8)])
+def test_a_fold_is_asked_for_too_early_only_for_a_worker_without_one(
+    at_once: int, workers: int
+) -> None:
+    early, drained = 0, 0
+
+    def judge(pieces: Iterable[TrialFold | Later]) -> Iterator[FoldScore]:
+        nonlocal early, drained
+        waiting: deque[TrialFold] = deque()
+        scored = Counter[int]()
+
+        def first() -> FoldScore:
+            piece = waiting.popleft()
+            scored[piece.number] += 1
+            return FoldScore(bowl(piece.number, piece.params, piece.fold), 0.0, 0.0)
+
+        for piece in pieces:
+            if piece is LATER:
+                assert len(waiting) >= workers
+                yield first()
+                continue
+            if scored[piece.number] < piece.fold:
+                assert len(waiting) < workers
+                early += 1
+            waiting.append(piece)
+            if len(waiting) == 2 * workers:
+                yield first()
+        while waiting:
+            yield first()
+        drained += 1  # the round has waited for folds of trials that have ended
+
+    plan = SearchPlan(None, "a", 13, 0, at_once=at_once)
+    found = search(plan, judge, suggest, folds=FOLDS, workers=workers)
+    assert "pruned" in {trial.state for trial in found.history}
+    assert early > 0  # a worker is not left idle
+    assert drained == 0
 
 
 def test_trials_of_a_round_know_nothing_of_each_other(storage: Path) -> None:

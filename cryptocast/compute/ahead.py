@@ -12,7 +12,7 @@ from cryptocast.compute.folds import FoldsPlan, fold_score
 from cryptocast.compute.material import Material, TrainingPlan
 from cryptocast.compute.training import Fitting, train
 from cryptocast.errors import CryptocastError
-from cryptocast.seams import TrainingRun
+from cryptocast.seams import LATER, Later, TrainingRun
 from cryptocast.tuning import FoldScore, SearchPlan, TrialFold
 
 
@@ -66,8 +66,8 @@ def _search(material: Material, search: SearchAhead, results: dict[str, Any]) ->
     """Run the search, and return the training of the best parameters."""
     shared = FoldsPlan.of(material, search.training, search.folds, search.validation_bars)
 
-    def judge(pieces: Iterable[TrialFold]) -> Iterator[FoldScore]:
-        for piece in pieces:
+    def judge(pieces: Iterable[TrialFold | Later]) -> Iterator[FoldScore]:
+        for piece in (p for p in pieces if p is not LATER):
             score = fold_score(piece, shared)
             results[key_of(piece, shared)] = score
             yield score

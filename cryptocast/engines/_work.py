@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import cryptocast
 from cryptocast.errors import CryptocastError, EngineError
+from cryptocast.seams import LATER, Later
 
 P = TypeVar("P")
 H = TypeVar("H")
@@ -50,12 +51,16 @@ def import_all(modules: Sequence[str]) -> None:
 
 
 def in_order(
-    pieces: Iterable[P], submit: Callable[[P], H], result: Callable[[deque[H]], Any], most: int
+    pieces: Iterable[P | Later],
+    submit: Callable[[P], H],
+    result: Callable[[deque[H]], Any],
+    most: int,
 ) -> Iterator[Any]:
     """Yield the results in the order of the pieces, with at most `most` pieces in flight.
 
-    A piece is asked for when there is room for it. `result` waits for the first of the handles
-    that `submit` returned, and takes it away. An error of a piece is raised in its turn.
+    A piece is asked for when there is room for it; after `LATER`, when the first result of those
+    in flight is taken. `result` waits for the first of the handles that `submit` returned, and
+    takes it away. An error of a piece is raised in its turn.
     """
     waiting: deque[H] = deque()
 
@@ -66,8 +71,9 @@ def in_order(
         return done
 
     for piece in pieces:
-        waiting.append(submit(piece))
-        if len(waiting) == most:
+        if piece is not LATER:
+            waiting.append(submit(piece))
+        if waiting and (piece is LATER or len(waiting) == most):
             yield oldest()
     while waiting:
         yield oldest()

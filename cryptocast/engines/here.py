@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from cryptocast.config import EngineSettings
+from cryptocast.seams import LATER, Later
 
 P = TypeVar("P")
 S = TypeVar("S")
@@ -20,9 +21,11 @@ class Engine:
     def __init__(self, settings: EngineSettings) -> None:
         """Take no setting: there is one worker."""
 
-    def map(self, function: Callable[[P, S], R], pieces: Iterable[P], shared: S) -> Iterator[R]:
+    def map(
+        self, function: Callable[[P, S], R], pieces: Iterable[P | Later], shared: S
+    ) -> Iterator[R]:
         """Yield the results, in the order of the pieces."""
-        return (function(piece, shared) for piece in pieces)
+        return (function(piece, shared) for piece in pieces if piece is not LATER)
 
     def prepare(self, modules: Sequence[str]) -> None:
         """Prepare nothing: this process imports what it comes to."""

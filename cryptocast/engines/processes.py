@@ -23,6 +23,7 @@ import cryptocast
 from cryptocast.config import EngineSettings
 from cryptocast.engines._work import import_all, in_order, work
 from cryptocast.errors import EngineError
+from cryptocast.seams import Later
 
 P = TypeVar("P")
 S = TypeVar("S")
@@ -45,7 +46,9 @@ class Engine:
         self._folder: Path | None = None
         self._shared: deque[tuple[Any, Path]] = deque()
 
-    def map(self, function: Callable[[P, S], R], pieces: Iterable[P], shared: S) -> Iterator[R]:
+    def map(
+        self, function: Callable[[P, S], R], pieces: Iterable[P | Later], shared: S
+    ) -> Iterator[R]:
         """Yield the results, in the order of the pieces; one whose worker died is done again.
 
         Raises EngineError (`engine.worker`) if workers die again and again.

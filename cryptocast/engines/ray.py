@@ -20,6 +20,7 @@ import cryptocast
 from cryptocast.config import EngineSettings
 from cryptocast.engines._work import import_all, in_order, work
 from cryptocast.errors import ConfigError, CryptocastError, EngineError
+from cryptocast.seams import Later
 
 P = TypeVar("P")
 S = TypeVar("S")
@@ -49,7 +50,9 @@ class Engine:
         cores = int(self._ray.cluster_resources().get("CPU", 1))
         return self._settings.workers or max(cores, 1)
 
-    def map(self, function: Callable[[P, S], R], pieces: Iterable[P], shared: S) -> Iterator[R]:
+    def map(
+        self, function: Callable[[P, S], R], pieces: Iterable[P | Later], shared: S
+    ) -> Iterator[R]:
         """Yield the results, in the order of the pieces; one whose worker died is done again.
 
         Raises EngineError: `engine.unreachable`, `engine.lost` if the cluster goes away,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cryptocast.errors import SourceError
-from cryptocast.seams import Engine
+from cryptocast.seams import LATER, Engine, Later
 from cryptocast.testing.claims import check
 
 _MANY = 40
@@ -30,6 +30,10 @@ def check_engine(engine: Engine, folder: Path) -> None:
     few = f"it asks for {len(asked)} pieces at once with {engine.workers} workers"
     check(len(asked) <= 2 * engine.workers, few)
     check(list(results)[-1] == 3 * (_MANY - 1), "it does not go on after its first result")
+    taken: list[int] = []
+    for result in engine.map(_times, _in_turn(taken), 3):
+        taken.append(result)
+    check(taken == [3 * n for n in range(_MANY)], "after `LATER` its results are others")
     _check_errors(engine)
     survived = list(engine.map(_dying, range(4), (os.getpid(), folder)))
     check(survived == [0, 1, 2, 3], "a piece whose worker was killed is not done again")
@@ -56,6 +60,13 @@ def _counted(asked: list[int]) -> Iterator[int]:
     for number in range(_MANY):
         asked.append(number)
         yield number
+
+
+def _in_turn(taken: list[int]) -> Iterator[int | Later]:
+    for number in range(_MANY):
+        check(len(taken) == number, "it asks for a piece after `LATER` before a result is taken")
+        yield number
+        yield LATER
 
 
 def _times(number: int, factor: int) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from numpy import quantile
 
-from cryptocast.seams import Params, Trial
+from cryptocast.seams import LATER, Later, Params, Trial
 from cryptocast.tuning.outcome import (
     COMPLETE,
     DIVERGED,
@@ -33,8 +33,8 @@ _STARTUP_TRIALS = 5  # random trials before the sampler models what it saw
 _LEAST_COMPLETE = 4  # complete trials before any is pruned
 _KEPT_SHARE = 1 / 3  # a trial goes on while it is among the best third of the complete ones
 
-Judge = Callable[[Iterable[TrialFold]], Iterator[FoldScore]]
-"""Score the folds of trials, in their order; each is asked for when there is room for it."""
+Judge = Callable[[Iterable[TrialFold | Later]], Iterator[FoldScore]]
+"""Score the folds of trials as `Engine.map` does: in their order, each when there is room."""
 
 
 @dataclass(slots=True)
@@ -46,6 +46,7 @@ class OpenTrial:
     params: Params
     state: str | None = None  # None while it goes on
     scores: list[FoldScore] = field(default_factory=list)
+    asked: int = 0  # folds that are scored, or on their way
 
     def take(self, score: FoldScore, folds: int, study: Study) -> None:
         """Go on with the score of the next fold, or end."""
@@ -99,25 +100,32 @@ def asked(
         raise
 
 
-def run(trials: Sequence[OpenTrial], judge: Judge, folds: int, study: Study) -> None:
+def run(trials: Sequence[OpenTrial], judge: Judge, folds: int, study: Study, workers: int) -> None:
     """Score the trials of a round fold by fold, until each is complete or hopeless.
 
     They are compared with the trials of earlier rounds, so it does not matter which of them
-    is done first. A fold that was asked for before its trial ended is not counted.
+    is done first, nor which folds are asked for. A fold is asked for when its trial is known to
+    go on, and before that only for one of the `workers` that would have nothing to do; a fold
+    that its trial did not come to is neither counted nor waited for.
     """
     waiting: deque[OpenTrial] = deque()
 
-    def pieces() -> Iterator[TrialFold]:
-        for fold in range(folds):
-            for trial in trials:
-                if trial.state is None:
-                    waiting.append(trial)
-                    yield TrialFold(trial.number, trial.params, fold)
+    def pieces() -> Iterator[TrialFold | Later]:
+        while going := [t for t in trials if t.state is None and t.asked < folds]:
+            trial = min(going, key=lambda t: (t.asked - len(t.scores), t.asked))
+            if trial.asked > len(trial.scores) and len(waiting) >= workers:
+                yield LATER
+                continue
+            waiting.append(trial)
+            trial.asked += 1
+            yield TrialFold(trial.number, trial.params, trial.asked - 1)
 
     for score in judge(pieces()):
         trial = waiting.popleft()
         if trial.state is None:
             trial.take(score, folds, study)
+        if all(t.state is not None for t in trials):
+            return
 
 
 def _behind(study: Study, value: float, step: int) -> bool:

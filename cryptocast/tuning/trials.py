@@ -55,15 +55,16 @@ def search(
     suggest: Callable[[Trial], Params],
     *,
     folds: int,
+    workers: int = 1,
     start: Params | None = None,
     on_trial: Callable[[EndedTrial, tuple[Tried, ...]], None] | None = None,
 ) -> SearchResult:
     """Minimise the mean over `folds` of what `judge` says, and return the result.
 
-    A search that is continued ends as if it had not been interrupted. `start`
-    is tried first. `on_trial` gets each trial, and all so far. Raises StateError if no trial
-    finished in time, ModelError if every one diverged, and StoreError if the database of the
-    studies cannot be used.
+    A search that is continued ends as if it had not been interrupted. `judge` scores as many
+    folds at once as there are `workers`. `start` is tried first. `on_trial` gets each trial, and
+    all so far. Raises StateError if no trial finished in time, ModelError if every one diverged,
+    and StoreError if the database of the studies cannot be used.
     """
     with _quiet(), _translated(plan.storage or ""), _opened(plan) as study:
         if start is not None and not finished(study):
@@ -74,7 +75,7 @@ def search(
             # A round that was cut short is filled up, so that the others begin where they did.
             end = min(done + plan.at_once - done % plan.at_once, plan.trials)
             with asked(study, plan.seed, suggest, range(done, end)) as trials:
-                run(trials, judge, folds, study)
+                run(trials, judge, folds, study, workers)
             for trial in trials:
                 ended = trial.tell(study)
                 if on_trial is not None:

@@ -6,13 +6,14 @@ import dataclasses
 import gc
 import importlib
 import importlib.util
+import itertools
 import secrets
 import socket
 import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -80,7 +81,7 @@ def _join_ray() -> None:
 
 
 @contextmanager
-def working(folder: Path, engine: Engine, bar: float = 0, **settings: Any) -> Iterator[Workspace]:
+def working(folder: Path, engine: Any, bar: float = 0, **settings: Any) -> Iterator[Workspace]:
     """The workspace at a bar with its markets and that engine, which stays open."""
     with at(folder, bar, market__symbols=SYMBOLS, **settings) as ws:
         ws._engine = Kept(engine)
@@ -90,7 +91,7 @@ def working(folder: Path, engine: Engine, bar: float = 0, **settings: Any) -> It
 class Kept:
     """An engine that outlives the workspace that works with it."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Any) -> None:
         self.workers, self.map = engine.workers, engine.map
 
     def close(self) -> None:
@@ -122,6 +123,27 @@ def test_a_study_is_the_same_to_the_bit(engine: Engine, w: Path, at_once: int) -
     found = (report.study, report.history, report.best, report.value, report.importance)
     assert found == _first.setdefault(("study", at_once), found)
     assert report.study.endswith(" 3 at once") == (at_once == 3)
+
+
+def test_a_search_gives_each_worker_a_fold_before_the_first_result(w: Path) -> None:
+    engine = Two()
+    with working(w, engine, tune__folds=2, tune__trials=1) as ws:
+        tune(ws)
+    assert engine.first == [0, 1]  # of one trial, which alone would keep one worker busy
+
+
+class Two:
+    """An engine of two workers that starts with two pieces."""
+
+    workers = 2
+    first: list[int]
+
+    def map(
+        self, function: Callable[[Any, Any], Any], pieces: Iterator[Any], shared: Any
+    ) -> Iterator[Any]:
+        started = list(itertools.islice(pieces, 2))
+        self.first = [piece.fold for piece in started]
+        return (function(piece, shared) for piece in started)
 
 
 def test_a_replay_is_the_same_to_the_bit(

@@ -12,7 +12,7 @@ import pytest
 from cryptocast import tuning
 from cryptocast.errors import RegistryError, StoreError
 from cryptocast.registry import Registry
-from cryptocast.seams import Params, Trial
+from cryptocast.seams import LATER, Later, Params, Trial
 from cryptocast.tuning import FoldScore, SearchPlan, SearchResult, TrialFold
 from support.commands import AS_OF, INIT, NEXT, Made, good, query, run
 from support.postgres import GUEST, PASSWORD, Postgres, postgres  # noqa: F401 - a fixture
@@ -136,8 +136,8 @@ def bowl(storage: str, trials: int) -> SearchResult:
     def suggest(trial: Trial) -> Params:
         return {"x": trial.suggest_float("x", -10, 10)}
 
-    def judge(pieces: Iterable[TrialFold]) -> Iterator[FoldScore]:
-        for piece in pieces:
+    def judge(pieces: Iterable[TrialFold | Later]) -> Iterator[FoldScore]:
+        for piece in (p for p in pieces if p is not LATER):
             yield FoldScore(piece.fold + (float(piece.params["x"]) - 3) ** 2, 0.0, 0.0)
 
     return tuning.search(SearchPlan(storage, "a", trials, 0), judge, suggest, folds=3)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from cryptocast.compute.ahead import Ahead, compute_ahead, key_of
 from cryptocast.errors import CryptocastError
-from cryptocast.seams import Engine
+from cryptocast.seams import LATER, Engine
 from cryptocast.values import Market
 from cryptocast.workflows.learning.scope import Group, for_each_group
 from cryptocast.workspace import Workspace
@@ -32,7 +32,7 @@ class Recalled:
         """Yield the results, in the order of the pieces."""
         # The candles may be others by now, and then nothing that was computed holds.
         same = getattr(shared, "digest", None) == self._digest
-        for piece in pieces:
+        for piece in (p for p in pieces if p is not LATER):
             key = key_of(piece, shared) if same else ""
             yield self._results[key] if key in self._results else function(piece, shared)
 

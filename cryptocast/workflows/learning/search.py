@@ -98,6 +98,7 @@ def tune_on(
             lambda pieces: ws.engine.map(fold_score, pieces, shared),
             model.suggest,
             folds=folds,
+            workers=ws.engine.workers,
             start=model.defaults(),
             on_trial=_keeper(registry, parent, training, plan.trials, ws.progress),
         )
