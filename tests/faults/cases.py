@@ -77,6 +77,7 @@ def heal(world: World) -> None:
     """End all faults."""
     world.server.faults.clear()
     world.server.rewrite.clear()
+    world.server.dripping = False  # or the clock would leap at the first drip alone
     world.patience(PATIENT)
 
 
