@@ -323,8 +323,10 @@ def ready_mlflow(patch: pytest.MonkeyPatch | None = None) -> None:
     A process that a test starts takes the store that the tests made, from its environment.
     """
     from cryptocast.registry import Registry
+    from support.sql import share_statements
 
     patch = patch or pytest.MonkeyPatch()
+    share_statements(patch)
     if _READY in os.environ:
         _made.setdefault("store", Path(os.environ[_READY]))
     begin = Registry.__init__
