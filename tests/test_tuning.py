@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import math
 import sqlite3
+import subprocess
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -216,6 +218,73 @@ def test_a_fold_is_asked_for_too_early_only_for_a_worker_without_one(
     assert "pruned" in {trial.state for trial in found.history}
     assert early > 0  # a worker is not left idle
     assert drained == 0
+
+
+@pytest.mark.parametrize(("workers", "begun_before"), [(1, [4, 8, 12]), (2, [6, 10, 12])])
+def test_trials_are_kept_while_workers_are_busy_with_the_next_round(
+    storage: Path, workers: int, begun_before: list[int]
+) -> None:
+    firsts: list[int] = []
+    kept: list[tuple[int, int]] = []
+
+    def watched(number: int, params: Params, fold: int) -> float:
+        firsts.extend([number] if fold == 0 else [])
+        return bowl(number, params, fold)
+
+    run(
+        storage,
+        watched,
+        trials=12,
+        at_once=4,
+        workers=workers,
+        on_trial=lambda ended, history: kept.append((ended.number, len(firsts))),
+    )
+    assert [number for number, _ in kept] == list(range(12))
+    assert [begun for _, begun in kept] == [n for n in begun_before for _ in range(4)]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_search_that_is_interrupted_has_kept_each_trial_that_ended(
+    storage: Path, workers: int
+) -> None:
+    kept: list[int] = []
+
+    def interrupted(number: int, params: Params, fold: int) -> float:
+        if number == 4:
+            raise KeyboardInterrupt
+        return bowl(number, params, fold)
+
+    def keep(ended: EndedTrial, history: tuple[Tried, ...]) -> None:
+        kept.append(ended.number)
+        assert len(history) == len(kept)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(storage, interrupted, trials=8, at_once=4, workers=workers, on_trial=keep)
+    assert kept == [0, 1, 2, 3]
+    run(storage, trials=8, at_once=4, workers=workers, on_trial=keep)
+    assert kept == list(range(8))
+
+
+def test_what_mattered_is_told_without_loading_scikit_learn() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MATTERED], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("['x'] False True\n", "")
+
+
+MATTERED = """
+import sys
+from cryptocast.tuning import FoldScore, SearchPlan, search
+def judge(pieces):
+    for piece in pieces:
+        yield FoldScore(piece.params["x"], 0.0, 0.0)
+found = search(
+    SearchPlan(None, "a", 8, 0), judge, lambda trial: {"x": trial.suggest_float("x", 0, 1)}, folds=1
+)
+there = "sklearn" in sys.modules
+import sklearn
+print(list(found.importance), there, "sklearn" in sys.modules)
+"""
 
 
 def test_trials_of_a_round_know_nothing_of_each_other(storage: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -141,7 +142,9 @@ def _importance(trials: list[FrozenTrial]) -> dict[str, float]:
     them most of what was learned.
     """
     import optuna
-    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
+    with _without_forests():
+        from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
     values = [_value(trial) for trial in trials if _state(trial) == COMPLETE]
     top = math.ceil(_TOP_SHARE * len(trials))
@@ -160,3 +163,19 @@ def _importance(trials: list[FrozenTrial]) -> dict[str, float]:
     evaluator = PedAnovaImportanceEvaluator(target_quantile=_TOP_SHARE)
     shares = get_param_importances(study, evaluator=evaluator)
     return dict(sorted(shares.items(), key=lambda item: -item[1]))
+
+
+@contextlib.contextmanager
+def _without_forests() -> Iterator[None]:
+    """Let Optuna do without scikit-learn while the block imports it: other measures need it.
+
+    That takes longer than all else that follows a search. Who has imported it keeps it.
+    """
+    if "sklearn" in sys.modules:
+        yield
+        return
+    sys.modules["sklearn"] = None  # type: ignore[assignment]  # what Python takes as not there
+    try:
+        yield
+    finally:
+        del sys.modules["sklearn"]

@@ -100,27 +100,39 @@ def asked(
         raise
 
 
-def run(trials: Sequence[OpenTrial], judge: Judge, folds: int, study: Study, workers: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """Who scores the folds, and what is done while they are busy."""
+
+    judge: Judge
+    workers: int
+    meanwhile: Callable[[], None]
+
+
+def run(trials: Sequence[OpenTrial], crew: Crew, folds: int, study: Study) -> None:
     """Score the trials of a round fold by fold, until each is complete or hopeless.
 
     They are compared with the trials of earlier rounds, so it does not matter which of them
     is done first, nor which folds are asked for. A fold is asked for when its trial is known to
-    go on, and before that only for one of the `workers` that would have nothing to do; a fold
-    that its trial did not come to is neither counted nor waited for.
+    go on, and before that only for a worker that would have nothing to do; a fold that its trial
+    did not come to is neither counted nor waited for.
     """
     waiting: deque[OpenTrial] = deque()
 
     def pieces() -> Iterator[TrialFold | Later]:
         while going := [t for t in trials if t.state is None and t.asked < folds]:
             trial = min(going, key=lambda t: (t.asked - len(t.scores), t.asked))
-            if trial.asked > len(trial.scores) and len(waiting) >= workers:
-                yield LATER
-                continue
+            if len(waiting) >= crew.workers:
+                crew.meanwhile()
+                if trial.asked > len(trial.scores):
+                    yield LATER
+                    continue
             waiting.append(trial)
             trial.asked += 1
             yield TrialFold(trial.number, trial.params, trial.asked - 1)
+        crew.meanwhile()
 
-    for score in judge(pieces()):
+    for score in crew.judge(pieces()):
         trial = waiting.popleft()
         if trial.state is None:
             trial.take(score, folds, study)

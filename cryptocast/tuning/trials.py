@@ -7,6 +7,7 @@ import math
 import re
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from cryptocast.tuning.outcome import (
     finished,
     history,
 )
-from cryptocast.tuning.rounds import Judge, asked, run
+from cryptocast.tuning.rounds import Crew, Judge, OpenTrial, asked, run
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -63,24 +64,40 @@ def search(
 
     A search that is continued ends as if it had not been interrupted. `judge` scores as many
     folds at once as there are `workers`. `start` is tried first. `on_trial` gets each trial, and
-    all so far. Raises StateError if no trial finished in time, ModelError if every one diverged,
+    all so far, when it has ended, or as soon as several workers are busy with the next. Raises StateError if no trial finished in time, ModelError if every one diverged,
     and StoreError if the database of the studies cannot be used.
     """
+    told: deque[tuple[EndedTrial, tuple[Tried, ...]]] = deque()
+
+    def keep() -> None:
+        while told and on_trial is not None:
+            on_trial(*told.popleft())
+
     with _quiet(), _translated(plan.storage or ""), _opened(plan) as study:
         if start is not None and not finished(study):
             study.enqueue_trial(dict(start))
-        timeout = math.inf if plan.timeout_seconds is None else plan.timeout_seconds
-        deadline = time.monotonic() + timeout
-        while (done := len(finished(study))) < plan.trials and time.monotonic() < deadline:
-            # A round that was cut short is filled up, so that the others begin where they did.
-            end = min(done + plan.at_once - done % plan.at_once, plan.trials)
-            with asked(study, plan.seed, suggest, range(done, end)) as trials:
-                run(trials, judge, folds, study, workers)
-            for trial in trials:
-                ended = trial.tell(study)
-                if on_trial is not None:
-                    on_trial(ended, history(study))
+        try:
+            for trial in _scored(study, plan, suggest, Crew(judge, workers, keep), folds):
+                told.append((trial.tell(study), history(study)))
+                if workers == 1:  # which would wait; others work on the next round meanwhile
+                    keep()
+        finally:
+            keep()
         return SearchResult.of(study)
+
+
+def _scored(
+    study: Study, plan: SearchPlan, suggest: Callable[[Trial], Params], crew: Crew, folds: int
+) -> Iterator[OpenTrial]:
+    """Yield the trials that the study lacks, round by round; it has to be told of each."""
+    timeout = math.inf if plan.timeout_seconds is None else plan.timeout_seconds
+    deadline = time.monotonic() + timeout
+    while (done := len(finished(study))) < plan.trials and time.monotonic() < deadline:
+        # A round that was cut short is filled up, so that the others begin where they did.
+        end = min(done + plan.at_once - done % plan.at_once, plan.trials)
+        with asked(study, plan.seed, suggest, range(done, end)) as trials:
+            run(trials, crew, folds, study)
+        yield from trials
 
 
 @contextlib.contextmanager
