@@ -64,8 +64,9 @@ def search(
 
     A search that is continued ends as if it had not been interrupted. `judge` scores as many
     folds at once as there are `workers`. `start` is tried first. `on_trial` gets each trial, and
-    all so far, when it has ended, or as soon as several workers are busy with the next. Raises StateError if no trial finished in time, ModelError if every one diverged,
-    and StoreError if the database of the studies cannot be used.
+    all so far, when it has ended; if there are several workers, once they are busy with the next.
+    Raises StateError if no trial finished in time, ModelError if every one diverged, and
+    StoreError if the database of the studies cannot be used.
     """
     told: deque[tuple[EndedTrial, tuple[Tried, ...]]] = deque()
 
