@@ -76,6 +76,12 @@ FEATURES = (
     "near_profile",
     "middle_profile",
     "far_profile",
+    "volatility_1d",
+    "volatility_3d",
+    "volatility_7d",
+    "volatility_28d",
+    "walk_8",
+    "walk_24",
 )
 """The features of a bar that a model sees, in the order of the last axis of `Windows.inputs`."""
 

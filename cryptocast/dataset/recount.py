@@ -12,26 +12,32 @@ from dataclasses import dataclass
 import numpy as np
 
 from cryptocast.dataset import shifts
-from cryptocast.dataset.bars import LONGEST_SPAN_BARS, Bars
-from cryptocast.dataset.features import (
+from cryptocast.dataset.averages import (
     DECAY,
     FAST_DECAY,
     MEDIUM_DECAY,
     MEMORY_BARS,
-    PROFILE_CLIP,
-    PROFILE_DECAY,
-    PROFILE_PRIOR_DAYS,
-    PROFILE_STEPS,
     SIGMA_FLOOR,
     SLOW_DECAY,
-    profile_days,
 )
+from cryptocast.dataset.bars import LONGEST_SPAN_BARS, Bars
+from cryptocast.dataset.days import DAY_DECAY, days_back
+from cryptocast.dataset.month import (
+    BLOCK_BARS,
+    HALF_LIVES,
+    LARGEST_MOVE,
+    TIMES_A_DAY,
+    WALK_BLOCKS,
+    month_days,
+)
+from cryptocast.dataset.profile import PROFILE_CLIP, PROFILE_PRIOR_DAYS, PROFILE_STEPS
 from cryptocast.values import DAY_SECONDS, FEATURES, LEVEL_UNIT, FloatArray, IntArray, Windows
 
 INPUTS = ("sigma", *FEATURES)
 """The inputs that are recounted. Sigma comes first: most features rest on it."""
 
 _PARKINSON = 4 * np.log(2)
+_WALKS = (DECAY, FAST_DECAY, MEDIUM_DECAY, SLOW_DECAY)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,9 +73,14 @@ class _Stretch:
     first: int
     end: int
 
-    def mean(self, values: FloatArray, weights: FloatArray, decay: float) -> FloatArray:
-        """Return the weighted mean over the last `MEMORY_BARS` bars of each bar."""
-        kernel = decay ** np.arange(MEMORY_BARS)
+    def mean(
+        self, values: FloatArray, weights: FloatArray, decay: float, together: int = 1
+    ) -> FloatArray:
+        """Return the weighted mean over the last `MEMORY_BARS` bars of each bar.
+
+        So many bars together weigh alike.
+        """
+        kernel = decay ** (np.arange(MEMORY_BARS) // together * together)
         before = np.zeros(max(MEMORY_BARS - 1 - self.first, 0))
         start = max(self.first - MEMORY_BARS + 1, 0)
         total, norm = (
@@ -90,16 +101,15 @@ def _inputs(bars: Bars, stretch: _Stretch) -> FloatArray:
     span = 1 + np.concatenate(([LONGEST_SPAN_BARS], bars.age[:-1]))
     moved = present * (span <= LONGEST_SPAN_BARS)
     move = moved * bars.log_return / np.sqrt(span)
-    decays = DECAY, FAST_DECAY, MEDIUM_DECAY, SLOW_DECAY
 
-    sigma, *spans = (stretch.volatility(move**2, moved, decay) for decay in decays)
+    sigma, *spans = (stretch.volatility(move**2, moved, decay) for decay in _WALKS)
     width = bars.log_range**2 / _PARKINSON
     spans += [stretch.volatility(width, present, decay) for decay in (FAST_DECAY, DECAY)]
-    for decay in decays:
+    for decay in _WALKS:
         size = np.sqrt(np.pi / 2) * stretch.mean(np.abs(move), moved, decay)
         spans.append(np.maximum(size, SIGMA_FLOOR))
     falls, rises = (
-        [stretch.volatility(moves**2, moved, decay) for decay in decays]
+        [stretch.volatility(moves**2, moved, decay) for decay in _WALKS]
         for moves in (np.minimum(move, 0.0), np.maximum(move, 0.0))
     )
     traded = np.isfinite(bars.log_volume)
@@ -116,6 +126,7 @@ def _inputs(bars: Bars, stretch: _Stretch) -> FloatArray:
         np.log(sigma / LEVEL_UNIT),
         *_times(bars, here),
         *_profile(bars, stretch, move, moved),
+        *_month(bars, stretch, move, moved),
     )
     return np.column_stack([sigma / LEVEL_UNIT, *np.clip(features, -8.0, 8.0)])
 
@@ -131,7 +142,7 @@ def _profile(
     bars: Bars, stretch: _Stretch, move: FloatArray, moved: FloatArray
 ) -> tuple[FloatArray, ...]:
     """Return what is usual at the times of day that come next, against all, day by day."""
-    days = profile_days(bars.market.interval_seconds)
+    days = days_back(bars.market.interval_seconds)
     rows = np.arange(stretch.first, stretch.end)
     if not days:
         return tuple(np.zeros(len(rows)) for _ in PROFILE_STEPS)
@@ -147,7 +158,7 @@ def _profile(
         total = np.zeros((2, len(rows)))
         for day in range(1, days + 1):
             low, high = (np.maximum(rows + 1 + at - day * a_day, 0) for at in (first, end))
-            total += PROFILE_DECAY ** (day - 1) * (running[:, high] - running[:, low])
+            total += DAY_DECAY ** (day - 1) * (running[:, high] - running[:, low])
         return total
 
     sizes, counts = summed(0, a_day)
@@ -159,3 +170,66 @@ def _profile(
         here = (sizes + prior * usual) / (counts + prior)
         profile.append(np.log(np.where(usual > 0, here, 1.0) / np.where(usual > 0, usual, 1.0)))
     return tuple(profile)
+
+
+def _month(
+    bars: Bars, stretch: _Stretch, move: FloatArray, moved: FloatArray
+) -> tuple[FloatArray, ...]:
+    """Return the volatilities of spans of days and of the best walks, as logs to sigma."""
+    days = month_days(bars.market.interval_seconds)
+    sigma, *others = (stretch.volatility(move**2, moved, decay) for decay in _WALKS)
+    logs = np.log(np.stack([sigma, *others]) / sigma)
+    if not days:
+        return (*[np.zeros(len(sigma))] * len(HALF_LIVES), *[logs.mean(axis=0)] * len(WALK_BLOCKS))
+    read = _Days(bars, stretch, days)
+    found = []
+    for half_life in HALF_LIVES:
+        squares, counts = read.summed(np.stack([move**2, moved]), 0.5 ** (1 / half_life))
+        usual = np.maximum(np.sqrt(squares / np.where(counts > 0, counts, 1.0)), SIGMA_FLOOR)
+        found.append(np.where(squares > 0, np.log(usual / sigma), 0.0))
+    for blocks in WALK_BLOCKS:
+        *sums, count = read.summed(_outcomes(bars, move, moved, blocks * BLOCK_BARS), DAY_DECAY)
+        sizes, widths = np.split(np.stack(sums) / np.where(count > 0, count, 1.0), 2)
+        loss = np.log(np.maximum(sizes, 1e-6)) + widths
+        weights = np.exp((loss.min(axis=0) - loss) * count / blocks)
+        found.append((weights * logs).sum(axis=0) / weights.sum(axis=0))
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Days:
+    """The days before the rows of a stretch, up to the newest time at which the month is read."""
+
+    bars: Bars
+    stretch: _Stretch
+    days: int
+
+    def summed(self, values: FloatArray, decay: float) -> FloatArray:
+        """Return sums [..., M] of values [..., T], of which a day further back counts less."""
+        a_day = DAY_SECONDS // self.bars.market.interval_seconds
+        rows = np.arange(self.stretch.first, self.stretch.end)
+        closed = self.bars.first // self.bars.market.interval_seconds + rows + 1
+        last = rows - closed % (a_day // TIMES_A_DAY)
+        running = np.concatenate((np.zeros((*values.shape[:-1], 1)), np.cumsum(values, -1)), -1)
+        edges = np.maximum(last + 1 - a_day * np.arange(self.days + 1)[:, None], 0)
+        of_day = running[..., edges[:-1]] - running[..., edges[1:]]
+        return np.asarray(np.tensordot(of_day, decay ** np.arange(self.days), ([-2], [0])))
+
+
+def _outcomes(bars: Bars, move: FloatArray, moved: FloatArray, ahead: int) -> FloatArray:
+    """Return [9, T] of the moves over so many bars that end with each block of bars.
+
+    Their sizes in the volatilities of the four walks when they began, the logs of those, and 1.
+    """
+    whole = _Stretch(0, len(move))
+    squares = [whole.mean(move**2, moved, decay, BLOCK_BARS) for decay in _WALKS]
+    closed = bars.first // bars.market.interval_seconds + np.arange(len(move)) + 1
+    end = np.flatnonzero((closed % BLOCK_BARS == 0) & (np.arange(len(move)) >= ahead))
+    end = end[~bars.missing[end - ahead] & ~bars.missing[end] & (squares[0][end - ahead] > 0)]
+    size = np.abs(np.cumsum(bars.log_return)[end] - np.cumsum(bars.log_return)[end - ahead])
+    width = np.maximum(np.sqrt(np.stack(squares)[:, end - ahead]), SIGMA_FLOOR)
+    told = np.zeros((2 * len(_WALKS) + 1, len(move)))
+    sizes, logs, there = np.split(told, [len(_WALKS), 2 * len(_WALKS)])
+    sizes[:, end] = np.minimum(size, LARGEST_MOVE * np.sqrt(ahead) * width[0]) / width
+    logs[:, end], there[:, end] = np.log(width), 1.0
+    return told

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cryptocast.config import PretrainSettings
 from cryptocast.errors import ModelError
 from cryptocast.models import _quantiles
-from cryptocast.models._base import FURTHEST, LARGEST, STILL, Base, predictors
+from cryptocast.models._base import FURTHEST, LARGEST, LATER, STILL, Base, predictors
 from cryptocast.models._lightning import Batches, Rows, Training, train
 from cryptocast.models._network import one_thread, pinball, step_basis
 from cryptocast.models._shape import Shape
@@ -25,6 +25,8 @@ _NO_VARIANCE = 1e-4  # float32 rounds the harmonics to some 1e-6
 _CLIP = 12.0  # standardised targets are clipped here, so that one crash is not the gradient
 _EPOCH_BATCHES = 50  # a training reports its progress after this many
 _MOST_JUDGES = 60_000  # rows of the training that decide which epoch is kept
+# How late a step is, and the square of it, by level, slope and bend: 0 at step 1, 1 at the last.
+_LATE = torch.tensor([[0.5, 0.5, 0.0], [0.25, 0.5, 0.25]])
 _QUANTILE_ROWS = 200_000  # rows that the quantiles of what is left are taken from
 
 
@@ -117,7 +119,10 @@ def _shape(recipe: PretrainSettings) -> Shape:
 
 
 class Perceptron(nn.Module):
-    """Scaled predictors [N, P] to quantiles [N, H, Q] in units of sigma * sqrt(step)."""
+    """Scaled predictors [N, P] to quantiles [N, H, Q] in units of sigma * sqrt(step).
+
+    The first predictors are `LATER`.
+    """
 
     basis: Tensor  # [K, H]
 
@@ -126,7 +131,9 @@ class Perceptron(nn.Module):
         self.dropout = nn.Dropout(dropout)
         horizon, levels = start.shape
         self.register_buffer("basis", step_basis(horizon))
+        width -= len(LATER)
         self.linear = nn.Linear(width, 3)
+        self.later = nn.Parameter(torch.zeros(len(LATER), len(_LATE)))
         self.first = nn.Linear(width, hidden)
         self.second = nn.Linear(hidden, hidden)
         self.last = nn.Linear(hidden, 3, bias=False)
@@ -138,9 +145,10 @@ class Perceptron(nn.Module):
 
     def log_scale(self, seen: Tensor) -> Tensor:
         """Return [N, H], the log of the factor that stretches the quantiles."""
-        state = self.dropout(nn.functional.silu(self.first(seen)))
+        month, now = seen[:, : len(LATER)], seen[:, len(LATER) :]
+        state = self.dropout(nn.functional.silu(self.first(now)))
         state = self.dropout(nn.functional.silu(self.second(state)))
-        numbers = self.linear(seen) + self.last(state)
+        numbers = self.linear(now) + self.last(state) + month @ self.later @ _LATE
         return torch.clamp(numbers @ self.basis, -LARGEST, LARGEST)
 
     def forward(self, seen: Tensor) -> Tensor:
@@ -170,11 +178,14 @@ def _kept(
     def numbers(tensor: Tensor) -> FloatArray:
         return tensor.detach().double().numpy()
 
+    # The network proper does not hear the predictors of `LATER`: their weights are 0.
+    month = numbers(network.later @ _LATE)
+    deaf = np.zeros((len(month), network.first.out_features))
     return Base(
         mean=material.mean,
         spread=material.spread,
-        linear=numbers(network.linear.weight).T,
-        first=numbers(network.first.weight).T,
+        linear=np.vstack([month, numbers(network.linear.weight).T]),
+        first=np.vstack([deaf, numbers(network.first.weight).T]),
         first_bias=numbers(network.first.bias),
         second=numbers(network.second.weight).T,
         second_bias=numbers(network.second.bias),

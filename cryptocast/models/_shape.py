@@ -12,8 +12,9 @@ from cryptocast.models.base import HAR
 from cryptocast.seams import Params
 from cryptocast.values import FEATURES
 
+_CLOCK_AND_MONTH = ("day", "week", "volatility_", "walk_")
 _MORE = ("size", "downside", "profile")
-USUAL = tuple(n for n in FEATURES if not n.startswith(("day", "week")) and not n.endswith(_MORE))
+USUAL = tuple(n for n in FEATURES if not n.startswith(_CLOCK_AND_MONTH) and not n.endswith(_MORE))
 """The features that a week of one market can support: with more, the week is memorised."""
 
 
@@ -37,8 +38,8 @@ class Shape:
     def places(self) -> tuple[int, ...]:
         """Positions in a window's last axis of the features that the network reads.
 
-        `features` is `usual` (without the time, sizes, downsides and profile), `all`, or names
-        separated by commas. Raise ConfigError for an unknown name.
+        `features` is `usual` (without the time, sizes, downsides and what days say), `all`, or
+        names separated by commas. Raise ConfigError for an unknown name.
         """
         named = {"usual": USUAL, "all": FEATURES}.get(self.features)
         names = named or tuple(name.strip() for name in self.features.split(","))

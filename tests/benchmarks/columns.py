@@ -10,18 +10,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from eras import Track
 
-from cryptocast.dataset.features import PROFILE_DAYS, PROFILE_DECAY, average
-from cryptocast.models._base import predictors
+from cryptocast.dataset.averages import average
+from cryptocast.models._base import LATER, predictors
 from cryptocast.values import FEATURES, FloatArray
 
 Columns = Callable[[Track, Sequence[Track]], FloatArray]
 
 _DAY = 86_400
 _SPANS = (0.8, 0.94, 0.98, 0.9965)
-_LASTING = (288, 864, 2016, 8064)  # half-lives in bars: of 5 minutes a day, 3, 7 and 28
-_OWN_STEPS = (1, 6, 24)
-_OWN_MOST = 12.0  # a larger move, in sigmas, counts as this
-_OWN_SHARPNESS = 2000.0  # how much the walk of the least loss outweighs the others
 _OF_OTHERS = (
     *("return", "range", "fast_volatility", "slow_volatility", "fast_range_volatility", "volume"),
 )
@@ -87,36 +83,9 @@ def unsteady(track: Track, others: Sequence[Track]) -> FloatArray:
     return np.sqrt(np.maximum(square - mean**2, 0)).T
 
 
-def lasting(track: Track, others: Sequence[Track]) -> FloatArray:
-    """Volatilities of spans of days, which the shipped features do not look back to."""
-    moves, told = track.moves()
-    made = []
-    for half_life in _LASTING:
-        decay = 0.5 ** (1 / half_life)
-        squares, weights = (_slow_sum(values, decay) for values in (moves**2 * told, told))
-        made.append(np.sqrt(squares / np.maximum(weights, 1e-9)))
-    return np.clip(_logs(np.stack(made), track), -4, 4)
-
-
-def own_walk(track: Track, others: Sequence[Track]) -> FloatArray:
-    """The volatility of the random walk that was best on the market's own days before.
-
-    Of 13 decays the one with the least log-loss over `PROFILE_DAYS`, for steps 1, 6 and 24, of what
-    was known by then. How long volatility lasts differs between markets and years.
-    """
-    widths, targets = track.widths(), track.targets(np.arange(len(track.bars)))
-    made = []
-    for step in _OWN_STEPS:
-        size = np.abs(targets[:, step - 1])
-        known = _later(np.isfinite(size).astype(np.float64), step)
-        ratio = np.minimum(np.nan_to_num(size), _OWN_MOST) * np.exp(-widths)
-        count = np.maximum(_over_days(known, track), 1.0)
-        mean_ratio = _over_days(_later(ratio, step) * known, track) / count
-        mean_width = _over_days(_later(widths, step) * known, track) / count
-        loss = np.log(np.maximum(mean_ratio, 1e-6)) + mean_width
-        weight = np.exp((loss.min(axis=0) - loss) * _OWN_SHARPNESS / np.sqrt(step))
-        made.append((weight * widths).sum(axis=0) / weight.sum(axis=0))
-    return np.clip(np.stack(made, axis=1), -4, 4)
+def month(track: Track, others: Sequence[Track]) -> FloatArray:
+    """What the last month says, which the shipped network hears for the later steps alone."""
+    return track.features[:, [FEATURES.index(name) for name in LATER]].astype(np.float64)
 
 
 def level(track: Track, others: Sequence[Track]) -> FloatArray:
@@ -156,35 +125,6 @@ def _beside(track: Track, others: Sequence[Track]) -> FloatArray:
         size = np.abs(seen[:, :1])
         total[there] += np.hstack([seen, size]) / len(others)
     return total
-
-
-def _slow_sum(values: FloatArray, decay: float) -> FloatArray:
-    """[T] exponentially weighted sums over all that came before, a day at a time."""
-    sums, before = np.empty_like(values), 0.0
-    for start in range(0, len(values), 288):
-        part = values[start : start + 288]
-        power = decay ** np.arange(1, len(part) + 1)
-        sums[start : start + 288] = power * (before + np.cumsum(part / power))
-        before = sums[start + len(part) - 1]
-    return sums
-
-
-def _over_days(values: FloatArray, track: Track) -> FloatArray:
-    """[..., T] sums over `PROFILE_DAYS` before, a day further back counting for less."""
-    a_day = _DAY // track.bars.market.interval_seconds
-    summed = np.cumsum(values, axis=-1)
-    day = summed - _later(summed, a_day)
-    total = np.zeros_like(day)
-    for ago in range(PROFILE_DAYS):
-        total += PROFILE_DECAY**ago * _later(day, ago * a_day)
-    return total
-
-
-def _later(values: FloatArray, bars: int) -> FloatArray:
-    """[..., T] what the values were some bars before, 0 before the first."""
-    moved = np.zeros_like(values)
-    moved[..., bars:] = values[..., : values.shape[-1] - bars]
-    return moved
 
 
 def _smooth(values: FloatArray, weights: FloatArray, decays: Sequence[float]) -> FloatArray:

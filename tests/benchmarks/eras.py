@@ -20,7 +20,7 @@ from cryptocast.candles import aggregate, normalise
 from cryptocast.compute.scoring import WALK, YARDSTICK_BARS, baseline
 from cryptocast.config import Settings
 from cryptocast.dataset import Bars, Part
-from cryptocast.dataset.features import MEMORY_BARS, SIGMA_FLOOR, average, moves
+from cryptocast.dataset.averages import MEMORY_BARS, SIGMA_FLOOR, average, moves
 from cryptocast.dataset.windows import usable
 from cryptocast.models import _quantiles
 from cryptocast.sources.file import recordings

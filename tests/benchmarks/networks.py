@@ -14,7 +14,7 @@ from torch.nn.functional import softplus
 
 from cryptocast.config import PretrainSettings
 from cryptocast.models import base_folder
-from cryptocast.models._base import COLUMNS, LARGEST
+from cryptocast.models._base import COLUMNS, LATER
 from cryptocast.models._pretraining import Perceptron
 from cryptocast.values import FloatArray
 
@@ -36,29 +36,6 @@ class Scaled(Perceptron):
     def middle(self, seen: Tensor) -> Tensor:
         """[N, H] where the median lies: at the last price."""
         return torch.zeros(len(seen), self.basis.shape[1])
-
-
-class Linear(Scaled):
-    """No hidden layer: a linear map to level, slope and bend of the log-scale."""
-
-    def log_scale(self, seen: Tensor) -> Tensor:
-        return torch.clamp(self.linear(seen) @ self.basis, -LARGEST, LARGEST)
-
-
-class Further(Scaled):
-    """The last columns bear on the later steps alone, in proportion to log(step): not on step 1."""
-
-    more = 7
-
-    def __init__(self, width: int, start: FloatArray) -> None:
-        super().__init__(width - self.more, start)
-        self.further = nn.Linear(self.more, 2, bias=False)
-        nn.init.zeros_(self.further.weight)
-
-    def log_scale(self, seen: Tensor) -> Tensor:
-        late = (1 + self.basis[1]) / 2
-        added: Tensor = self.further(seen[:, -self.more :]) @ torch.stack([late, late**2])
-        return super().log_scale(seen[:, : -self.more]) + added
 
 
 class Tails(Scaled):
@@ -106,7 +83,7 @@ class Reversal(Scaled):
         nn.init.zeros_(self.lean.weight)
 
     def middle(self, seen: Tensor) -> Tensor:
-        newest = seen[:, [COLUMNS.index(name) for name in self._LEANS]]
+        newest = seen[:, [len(LATER) + COLUMNS.index(name) for name in self._LEANS]]
         leans: Tensor = self.lean(newest) @ self.basis[:2]
         return 0.3 * leans
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from eras import HORIZON
 
-from cryptocast.dataset.features import PROFILE_DAYS
+from cryptocast.dataset.days import MOST_DAYS
 from cryptocast.values import FloatArray, IntArray
 
 _WEEK = 7 * 86_400
@@ -50,7 +50,7 @@ class Sums:
         """
         whole = self.origins.max(axis=0)
         before = np.cumsum(self.origins, axis=0) - self.origins
-        counted = (before >= PROFILE_DAYS / 7 * whole) & (self.origins >= whole / 2)
+        counted = (before >= MOST_DAYS / 7 * whole) & (self.origins >= whole / 2)
         walk = np.where(counted[..., None] & (self.walk > 0), 1.0, 0.0)
         ratio = np.divide(self.model, self.walk, out=np.zeros_like(walk), where=walk > 0)
         return Sums(ratio, walk, self.origins)

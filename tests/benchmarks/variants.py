@@ -7,8 +7,10 @@ import networks
 from eras import LOOKBACK
 from learning import Network, Own, Product, Variant
 
-from cryptocast.dataset.features import PROFILE
+from cryptocast.models._base import LATER
+from cryptocast.values import FEATURES
 
+_PROFILE = tuple(name for name in FEATURES if name.endswith("profile"))
 _RANGES = ("range", "fast_range_volatility", "range_volatility", "place")
 _SIZES = ("size", "fast_size", "medium_size", "slow_size")
 _DOWNSIDES = ("downside", "fast_downside", "medium_downside", "slow_downside")
@@ -22,7 +24,8 @@ SHIPPED = "as shipped"
 VARIANTS: dict[str, Variant] = {
     SHIPPED: Product(),
     "another seed": Product(seeds=(1,)),
-    "without the profile": Product(blank=PROFILE),
+    "without the profile": Product(blank=_PROFILE),
+    "without the last month": Product(blank=LATER),
     "without the minute of the hour": Product(blank=("day_sin", "day_cos")),
     "without ranges": Product(blank=_RANGES),
     "without sizes of moves": Product(blank=_SIZES),
@@ -38,11 +41,7 @@ VARIANTS: dict[str, Variant] = {
     "+ lagged sizes and ranges": Own(more=(columns.lagged,)),
     "+ volume of three spans": Own(more=(columns.volumes,)),
     "+ volatility of volatility": Own(more=(columns.unsteady,)),
-    "+ volatility of days": Own(more=(columns.lasting,)),
-    "+ its own best walk": Own(more=(columns.own_walk,)),
-    "both of these for the later steps": Own(
-        networks.Further, more=(columns.own_walk, columns.lasting)
-    ),
+    "the last month for every step": Own(more=(columns.month,)),
     "+ BTC's newest bar": Own(more=(columns.leader,)),
     "learned tails": Own(networks.Tails),
     "learned median": Own(networks.Median),

@@ -8,21 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryptocast.dataset import Bars, compute, context_bars, lay_out, needed_start, recent_bars
+from cryptocast.dataset.averages import FAST_DECAY, MEMORY_BARS, SIGMA_FLOOR, average
 from cryptocast.dataset.bars import LONGEST_SPAN_BARS
-from cryptocast.dataset.features import (
-    FAST_DECAY,
-    MEMORY_BARS,
-    SIGMA_FLOOR,
-    average,
-    profile_days,
-)
+from cryptocast.dataset.days import days_back
+from cryptocast.dataset.features import compute_alike
 from cryptocast.values import FEATURES, INTERVAL_SECONDS, Candles
 from support.synthetic import BAR, MARKET, START, bars, candles
 
 N = 300
 ORIGIN = 200
 GAPS = [50, 120, 121, 122, 180]
-MEMORY = context_bars(1, BAR) - LONGEST_SPAN_BARS  # of all features; the profile's is the longest
+MEMORY = context_bars(1, BAR) - LONGEST_SPAN_BARS  # of all features
 
 
 def perturbed(given_candles: Candles, origin: int, seed: int = 9) -> Candles:
@@ -71,6 +67,15 @@ def test_a_feature_is_a_function_of_the_bars_within_its_memory(gaps: list[int], 
     near = compute(lay_out(whole, MARKET, start, START + total * BAR))
     np.testing.assert_array_equal(near.values[MEMORY], far.values[bar])
     assert near.sigma[MEMORY] == far.sigma[bar]
+
+
+@pytest.mark.parametrize("gaps", [[], GAPS], ids=["without gaps", "with gaps"])
+def test_markets_that_are_computed_together_get_the_bits_of_each_alone(gaps: list[int]) -> None:
+    several = [bars(N, 1), bars(N, 2, gaps), bars(N, 3)]
+    for mine, laid in zip(compute_alike(several, ORIGIN), several, strict=True):
+        alone = compute(laid, ORIGIN)
+        np.testing.assert_array_equal(mine.values, alone.values)
+        np.testing.assert_array_equal(mine.sigma, alone.sigma)
 
 
 def test_what_is_older_than_the_memory_changes_no_bit() -> None:
@@ -243,10 +248,10 @@ def test_the_average_forgets_all_at_once_at_the_end_of_its_memory() -> None:
     assert found[MEMORY_BARS] == 0
 
 
-def test_the_context_is_the_memory_the_lookback_the_longest_gap_and_the_profile_before() -> None:
+def test_the_context_is_the_memory_the_lookback_the_longest_gap_and_the_days_before() -> None:
     assert recent_bars(64) == 1024 + 63 + 12
     assert context_bars(64, BAR) == 1024 + 63 + 12 + 32 * 288
-    assert context_bars(64, BAR, FEATURES[:-4]) == recent_bars(64)
+    assert context_bars(64, BAR, FEATURES[: FEATURES.index("next_profile")]) == recent_bars(64)
 
 
 @pytest.mark.parametrize(
@@ -255,11 +260,12 @@ def test_the_context_is_the_memory_the_lookback_the_longest_gap_and_the_profile_
 def test_a_profile_of_fine_candles_takes_fewer_days_and_one_of_coarse_ones_none(
     interval: str, days: int
 ) -> None:
-    assert profile_days(INTERVAL_SECONDS[interval]) == days
+    assert days_back(INTERVAL_SECONDS[interval]) == days
 
 
 def profile(laid: Bars) -> np.ndarray:
-    return compute(laid).values[:, -4:]
+    places = [i for i, name in enumerate(FEATURES) if name.endswith("profile")]
+    return compute(laid).values[:, places]
 
 
 def test_a_profile_tells_how_much_is_usual_at_the_times_that_come_next() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryptocast.dataset import log_returns, to_prices
-from cryptocast.dataset.features import SIGMA_FLOOR
+from cryptocast.dataset.averages import SIGMA_FLOOR
 from cryptocast.models import reference_shape
 from cryptocast.models._quantiles import MIN_STEP
 from support.synthetic import LEVELS, bars

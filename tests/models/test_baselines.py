@@ -9,7 +9,7 @@ import pytest
 
 from cryptocast import models
 from cryptocast.bundles import Forecaster
-from cryptocast.dataset.features import DECAY
+from cryptocast.dataset.averages import DECAY
 from cryptocast.models._quantiles import spread, symmetric
 from cryptocast.models.baselines import ar1, har, seasonal
 from cryptocast.models.baselines._baseline import learn_correction

@@ -13,7 +13,7 @@ from cryptocast import dataset
 from cryptocast.bundles import Bundle, Card
 from cryptocast.compute.scoring import WALK, baseline, quantiles
 from cryptocast.config import MonitorSettings
-from cryptocast.dataset.features import PROFILE
+from cryptocast.dataset.features import OF_DAYS
 from cryptocast.dataset.recount import INPUTS, recount
 from cryptocast.errors import StateError
 from cryptocast.evaluation.inputs import TESTS as INPUT_TESTS
@@ -50,7 +50,7 @@ LEAST_BARS = 2_016
 CARD_MINUTES = (5, 30, 60, 120)
 """How far ahead the steps of the scorecard look."""
 
-_UNMOVED = ("missing", "day_sin", "day_cos", "week_sin", "week_cos", *PROFILE)  # without drift
+_UNMOVED = ("missing", "day_sin", "day_cos", "week_sin", "week_cos", *OF_DAYS)  # without drift
 _LATEST = 288  # origins: a sum of faults has risen, and has recovered, within far fewer
 _ASKED_EVERY = 6  # origins: half an hour of 5-minute candles
 _REVISED = 1e-7  # of a price, which is served with 9 digits
