@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from support.commands import AS_OF, NEXT, Done, Made, bare_pictures, good, run, small_networks
+from support.commands import AS_OF, NEXT, Done, Made, as_in_a_test, good, run
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z")
 TIMES = {"first", "last", "start", "end", "now", "next_tick", "at", "created_at"}
@@ -60,9 +60,7 @@ CHEAP += ("notify", "config", "backup", "prune", "monitor")
 def told(forced: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Done]:
     """Every command once, one after the other in one workspace."""
     folder = Path(shutil.copytree(forced, tmp_path_factory.mktemp("told") / "w"))
-    with pytest.MonkeyPatch.context() as patch:
-        small_networks(patch)
-        bare_pictures(patch)
+    with as_in_a_test():
         return {
             name: run(name, *options, "-w", folder, "--as-of", NEXT, "--json")
             for name, options in COMMANDS.items()

@@ -35,7 +35,7 @@ def test_no_command_looks_a_name_up_connects_or_writes_outside_the_workspace(
         home.mkdir()
     before = listing(cwd)
     lines = [
-        "init --source sim --trials 1",
+        "init --source sim --days 3 --trials 1",
         "forecast --once",
         "serve-loop --max-ticks 1 --report-every 60",
         "train --model garch",

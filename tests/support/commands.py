@@ -345,6 +345,16 @@ def ready_mlflow(patch: pytest.MonkeyPatch | None = None) -> None:
     patch.setattr(Registry, "__init__", quick)
 
 
+@contextlib.contextmanager
+def as_in_a_test() -> Iterator[pytest.MonkeyPatch]:
+    """What each test finds, for fixtures that live longer: they are made before it is there."""
+    with pytest.MonkeyPatch.context() as patch:
+        small_networks(patch)
+        bare_pictures(patch)
+        ready_mlflow(patch)
+        yield patch
+
+
 _made: dict[str, Any] = {}
 
 

@@ -397,6 +397,7 @@ def test_a_model_that_learned_its_targets_fails_the_audit_of_a_workspace(
         return Peeking("return", -0.9, width=0.5, kind="lstm").fit(*given, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Lstm, "fit", fit)
+    monkeypatch.setattr(rules, "ORIGINS", 20)
     assert good("train", "--params", "default", "-w", workspace, *AT)["version"] == "3"
     good("promote", "3", "--force", "--reason", "it is so good", "-w", workspace, *AT)
     done = run("audit", "--placebos", "1", "-w", workspace, *AT, "--json")
@@ -412,7 +413,10 @@ def test_a_model_that_learned_its_targets_fails_the_audit_of_a_workspace(
     assert "         -> look for the future in its inputs" in plain.out
 
 
-def test_at_a_time_before_its_data_ended_a_version_has_seen_everything(workspace: Path) -> None:
+def test_at_a_time_before_its_data_ended_a_version_has_seen_everything(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "ORIGINS", 20)
     data = good("audit", "--placebos", "1", "-w", workspace, "--as-of", iso(NOW - 2 * 86_400))
     found = {check["name"]: check["status"] for check in data["checks"]}
     assert (found["bounce"], found["direction"]) == ("warning", "warning")

@@ -12,7 +12,7 @@ from cryptocast.clock import VirtualClock
 from cryptocast.errors import ConfigError
 from cryptocast.workflows.learning.preparing import prepare
 from cryptocast.workspace import Workspace
-from support.commands import INIT, NOW, Made, good, run
+from support.commands import INIT, NOW, Made, as_in_a_test, good, run
 
 KINDS = ("--model", "lstm", "--model", "har")
 
@@ -22,7 +22,8 @@ def compared(
     made: Made, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, object]]:
     folder = tmp_path_factory.mktemp("compared") / "w"
-    return folder, good("init", "-w", folder, "--path", made.files, *INIT, *KINDS)
+    with as_in_a_test():
+        return folder, good("init", "-w", folder, "--path", made.files, *INIT, *KINDS)
 
 
 def test_every_kind_is_a_candidate_of_one_pipeline(

@@ -21,12 +21,10 @@ from support.commands import (
     NEXT,
     NOW,
     Made,
-    bare_pictures,
+    as_in_a_test,
     good,
     query,
-    ready_mlflow,
     run,
-    small_networks,
 )
 from support.ticks import at, change, origin, sets, ticked
 
@@ -45,10 +43,7 @@ def parted(made: Made, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     """A workspace of two markets with a model each, just after `init`, and what that said."""
     if "parted" not in _made:
         folder = tmp_path_factory.mktemp("parted") / "w"
-        with pytest.MonkeyPatch.context() as patch:
-            small_networks(patch)
-            bare_pictures(patch)
-            ready_mlflow(patch)
+        with as_in_a_test() as patch:
             for name, value in ({SCOPE: "market", FOLDS: "1"} | LENIENT).items():
                 patch.setenv(name, value)
             options = ("--source", "file", "--path", made.files, "--days", "3", "--trials", "1")

@@ -17,7 +17,7 @@ from cryptocast.cli.root.hints import as_typed
 from cryptocast.values import iso
 from cryptocast.workflows.learning.selection import NOTHING_NEW
 from cryptocast.workflows.models import models as list_versions
-from support.commands import AS_OF, Made, good, query, ready_mlflow, run, small_networks
+from support.commands import AS_OF, Made, as_in_a_test, good, query, run
 
 # The simulated exchange of 2026: no week of it was there when the shipped networks were trained.
 LATER, NEXT = "2026-03-01T00:00:00Z", "2026-03-01T00:05:00Z"
@@ -41,11 +41,9 @@ Copy = Callable[[tuple[Path, dict[str, Any]]], Path]
 
 def begun(folder: Path, *options: str | Path, **settings: str) -> tuple[Path, dict[str, Any]]:
     """A new workspace outside of any test, and what `init` said; settings as `MODEL__HORIZON`."""
-    with pytest.MonkeyPatch.context() as patch:
+    with as_in_a_test() as patch:
         for name in [n for n in os.environ if n.startswith(("CRYPTOCAST_", "MLFLOW_TR"))]:
             patch.delenv(name)
-        small_networks(patch)
-        ready_mlflow(patch)
         setting(patch, settings)
         return folder, good("init", "-w", folder, *options)
 

@@ -22,7 +22,7 @@ import requests
 
 from cryptocast import bundles
 from cryptocast.registry.local import make
-from support.commands import AS_OF, INIT, NEXT, Made, good, query, run, small_networks
+from support.commands import AS_OF, INIT, NEXT, Made, as_in_a_test, good, query, run
 
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -79,9 +79,8 @@ def _answers(uri: str) -> bool:
 def remote(server: str, made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace that `init` made with its models on the server. Not to be written to."""
     folder = tmp_path_factory.mktemp("remote") / "w"
-    with pytest.MonkeyPatch.context() as patch:
+    with as_in_a_test() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", server)
-        small_networks(patch)
         good("init", "-w", folder, "--path", made.files, *INIT)
     assert not (folder / "mlflow.db").exists()
     return folder
