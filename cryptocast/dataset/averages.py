@@ -25,8 +25,11 @@ MEDIUM_DECAY = 0.98
 SLOW_DECAY = 0.5 ** (1 / 200)
 DECAYS = np.array([DECAY, FAST_DECAY, MEDIUM_DECAY, SLOW_DECAY])
 
+Moves = tuple[FloatArray, FloatArray]
+"""Log-returns per bar [..., T], and 1 where one tells of its volatility, else 0."""
 
-def moves(bars: Bars) -> tuple[FloatArray, FloatArray]:
+
+def moves(bars: Bars) -> Moves:
     """Return the log-return per bar [..., T], and 1 where it tells of its volatility, else 0.
 
     A return over n bars counts as n bars' worth of variance, one over too many as none.

@@ -61,7 +61,7 @@ OF_MONTH = tuple(name for name in FEATURES if name.startswith(("volatility_", "w
 OF_DAYS = (*(name for name in FEATURES if name.endswith("profile")), *OF_MONTH)
 """All features that look back over days: the profile first."""
 
-_ROWS_AT_ONCE = 20_000  # bars of markets whose features are computed together
+_ROWS_AT_ONCE = 90_000  # bars of markets whose features are computed together: 8 whole contexts
 _CLIP = 8.0
 _PARKINSON = 1.0 / (4.0 * np.log(2.0))  # Parkinson (1980): variance from the high-low range
 _NORMAL = np.sqrt(np.pi / 2)  # standard deviation over mean absolute value of a normal variable
@@ -131,11 +131,12 @@ def compute_alike(several: Sequence[Bars], first: int = 0) -> list[Features]:
 
 
 def _features(bars: Bars, first: int) -> Features:
-    usual_next, past = profile(bars, first), month(bars, first)
+    told = moves(bars)
+    usual_next, past = profile(bars, told, first), month(bars, told, first)
     low = max(first - MEMORY_BARS, 0)
     first, bars = first - low, bars.part(low, len(bars))
     present = (~bars.missing).astype(np.float64)
-    per_bar, moved = moves(bars)
+    per_bar, moved = (each[..., low:] for each in told)
     traded = np.isfinite(bars.log_volume).astype(np.float64)
     log_volume = np.where(traded > 0, bars.log_volume, 0.0)
     squares = per_bar**2

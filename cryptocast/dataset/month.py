@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from cryptocast.dataset.averages import DECAYS, MEMORY_BARS, moves, sweep, volatility
+from cryptocast.dataset.averages import DECAYS, MEMORY_BARS, Moves, sweep, volatility
 from cryptocast.dataset.bars import Bars
 from cryptocast.dataset.days import DAY_DECAY, days_back, runs, shifted
 from cryptocast.values import DAY_SECONDS, FloatArray
@@ -49,8 +49,8 @@ def month_days(interval_seconds: int) -> int:
     return max(days_back(interval_seconds) - _SPARE_DAYS, 0)
 
 
-def month(bars: Bars, first: int) -> Month:
-    """Return what is known at the rows of the bars from `first` on."""
+def month(bars: Bars, told: Moves, first: int) -> Month:
+    """Return what is known at the rows from `first` on; `told` are the `moves` of the bars."""
     step = bars.market.interval_seconds
     days, third = month_days(step), DAY_SECONDS // step // TIMES_A_DAY
     rows = np.arange(first, len(bars))
@@ -60,7 +60,7 @@ def month(bars: Bars, first: int) -> Month:
         return Month(np.zeros((len(HALF_LIVES), *shape)), walks)
     lead = bars.first // step % third + third  # bars that are empty, from a time of reading on
     last = (lead + rows + 1) // third - 1  # of the thirds of days, the one that ended before
-    blocks = _Blocks.of(bars, lead, (int(last[-1]) + 1) * third)
+    blocks = _Blocks.of(bars, told, lead, (int(last[-1]) + 1) * third)
     window = _Window(int(last[0]), third // BLOCK_BARS, days)
     at = last - last[0]
     return Month(_squares(blocks, window)[..., at], _walks(blocks, window)[..., at])
@@ -77,7 +77,7 @@ class _Blocks:
     ends: FloatArray  # [..., B] 1 where the last bar has a candle
 
     @classmethod
-    def of(cls, bars: Bars, lead: int, length: int) -> _Blocks:
+    def of(cls, bars: Bars, told: Moves, lead: int, length: int) -> _Blocks:
         """Divide the bars after so many empty ones into blocks, up to a length in bars."""
 
         def blocks(values: FloatArray) -> FloatArray:
@@ -85,13 +85,13 @@ class _Blocks:
             held[..., lead:] = values[..., : max(length - lead, 0)]
             return held.reshape(*values.shape[:-1], -1, BLOCK_BARS)
 
-        per_bar, moved = moves(bars)
-        told = blocks(np.stack([per_bar**2, moved])).sum(axis=-1)
-        swept = sweep(np.repeat(told, len(DECAYS), axis=0), _BLOCK_DECAYS, 0, _MEMORY)
+        per_bar, moved = told
+        sizes = blocks(np.stack([per_bar**2, moved])).sum(axis=-1)
+        swept = sweep(np.repeat(sizes, len(DECAYS), axis=0), _BLOCK_DECAYS, 0, _MEMORY)
         sums, weights = np.split(swept, 2)
         return cls(
-            squares=told[0],
-            moved=told[1],
+            squares=sizes[0],
+            moved=sizes[1],
             variance=sums / np.where(weights > 0, weights, 1.0),
             move=blocks(bars.log_return).sum(axis=-1),
             ends=blocks((~bars.missing).astype(np.float64))[..., -1],

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cryptocast.dataset.averages import SLOW_DECAY, average, moves, once, volatility
+from cryptocast.dataset.averages import SLOW_DECAY, Moves, average, once, volatility
 from cryptocast.dataset.bars import Bars
 from cryptocast.dataset.days import days_back, over_days, runs, shifted
 from cryptocast.values import DAY_SECONDS, FloatArray
@@ -19,10 +19,10 @@ PROFILE_PRIOR_DAYS = 5.0  # that say a time of day is like any other: few days a
 PROFILE_CLIP = 5.0  # a larger move, in slow volatilities, counts as this
 
 
-def profile(bars: Bars, first: int) -> FloatArray:
+def profile(bars: Bars, told: Moves, first: int) -> FloatArray:
     """Return [4, ..., R], how much is usual at each of `PROFILE_STEPS` against all times, as logs.
 
-    R are the rows from `first` on.
+    R are the rows from `first` on; `told` are the `moves` of the bars.
 
     A move counts in units of the slow volatility before it, so that a wild day weighs no more than
     a calm one. `PROFILE_PRIOR_DAYS` that are like any other time shrink what few days say.
@@ -31,7 +31,7 @@ def profile(bars: Bars, first: int) -> FloatArray:
     if not days:
         return np.zeros((len(PROFILE_STEPS), *bars.age.shape[:-1], len(bars) - first))
     a_day = DAY_SECONDS // bars.market.interval_seconds
-    per_bar, moved = moves(bars)
+    per_bar, moved = told
     weight = once(moved[None])
     slow = volatility(average(per_bar[None] ** 2, weight, np.array([SLOW_DECAY]))[0])
     before = np.concatenate((slow[..., :1], slow[..., :-1]), axis=-1)

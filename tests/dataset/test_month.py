@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cryptocast.dataset import compute, lay_out
-from cryptocast.dataset.averages import DECAYS
+from cryptocast.dataset.averages import DECAYS, moves
 from cryptocast.dataset.month import month
 from cryptocast.values import FEATURES, Candles, FloatArray, Market
 from support.synthetic import BAR, MARKET, START
@@ -57,7 +57,7 @@ def test_the_walk_that_counts_most_forgets_as_soon_as_volatility_passes(
     times = START + BAR * np.arange(len(close))
     candles = Candles.of(times, close, close, close, close)
     laid = lay_out(candles, MARKET, START, START + len(close) * BAR)
-    weights = month(laid, len(laid) - 1).walks[..., 0]
+    weights = month(laid, moves(laid), len(laid) - 1).walks[..., 0]
     np.testing.assert_allclose(weights.sum(axis=1), 1.0)
     assert DECAYS[weights[0].argmax()] == best
     assert weights[0].max() > 0.6
@@ -84,6 +84,6 @@ def test_a_few_candles_are_enough_at_any_time_of_the_day(hour: int) -> None:
     close = np.exp(np.cumsum(1e-3 * normal(30)))
     candles = Candles.of(start + BAR * np.arange(30), close, close, close, close)
     laid = lay_out(candles, MARKET, start, start + 30 * BAR)
-    known = month(laid, 0).squares.any(axis=0)
+    known = month(laid, moves(laid), 0).squares.any(axis=0)
     read = (start + BAR * np.arange(1, 31)) // 28_800 > start // 28_800
     assert known.tolist() == read.tolist()
