@@ -31,17 +31,22 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 
 @pytest.hookimpl(optionalhook=True)  # there is no such hook without xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
-    """With `--dist loadfile`, give all tests of the flows to one process: they share a server."""
+    """With `--dist loadfile`, give all tests of some folders to one process.
+
+    Those of the flows share a server. Files are begun by their number of tests, so of the faults
+    one long test or three would be what everybody waits for at the end.
+    """
     if config.getvalue("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
 
-    class OneServer(LoadFileScheduling):
+    class Together(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
-            return "tests/flows" if file.startswith("tests/flows/") else file
+            folder = file.rpartition("/")[0]
+            return folder if folder in ("tests/faults", "tests/flows") else file
 
-    return OneServer(config, log)
+    return Together(config, log)
 
 
 # As the program does for itself: walking through all that is loaded takes a tenth of the time.
