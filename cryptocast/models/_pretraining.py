@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cryptocast.config import PretrainSettings
 from cryptocast.errors import ModelError
 from cryptocast.models import _quantiles
-from cryptocast.models._base import FURTHEST, LARGEST, LATER, STILL, Base, predictors
+from cryptocast.models._base import FURTHEST, LARGEST, MONTH, STILL, Base, predictors
 from cryptocast.models._lightning import Batches, Rows, Training, train
 from cryptocast.models._network import one_thread, pinball, step_basis
 from cryptocast.models._shape import Shape
@@ -121,7 +121,7 @@ def _shape(recipe: PretrainSettings) -> Shape:
 class Perceptron(nn.Module):
     """Scaled predictors [N, P] to quantiles [N, H, Q] in units of sigma * sqrt(step).
 
-    The first predictors are `LATER`.
+    The first predictors are `MONTH`.
     """
 
     basis: Tensor  # [K, H]
@@ -131,9 +131,9 @@ class Perceptron(nn.Module):
         self.dropout = nn.Dropout(dropout)
         horizon, levels = start.shape
         self.register_buffer("basis", step_basis(horizon))
-        width -= len(LATER)
+        width -= len(MONTH)
         self.linear = nn.Linear(width, 3)
-        self.later = nn.Parameter(torch.zeros(len(LATER), len(_LATE)))
+        self.later = nn.Parameter(torch.zeros(len(MONTH), len(_LATE)))
         self.first = nn.Linear(width, hidden)
         self.second = nn.Linear(hidden, hidden)
         self.last = nn.Linear(hidden, 3, bias=False)
@@ -145,7 +145,7 @@ class Perceptron(nn.Module):
 
     def log_scale(self, seen: Tensor) -> Tensor:
         """Return [N, H], the log of the factor that stretches the quantiles."""
-        month, now = seen[:, : len(LATER)], seen[:, len(LATER) :]
+        month, now = seen[:, : len(MONTH)], seen[:, len(MONTH) :]
         state = self.dropout(nn.functional.silu(self.first(now)))
         state = self.dropout(nn.functional.silu(self.second(state)))
         numbers = self.linear(now) + self.last(state) + month @ self.later @ _LATE
@@ -178,7 +178,7 @@ def _kept(
     def numbers(tensor: Tensor) -> FloatArray:
         return tensor.detach().double().numpy()
 
-    # The network proper does not hear the predictors of `LATER`: their weights are 0.
+    # The network proper does not hear the predictors of `MONTH`: their weights are 0.
     month = numbers(network.later @ _LATE)
     deaf = np.zeros((len(month), network.first.out_features))
     return Base(

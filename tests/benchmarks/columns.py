@@ -11,7 +11,7 @@ import numpy as np
 from eras import Track
 
 from cryptocast.dataset.averages import average
-from cryptocast.models._base import LATER, predictors
+from cryptocast.models._base import MONTH, predictors
 from cryptocast.values import FEATURES, FloatArray
 
 Columns = Callable[[Track, Sequence[Track]], FloatArray]
@@ -85,7 +85,7 @@ def unsteady(track: Track, others: Sequence[Track]) -> FloatArray:
 
 def month(track: Track, others: Sequence[Track]) -> FloatArray:
     """What the last month says, which the shipped network hears for the later steps alone."""
-    return track.features[:, [FEATURES.index(name) for name in LATER]].astype(np.float64)
+    return track.features[:, [FEATURES.index(name) for name in MONTH]].astype(np.float64)
 
 
 def level(track: Track, others: Sequence[Track]) -> FloatArray:

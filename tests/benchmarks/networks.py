@@ -14,7 +14,7 @@ from torch.nn.functional import softplus
 
 from cryptocast.config import PretrainSettings
 from cryptocast.models import base_folder
-from cryptocast.models._base import COLUMNS, LATER
+from cryptocast.models._base import COLUMNS, MONTH
 from cryptocast.models._pretraining import Perceptron
 from cryptocast.values import FloatArray
 
@@ -83,7 +83,7 @@ class Reversal(Scaled):
         nn.init.zeros_(self.lean.weight)
 
     def middle(self, seen: Tensor) -> Tensor:
-        newest = seen[:, [len(LATER) + COLUMNS.index(name) for name in self._LEANS]]
+        newest = seen[:, [len(MONTH) + COLUMNS.index(name) for name in self._LEANS]]
         leans: Tensor = self.lean(newest) @ self.basis[:2]
         return 0.3 * leans
 

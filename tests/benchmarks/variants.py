@@ -7,7 +7,7 @@ import networks
 from eras import LOOKBACK
 from learning import Network, Own, Product, Variant
 
-from cryptocast.models._base import LATER
+from cryptocast.models._base import MONTH
 from cryptocast.values import FEATURES
 
 _PROFILE = tuple(name for name in FEATURES if name.endswith("profile"))
@@ -25,7 +25,7 @@ VARIANTS: dict[str, Variant] = {
     SHIPPED: Product(),
     "another seed": Product(seeds=(1,)),
     "without the profile": Product(blank=_PROFILE),
-    "without the last month": Product(blank=LATER),
+    "without the last month": Product(blank=MONTH),
     "without the minute of the hour": Product(blank=("day_sin", "day_cos")),
     "without ranges": Product(blank=_RANGES),
     "without sizes of moves": Product(blank=_SIZES),

@@ -21,7 +21,7 @@ from cryptocast.bundles import Bundle, Forecaster
 from cryptocast.dataset import Part
 from cryptocast.errors import ConfigError, ModelError
 from cryptocast.models import _base, _quantiles, base
-from cryptocast.models._base import COLUMNS, HOUR_HARMONICS, LARGEST, LATER, Base
+from cryptocast.models._base import COLUMNS, HOUR_HARMONICS, LARGEST, MONTH, Base
 from cryptocast.models._pretraining import _Material
 from cryptocast.models._quantiles import MIN_STEP
 from cryptocast.models.base import Model, Series
@@ -30,7 +30,7 @@ from cryptocast.values import FEATURES, INTERVAL_SECONDS, FloatArray, Market, Wi
 from support.synthetic import BAR, LEVELS, START, bars, candles, windows
 
 LOOKBACK, HORIZON = 4, 5
-PREDICTORS = len(LATER) + len(COLUMNS) + 1 + 2 * HOUR_HARMONICS
+PREDICTORS = len(MONTH) + len(COLUMNS) + 1 + 2 * HOUR_HARMONICS
 NAMES = [field.name for field in dataclasses.fields(Base)]
 LAID = bars(420, 2)
 SEEN = windows(LAID, 16, 420, lookback=LOOKBACK, horizon=HORIZON)
@@ -226,7 +226,7 @@ def test_it_knows_neither_the_level_of_volatility_nor_the_day_of_the_week(name: 
 def test_what_the_last_month_says_leaves_the_first_step_as_it_is(name: str) -> None:
     shipped, newest = base.load(name, 24), SEEN.inputs[:, -1]
     other = newest.copy()
-    other[:, [FEATURES.index(later) for later in LATER]] += 0.7
+    other[:, [FEATURES.index(later) for later in MONTH]] += 0.7
     moved = np.abs(shipped.log_scale(other) - shipped.log_scale(newest)).mean(axis=0)
     assert moved[0] < 1e-6
     assert (np.diff(moved) > 0).all()  # and of each later step it changes more
