@@ -137,7 +137,7 @@ def test_the_folder_is_a_bundle_whose_card_tells_where_it_comes_from(
     assert (card.data_start, card.data_end) == (FIRST, FIRST + BARS * INTERVAL)
     found = bundle.forecaster(np.zeros((2, card.lookback, len(FEATURES))))
     assert found.shape == (2, 24, len(card.levels))
-    assert _base.read(graph(out)).first.shape == (35, 4)
+    assert _base.read(graph(out)).first.shape == (41, 4)
 
 
 def test_the_same_files_and_seed_give_the_same_bytes_which_replace_others_only_when_done(
