@@ -61,7 +61,7 @@ OF_MONTH = tuple(name for name in FEATURES if name.startswith(("volatility_", "w
 OF_DAYS = (*(name for name in FEATURES if name.endswith("profile")), *OF_MONTH)
 """All features that look back over days: the profile first."""
 
-_ROWS_AT_ONCE = 90_000  # bars of markets whose features are computed together: 8 whole contexts
+_ROWS_AT_ONCE = 45_000  # bars of markets whose features are computed together: 4 whole contexts
 _CLIP = 8.0
 _PARKINSON = 1.0 / (4.0 * np.log(2.0))  # Parkinson (1980): variance from the high-low range
 _NORMAL = np.sqrt(np.pi / 2)  # standard deviation over mean absolute value of a normal variable
