@@ -404,3 +404,5 @@ def test_settings_that_travel_with_the_program_are_named_without_a_path(
     error = run("init", "--config", "record", *more, "--json").error
     assert error["message"].startswith("cannot read the configuration record: ")
     assert listing(tmp_path) == set()
+    (tmp_path / "recorded").mkdir()  # a folder of that name is none
+    assert str(path) in run("init", "--config", "recorded", *more, "--json").error["message"]

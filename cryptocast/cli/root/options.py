@@ -65,7 +65,8 @@ def configuration(name: str | None) -> Path | None:
     if name is None:
         return None
     file = Path(name)
-    return file if file.exists() else configurations().get(name, file)
+    there = file.exists() and not file.is_dir()  # `make demo` leaves a folder of that name
+    return file if there else configurations().get(name, file)
 
 
 CandleFiles = Annotated[
