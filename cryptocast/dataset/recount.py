@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from cryptocast.dataset import shifts
 from cryptocast.dataset.averages import (
@@ -73,14 +74,9 @@ class _Stretch:
     first: int
     end: int
 
-    def mean(
-        self, values: FloatArray, weights: FloatArray, decay: float, together: int = 1
-    ) -> FloatArray:
-        """Return the weighted mean over the last `MEMORY_BARS` bars of each bar.
-
-        So many bars together weigh alike.
-        """
-        kernel = decay ** (np.arange(MEMORY_BARS) // together * together)
+    def mean(self, values: FloatArray, weights: FloatArray, decay: float) -> FloatArray:
+        """Return the weighted mean over the last `MEMORY_BARS` bars of each bar."""
+        kernel = decay ** np.arange(MEMORY_BARS)
         before = np.zeros(max(MEMORY_BARS - 1 - self.first, 0))
         start = max(self.first - MEMORY_BARS + 1, 0)
         total, norm = (
@@ -187,8 +183,10 @@ def _month(
         squares, counts = read.summed(np.stack([move**2, moved]), 0.5 ** (1 / half_life))
         usual = np.maximum(np.sqrt(squares / np.where(counts > 0, counts, 1.0)), SIGMA_FLOOR)
         found.append(np.where(squares > 0, np.log(usual / sigma), 0.0))
+    ends, squares = _at_blocks(bars, move, moved)
     for blocks in WALK_BLOCKS:
-        *sums, count = read.summed(_outcomes(bars, move, moved, blocks * BLOCK_BARS), DAY_DECAY)
+        told = _outcomes(bars, ends, squares, blocks)
+        *sums, count = read.summed(told, DAY_DECAY)
         sizes, widths = np.split(np.stack(sums) / np.where(count > 0, count, 1.0), 2)
         loss = np.log(np.maximum(sizes, 1e-6)) + widths
         weights = np.exp((loss.min(axis=0) - loss) * count / blocks)
@@ -209,27 +207,47 @@ class _Days:
         a_day = DAY_SECONDS // self.bars.market.interval_seconds
         rows = np.arange(self.stretch.first, self.stretch.end)
         closed = self.bars.first // self.bars.market.interval_seconds + rows + 1
-        last = rows - closed % (a_day // TIMES_A_DAY)
+        last, of_row = np.unique(rows - closed % (a_day // TIMES_A_DAY), return_inverse=True)
         running = np.concatenate((np.zeros((*values.shape[:-1], 1)), np.cumsum(values, -1)), -1)
         edges = np.maximum(last + 1 - a_day * np.arange(self.days + 1)[:, None], 0)
         of_day = running[..., edges[:-1]] - running[..., edges[1:]]
-        return np.asarray(np.tensordot(of_day, decay ** np.arange(self.days), ([-2], [0])))
+        sums = np.tensordot(of_day, decay ** np.arange(self.days), ([-2], [0]))
+        return np.asarray(sums[..., of_row])
 
 
-def _outcomes(bars: Bars, move: FloatArray, moved: FloatArray, ahead: int) -> FloatArray:
-    """Return [9, T] of the moves over so many bars that end with each block of bars.
+def _at_blocks(bars: Bars, move: FloatArray, moved: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Return the bars [E] that end a block, and the mean squares [4, E] of the walks at those.
+
+    The bars of a block weigh alike.
+    """
+    closed = bars.first // bars.market.interval_seconds + np.arange(len(move)) + 1
+    ends = np.flatnonzero(closed % BLOCK_BARS == 0)
+    ago = np.arange(MEMORY_BARS)[::-1] // BLOCK_BARS * BLOCK_BARS
+    kernels = np.array(_WALKS) ** ago[:, None]
+    total, norm = (
+        sliding_window_view(np.append(np.zeros(MEMORY_BARS - 1), values), MEMORY_BARS)[ends]
+        @ kernels
+        for values in (move**2, moved)
+    )
+    return ends, (total / np.where(norm > 0, norm, 1.0)).T
+
+
+def _outcomes(bars: Bars, ends: IntArray, squares: FloatArray, blocks: int) -> FloatArray:
+    """Return [9, T] of the moves over so many blocks that end with each.
 
     Their sizes in the volatilities of the four walks when they began, the logs of those, and 1.
     """
-    whole = _Stretch(0, len(move))
-    squares = [whole.mean(move**2, moved, decay, BLOCK_BARS) for decay in _WALKS]
-    closed = bars.first // bars.market.interval_seconds + np.arange(len(move)) + 1
-    end = np.flatnonzero((closed % BLOCK_BARS == 0) & (np.arange(len(move)) >= ahead))
-    end = end[~bars.missing[end - ahead] & ~bars.missing[end] & (squares[0][end - ahead] > 0)]
-    size = np.abs(np.cumsum(bars.log_return)[end] - np.cumsum(bars.log_return)[end - ahead])
-    width = np.maximum(np.sqrt(np.stack(squares)[:, end - ahead]), SIGMA_FLOOR)
-    told = np.zeros((2 * len(_WALKS) + 1, len(move)))
+    begin, end, before = ends[:-blocks], ends[blocks:], squares[:, :-blocks]
+    known = ~bars.missing[begin] & ~bars.missing[end] & (before[0] > 0)
+    begin, end = begin[known], end[known]
+    width = np.maximum(np.sqrt(before[:, known]), SIGMA_FLOOR)
+    size = np.abs(np.cumsum(bars.log_return)[end] - np.cumsum(bars.log_return)[begin])
+    largest = LARGEST_MOVE * np.sqrt(blocks * BLOCK_BARS) * width[0]
+    told = np.zeros((2 * len(_WALKS) + 1, len(bars)))
     sizes, logs, there = np.split(told, [len(_WALKS), 2 * len(_WALKS)])
-    sizes[:, end] = np.minimum(size, LARGEST_MOVE * np.sqrt(ahead) * width[0]) / width
-    logs[:, end], there[:, end] = np.log(width), 1.0
+    sizes[:, end], logs[:, end], there[:, end] = (
+        np.minimum(size, largest) / width,
+        np.log(width),
+        1.0,
+    )
     return told
