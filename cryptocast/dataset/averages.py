@@ -24,6 +24,7 @@ FAST_DECAY = 0.8
 MEDIUM_DECAY = 0.98
 SLOW_DECAY = 0.5 ** (1 / 200)
 DECAYS = np.array([DECAY, FAST_DECAY, MEDIUM_DECAY, SLOW_DECAY])
+RANGE_DECAYS = np.array([FAST_DECAY, DECAY])
 
 Moves = tuple[FloatArray, FloatArray]
 """Log-returns per bar [..., T], and 1 where one tells of its volatility, else 0."""

@@ -26,10 +26,9 @@ from functools import cache
 import numpy as np
 
 from cryptocast.dataset.averages import (
-    DECAY,
     DECAYS,
-    FAST_DECAY,
     MEMORY_BARS,
+    RANGE_DECAYS,
     SIGMA_FLOOR,
     SLOW_DECAY,
     moves,
@@ -44,22 +43,17 @@ from cryptocast.dataset.profile import profile
 from cryptocast.dataset.shifts import lasting, stretches, without
 from cryptocast.values import DAY_SECONDS, FEATURES, LEVEL_UNIT, FloatArray, InputArray
 
-_RANGE_DECAYS = np.array([FAST_DECAY, DECAY])
-
 # What `_features` sweeps: squares, falls and sizes at all decays, ranges at two, volumes at one;
 # and the weights of moves, ranges and volumes in the same way.
-_DECAYS_OF = (DECAYS, DECAYS, DECAYS, _RANGE_DECAYS, np.array([SLOW_DECAY]))
+_DECAYS_OF = (DECAYS, DECAYS, DECAYS, RANGE_DECAYS, np.array([SLOW_DECAY]))
 _SWEPT = np.repeat(np.arange(5), [len(decays) for decays in _DECAYS_OF])
 _SWEPT_DECAYS = np.concatenate(_DECAYS_OF)
 _WEIGHING = np.repeat(np.arange(3), [len(decays) for decays in _DECAYS_OF[2:]])
 _WEIGHING_DECAYS = np.concatenate(_DECAYS_OF[2:])
 _WEIGHT_OF = np.array([*range(4), *range(4), *range(7)])  # of each of the 15 sums
 
-OF_MONTH = tuple(name for name in FEATURES if name.startswith(("volatility_", "walk_")))
-"""The features that tell what the last month says."""
-
-OF_DAYS = (*(name for name in FEATURES if name.endswith("profile")), *OF_MONTH)
-"""All features that look back over days: the profile first."""
+OF_DAYS = FEATURES[FEATURES.index("next_profile") :]
+"""The features that look back over days: the profile, and what the last month says."""
 
 _ROWS_AT_ONCE = 45_000  # bars of markets whose features are computed together: 4 whole contexts
 _CLIP = 8.0

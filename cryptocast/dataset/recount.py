@@ -13,14 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from cryptocast.dataset import shifts
-from cryptocast.dataset.averages import (
-    DECAY,
-    FAST_DECAY,
-    MEDIUM_DECAY,
-    MEMORY_BARS,
-    SIGMA_FLOOR,
-    SLOW_DECAY,
-)
+from cryptocast.dataset.averages import DECAYS, MEMORY_BARS, RANGE_DECAYS, SIGMA_FLOOR, SLOW_DECAY
 from cryptocast.dataset.bars import LONGEST_SPAN_BARS, Bars
 from cryptocast.dataset.days import DAY_DECAY, days_back
 from cryptocast.dataset.month import (
@@ -38,7 +31,6 @@ INPUTS = ("sigma", *FEATURES)
 """The inputs that are recounted. Sigma comes first: most features rest on it."""
 
 _PARKINSON = 4 * np.log(2)
-_WALKS = (DECAY, FAST_DECAY, MEDIUM_DECAY, SLOW_DECAY)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,14 +90,14 @@ def _inputs(bars: Bars, stretch: _Stretch) -> FloatArray:
     moved = present * (span <= LONGEST_SPAN_BARS)
     move = moved * bars.log_return / np.sqrt(span)
 
-    sigma, *spans = (stretch.volatility(move**2, moved, decay) for decay in _WALKS)
+    sigma, *spans = (stretch.volatility(move**2, moved, decay) for decay in DECAYS)
     width = bars.log_range**2 / _PARKINSON
-    spans += [stretch.volatility(width, present, decay) for decay in (FAST_DECAY, DECAY)]
-    for decay in _WALKS:
+    spans += [stretch.volatility(width, present, decay) for decay in RANGE_DECAYS]
+    for decay in DECAYS:
         size = np.sqrt(np.pi / 2) * stretch.mean(np.abs(move), moved, decay)
         spans.append(np.maximum(size, SIGMA_FLOOR))
     falls, rises = (
-        [stretch.volatility(moves**2, moved, decay) for decay in _WALKS]
+        [stretch.volatility(moves**2, moved, decay) for decay in DECAYS]
         for moves in (np.minimum(move, 0.0), np.maximum(move, 0.0))
     )
     traded = np.isfinite(bars.log_volume)
@@ -173,7 +165,7 @@ def _month(
 ) -> tuple[FloatArray, ...]:
     """Return the volatilities of spans of days and of the best walks, as logs to sigma."""
     days = month_days(bars.market.interval_seconds)
-    sigma, *others = (stretch.volatility(move**2, moved, decay) for decay in _WALKS)
+    sigma, *others = (stretch.volatility(move**2, moved, decay) for decay in DECAYS)
     logs = np.log(np.stack([sigma, *others]) / sigma)
     if not days:
         return (*[np.zeros(len(sigma))] * len(HALF_LIVES), *[logs.mean(axis=0)] * len(WALK_BLOCKS))
@@ -223,7 +215,7 @@ def _at_blocks(bars: Bars, move: FloatArray, moved: FloatArray) -> tuple[IntArra
     closed = bars.first // bars.market.interval_seconds + np.arange(len(move)) + 1
     ends = np.flatnonzero(closed % BLOCK_BARS == 0)
     ago = np.arange(MEMORY_BARS)[::-1] // BLOCK_BARS * BLOCK_BARS
-    kernels = np.array(_WALKS) ** ago[:, None]
+    kernels = DECAYS ** ago[:, None]
     total, norm = (
         sliding_window_view(np.append(np.zeros(MEMORY_BARS - 1), values), MEMORY_BARS)[ends]
         @ kernels
@@ -243,8 +235,8 @@ def _outcomes(bars: Bars, ends: IntArray, squares: FloatArray, blocks: int) -> F
     width = np.maximum(np.sqrt(before[:, known]), SIGMA_FLOOR)
     size = np.abs(np.cumsum(bars.log_return)[end] - np.cumsum(bars.log_return)[begin])
     largest = LARGEST_MOVE * np.sqrt(blocks * BLOCK_BARS) * width[0]
-    told = np.zeros((2 * len(_WALKS) + 1, len(bars)))
-    sizes, logs, there = np.split(told, [len(_WALKS), 2 * len(_WALKS)])
+    told = np.zeros((2 * len(DECAYS) + 1, len(bars)))
+    sizes, logs, there = np.split(told, [len(DECAYS), 2 * len(DECAYS)])
     sizes[:, end], logs[:, end], there[:, end] = (
         np.minimum(size, largest) / width,
         np.log(width),

@@ -102,7 +102,7 @@ def asked(
 
 @dataclass(frozen=True, slots=True)
 class Crew:
-    """Who scores the folds, and what is done while they are busy."""
+    """The workers that score folds, and what is done while they are busy."""
 
     judge: Judge
     workers: int
