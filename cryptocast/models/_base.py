@@ -29,7 +29,7 @@ from cryptocast.values import FEATURES, FloatArray
 MONTH = tuple(name for name in FEATURES if name.startswith(("volatility_", "walk_")))
 """What the last month says: it bears on the later steps alone, in proportion, not on the first.
 
-The network proper does not hear it: one that did lost up to 0.06 % at step 1 (`make ablation`).
+The network proper does not hear it: one that did lost up to 0.07 % at step 1 (`make ablation`).
 """
 
 COLUMNS = (
