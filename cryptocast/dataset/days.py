@@ -24,18 +24,15 @@ def days_back(interval_seconds: int) -> int:
     return min(MOST_DAYS, _MOST_BARS // a_day) if a_day >= _LEAST_A_DAY else 0
 
 
-def over_days(
-    values: FloatArray, first: int, a_day: int, days: int, decay: float | FloatArray = DAY_DECAY
-) -> FloatArray:
+def over_days(values: FloatArray, first: int, a_day: int, days: int) -> FloatArray:
     """Return sums [..., R] of the values [..., T] at each row and whole days before it.
 
-    The rows are those from `first` on; a day further back counts `decay` times as much.
+    The rows are those from `first` on; a day further back counts `DAY_DECAY` times as much.
     """
     end = values.shape[-1]
-    shape = np.broadcast_shapes(values.shape[:-1], np.shape(decay)[:-1])
-    total = np.zeros((*shape, end - first))
+    total = np.zeros((*values.shape[:-1], end - first))
     for day in range(days - 1, -1, -1):
-        total *= decay
+        total *= DAY_DECAY
         ago = day * a_day
         if end > ago:
             part = values[..., max(first - ago, 0) : end - ago]
